@@ -1,0 +1,58 @@
+//! A first-in first-out buffer in memory with a registered read.
+
+use std::sync::Arc;
+
+use super::{counter, user_suffix};
+use crate::{Builder, Module, Role, Stream, bits_for};
+
+/// A FIFO that holds `depth` beats in memory and one more in its output register.
+///
+/// `last` and the user bits have a memory of their own, so that control never comes out of a memory that holds data.
+///
+/// # Panics
+/// Where `depth` is less than 2: one entry cannot be written and read in the same cycle.
+pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
+    assert!(depth >= 2, "a FIFO of {depth} cannot keep the full rate");
+    let mut b = Builder::new(format!("fifo_d{depth}_w{width}{}", user_suffix(user)));
+    b.doc(format!("FIFO: {depth} beats in memory, one more in the output register."));
+    b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
+    let s = b.stream_input("s", width, user);
+    let m_ready = b.input("m_ready", 1, Role::Control);
+
+    let count = b.register("count", bits_for(depth.into()), Some(0));
+    let valid = b.register("valid", 1, Some(0));
+    let full = b.is(count, depth.into());
+    let ready = b.not(full);
+    let ready = b.named("ready", ready);
+    let write = b.and(s.valid, ready);
+    let write = b.named("write", write);
+    let filled = b.reduce_or(count);
+    let empty = b.not(valid);
+    let free = b.or(empty, m_ready);
+    let free = b.named("free", free);
+    let read = b.and(filled, free);
+    let read = b.named("read", read);
+    b.next_if(valid, free, read);
+
+    let one = b.constant(b.width(count), 1);
+    let more = b.add(count, one);
+    let less = b.sub(count, one);
+    let count_next = b.mux(write, more, less);
+    let changed = b.xor(write, read);
+    b.next_if(count, changed, count_next);
+
+    let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("depth is at least 2");
+    let (read_at, _) = counter(&mut b, "read_at", depth.into(), read).expect("depth is at least 2");
+    let data_memory = b.memory("data_words", width, depth, None);
+    b.write(data_memory, write_at, write, s.data);
+    let data = b.read(data_memory, "data", read_at, read);
+    let control_memory = b.memory("control_words", 1 + user, depth, None);
+    let control = b.concat(&[&[s.last][..], s.user.as_slice()].concat());
+    b.write(control_memory, write_at, write, control);
+    let control = b.read(control_memory, "control", read_at, read);
+    let last = b.slice(control, 0, 1);
+    let user = s.user.map(|_| b.slice(control, 1, user));
+    b.stream_output_forward("m", Stream { data, valid, last, user });
+    b.output("s_ready", ready, Role::Control);
+    b.finish()
+}

@@ -1,0 +1,76 @@
+//! Hardware blocks, one a file. Streams carry `last` and user bits through every one of them.
+
+mod accumulator;
+mod fifo;
+mod ram;
+mod rom;
+mod stream_register;
+mod threshold;
+mod width_converter;
+mod xnor_pe;
+mod xnor_popcount;
+
+pub use accumulator::accumulator;
+pub use fifo::fifo;
+pub use ram::ram;
+pub use rom::rom;
+pub use stream_register::stream_register;
+pub use threshold::threshold;
+pub use width_converter::{narrower, widener};
+pub use xnor_pe::xnor_pe;
+pub use xnor_popcount::xnor_popcount;
+
+use crate::{Builder, Net};
+
+/// The part of a module's name that tells its user bits: nothing where there are none.
+fn user_suffix(user: u32) -> String {
+    if user == 0 { String::new() } else { format!("_u{user}") }
+}
+
+/// A counter `<name>_q` from 0 to `count - 1` and round, one step where `step` is 1; also tells when it is at the end.
+///
+/// `None` where `count` is 1: there is nothing to count.
+pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Net, Net)> {
+    if count <= 1 {
+        return None;
+    }
+    let q = b.register(name, crate::index_bits(count), Some(0));
+    let end = b.is(q, count - 1);
+    let end = b.named(format!("{name}_end"), end);
+    let (zero, one) = (b.constant(b.width(q), 0), b.constant(b.width(q), 1));
+    let up = b.add(q, one);
+    let next = b.mux(end, zero, up);
+    b.next_if(q, step, next);
+    Some((q, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+
+    #[test]
+    fn every_block_passes_the_checks() {
+        let blocks = [
+            stream_register(8, 0),
+            stream_register(3, 2),
+            fifo(2, 8, 0),
+            fifo(100, 1, 3),
+            widener(4, 2, 0),
+            widener(3, 7, 1),
+            narrower(4, 2, 0),
+            narrower(2, 33, 2),
+            rom(1, 4),
+            rom(100, 70),
+            ram(16, 8),
+            xnor_popcount(1),
+            xnor_popcount(49),
+            xnor_pe(16, 9, true),
+            xnor_pe(16, 5, false),
+        ];
+        for block in blocks {
+            let issues = check(&block);
+            assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! How modules are made.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::module::{
+    Binding, Cell, Driver, Image, Instance, Memory, Module, Net, NetInfo, Parameter, ParameterId, Port,
+    ReadPort, Register, Role, WritePort,
+};
+use crate::{Bits, bits_for};
+
+/// An instance inside the module being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceId(usize);
+
+/// A memory inside the module being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryId(usize);
+
+/// What travels forward on a stream; `ready` travels back and is handled apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// The elements of a beat, element 0 in the least significant bits.
+    pub data: Net,
+    /// The beat is there. Never waits for `ready`.
+    pub valid: Net,
+    /// It is the last of its frame.
+    pub last: Net,
+    /// User bits that every block carries along, where there are any.
+    pub user: Option<Net>,
+}
+
+/// Builds one [`Module`].
+///
+/// Methods that make a cell return its net; widths are checked by [`check`](crate::check), with the place of the call.
+#[derive(Debug)]
+pub struct Builder {
+    module: Module,
+}
+
+impl Builder {
+    /// An empty module.
+    pub fn new(name: impl Into<String>) -> Self {
+        let module = Module {
+            name: name.into(),
+            doc: vec![],
+            parameters: vec![],
+            ports: vec![],
+            nets: vec![],
+            registers: vec![],
+            memories: vec![],
+            instances: vec![],
+            twice: vec![],
+        };
+        Self { module }
+    }
+
+    /// Adds a line to the module's header.
+    pub fn doc(&mut self, line: impl Into<String>) {
+        self.module.doc.push(line.into());
+    }
+
+    /// The finished module. Call [`check`](crate::check::check) on it.
+    pub fn finish(self) -> Arc<Module> {
+        Arc::new(self.module)
+    }
+
+    /// Width of a net.
+    pub fn width(&self, net: Net) -> u32 {
+        self.module.width(net)
+    }
+
+    #[track_caller]
+    fn net(&mut self, width: u32, name: Option<String>, driver: Driver) -> Net {
+        let net = Net(u32::try_from(self.module.nets.len()).expect("fewer than 2^32 nets"));
+        self.module.nets.push(NetInfo { width, name, driver, at: Location::caller() });
+        net
+    }
+
+    #[track_caller]
+    fn cell(&mut self, width: u32, cell: Cell) -> Net {
+        self.net(width, None, Driver::Cell(cell))
+    }
+
+    // Ports
+
+    /// An input port.
+    #[track_caller]
+    pub fn input(&mut self, name: impl Into<String>, width: u32, role: Role) -> Net {
+        let name = name.into();
+        let net = self.net(width, Some(name.clone()), Driver::Input);
+        self.module.ports.push(Port { name, net, output: false, role });
+        net
+    }
+
+    /// An output port that shows `net`.
+    pub fn output(&mut self, name: impl Into<String>, net: Net, role: Role) {
+        self.module.ports.push(Port { name: name.into(), net, output: true, role });
+    }
+
+    /// The input side of a stream: ports `<name>_data`, `_valid`, `_last` and, if `user` is not 0, `_user`.
+    #[track_caller]
+    pub fn stream_input(&mut self, name: &str, width: u32, user: u32) -> Stream {
+        Stream {
+            data: self.input(format!("{name}_data"), width, Role::Data),
+            valid: self.input(format!("{name}_valid"), 1, Role::Control),
+            last: self.input(format!("{name}_last"), 1, Role::Control),
+            user: (user > 0).then(|| self.input(format!("{name}_user"), user, Role::Control)),
+        }
+    }
+
+    /// The output side of a stream; returns its `<name>_ready`.
+    #[track_caller]
+    pub fn stream_output(&mut self, name: &str, stream: Stream) -> Net {
+        let ready = self.input(format!("{name}_ready"), 1, Role::Control);
+        self.stream_output_forward(name, stream);
+        ready
+    }
+
+    /// The forward half of [`stream_output`](Self::stream_output), where `<name>_ready` was declared before.
+    pub fn stream_output_forward(&mut self, name: &str, stream: Stream) {
+        self.output(format!("{name}_data"), stream.data, Role::Data);
+        self.output(format!("{name}_valid"), stream.valid, Role::Control);
+        self.output(format!("{name}_last"), stream.last, Role::Control);
+        if let Some(user) = stream.user {
+            self.output(format!("{name}_user"), user, Role::Control);
+        }
+    }
+
+    // Names and forward references
+
+    /// Gives `net` a name, or makes a wire of that name on it if it has another.
+    #[track_caller]
+    pub fn named(&mut self, name: impl Into<String>, net: Net) -> Net {
+        let width = self.width(net);
+        let info = &mut self.module.nets[net.index()];
+        if info.name.is_none() && !matches!(info.driver, Driver::Cell(Cell::Const(_))) {
+            info.name = Some(name.into());
+            return net;
+        }
+        self.net(width, Some(name.into()), Driver::Cell(Cell::Wire(Some(net))))
+    }
+
+    /// A wire that is driven later, by [`drive`](Self::drive).
+    #[track_caller]
+    pub fn wire(&mut self, name: impl Into<String>, width: u32) -> Net {
+        self.net(width, Some(name.into()), Driver::Cell(Cell::Wire(None)))
+    }
+
+    /// Drives a [`wire`](Self::wire).
+    pub fn drive(&mut self, wire: Net, net: Net) {
+        match &mut self.module.nets[wire.index()].driver {
+            Driver::Cell(Cell::Wire(source @ None)) => *source = Some(net),
+            _ => self.module.twice.push(wire),
+        }
+    }
+
+    // Combinational cells
+
+    /// `value` in `width` bits.
+    #[track_caller]
+    pub fn constant(&mut self, width: u32, value: u64) -> Net {
+        self.cell(width, Cell::Const(Bits::new(width, value)))
+    }
+
+    /// Bitwise complement.
+    #[track_caller]
+    pub fn not(&mut self, a: Net) -> Net {
+        self.cell(self.width(a), Cell::Not(a))
+    }
+
+    /// Bitwise and.
+    #[track_caller]
+    pub fn and(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::And(a, b))
+    }
+
+    /// Bitwise or.
+    #[track_caller]
+    pub fn or(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::Or(a, b))
+    }
+
+    /// Bitwise exclusive or.
+    #[track_caller]
+    pub fn xor(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::Xor(a, b))
+    }
+
+    /// Bitwise equality.
+    #[track_caller]
+    pub fn xnor(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::Xnor(a, b))
+    }
+
+    /// Sum modulo 2^width.
+    #[track_caller]
+    pub fn add(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::Add(a, b))
+    }
+
+    /// Difference modulo 2^width.
+    #[track_caller]
+    pub fn sub(&mut self, a: Net, b: Net) -> Net {
+        self.cell(self.width(a), Cell::Sub(a, b))
+    }
+
+    /// Equality, 1 bit.
+    #[track_caller]
+    pub fn eq(&mut self, a: Net, b: Net) -> Net {
+        self.cell(1, Cell::Eq(a, b))
+    }
+
+    /// Equality with a number, 1 bit.
+    #[track_caller]
+    pub fn is(&mut self, a: Net, value: u64) -> Net {
+        let value = self.constant(self.width(a), value);
+        self.eq(a, value)
+    }
+
+    /// Unsigned `a < b`, 1 bit.
+    #[track_caller]
+    pub fn less(&mut self, a: Net, b: Net) -> Net {
+        self.cell(1, Cell::Less(a, b))
+    }
+
+    /// `select ? on : off`.
+    #[track_caller]
+    pub fn mux(&mut self, select: Net, on: Net, off: Net) -> Net {
+        self.cell(self.width(on), Cell::Mux { select, on, off })
+    }
+
+    /// `width` bits from `low` upwards; the net itself, where that is all of it.
+    #[track_caller]
+    pub fn slice(&mut self, a: Net, low: u32, width: u32) -> Net {
+        if low == 0 && width == self.width(a) { a } else { self.cell(width, Cell::Slice(a, low)) }
+    }
+
+    /// Nets side by side, the first in the least significant bits.
+    #[track_caller]
+    pub fn concat(&mut self, parts: &[Net]) -> Net {
+        match parts {
+            [one] => *one,
+            _ => {
+                let width = parts.iter().map(|p| self.width(*p)).sum();
+                self.cell(width, Cell::Concat(parts.to_vec()))
+            }
+        }
+    }
+
+    /// Zeros above `a`; `a` itself, where it has that width already.
+    #[track_caller]
+    pub fn zero_extend(&mut self, a: Net, width: u32) -> Net {
+        if self.width(a) == width { a } else { self.cell(width, Cell::ZeroExtend(a)) }
+    }
+
+    /// Copies of the top bit above `a`; `a` itself, where it has that width already.
+    #[track_caller]
+    pub fn sign_extend(&mut self, a: Net, width: u32) -> Net {
+        if self.width(a) == width { a } else { self.cell(width, Cell::SignExtend(a)) }
+    }
+
+    /// 1 where all bits are 1.
+    #[track_caller]
+    pub fn reduce_and(&mut self, a: Net) -> Net {
+        self.cell(1, Cell::ReduceAnd(a))
+    }
+
+    /// 1 where any bit is 1.
+    #[track_caller]
+    pub fn reduce_or(&mut self, a: Net) -> Net {
+        self.cell(1, Cell::ReduceOr(a))
+    }
+
+    /// 1 where the number of ones is odd.
+    #[track_caller]
+    pub fn reduce_xor(&mut self, a: Net) -> Net {
+        self.cell(1, Cell::ReduceXor(a))
+    }
+
+    /// Number of ones, in the bits that the width of `a` needs.
+    #[track_caller]
+    pub fn popcount(&mut self, a: Net) -> Net {
+        self.cell(bits_for(self.width(a).into()), Cell::Popcount(a))
+    }
+
+    // State
+
+    /// A register `<name>_q`; say what it takes with [`next`](Self::next) or [`next_if`](Self::next_if).
+    ///
+    /// With `reset` it takes that value at a reset; without, it keeps what it has (data needs none).
+    #[track_caller]
+    pub fn register(&mut self, name: &str, width: u32, reset: Option<u64>) -> Net {
+        let index = self.module.registers.len();
+        let q = self.net(width, Some(format!("{name}_q")), Driver::Register(index));
+        let reset = reset.map(|value| Bits::new(width, value));
+        self.module.registers.push(Register { q, next: None, enable: None, reset });
+        q
+    }
+
+    /// The register takes `next` at every edge.
+    pub fn next(&mut self, q: Net, next: Net) {
+        self.set_next(q, None, next);
+    }
+
+    /// The register takes `next` at the edges where `enable` is 1.
+    pub fn next_if(&mut self, q: Net, enable: Net, next: Net) {
+        self.set_next(q, Some(enable), next);
+    }
+
+    fn set_next(&mut self, q: Net, enable: Option<Net>, next: Net) {
+        let Driver::Register(index) = self.module.nets[q.index()].driver else {
+            return self.module.twice.push(q);
+        };
+        let register = &mut self.module.registers[index];
+        if register.next.is_some() {
+            return self.module.twice.push(q);
+        }
+        register.next = Some(next);
+        register.enable = enable;
+    }
+
+    /// A register that takes `next` where `enable` is 1, made and said in one go.
+    #[track_caller]
+    pub fn registered(&mut self, name: &str, reset: Option<u64>, enable: Net, next: Net) -> Net {
+        let q = self.register(name, self.width(next), reset);
+        self.next_if(q, enable, next);
+        q
+    }
+
+    /// A memory.
+    pub fn memory(&mut self, name: &str, width: u32, depth: u32, init: Option<ParameterId>) -> MemoryId {
+        let memory = Memory { name: name.to_owned(), width, depth, init, reads: vec![], writes: vec![] };
+        self.module.memories.push(memory);
+        MemoryId(self.module.memories.len() - 1)
+    }
+
+    /// A registered read port; returns its output register `<name>_q`.
+    #[track_caller]
+    pub fn read(&mut self, memory: MemoryId, name: &str, address: Net, enable: Net) -> Net {
+        let port = self.module.memories[memory.0].reads.len();
+        let width = self.module.memories[memory.0].width;
+        let data = self.net(width, Some(format!("{name}_q")), Driver::Memory(memory.0, port));
+        self.module.memories[memory.0].reads.push(ReadPort { address, enable, data });
+        data
+    }
+
+    /// A write port.
+    pub fn write(&mut self, memory: MemoryId, address: Net, enable: Net, data: Net) {
+        self.module.memories[memory.0].writes.push(WritePort { address, enable, data });
+    }
+
+    // Hierarchy
+
+    /// A string parameter that names a memory image.
+    pub fn parameter(&mut self, name: impl Into<String>, image: Option<Arc<Image>>) -> ParameterId {
+        self.module.parameters.push(Parameter { name: name.into(), image });
+        ParameterId(self.module.parameters.len() as u32 - 1)
+    }
+
+    /// Passes the parameter `from` of this module on to the parameter of `instance` called `to`.
+    ///
+    /// # Panics
+    /// Where the instance's module has no such parameter.
+    #[track_caller]
+    pub fn bind(&mut self, instance: InstanceId, to: &str, from: ParameterId) {
+        let child = &mut self.module.instances[instance.0];
+        let to = child.module.parameters.iter().position(|p| p.name == to);
+        let to = to.unwrap_or_else(|| panic!("{} has no such parameter", child.module.name));
+        child.bindings.push(Binding { to: ParameterId(to as u32), from });
+    }
+
+    /// An instance called `name`; its outputs are nets `<name without u_>_<port>`.
+    #[track_caller]
+    pub fn instance(&mut self, name: &str, module: &Arc<Module>) -> InstanceId {
+        let index = self.module.instances.len();
+        let prefix = name.strip_prefix("u_").unwrap_or(name);
+        let connections = module
+            .ports
+            .iter()
+            .enumerate()
+            .map(|(at, port)| {
+                port.output.then(|| {
+                    let name = format!("{prefix}_{}", port.name);
+                    self.net(module.width(port.net), Some(name), Driver::Instance(index, at))
+                })
+            })
+            .collect();
+        self.module.instances.push(Instance {
+            name: name.to_owned(),
+            module: Arc::clone(module),
+            connections,
+            bindings: vec![],
+        });
+        InstanceId(index)
+    }
+
+    /// Connects input port `port` of an instance to `net`.
+    ///
+    /// # Panics
+    /// Where there is no such port.
+    #[track_caller]
+    pub fn connect(&mut self, instance: InstanceId, port: &str, net: Net) {
+        let at = self.port_of(instance, port);
+        let slot = &mut self.module.instances[instance.0].connections[at];
+        if slot.is_some() {
+            return self.module.twice.push(net);
+        }
+        *slot = Some(net);
+    }
+
+    /// The net on output port `port` of an instance.
+    ///
+    /// # Panics
+    /// Where there is no such port, or it is an unconnected input.
+    #[track_caller]
+    pub fn out(&self, instance: InstanceId, port: &str) -> Net {
+        let at = self.port_of(instance, port);
+        self.module.instances[instance.0].connections[at].expect("an output")
+    }
+
+    /// The output stream `name` of an instance.
+    #[track_caller]
+    pub fn out_stream(&self, instance: InstanceId, name: &str) -> Stream {
+        let user = format!("{name}_user");
+        let has_user = self.module.instances[instance.0].module.port(&user).is_some();
+        Stream {
+            data: self.out(instance, &format!("{name}_data")),
+            valid: self.out(instance, &format!("{name}_valid")),
+            last: self.out(instance, &format!("{name}_last")),
+            user: has_user.then(|| self.out(instance, &user)),
+        }
+    }
+
+    /// Connects the input stream `name` of an instance to `stream`; returns the instance's `<name>_ready`.
+    #[track_caller]
+    pub fn connect_stream(&mut self, instance: InstanceId, name: &str, stream: Stream) -> Net {
+        self.connect(instance, &format!("{name}_data"), stream.data);
+        self.connect(instance, &format!("{name}_valid"), stream.valid);
+        self.connect(instance, &format!("{name}_last"), stream.last);
+        if let Some(user) = stream.user {
+            self.connect(instance, &format!("{name}_user"), user);
+        }
+        self.out(instance, &format!("{name}_ready"))
+    }
+
+    #[track_caller]
+    fn port_of(&self, instance: InstanceId, port: &str) -> usize {
+        let module = &self.module.instances[instance.0].module;
+        let at = module.ports.iter().position(|p| p.name == port);
+        at.unwrap_or_else(|| panic!("{} has no port {port}", module.name))
+    }
+}

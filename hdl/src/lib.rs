@@ -1,0 +1,40 @@
+//! A small hardware description: modules of width-exact cells, checks over them, blocks built of them, and
+//! their Verilog.
+//!
+//! ```
+//! use stoxnor_hdl::{Builder, Role, check, verilog};
+//!
+//! let mut b = Builder::new("counter");
+//! let enable = b.input("enable", 1, Role::Control);
+//! let count = b.register("count", 4, Some(0));
+//! let one = b.constant(4, 1);
+//! let next = b.add(count, one);
+//! b.next_if(count, enable, next);
+//! b.output("count", count, Role::Control);
+//! let module = b.finish();
+//! assert!(check::check(&module).is_empty());
+//! assert!(verilog::print(&module, &[]).contains("count_q <= count_q + 4'd1;"));
+//! ```
+//!
+//! Rules that everything here follows:
+//!
+//! - Two-state values of any width; no implicit extension or truncation: both operands of a cell have the same width.
+//! - One clock, one synchronous active-high reset; both are implicit and appear in the Verilog where needed.
+//! - Bit 0 is the least significant; element 0 of a bundle sits in the least significant bits.
+//! - A net is *control* or *data*; no control net depends on a data net ([`check`] holds this).
+
+pub mod block;
+mod build;
+pub mod check;
+mod legalize;
+mod module;
+mod value;
+pub mod verilog;
+
+pub use build::{Builder, InstanceId, Stream};
+pub use legalize::legalize;
+pub use module::{
+    Binding, Cell, Driver, Image, Instance, Memory, Module, Net, NetInfo, Parameter, ParameterId, Port,
+    ReadPort, Register, Role, WritePort,
+};
+pub use value::{Bits, bits_for, index_bits};

@@ -1,0 +1,98 @@
+//! The part of Verilog-2005 that we print.
+
+/// An expression. Every operand of an operator has the operator's width, so context never extends anything.
+#[derive(Debug, Clone)]
+pub enum Expression {
+    Name(String),
+    Literal {
+        width: u32,
+        hex: String,
+        decimal: Option<u64>,
+    },
+    Unary(&'static str, Box<Expression>),
+    Binary(&'static str, Box<Expression>, Box<Expression>),
+    Ternary(Box<Expression>, Box<Expression>, Box<Expression>),
+    Bit(String, u32),
+    Range(String, u32, u32),
+    /// Most significant part first, as Verilog writes it.
+    Concat(Vec<Expression>),
+    Repeat(u32, Box<Expression>),
+}
+
+#[derive(Debug)]
+pub struct Port {
+    pub output: bool,
+    pub width: u32,
+    pub name: String,
+}
+
+#[derive(Debug)]
+pub struct Assignment {
+    pub to: String,
+    pub value: Expression,
+}
+
+#[derive(Debug)]
+pub enum Item {
+    /// `wire [w-1:0] name;`, with `= value` where there is one.
+    Wire {
+        width: u32,
+        name: String,
+        value: Option<Expression>,
+    },
+    Reg {
+        width: u32,
+        name: String,
+    },
+    Memory {
+        width: u32,
+        depth: u32,
+        name: String,
+    },
+    Assign(Assignment),
+    /// `initial $readmemh(parameter, memory);`
+    ReadMem {
+        parameter: String,
+        memory: String,
+    },
+    /// A clocked process: resets first, then what happens where `enable` is 1.
+    Clocked {
+        name: String,
+        reset: Vec<Assignment>,
+        enable: Option<Expression>,
+        body: Vec<Assignment>,
+    },
+    /// A registered read.
+    Read {
+        name: String,
+        enable: Expression,
+        to: String,
+        memory: String,
+        address: Expression,
+    },
+    /// A write.
+    Write {
+        name: String,
+        enable: Expression,
+        memory: String,
+        address: Expression,
+        value: Expression,
+    },
+    Instance {
+        module: String,
+        name: String,
+        parameters: Vec<(String, String)>,
+        connections: Vec<(String, Expression)>,
+    },
+}
+
+#[derive(Debug)]
+pub struct Module {
+    pub name: String,
+    pub doc: Vec<String>,
+    /// Name and default of each string parameter.
+    pub parameters: Vec<(String, String)>,
+    pub ports: Vec<Port>,
+    /// Groups of items, with a blank line between groups.
+    pub groups: Vec<Vec<Item>>,
+}

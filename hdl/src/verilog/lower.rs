@@ -1,0 +1,286 @@
+//! From a legalised module to the syntax tree: which net is declared where, which register belongs to which process.
+
+use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
+use crate::legalize::{constant, inlined};
+use crate::module::{Cell, Driver, Module, Net};
+
+pub fn lower(module: &Module) -> Ast {
+    let mut ports = Vec::new();
+    let single_bit = |name: &str| Port { output: false, width: 1, name: name.to_owned() };
+    if module.clocked() {
+        ports.push(single_bit("clk"));
+    }
+    if module.resettable() {
+        ports.push(single_bit("rst"));
+    }
+    ports.extend(module.ports.iter().map(|p| Port {
+        output: p.output,
+        width: module.width(p.net),
+        name: p.name.clone(),
+    }));
+    Ast {
+        name: module.name.clone(),
+        doc: module.doc.clone(),
+        parameters: module
+            .parameters
+            .iter()
+            .map(|p| (p.name.clone(), p.image.as_ref().map_or(String::new(), |i| i.file.clone())))
+            .collect(),
+        ports,
+        groups: [
+            declarations(module),
+            combinational(module),
+            memories(module),
+            processes(module),
+            instances(module),
+            outputs(module),
+        ]
+        .into_iter()
+        .filter(|g| !g.is_empty())
+        .collect(),
+    }
+}
+
+/// Registers, memories, outputs of instances and wires that are driven further down.
+fn declarations(module: &Module) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (index, info) in module.nets.iter().enumerate() {
+        let Some(name) = info.name.clone() else { continue };
+        if is_port(module, Net(index as u32)) {
+            continue;
+        }
+        let width = info.width;
+        match &info.driver {
+            Driver::Register(_) | Driver::Memory(..) => items.push(Item::Reg { width, name }),
+            Driver::Instance(..) => items.push(Item::Wire { width, name, value: None }),
+            Driver::Cell(Cell::Wire(Some(source))) if source.index() > index => {
+                items.push(Item::Wire { width, name, value: None });
+            }
+            _ => {}
+        }
+    }
+    items.extend(module.memories.iter().map(|m| Item::Memory {
+        width: m.width,
+        depth: m.depth,
+        name: m.name.clone(),
+    }));
+    items
+}
+
+/// Named combinational nets, each after what it reads.
+fn combinational(module: &Module) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut order = Vec::new();
+    let mut visited = vec![false; module.nets.len()];
+    for index in 0..module.nets.len() {
+        visit(module, Net(index as u32), &mut visited, &mut order);
+    }
+    for net in order {
+        let info = &module.nets[net.index()];
+        let (Some(name), Driver::Cell(cell)) = (info.name.clone(), &info.driver) else { continue };
+        let value = expression(module, cell, info.width);
+        let forward = matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index());
+        if forward || is_port(module, net) {
+            items.push(Item::Assign(Assignment { to: name, value }));
+        } else {
+            items.push(Item::Wire { width: info.width, name, value: Some(value) });
+        }
+    }
+    items
+}
+
+/// Depth first over the operands that have to be declared before; forward wires are declared at the top.
+fn visit(module: &Module, net: Net, visited: &mut [bool], order: &mut Vec<Net>) {
+    if std::mem::replace(&mut visited[net.index()], true) {
+        return;
+    }
+    if let Driver::Cell(cell) = &module.nets[net.index()].driver {
+        if !matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index()) {
+            for operand in cell.operands() {
+                visit(module, operand, visited, order);
+            }
+        }
+    }
+    order.push(net);
+}
+
+fn memories(module: &Module) -> Vec<Item> {
+    let mut items = Vec::new();
+    for memory in &module.memories {
+        if let Some(parameter) = memory.init {
+            let parameter = module.parameters[parameter.index()].name.clone();
+            items.push(Item::ReadMem { parameter, memory: memory.name.clone() });
+        }
+        for (index, write) in memory.writes.iter().enumerate() {
+            items.push(Item::Write {
+                name: numbered(&format!("p_{}_write", memory.name), index),
+                enable: reference(module, write.enable),
+                memory: memory.name.clone(),
+                address: reference(module, write.address),
+                value: reference(module, write.data),
+            });
+        }
+        for read in &memory.reads {
+            let to = module.describe(read.data);
+            items.push(Item::Read {
+                name: format!("p_{to}"),
+                enable: reference(module, read.enable),
+                to,
+                memory: memory.name.clone(),
+                address: reference(module, read.address),
+            });
+        }
+    }
+    items
+}
+
+fn numbered(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}{index}") }
+}
+
+/// One process for the registers that share an enable and whether they are reset.
+fn processes(module: &Module) -> Vec<Item> {
+    let mut groups: Vec<(Option<Net>, bool, Vec<usize>)> = Vec::new();
+    for (index, register) in module.registers.iter().enumerate() {
+        let key = (register.enable, register.reset.is_some());
+        match groups.iter_mut().find(|g| (g.0, g.1) == key) {
+            Some(group) => group.2.push(index),
+            None => groups.push((key.0, key.1, vec![index])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(enable, _, members)| {
+            let name = |index: usize| module.describe(module.registers[index].q);
+            let reset = members.iter().filter_map(|&i| {
+                let bits = module.registers[i].reset.as_ref()?;
+                Some(Assignment { to: name(i), value: literal(bits) })
+            });
+            let body = members.iter().filter_map(|&i| {
+                let next = module.registers[i].next?;
+                Some(Assignment { to: name(i), value: reference(module, next) })
+            });
+            Item::Clocked {
+                name: format!("p_{}", name(members[0]).trim_end_matches("_q")),
+                reset: reset.collect(),
+                enable: enable.map(|e| reference(module, e)),
+                body: body.collect(),
+            }
+        })
+        .collect()
+}
+
+fn instances(module: &Module) -> Vec<Item> {
+    module
+        .instances
+        .iter()
+        .map(|instance| {
+            let child = &instance.module;
+            let implicit = [("clk", child.clocked()), ("rst", child.resettable())];
+            let mut connections: Vec<(String, Expression)> = implicit
+                .into_iter()
+                .filter(|(_, used)| *used)
+                .map(|(name, _)| (name.to_owned(), Expression::Name(name.to_owned())))
+                .collect();
+            connections.extend(
+                child
+                    .ports
+                    .iter()
+                    .zip(&instance.connections)
+                    .filter_map(|(port, net)| Some((port.name.clone(), reference(module, (*net)?)))),
+            );
+            Item::Instance {
+                module: child.name.clone(),
+                name: instance.name.clone(),
+                parameters: instance
+                    .bindings
+                    .iter()
+                    .map(|b| {
+                        let to = &child.parameters[b.to.index()];
+                        (to.name.clone(), module.parameters[b.from.index()].name.clone())
+                    })
+                    .collect(),
+                connections,
+            }
+        })
+        .collect()
+}
+
+fn outputs(module: &Module) -> Vec<Item> {
+    module
+        .ports
+        .iter()
+        .filter(|p| p.output && module.nets[p.net.index()].name.as_deref() != Some(&p.name))
+        .map(|p| Item::Assign(Assignment { to: p.name.clone(), value: reference(module, p.net) }))
+        .collect()
+}
+
+/// Whether the net is declared by a port of its own name.
+fn is_port(module: &Module, net: Net) -> bool {
+    let name = module.nets[net.index()].name.as_deref();
+    module.ports.iter().any(|p| Some(p.name.as_str()) == name)
+}
+
+/// The net as an operand: its name, or the expression that stands for it.
+fn reference(module: &Module, net: Net) -> Expression {
+    let info = &module.nets[net.index()];
+    match &info.driver {
+        Driver::Cell(cell) if inlined(module, net) => expression(module, cell, info.width),
+        _ => Expression::Name(module.describe(net)),
+    }
+}
+
+fn expression(module: &Module, cell: &Cell, width: u32) -> Expression {
+    let operand = |net: &Net| Box::new(reference(module, *net));
+    let binary = |op, a, b| Expression::Binary(op, operand(a), operand(b));
+    match cell {
+        Cell::Const(bits) => literal(bits),
+        Cell::Wire(source) => reference(module, source.expect("checked: wires are driven")),
+        Cell::Not(a) => Expression::Unary("~", operand(a)),
+        Cell::And(a, b) => binary("&", a, b),
+        Cell::Or(a, b) => binary("|", a, b),
+        Cell::Xor(a, b) => binary("^", a, b),
+        Cell::Xnor(a, b) => Expression::Unary("~", Box::new(binary("^", a, b))),
+        Cell::Add(a, b) => binary("+", a, b),
+        Cell::Sub(a, b) => binary("-", a, b),
+        Cell::Eq(a, b) => binary("==", a, b),
+        Cell::Less(a, b) => binary("<", a, b),
+        Cell::Mux { select, on, off } => Expression::Ternary(operand(select), operand(on), operand(off)),
+        Cell::Slice(a, low) => match (constant(module, *a), module.width(*a)) {
+            (Some(bits), _) => {
+                let words =
+                    (0..width.div_ceil(64)).map(|w| bits.extract(low + 64 * w, 64.min(width - 64 * w)));
+                literal(&crate::Bits::from_words(width, words))
+            }
+            (None, 1) => reference(module, *a),
+            _ if width == 1 => Expression::Bit(module.describe(*a), *low),
+            _ => Expression::Range(module.describe(*a), low + width - 1, *low),
+        },
+        Cell::Concat(parts) => {
+            Expression::Concat(parts.iter().rev().map(|p| reference(module, *p)).collect())
+        }
+        Cell::ZeroExtend(a) => {
+            let zeros = width - module.width(*a);
+            Expression::Concat(vec![literal(&crate::Bits::zero(zeros)), reference(module, *a)])
+        }
+        Cell::SignExtend(a) => {
+            let from = module.width(*a);
+            let top = if from == 1 {
+                reference(module, *a)
+            } else {
+                Expression::Bit(module.describe(*a), from - 1)
+            };
+            let copies = Expression::Repeat(width - from, Box::new(top));
+            Expression::Concat(vec![copies, reference(module, *a)])
+        }
+        Cell::ReduceAnd(a) => Expression::Unary("&", operand(a)),
+        Cell::ReduceOr(a) => Expression::Unary("|", operand(a)),
+        Cell::ReduceXor(a) => Expression::Unary("^", operand(a)),
+        Cell::Popcount(_) => unreachable!("legalised away"),
+    }
+}
+
+fn literal(bits: &crate::Bits) -> Expression {
+    let decimal = bits.to_u64().filter(|_| bits.width() <= 32);
+    Expression::Literal { width: bits.width(), hex: bits.to_string(), decimal }
+}

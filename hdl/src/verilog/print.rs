@@ -1,0 +1,147 @@
+//! Prints the syntax tree. Makes no decisions.
+
+use std::fmt::Write as _;
+
+use super::ast::{Assignment, Expression, Item, Module};
+
+pub fn print(module: &Module, header: &[String]) -> String {
+    let mut out = String::new();
+    for line in header.iter().chain(&module.doc) {
+        let _ = writeln!(out, "{}", format!("// {line}").trim_end());
+    }
+    out.push_str("\n`default_nettype none\n\n");
+    let _ = write!(out, "module {}", module.name);
+    if !module.parameters.is_empty() {
+        let list: Vec<_> = module
+            .parameters
+            .iter()
+            .map(|(name, value)| format!("  parameter {name} = \"{value}\""))
+            .collect();
+        let _ = write!(out, " #(\n{}\n)", list.join(",\n"));
+    }
+    let ports: Vec<_> = module
+        .ports
+        .iter()
+        .map(|p| {
+            format!("  {} wire {}{}", if p.output { "output" } else { "input " }, range(p.width), p.name)
+        })
+        .collect();
+    let _ = writeln!(out, " (\n{}\n);", ports.join(",\n"));
+    for group in &module.groups {
+        out.push('\n');
+        for item in group {
+            print_item(&mut out, item);
+        }
+    }
+    out.push_str("\nendmodule\n\n`default_nettype wire\n");
+    out
+}
+
+fn range(width: u32) -> String {
+    if width == 1 { String::new() } else { format!("[{}:0] ", width - 1) }
+}
+
+fn print_item(out: &mut String, item: &Item) {
+    let _ = match item {
+        Item::Wire { width, name, value: None } => writeln!(out, "  wire {}{name};", range(*width)),
+        Item::Wire { width, name, value: Some(value) } => {
+            writeln!(out, "  wire {}{name} = {};", range(*width), top(value))
+        }
+        Item::Reg { width, name } => writeln!(out, "  reg  {}{name};", range(*width)),
+        Item::Memory { width, depth, name } => {
+            writeln!(out, "  reg  {}{name} [0:{}];", range(*width), depth - 1)
+        }
+        Item::Assign(Assignment { to, value }) => writeln!(out, "  assign {to} = {};", top(value)),
+        Item::ReadMem { parameter, memory } => {
+            let load = format!("initial $readmemh({parameter}, {memory});");
+            writeln!(
+                out,
+                "  generate\n    if ({parameter} != \"\") begin : g_{memory}_init\n      {load}\n    end\n  endgenerate"
+            )
+        }
+        Item::Clocked { name, reset, enable, body } => print_clocked(out, name, reset, enable.as_ref(), body),
+        Item::Read { name, enable, to, memory, address } => {
+            let statement = format!("{to} <= {memory}[{}];", top(address));
+            print_access(out, name, enable, &statement)
+        }
+        Item::Write { name, enable, memory, address, value } => {
+            let statement = format!("{memory}[{}] <= {};", top(address), top(value));
+            print_access(out, name, enable, &statement)
+        }
+        Item::Instance { module, name, parameters, connections } => {
+            let _ = write!(out, "  {module} ");
+            if !parameters.is_empty() {
+                let list: Vec<_> = parameters.iter().map(|(to, from)| format!("    .{to}({from})")).collect();
+                let _ = write!(out, "#(\n{}\n  ) ", list.join(",\n"));
+            }
+            let list: Vec<_> =
+                connections.iter().map(|(port, e)| format!("    .{port}({})", top(e))).collect();
+            writeln!(out, "{name} (\n{}\n  );", list.join(",\n"))
+        }
+    };
+}
+
+fn print_access(out: &mut String, name: &str, enable: &Expression, statement: &str) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  always @(posedge clk) begin : {name}\n    if ({}) begin\n      {statement}\n    end\n  end",
+        top(enable)
+    )
+}
+
+fn print_clocked(
+    out: &mut String,
+    name: &str,
+    reset: &[Assignment],
+    enable: Option<&Expression>,
+    body: &[Assignment],
+) -> std::fmt::Result {
+    let list = |indent: &str, assignments: &[Assignment]| {
+        assignments.iter().fold(String::new(), |mut text, a| {
+            let _ = writeln!(text, "{indent}{} <= {};", a.to, top(&a.value));
+            text
+        })
+    };
+    writeln!(out, "  always @(posedge clk) begin : {name}")?;
+    match (reset.is_empty(), enable) {
+        (true, None) => out.push_str(&list("    ", body)),
+        (true, Some(enable)) => {
+            write!(out, "    if ({}) begin\n{}    end\n", top(enable), list("      ", body))?;
+        }
+        (false, enable) => {
+            write!(out, "    if (rst) begin\n{}    end else ", list("      ", reset))?;
+            if let Some(enable) = enable {
+                write!(out, "if ({}) ", top(enable))?;
+            }
+            write!(out, "begin\n{}    end\n", list("      ", body))?;
+        }
+    }
+    writeln!(out, "  end")
+}
+
+/// An expression that stands alone: no parentheses around it.
+fn top(e: &Expression) -> String {
+    text(e, false)
+}
+
+fn text(e: &Expression, nested: bool) -> String {
+    let operand = |e: &Expression| text(e, true);
+    let wrapped = match e {
+        Expression::Name(name) => return name.clone(),
+        Expression::Literal { width: 1, hex, .. } => return format!("1'b{hex}"),
+        Expression::Literal { width, decimal: Some(value), .. } => return format!("{width}'d{value}"),
+        Expression::Literal { width, hex, .. } => return format!("{width}'h{hex}"),
+        Expression::Bit(name, index) => return format!("{name}[{index}]"),
+        Expression::Range(name, high, low) => return format!("{name}[{high}:{low}]"),
+        Expression::Concat(parts) => {
+            return format!("{{{}}}", parts.iter().map(top).collect::<Vec<_>>().join(", "));
+        }
+        Expression::Repeat(1, part) => return top(part),
+        Expression::Repeat(times, part) => return format!("{{{times}{{{}}}}}", top(part)),
+        Expression::Unary("~", a) => return format!("~{}", operand(a)),
+        Expression::Unary(op, a) => format!("{op}{}", operand(a)),
+        Expression::Binary(op, a, b) => format!("{} {op} {}", operand(a), operand(b)),
+        Expression::Ternary(c, a, b) => format!("{} ? {} : {}", operand(c), operand(a), operand(b)),
+    };
+    if nested { format!("({wrapped})") } else { wrapped }
+}
