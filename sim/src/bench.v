@@ -1,0 +1,108 @@
+// Test bench around one module: a source, a sink with stall patterns, and a record of every accepted beat.
+// One clocked process on purpose: the clock comes from outside, so that any simulator can drive it.
+// Names in capitals between at signs are filled in by the adapter.
+
+`default_nettype none
+
+module stoxnor_bench (
+  input wire clk
+);
+
+  localparam WIDTH = @WIDTH@;
+  localparam WORD = @WORD@;
+  localparam CAPACITY = @CAPACITY@;
+
+  reg  [WORD-1:0] words [0:CAPACITY-1];
+  integer count;
+  integer wanted;
+  integer trace;
+  reg  [63:0] limit;
+  reg  [63:0] hold;
+  reg  [63:0] reset_at;
+  reg  [63:0] reset_end;
+  reg  stalling;
+
+  reg  [1:0] start;
+  reg  [63:0] cycle;
+  integer next;
+  integer accepted;
+  reg  holding;
+  reg  [63:0] source_lfsr;
+  reg  [63:0] sink_lfsr;
+  reg  [1:0] source_window_q;
+  reg  [1:0] sink_window_q;
+
+  initial begin
+    if (!$value$plusargs("count=%d", count)) count = 0;
+    if (!$value$plusargs("wanted=%d", wanted)) wanted = 0;
+    if (!$value$plusargs("limit=%d", limit)) limit = 0;
+    if (!$value$plusargs("hold=%d", hold)) hold = 0;
+    if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
+    if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
+    stalling = 1'b0;
+    source_lfsr = 64'd0;
+    sink_lfsr = 64'd0;
+    if ($value$plusargs("source=%h", source_lfsr)) stalling = 1'b1;
+    if ($value$plusargs("sink=%h", sink_lfsr)) stalling = 1'b1;
+    $readmemh("words.mem", words, 0, count - 1);
+    trace = $fopen("trace.txt", "w");
+    start = 2'd0;
+    cycle = 64'd0;
+    next = 0;
+    accepted = 0;
+    holding = 1'b0;
+    source_window_q = 2'd0;
+    sink_window_q = 2'd0;
+  end
+
+  // Two edges of reset, then cycle 0.
+  wire running = start == 2'd2;
+  wire resetting = cycle >= reset_at && cycle < reset_end;
+  wire rst = !running || resetting;
+
+  // Stall patterns: the table stands with the Rust implementation.
+  wire [1:0] source_window = cycle[5:0] == 6'd0 ? source_lfsr[2:1] : source_window_q;
+  wire [1:0] sink_window = cycle[5:0] == 6'd0 ? sink_lfsr[2:1] : sink_window_q;
+  wire source_stalls = stalling && (source_window == 2'd3 || (source_window == 2'd2 && source_lfsr[2:0] != 3'd0)
+    || (source_window == 2'd1 && source_lfsr[0]));
+  wire sink_stalls = stalling && (sink_window == 2'd3 || (sink_window == 2'd2 && sink_lfsr[2:0] != 3'd0)
+    || (sink_window == 2'd1 && sink_lfsr[0]));
+
+  wire s_valid = !rst && next < count && (holding || !source_stalls);
+  wire s_ready;
+  wire [WORD-1:0] word = words[next < count ? next : 0];
+  wire m_ready = !rst && !sink_stalls && cycle >= hold;
+
+  @TOP@ dut (
+@CONNECTIONS@
+  );
+
+  always @(posedge clk) begin : p_bench
+    if (!running) begin
+      start <= start + 2'd1;
+    end else begin
+      cycle <= cycle + 64'd1;
+      source_lfsr <= {source_lfsr[62:0], source_lfsr[63] ^ source_lfsr[62] ^ source_lfsr[60] ^ source_lfsr[59]};
+      sink_lfsr <= {sink_lfsr[62:0], sink_lfsr[63] ^ sink_lfsr[62] ^ sink_lfsr[60] ^ sink_lfsr[59]};
+      source_window_q <= source_window;
+      sink_window_q <= sink_window;
+      if (resetting) begin
+        next <= 0;
+        holding <= 1'b0;
+        accepted <= 0;
+      end else begin
+        holding <= s_valid && !s_ready;
+        if (s_valid && s_ready) next <= next + 1;
+@TAPS@
+      end
+      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted || cycle + 64'd1 == limit) begin
+        $fwrite(trace, "end %0d\n", cycle + 64'd1);
+        $fclose(trace);
+        $finish;
+      end
+    end
+  end
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,22 @@
+//! Executes [`stoxnor_hdl`] modules cycle by cycle, and drives Verilator and Icarus on the Verilog printed from them.
+//!
+//! All three take the same [`Stimulus`] and give the same [`Trace`]: every accepted beat at every tap, with its cycle.
+//!
+//! Cycle 0 is the first rising edge with reset low. A beat is accepted at the edge at which valid and ready are 1.
+
+mod bench;
+mod engine;
+mod external;
+pub mod icarus;
+mod netlist;
+pub mod stall;
+mod stimulus;
+mod tool;
+pub mod vcd;
+pub mod verilator;
+
+pub use bench::simulate;
+pub use engine::{Simulator, Slot};
+pub use netlist::{Flat, FlatNet, flatten};
+pub use stimulus::{Beat, Design, Reset, Stimulus, StreamShape, Stuck, Trace};
+pub use tool::{ToolError, version};

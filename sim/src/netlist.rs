@@ -1,0 +1,248 @@
+//! One flat netlist of a module and everything inside it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net, check};
+
+/// Position in [`Flat::nets`].
+pub type Index = usize;
+
+/// A net of the flat netlist. Nets that are connected are one.
+#[derive(Debug, Clone)]
+pub struct FlatNet {
+    /// Number of bits.
+    pub width: u32,
+    /// Whether it depends on data.
+    pub data: bool,
+}
+
+/// A cell with its operands as flat indices.
+#[derive(Debug, Clone)]
+pub struct FlatCell {
+    /// What it computes. Its own operands are those of its module: use `operands`.
+    pub cell: Cell,
+    /// The operands, in the order of [`Cell::operands`].
+    pub operands: Vec<Index>,
+    /// The net that it drives.
+    pub output: Index,
+}
+
+/// A register of the flat netlist.
+#[derive(Debug, Clone)]
+pub struct FlatRegister {
+    pub q: Index,
+    pub next: Index,
+    pub enable: Option<Index>,
+    pub reset: Option<Bits>,
+}
+
+/// A memory of the flat netlist.
+#[derive(Debug, Clone)]
+pub struct FlatMemory {
+    pub width: u32,
+    pub depth: u32,
+    pub data: bool,
+    pub init: Option<Arc<Image>>,
+    /// Address, enable, data of each registered read.
+    pub reads: Vec<(Index, Index, Index)>,
+    /// Address, enable, data of each write.
+    pub writes: Vec<(Index, Index, Index)>,
+}
+
+/// A named net, where it stands in the hierarchy.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Instance names from the top down, without the top itself.
+    pub scope: Vec<String>,
+    /// Name inside its module.
+    pub name: String,
+    /// The net.
+    pub net: Index,
+}
+
+/// The flat netlist.
+#[derive(Debug)]
+pub struct Flat {
+    /// Nets.
+    pub nets: Vec<FlatNet>,
+    /// Ports of the top, by name.
+    pub ports: HashMap<String, Index>,
+    /// Combinational cells, each after what it reads.
+    pub cells: Vec<FlatCell>,
+    /// Registers.
+    pub registers: Vec<FlatRegister>,
+    /// Memories.
+    pub memories: Vec<FlatMemory>,
+    /// Every named net, parents before children, in order of declaration.
+    pub names: Vec<Named>,
+}
+
+/// Flattens a module that passes the checks.
+///
+/// # Panics
+/// Where the module breaks a rule of [`stoxnor_hdl::check`].
+pub fn flatten(top: &Arc<Module>) -> Flat {
+    let mut flat = Flattener {
+        flat: Flat {
+            nets: vec![],
+            ports: HashMap::new(),
+            cells: vec![],
+            registers: vec![],
+            memories: vec![],
+            names: vec![],
+        },
+        alias: vec![],
+    };
+    let images: Vec<_> = top.parameters.iter().map(|p| p.image.clone()).collect();
+    let inputs = vec![None; top.ports.len()];
+    let nets = flat.module(top, &[], &inputs, &images);
+    for port in &top.ports {
+        flat.flat.ports.insert(port.name.clone(), nets[port.net.index()]);
+    }
+    flat.finish()
+}
+
+struct Flattener {
+    flat: Flat,
+    /// For each net, the net that it is another name of.
+    alias: Vec<Option<Index>>,
+}
+
+impl Flattener {
+    fn net(&mut self, width: u32, data: bool) -> Index {
+        self.flat.nets.push(FlatNet { width, data });
+        self.alias.push(None);
+        self.flat.nets.len() - 1
+    }
+
+    /// Flattens one instance; `inputs` are the flat nets on its input ports. Returns the flat net of each of its nets.
+    fn module(
+        &mut self,
+        module: &Arc<Module>,
+        scope: &[String],
+        inputs: &[Option<Index>],
+        images: &[Option<Arc<Image>>],
+    ) -> Vec<Index> {
+        let data = check::data_nets(module);
+        let map: Vec<Index> =
+            module.nets.iter().zip(data).map(|(info, data)| self.net(info.width, data)).collect();
+        let at = |net: Net| map[net.index()];
+        for (port, input) in module.ports.iter().zip(inputs) {
+            if let (false, Some(input)) = (port.output, input) {
+                self.alias[at(port.net)] = Some(*input);
+            }
+        }
+        for (index, info) in module.nets.iter().enumerate() {
+            if let Some(name) = &info.name {
+                let named = Named { scope: scope.to_vec(), name: name.clone(), net: map[index] };
+                self.flat.names.push(named);
+            }
+            if let Driver::Cell(cell) = &info.driver {
+                match cell {
+                    Cell::Wire(source) => self.alias[map[index]] = source.map(at),
+                    _ => self.flat.cells.push(FlatCell {
+                        cell: cell.clone(),
+                        operands: cell.operands().into_iter().map(at).collect(),
+                        output: map[index],
+                    }),
+                }
+            }
+        }
+        for register in &module.registers {
+            self.flat.registers.push(FlatRegister {
+                q: at(register.q),
+                next: at(register.next.expect("checked: registers are driven")),
+                enable: register.enable.map(at),
+                reset: register.reset.clone(),
+            });
+        }
+        for memory in &module.memories {
+            let reads: Vec<_> =
+                memory.reads.iter().map(|r| (at(r.address), at(r.enable), at(r.data))).collect();
+            self.flat.memories.push(FlatMemory {
+                width: memory.width,
+                depth: memory.depth,
+                data: reads.iter().any(|r| self.flat.nets[r.2].data),
+                init: memory.init.and_then(|p| images[p.index()].clone()),
+                reads,
+                writes: memory.writes.iter().map(|w| (at(w.address), at(w.enable), at(w.data))).collect(),
+            });
+        }
+        for (index, instance) in module.instances.iter().enumerate() {
+            let child = &instance.module;
+            let mut child_images: Vec<_> = child.parameters.iter().map(|p| p.image.clone()).collect();
+            for binding in &instance.bindings {
+                child_images[binding.to.index()] = images[binding.from.index()].clone();
+            }
+            let child_inputs: Vec<_> = child
+                .ports
+                .iter()
+                .zip(&instance.connections)
+                .map(|(port, net)| if port.output { None } else { net.map(at) })
+                .collect();
+            let mut child_scope = scope.to_vec();
+            child_scope.push(instance.name.clone());
+            let inside = self.module(child, &child_scope, &child_inputs, &child_images);
+            for (info, flat) in module.nets.iter().zip(&map) {
+                if let Driver::Instance(i, port) = info.driver {
+                    if i == index {
+                        self.alias[*flat] = Some(inside[child.ports[port].net.index()]);
+                    }
+                }
+            }
+        }
+        map
+    }
+
+    /// Replaces aliases by what they stand for and puts cells into order.
+    fn finish(mut self) -> Flat {
+        let root: Vec<Index> = (0..self.alias.len())
+            .map(|mut net| {
+                while let Some(next) = self.alias[net] {
+                    net = next;
+                }
+                net
+            })
+            .collect();
+        let fix = |net: &mut Index| *net = root[*net];
+        self.flat.ports.values_mut().for_each(fix);
+        self.flat.names.iter_mut().for_each(|n| fix(&mut n.net));
+        for cell in &mut self.flat.cells {
+            cell.operands.iter_mut().for_each(fix);
+        }
+        for register in &mut self.flat.registers {
+            fix(&mut register.next);
+            register.enable.iter_mut().for_each(fix);
+        }
+        for memory in &mut self.flat.memories {
+            memory.reads.iter_mut().for_each(|r| [&mut r.0, &mut r.1].into_iter().for_each(fix));
+            memory.writes.iter_mut().for_each(|w| [&mut w.0, &mut w.1, &mut w.2].into_iter().for_each(fix));
+        }
+        self.flat.cells = levelize(std::mem::take(&mut self.flat.cells), self.flat.nets.len());
+        self.flat
+    }
+}
+
+/// Orders cells so that each stands after the cells that drive its operands.
+fn levelize(cells: Vec<FlatCell>, nets: usize) -> Vec<FlatCell> {
+    let mut driver = vec![None; nets];
+    for (index, cell) in cells.iter().enumerate() {
+        driver[cell.output] = Some(index);
+    }
+    let mut visited = vec![false; cells.len()];
+    let mut order = Vec::with_capacity(cells.len());
+    for root in 0..cells.len() {
+        let mut stack = vec![(root, false)];
+        while let Some((index, done)) = stack.pop() {
+            if done {
+                order.push(index);
+            } else if !std::mem::replace(&mut visited[index], true) {
+                stack.push((index, true));
+                stack.extend(cells[index].operands.iter().filter_map(|o| driver[*o]).map(|d| (d, false)));
+            }
+        }
+    }
+    let mut cells: Vec<Option<FlatCell>> = cells.into_iter().map(Some).collect();
+    order.into_iter().map(|i| cells[i].take().expect("each cell once")).collect()
+}

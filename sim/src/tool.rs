@@ -1,0 +1,119 @@
+//! Running external programs and telling what went wrong.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why an external simulator gave no trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolError {
+    /// The program could not be started.
+    Missing {
+        /// The program.
+        program: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The program ended with an error, or what it wrote could not be used.
+    Failed {
+        /// The whole command.
+        command: String,
+        /// Its exit code, where it has one.
+        code: Option<i32>,
+        /// The last lines of its output, or what was wrong with its results.
+        tail: String,
+        /// The directory it ran in, kept.
+        directory: PathBuf,
+    },
+    /// The simulation ran to its limit.
+    Stuck(crate::Stuck),
+    /// A file of the work directory could not be read or written.
+    Files(String),
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { program, reason } => write!(f, "{program} cannot be started: {reason}"),
+            Self::Failed { command, code, tail, directory } => {
+                let code = code.map_or("without an exit code".to_owned(), |c| format!("with exit code {c}"));
+                write!(f, "`{command}` ended {code} in {}:\n{tail}", directory.display())
+            }
+            Self::Stuck(stuck) => stuck.fmt(f),
+            Self::Files(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for ToolError {}
+
+impl From<io::Error> for ToolError {
+    fn from(error: io::Error) -> Self {
+        Self::Files(error.to_string())
+    }
+}
+
+/// Lines of output that an error shows.
+const TAIL_LINES: usize = 12;
+
+/// Runs a program in `directory` and returns its standard output.
+pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Result<String, ToolError> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        // A VERILATOR_ROOT of another installation would mix two versions.
+        .env_remove("VERILATOR_ROOT")
+        .output()
+        .map_err(|e| ToolError::Missing { program: program.display().to_string(), reason: e.to_string() })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = all.lines().collect();
+    Err(ToolError::Failed {
+        command: std::iter::once(program.display().to_string())
+            .chain(arguments.iter().cloned())
+            .collect::<Vec<_>>()
+            .join(" "),
+        code: output.status.code(),
+        tail: lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"),
+        directory: directory.to_path_buf(),
+    })
+}
+
+/// The first line that a program prints when it is asked for its version.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
+    let output =
+        Command::new(program).arg(argument).stdin(Stdio::null()).output().map_err(|e| {
+            ToolError::Missing { program: program.display().to_string(), reason: e.to_string() }
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A directory that is removed when it is dropped, or kept where something failed in it.
+#[derive(Debug)]
+pub(crate) struct WorkDirectory(tempfile::TempDir);
+
+impl WorkDirectory {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(tempfile::Builder::new().prefix("stoxnor-").tempdir()?))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Keeps the directory where `result` shows that a tool failed in it.
+    pub fn judge<T>(&mut self, result: &Result<T, ToolError>) {
+        if matches!(result, Err(ToolError::Failed { .. })) {
+            self.0.disable_cleanup(true);
+        }
+    }
+}

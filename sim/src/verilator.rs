@@ -1,0 +1,170 @@
+//! Runs the Verilog of a design in Verilator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::external::{BENCH, read_trace, write_sources, write_stimulus};
+use crate::stimulus::{Design, Stimulus, Trace};
+use crate::tool::{ToolError, WorkDirectory, run, version};
+
+/// Where Verilator is, and how it builds; by default `verilator` of the path, without optimisation.
+#[derive(Debug, Clone)]
+pub struct Verilator {
+    /// The program.
+    pub program: PathBuf,
+    /// Whether the C++ compiler optimises: right for long runs, slow to build.
+    pub optimise: bool,
+}
+
+impl Default for Verilator {
+    fn default() -> Self {
+        Self { program: "verilator".into(), optimise: false }
+    }
+}
+
+/// A design that Verilator has built, to be run with any number of stimuli.
+#[derive(Debug)]
+pub struct Verilated {
+    design: Design,
+    capacity: usize,
+    work: WorkDirectory,
+}
+
+/// Drives the clock until the bench ends the run.
+const MAIN: &str = r#"#include "Vstoxnor_bench.h"
+#include "verilated.h"
+
+int main(int argc, char** argv) {
+  VerilatedContext context;
+  context.commandArgs(argc, argv);
+  Vstoxnor_bench bench{&context};
+  bench.clk = 0;
+  while (!context.gotFinish()) {
+    bench.eval();
+    context.timeInc(1);
+    bench.clk = !bench.clk;
+  }
+  bench.final();
+  return 0;
+}
+"#;
+
+impl Verilator {
+    /// Builds a simulator of the shipped Verilog for stimuli of at most `capacity` beats.
+    ///
+    /// # Errors
+    /// Where Verilator or a C++ compiler is missing or fails; the directory is then kept.
+    pub fn build(&self, design: &Design, capacity: usize) -> Result<Verilated, ToolError> {
+        let mut work = WorkDirectory::new()?;
+        let result = self.build_in(design, capacity, work.path());
+        work.judge(&result);
+        result?;
+        Ok(Verilated { design: design.clone(), capacity, work })
+    }
+
+    fn build_in(&self, design: &Design, capacity: usize, directory: &Path) -> Result<(), ToolError> {
+        let sources = write_sources(design, capacity, directory)?;
+        fs::write(directory.join("main.cpp"), MAIN)?;
+        let level = if self.optimise { "-O3" } else { "-O0" };
+        let mut arguments: Vec<String> =
+            ["--cc", "--exe", "--top-module", BENCH, "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-WIDTH"]
+                .map(str::to_owned)
+                .to_vec();
+        arguments.extend(["--Mdir", "build", "--noassert", level, "main.cpp"].map(str::to_owned));
+        arguments.extend(sources);
+        run(&self.program, &arguments, directory)?;
+        let build = directory.join("build");
+        let cache = self.cache();
+        if let Some(cache) = &cache {
+            copy_objects(cache, &build);
+        }
+        let make: Vec<String> = [
+            "-C",
+            "build",
+            "-f",
+            &format!("V{BENCH}.mk"),
+            &format!("V{BENCH}"),
+            &format!("OPT_FAST={level}"),
+            &format!("OPT_SLOW={level}"),
+            // PyPI's 5.48 names a precompiled header in a way that its own make rules do not build.
+            "CFG_CXXFLAGS_PCH_I=-include",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        run(Path::new("make"), &make, directory)?;
+        if let Some(cache) = &cache {
+            keep_objects(&build, cache);
+        }
+        Ok(())
+    }
+
+    /// Where Verilator's own run-time objects are kept: they are the same for every design, and take longer to compile
+    /// than a small design does. One directory for each version; no cache where there is no place for one.
+    fn cache(&self) -> Option<PathBuf> {
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+        let version = version(&self.program, "--version").ok()?;
+        let program = fs::canonicalize(&self.program).unwrap_or_else(|_| self.program.clone());
+        let name: String = format!("{version} {}", program.display())
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
+            .collect();
+        let directory = base.join("stoxnor").join("verilated").join(name);
+        fs::create_dir_all(&directory).ok()?;
+        Some(directory)
+    }
+}
+
+fn is_runtime_object(name: &str) -> bool {
+    name.starts_with("verilated") && name.ends_with(".o")
+}
+
+/// Puts the kept objects into a build directory, newer than anything that make compares them with.
+fn copy_objects(cache: &Path, build: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_runtime_object) {
+            // A copy that fails costs a compilation, nothing else.
+            let _ = fs::copy(entry.path(), build.join(entry.file_name()));
+        }
+    }
+}
+
+/// Keeps objects that were compiled here; each arrives whole, by a rename.
+fn keep_objects(build: &Path, cache: &Path) {
+    for entry in fs::read_dir(build).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(is_runtime_object) && !cache.join(&name).exists() {
+            let unfinished = cache.join(format!("{}.{}", name.display(), std::process::id()));
+            if fs::copy(entry.path(), &unfinished).is_ok() {
+                let _ = fs::rename(&unfinished, cache.join(&name));
+            }
+        }
+    }
+}
+
+impl Verilated {
+    /// Runs one stimulus.
+    ///
+    /// # Errors
+    /// Where the program fails (its directory is then kept), or the run reaches its limit.
+    ///
+    /// # Panics
+    /// Where the stimulus has more beats than it was built for.
+    pub fn simulate(&mut self, stimulus: &Stimulus) -> Result<Trace, ToolError> {
+        let beats: usize = stimulus.frames.iter().map(Vec::len).sum();
+        assert!(beats <= self.capacity, "{beats} beats, built for {}", self.capacity);
+        let result = self.simulate_in(stimulus);
+        self.work.judge(&result);
+        result
+    }
+
+    fn simulate_in(&self, stimulus: &Stimulus) -> Result<Trace, ToolError> {
+        let directory = self.work.path();
+        let arguments = write_stimulus(&self.design, stimulus, directory)?;
+        let program = directory.join("build").join(format!("V{BENCH}"));
+        run(&program, &arguments, directory)?;
+        let command = format!("{} {}", program.display(), arguments.join(" "));
+        read_trace(&self.design, stimulus, &command, directory)
+    }
+}

@@ -1,0 +1,231 @@
+//! Stream blocks and cells in the rtl engine, in Verilator and in Icarus: the same beats at the same cycles.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{fifo, narrower, stream_register, widener};
+use stoxnor_hdl::{Bits, Builder, Module, Role, Stream, check::check};
+use stoxnor_sim::icarus::Icarus;
+use stoxnor_sim::verilator::Verilator;
+use stoxnor_sim::{Beat, Design, Reset, Simulator, Stimulus, StreamShape, Trace, simulate};
+
+fn shape(name: &str, width: u32, user: u32) -> StreamShape {
+    StreamShape { name: name.to_owned(), width, user }
+}
+
+fn design(top: Arc<Module>, input: u32, output: u32, user: u32) -> Design {
+    let issues = check(&top);
+    assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
+    Design { top, input: shape("s", input, user), taps: vec![shape("m", output, user)] }
+}
+
+/// A different pattern for every beat: a multiplicative hash of its number.
+fn pattern(width: u32, number: u64) -> Bits {
+    Bits::from_words(width, (0..4u64).map(|w| (number * 4 + w + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+fn frames(width: u32, count: u64, beats: u64) -> Vec<Vec<Bits>> {
+    (0..count).map(|f| (0..beats).map(|b| pattern(width, f * beats + b)).collect()).collect()
+}
+
+fn users(user: u32, count: u64) -> Vec<Bits> {
+    if user == 0 { vec![] } else { (0..count).map(|f| Bits::new(user, f % (1 << user))).collect() }
+}
+
+fn rtl(design: &Design, stimulus: &Stimulus) -> Trace {
+    simulate(design, &mut Simulator::new(&design.top), stimulus, |_, _| {}).expect("ends")
+}
+
+/// The bits of all beats of one frame, in order: what no block may change.
+fn stream_of(beats: &[Beat]) -> Vec<bool> {
+    beats.iter().flat_map(|b| (0..b.data.width()).map(|i| b.data.bit(i))).collect()
+}
+
+struct Case {
+    name: &'static str,
+    top: Arc<Module>,
+    input: u32,
+    output: u32,
+    user: u32,
+    beats: u64,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, top, input, output, user, beats| Case { name, top, input, output, user, beats };
+    vec![
+        case("stream register", stream_register(70, 2), 70, 70, 2, 5),
+        case("fifo of 2", fifo(2, 9, 0), 9, 9, 0, 3),
+        case("fifo of 5", fifo(5, 66, 3), 66, 66, 3, 4),
+        case("widener", widener(3, 5, 1), 5, 15, 1, 6),
+        case("wide widener", widener(4, 33, 0), 33, 132, 0, 4),
+        case("narrower", narrower(3, 5, 1), 15, 5, 1, 2),
+        case("wide narrower", narrower(2, 65, 0), 130, 65, 0, 3),
+    ]
+}
+
+#[test]
+fn blocks_keep_every_bit_in_every_simulator() {
+    const FRAMES: u64 = 30;
+    for Case { name, top, input, output, user, beats } in cases() {
+        let design = design(top, input, output, user);
+        let output_beats = (FRAMES * beats * u64::from(input) / u64::from(output)) as usize;
+        let frames = frames(input, FRAMES, beats);
+        let base = Stimulus {
+            frames,
+            users: users(user, FRAMES),
+            output_beats,
+            limit: 20_000,
+            ..Stimulus::default()
+        };
+        let mut verilated =
+            Verilator::default().build(&design, (FRAMES * beats) as usize).expect("Verilator builds");
+        let sent: Vec<bool> =
+            base.frames.iter().flatten().flat_map(|b| (0..b.width()).map(|i| b.bit(i))).collect();
+        let reset = Some(Reset { at: 41, cycles: 2 });
+        for (stall, hold, reset) in
+            [(None, 0, None), (Some(1), 0, None), (Some(2), 0, None), (Some(3), 0, reset), (None, 200, reset)]
+        {
+            let stimulus = Stimulus { stall, hold, reset, ..base.clone() };
+            let trace = rtl(&design, &stimulus);
+            let since = reset.map_or(0, |r| r.at + r.cycles);
+            let beats: Vec<Beat> = trace.taps[0].iter().filter(|b| b.cycle >= since).cloned().collect();
+            assert_eq!(stream_of(&beats), sent, "{name}: bits, stall {stall:?}");
+            let lasts = beats.iter().filter(|b| b.last).count() as u64;
+            assert_eq!(lasts, FRAMES, "{name}: one last a frame");
+            let per_frame = output_beats / FRAMES as usize;
+            for (i, beat) in beats.iter().enumerate() {
+                let frame = i / per_frame;
+                assert_eq!(beat.last, (i + 1) % per_frame == 0, "{name}: last of beat {i}");
+                assert_eq!(
+                    beat.user,
+                    base.users.get(frame).map_or(0, |u| u.to_u64().unwrap()),
+                    "{name}: user"
+                );
+            }
+            assert_eq!(verilated.simulate(&stimulus).expect("Verilator runs"), trace, "{name}: Verilator");
+            assert_eq!(
+                Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"),
+                trace,
+                "{name}: Icarus"
+            );
+        }
+    }
+}
+
+/// One cell of every kind, narrow and wide, between a stream's input and its output.
+fn all_cells(width: u32) -> Arc<Module> {
+    let mut b = Builder::new(format!("cells_{width}"));
+    let s = b.stream_input("s", 2 * width, 0);
+    let a = b.slice(s.data, 0, width);
+    let a = b.named("a", a);
+    let c = b.slice(s.data, width, width);
+    let c = b.named("c", c);
+    let mixed = b.constant(width, 0x5a5a_5a5a & (u64::MAX >> (64 - width.min(64))));
+    let equal_parts = b.and(a, c);
+    let equal_parts = b.named("equal_parts", equal_parts);
+    let select = b.less(a, c);
+    let select = b.named("select", select);
+    let sum = b.add(a, c);
+    let sum = b.named("sum", sum);
+    let same = b.or(a, mixed);
+    let outputs = [
+        b.not(a),
+        equal_parts,
+        same,
+        b.xor(a, c),
+        b.xnor(a, c),
+        sum,
+        b.sub(a, c),
+        b.eq(equal_parts, a),
+        select,
+        b.mux(select, c, a),
+        b.slice(sum, width / 3, width / 2),
+        b.concat(&[c, a, select]),
+        b.zero_extend(a, width + 13),
+        b.sign_extend(a, width + 70),
+        b.reduce_and(a),
+        b.reduce_or(equal_parts),
+        b.reduce_xor(a),
+        b.popcount(c),
+    ];
+    let data = b.concat(&outputs);
+    let data = b.named("all", data);
+    let ready = b.stream_output("m", Stream { data, valid: s.valid, last: s.last, user: None });
+    b.output("s_ready", ready, Role::Control);
+    // Something clocked, so that the bench finds a clock and a reset.
+    let beat = b.register("beat", 1, Some(0));
+    let flipped = b.not(beat);
+    b.next_if(beat, s.valid, flipped);
+    b.output("odd", beat, Role::Control);
+    b.finish()
+}
+
+/// What the cells compute, bit by bit, from their definitions.
+fn expected(width: u32, beat: &Bits) -> Vec<bool> {
+    let w = width as usize;
+    let bits: Vec<bool> = (0..2 * width).map(|i| beat.bit(i)).collect();
+    let (a, c) = bits.split_at(w);
+    let zip = |f: fn(bool, bool) -> bool| -> Vec<bool> { a.iter().zip(c).map(|(x, y)| f(*x, *y)).collect() };
+    let add = |c: &[bool], mut carry: bool| -> Vec<bool> {
+        a.iter()
+            .zip(c)
+            .map(|(&x, &y)| {
+                let sum = x ^ y ^ carry;
+                carry = x & y | carry & (x ^ y);
+                sum
+            })
+            .collect()
+    };
+    let mixed: Vec<bool> = (0..w).map(|i| i < 31 && 0x5a5a_5a5au64 >> i & 1 == 1).collect();
+    let less = a.iter().rev().lt(c.iter().rev());
+    let sum = add(c, false);
+    let and = zip(|x, y| x & y);
+    let ones = c.iter().filter(|b| **b).count();
+    let count_bits = stoxnor_hdl::bits_for(width.into());
+    let mut out = Vec::new();
+    out.extend(a.iter().map(|x| !x));
+    out.extend(&and);
+    out.extend(a.iter().zip(&mixed).map(|(x, y)| x | y));
+    out.extend(zip(|x, y| x ^ y));
+    out.extend(zip(|x, y| x == y));
+    out.extend(&sum);
+    out.extend(add(&c.iter().map(|y| !y).collect::<Vec<_>>(), true));
+    out.push(and == a);
+    out.push(less);
+    out.extend(if less { c } else { a });
+    out.extend(&sum[w / 3..w / 3 + w / 2]);
+    out.extend(c.iter().chain(a));
+    out.push(less);
+    out.extend(a.iter().copied().chain([false; 13]));
+    out.extend(a.iter().copied().chain([a[w - 1]; 70]));
+    out.push(a.iter().all(|x| *x));
+    out.push(and.iter().any(|x| *x));
+    out.push(a.iter().filter(|x| **x).count() % 2 == 1);
+    out.extend((0..count_bits).map(|i| ones >> i & 1 == 1));
+    out
+}
+
+#[test]
+fn cells_compute_what_they_say_in_every_simulator() {
+    for width in [3, 31, 32, 33, 63, 64, 65, 128, 200] {
+        let top = all_cells(width);
+        let output = top.width(top.net("all").expect("named"));
+        let design = design(top, 2 * width, output, 0);
+        let mut beats: Vec<Bits> = (0..40).map(|n| pattern(2 * width, n)).collect();
+        let ones = Bits::from_words(2 * width, [u64::MAX; 8]);
+        beats.extend([Bits::zero(2 * width), ones]);
+        let frames = vec![beats];
+        let stimulus = Stimulus { output_beats: frames[0].len(), frames, limit: 100, ..Stimulus::default() };
+        let trace = rtl(&design, &stimulus);
+        for (beat, sent) in trace.taps[0].iter().zip(&stimulus.frames[0]) {
+            assert_eq!(stream_of(std::slice::from_ref(beat)), expected(width, sent), "width {width}, {sent}");
+        }
+        let mut verilated =
+            Verilator::default().build(&design, stimulus.output_beats).expect("Verilator builds");
+        assert_eq!(verilated.simulate(&stimulus).expect("Verilator runs"), trace, "width {width}: Verilator");
+        assert_eq!(
+            Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"),
+            trace,
+            "width {width}: Icarus"
+        );
+    }
+}
