@@ -1,0 +1,4 @@
+//! Integer-exact mathematics. Nothing here, and no reference model built on it, may use the hardware crates.
+
+pub mod bits;
+pub mod threshold;

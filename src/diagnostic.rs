@@ -1,0 +1,163 @@
+//! What the user is told when something is wrong: a stable code, the place, the fact with its numbers, the way out.
+
+use std::fmt;
+
+/// A stable word for one kind of mistake, with the exit code it leads to.
+///
+/// The list is [`CODES`]; the guide has one paragraph for each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The word, for example `lanes-do-not-divide`.
+    pub word: &'static str,
+    /// Exit code of a command that ends with it: 2 for bad input, 3 for an external tool.
+    pub exit: u8,
+    /// One sentence that says what the code means.
+    pub about: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $word:literal, $exit:literal, $about:literal;)*) => {
+        $(#[doc = $about] pub static $name: Code = Code { word: $word, exit: $exit, about: $about };)*
+        /// Every code that stoxnor can print, in the order of the guide.
+        pub static CODES: &[&Code] = &[$(&$name),*];
+    };
+}
+
+codes! {
+    MODEL_UNREADABLE = "model-unreadable", 2, "The model file cannot be opened or is not an ONNX file.";
+    MODEL_INVALID = "model-invalid", 2, "The model file is ONNX, but its graph is broken: a missing tensor, a name used twice, a cycle, a wrong size.";
+    MODEL_TOO_LARGE = "model-too-large", 2, "The model exceeds a documented limit.";
+    OPERATOR_UNSUPPORTED = "operator-unsupported", 2, "An operator, or a form of it, that has no translation yet.";
+    WEIGHTS_UNSUPPORTED = "weights-unsupported", 2, "The weights of a layer are not of a kind that the hardware holds.";
+    ACTIVATION_UNSUPPORTED = "activation-unsupported", 2, "An activation is not of a kind that the hardware computes.";
+    INPUT_NOT_QUANTISED = "input-not-quantised", 2, "The graph feeds real numbers to a layer without quantising them first.";
+    THRESHOLD_INEXACT = "threshold-inexact", 2, "No integer threshold reproduces the graph's activation exactly.";
+    LANES_DO_NOT_DIVIDE = "lanes-do-not-divide", 2, "A folding asks for lanes that do not divide the layer.";
+    CONFIG_UNREADABLE = "config-unreadable", 2, "The configuration file cannot be opened or is not TOML of the right types.";
+    CONFIG_UNKNOWN_KEY = "config-unknown-key", 2, "The configuration has a key that does not exist.";
+    CONFIG_VALUE = "config-value", 2, "A configuration value or an option is outside its legal range.";
+    INPUT_UNREADABLE = "input-unreadable", 2, "An input file cannot be opened or is not a npy array of float32 or uint8.";
+    INPUT_SHAPE = "input-shape", 2, "An input array does not fit the model's input.";
+    INPUT_VALUE = "input-value", 2, "An input value is one that the model's input quantiser does not turn into +1 or -1, for example not a number.";
+    OUTPUT_EXISTS = "output-exists", 2, "The output directory is there already.";
+    OUTPUT_UNWRITABLE = "output-unwritable", 2, "A file or directory cannot be written.";
+    TOOL_MISSING = "tool-missing", 3, "An external tool is not installed.";
+    TOOL_FAILED = "tool-failed", 3, "An external tool ended with an error.";
+    SIMULATION_STUCK = "simulation-stuck", 3, "A simulation reached its cycle limit before all output beats had come.";
+}
+
+/// One mistake, told to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Which kind of mistake.
+    pub code: &'static Code,
+    /// Where: a file, a node with its operator, a configuration key.
+    pub at: Option<String>,
+    /// The fact, with its numbers.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A mistake of kind `code`, described by `message`.
+    pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
+        Self { code, at: None, message: message.into(), help: None }
+    }
+
+    /// Adds the place.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.at = Some(place.into());
+        self
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.at {
+            Some(at) => write!(f, "{at}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code.word))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|h| Box::new(h) as Box<dyn fmt::Display>)
+    }
+}
+
+/// One or more mistakes: what a fallible function of this crate returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// `Ok` if nothing was collected, else all that was.
+    pub fn collected(list: Vec<Diagnostic>) -> Result<()> {
+        if list.is_empty() { Ok(()) } else { Err(Self(list)) }
+    }
+
+    /// The mistakes, at least one.
+    pub fn list(&self) -> &[Diagnostic] {
+        &self.0
+    }
+
+    /// Adds the place to those that have none yet.
+    #[must_use]
+    pub fn placed(mut self, place: &str) -> Self {
+        for one in self.0.iter_mut().filter(|d| d.at.is_none()) {
+            one.at = Some(place.to_owned());
+        }
+        self
+    }
+
+    /// Exit code of a command that ends with these: that of the first.
+    pub fn exit(&self) -> u8 {
+        self.0[0].code.exit
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(one: Diagnostic) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, d) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "[{}] {d}", d.code.word)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// A result whose error is a list of [`Diagnostic`]s.
+pub type Result<T> = std::result::Result<T, Diagnostics>;

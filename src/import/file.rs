@@ -1,0 +1,332 @@
+//! An ONNX file as it stands: names, shapes and constants, nothing checked against anything.
+
+use std::fmt;
+
+use super::attributes::{Attribute, Attributes};
+use super::constant;
+use super::wire::{Value, fields};
+use crate::diagnostic::{
+    Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, MODEL_UNREADABLE, OPERATOR_UNSUPPORTED, Result,
+};
+use crate::tensor::Tensor;
+
+/// Largest model file, in bytes: 256 MiB.
+pub const MAX_BYTES: usize = 1 << 28;
+/// Most nodes of a graph, and most initialisers.
+pub const MAX_NODES: usize = 1 << 14;
+/// Most inputs, outputs and attributes of one node.
+pub const MAX_FIELDS: usize = 1 << 10;
+
+/// Longest name, in bytes.
+pub const MAX_NAME: usize = 1 << 12;
+
+/// A graph as the file gives it.
+#[derive(Debug, Default)]
+pub struct Graph {
+    /// The operators, in file order.
+    pub nodes: Vec<Node>,
+    /// Named constants.
+    pub initialisers: Vec<(String, Tensor)>,
+    /// What the graph takes; initialisers may be listed here too.
+    pub inputs: Vec<Edge>,
+    /// What the graph gives.
+    pub outputs: Vec<Edge>,
+}
+
+/// One operator application.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Position in the file, from 0.
+    pub index: usize,
+    /// Operator.
+    pub op: String,
+    /// Operator domain; empty for ONNX's own.
+    pub domain: String,
+    /// The node's name; where the file gives none, made of the operator and the first output.
+    pub name: String,
+    /// Names of the tensors that it reads; an empty name is an optional input left out.
+    pub inputs: Vec<String>,
+    /// Names of the tensors that it makes; an empty name is an optional output left out.
+    pub outputs: Vec<String>,
+    /// Attributes, and the version of the operator set.
+    pub attributes: Attributes,
+}
+
+/// A graph input or output.
+#[derive(Debug, Clone, Default)]
+pub struct Edge {
+    /// The tensor's name.
+    pub name: String,
+    /// ONNX's number of the element type, where declared.
+    pub element: Option<i64>,
+    /// Declared extents; `None` where an axis has a name instead of a number, or 0.
+    pub shape: Option<Vec<Option<usize>>>,
+}
+
+impl fmt::Display for Node {
+    /// The place that diagnostics name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "node {} ({}{}{}, number {} of the graph)",
+            self.name,
+            self.domain,
+            self.dot(),
+            self.op,
+            self.index + 1
+        )
+    }
+}
+
+impl Node {
+    fn dot(&self) -> &'static str {
+        if self.domain.is_empty() { "" } else { "." }
+    }
+}
+
+/// Reads a file's bytes.
+pub fn parse(bytes: &[u8]) -> Result<Graph> {
+    if bytes.len() > MAX_BYTES {
+        return Err(too_large("bytes", bytes.len(), MAX_BYTES));
+    }
+    let mut graph = None;
+    let mut opsets = Vec::new();
+    for field in fields(bytes) {
+        match field? {
+            (7, value) => {
+                let before = graph.replace(value.bytes()?);
+                if before.is_some() {
+                    return Err(unreadable("the file holds two graphs"));
+                }
+            }
+            (8, value) => {
+                limit("operator sets", opsets.len(), MAX_FIELDS)?;
+                opsets.push(opset(value.bytes()?)?);
+            }
+            (25, _) => {
+                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the model defines functions of its own")
+                    .help("inline them on export (onnx.inliner.inline_local_functions)")
+                    .into());
+            }
+            _ => {}
+        }
+    }
+    let graph = graph.ok_or_else(|| unreadable(format!("no graph in {} bytes", bytes.len())))?;
+    read_graph(graph, &opsets)
+}
+
+fn opset(message: &[u8]) -> Result<(&str, i64)> {
+    let (mut domain, mut version) = ("", 0);
+    for field in fields(message) {
+        match field? {
+            (1, value) => domain = value.text()?,
+            (2, value) => version = value.int()?,
+            _ => {}
+        }
+    }
+    Ok((domain, version))
+}
+
+fn read_graph(message: &[u8], opsets: &[(&str, i64)]) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let mut errors = Vec::new();
+    for field in fields(message) {
+        match field? {
+            (1, value) => {
+                limit("nodes", graph.nodes.len(), MAX_NODES)?;
+                graph.nodes.push(node(value.bytes()?, graph.nodes.len(), opsets)?);
+            }
+            (5, value) => {
+                limit("initialisers", graph.initialisers.len() + errors.len(), MAX_NODES)?;
+                match constant::read(value.bytes()?) {
+                    Ok(named) => graph.initialisers.push(named),
+                    Err(found) => errors.extend(found),
+                }
+            }
+            (11, value) => {
+                limit("inputs", graph.inputs.len(), MAX_NODES)?;
+                graph.inputs.push(edge(value.bytes()?)?);
+            }
+            (12, value) => {
+                limit("outputs", graph.outputs.len(), MAX_NODES)?;
+                graph.outputs.push(edge(value.bytes()?)?);
+            }
+            (15, _) => {
+                errors.push(
+                    Diagnostic::new(&OPERATOR_UNSUPPORTED, "the model holds sparse initialisers")
+                        .help("export them dense"),
+                );
+            }
+            _ => {}
+        }
+    }
+    crate::diagnostic::Diagnostics::collected(errors)?;
+    Ok(graph)
+}
+
+fn node(message: &[u8], index: usize, opsets: &[(&str, i64)]) -> Result<Node> {
+    let mut node = Node {
+        index,
+        op: String::new(),
+        domain: String::new(),
+        name: String::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        attributes: Attributes::default(),
+    };
+    let mut attributes = Vec::new();
+    for field in fields(message) {
+        match field? {
+            (1, value) => {
+                limit("inputs of a node", node.inputs.len(), MAX_FIELDS)?;
+                node.inputs.push(name(value)?.to_owned());
+            }
+            (2, value) => {
+                limit("outputs of a node", node.outputs.len(), MAX_FIELDS)?;
+                node.outputs.push(name(value)?.to_owned());
+            }
+            (3, value) => node.name = name(value)?.to_owned(),
+            (4, value) => node.op = name(value)?.to_owned(),
+            (5, value) => {
+                limit("attributes of a node", attributes.len(), MAX_FIELDS)?;
+                attributes.push(value.bytes()?);
+            }
+            (7, value) => node.domain = name(value)?.to_owned(),
+            _ => {}
+        }
+    }
+    if node.domain == "ai.onnx" {
+        node.domain.clear();
+    }
+    if node.name.is_empty() {
+        node.name = format!("{}_{}", node.op, node.outputs.first().map_or("", String::as_str));
+    }
+    let version = opsets
+        .iter()
+        .find(|(domain, _)| *domain == node.domain || (node.domain.is_empty() && *domain == "ai.onnx"));
+    node.attributes.opset = version.map_or(1, |v| v.1);
+    for message in attributes {
+        let (name, value) = attribute(message).map_err(|e| e.placed(&node.to_string()))?;
+        if node.attributes.insert(name, value).is_some() {
+            return Err(Diagnostic::new(&MODEL_INVALID, format!("attribute {name} is given twice"))
+                .at(node.to_string())
+                .into());
+        }
+    }
+    while node.inputs.last().is_some_and(String::is_empty) {
+        node.inputs.pop();
+    }
+    Ok(node)
+}
+
+/// Reads an attribute by its declared type; old files declare none, so what is there decides.
+fn attribute(message: &[u8]) -> Result<(&str, Attribute)> {
+    let mut name = "";
+    let mut kind = 0;
+    let (mut float, mut int, mut string, mut constant) = (None, None, None, None);
+    let (mut floats, mut ints) = (Vec::new(), Vec::new());
+    let mut other = false;
+    for field in fields(message) {
+        match field? {
+            (1, value) => name = self::name(value)?,
+            (2, value) => float = Some(value.float()?),
+            (3, value) => int = Some(value.int()?),
+            (4, value) => string = Some(String::from_utf8_lossy(value.bytes()?).into_owned()),
+            (5, value) => constant = Some(constant::read(value.bytes()?)?.1),
+            (7, value) => value.floats(&mut floats)?,
+            (8, value) => value.ints(&mut ints)?,
+            (20, value) => kind = value.int()?,
+            (6 | 9 | 10 | 11 | 14 | 15 | 21 | 22 | 23, _) => other = true,
+            _ => {}
+        }
+    }
+    // proto3 leaves out a field that holds 0 or nothing: the declared type alone then says that it is there.
+    let value = match kind {
+        1 => Attribute::Float(float.unwrap_or(0.0)),
+        2 => Attribute::Int(int.unwrap_or(0)),
+        3 => Attribute::String(string.unwrap_or_default()),
+        4 => match constant {
+            Some(tensor) => Attribute::Tensor(tensor),
+            None => return Err(unreadable(format!("attribute {name} has no tensor"))),
+        },
+        6 => Attribute::Floats(floats),
+        7 => Attribute::Ints(ints),
+        0 if !other => match (float, int, string, constant) {
+            (Some(v), None, None, None) => Attribute::Float(v),
+            (None, Some(v), None, None) => Attribute::Int(v),
+            (None, None, Some(v), None) => Attribute::String(v),
+            (None, None, None, Some(v)) => Attribute::Tensor(v),
+            _ if !floats.is_empty() => Attribute::Floats(floats),
+            _ => Attribute::Ints(ints),
+        },
+        _ => Attribute::Other,
+    };
+    Ok((name, value))
+}
+
+fn edge(message: &[u8]) -> Result<Edge> {
+    let mut edge = Edge::default();
+    for field in fields(message) {
+        match field? {
+            (1, value) => edge.name = name(value)?.to_owned(),
+            (2, value) => {
+                for kind in fields(value.bytes()?) {
+                    match kind? {
+                        (1, value) => edge_type(value.bytes()?, &mut edge)?,
+                        _ => edge.element = Some(0),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(edge)
+}
+
+fn edge_type(message: &[u8], edge: &mut Edge) -> Result<()> {
+    for field in fields(message) {
+        match field? {
+            (1, value) => edge.element = Some(value.int()?),
+            (2, value) => {
+                let mut shape = Vec::new();
+                for axis in fields(value.bytes()?) {
+                    let (1, axis) = axis? else { continue };
+                    limit("axes", shape.len(), MAX_FIELDS)?;
+                    let mut extent = None;
+                    for field in fields(axis.bytes()?) {
+                        if let (1, value) = field? {
+                            extent = usize::try_from(value.int()?).ok().filter(|&n| n > 0);
+                        }
+                    }
+                    shape.push(extent);
+                }
+                edge.shape = Some(shape);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A name of bounded length.
+pub(super) fn name(value: Value<'_>) -> Result<&str> {
+    let name = value.text()?;
+    limit("bytes in one name", name.len(), MAX_NAME)?;
+    Ok(name)
+}
+
+/// Refuses one more than `most`.
+pub(super) fn limit(what: &str, have: usize, most: usize) -> Result<()> {
+    if have >= most { Err(too_large(what, have + 1, most)) } else { Ok(()) }
+}
+
+fn too_large(what: &str, found: usize, most: usize) -> crate::diagnostic::Diagnostics {
+    Diagnostic::new(&MODEL_TOO_LARGE, format!("the model has {found} {what} or more; the limit is {most}"))
+        .into()
+}
+
+fn unreadable(what: impl Into<String>) -> crate::diagnostic::Diagnostics {
+    Diagnostic::new(&MODEL_UNREADABLE, format!("not an ONNX file: {}", what.into()))
+        .help("give an ONNX model (.onnx)")
+        .into()
+}

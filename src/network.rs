@@ -1,0 +1,209 @@
+//! The checked network: shapes, element types and layers, between the importer and the engines.
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostics, Result};
+use crate::host::HostGraph;
+use crate::layer::Layer;
+
+/// The type of one stream element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// +1 (bit 1) or -1 (bit 0).
+    Bipolar,
+    /// Two's complement of that many bits.
+    Signed(u32),
+}
+
+impl Element {
+    /// Bits of one element.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Bipolar => 1,
+            Self::Signed(bits) => bits,
+        }
+    }
+
+    /// The bit pattern of `value`, in the low [`bits`](Self::bits) bits.
+    pub fn encode(self, value: i32) -> u64 {
+        match self {
+            Self::Bipolar => u64::from(value > 0),
+            Self::Signed(bits) => value as u64 & (u64::MAX >> (64 - bits)),
+        }
+    }
+
+    /// The value of a bit pattern: the inverse of [`encode`](Self::encode).
+    pub fn decode(self, pattern: u64) -> i32 {
+        match self {
+            Self::Bipolar => {
+                if pattern & 1 == 1 {
+                    1
+                } else {
+                    -1
+                }
+            }
+            Self::Signed(bits) => ((pattern << (64 - bits)) as i64 >> (64 - bits)) as i32,
+        }
+    }
+}
+
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bipolar => f.write_str("bipolar"),
+            Self::Signed(bits) => write!(f, "int{bits}"),
+        }
+    }
+}
+
+/// What flows over one edge of the network: a frame's shape (channel last, no batch) and its element type.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Port {
+    /// Extent of each axis, channels last.
+    pub shape: Vec<usize>,
+    /// Type of every element.
+    pub element: Element,
+}
+
+impl Port {
+    /// Elements of a frame.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Where a layer's input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The network's input.
+    Input,
+    /// The output of the layer with this index.
+    Layer(usize),
+}
+
+/// A layer in its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Name in configuration, Verilog and reports: `l1_dense`.
+    pub name: String,
+    /// The node of the model file that it was made of.
+    pub origin: String,
+    /// Where its inputs come from, all earlier in the list.
+    pub inputs: Vec<Source>,
+    /// What it computes.
+    pub layer: Arc<dyn Layer>,
+    /// What leaves it.
+    pub output: Port,
+}
+
+/// A network with all its errors found: every engine takes one of these.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The model's name, fit for a Verilog identifier.
+    pub name: String,
+    /// SHA-256 of the model file, in hexadecimal.
+    pub sha256: String,
+    /// From the graph's input to the integers that the hardware takes.
+    pub front: HostGraph,
+    /// What the hardware takes.
+    pub input: Port,
+    /// The layers, in topological order.
+    pub nodes: Vec<Node>,
+    /// From the last layer's integers to the graph's output.
+    pub tail: HostGraph,
+}
+
+/// A layer as the importer found it, before names and shapes.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The node of the model file that it was made of.
+    pub origin: String,
+    /// Where its inputs come from.
+    pub inputs: Vec<Source>,
+    /// What it computes.
+    pub layer: Arc<dyn Layer>,
+}
+
+impl Network {
+    /// Names the layers, infers every shape and collects what does not fit.
+    pub fn new(
+        name: &str,
+        sha256: String,
+        front: HostGraph,
+        input: Port,
+        found: Vec<Found>,
+        tail: HostGraph,
+    ) -> Result<Self> {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut errors = Vec::new();
+        for (index, Found { origin, inputs, layer }) in found.into_iter().enumerate() {
+            let ports: Vec<Port> = inputs
+                .iter()
+                .map(|source| match source {
+                    Source::Input => input.clone(),
+                    Source::Layer(i) => nodes[*i].output.clone(),
+                })
+                .collect();
+            match layer.output(&ports) {
+                Ok(output) => {
+                    let name = format!("l{}_{}", index + 1, layer.kind());
+                    nodes.push(Node { name, origin, inputs, layer, output });
+                }
+                Err(found) => {
+                    errors.extend(found.into_iter().map(|d| d.at(origin.clone())));
+                    break;
+                }
+            }
+        }
+        Diagnostics::collected(errors)?;
+        Ok(Self { name: identifier(name), sha256, front, input, nodes, tail })
+    }
+
+    /// The ports that feed layer `index`.
+    pub fn inputs(&self, index: usize) -> Vec<Port> {
+        self.nodes[index]
+            .inputs
+            .iter()
+            .map(|source| match source {
+                Source::Input => self.input.clone(),
+                Source::Layer(i) => self.nodes[*i].output.clone(),
+            })
+            .collect()
+    }
+
+    /// What leaves the last layer.
+    pub fn output(&self) -> &Port {
+        self.nodes.last().map_or(&self.input, |n| &n.output)
+    }
+}
+
+/// `name` in lower case with every character that a Verilog identifier cannot have replaced by `_`.
+pub fn identifier(name: &str) -> String {
+    let mut out: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, 'm');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_survive_their_encoding() {
+        for (element, values) in [(Element::Bipolar, -1..=1), (Element::Signed(5), -16..=15)] {
+            for v in values.filter(|v| element != Element::Bipolar || *v != 0) {
+                assert_eq!(element.decode(element.encode(v)), v, "{element} {v}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_become_identifiers() {
+        assert_eq!(identifier("TFC_1W1A"), "tfc_1w1a");
+        assert_eq!(identifier("2-bit net"), "m2_bit_net");
+    }
+}
