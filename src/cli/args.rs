@@ -1,0 +1,142 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::Config;
+use crate::diagnostic::Result;
+use crate::emit::sha256;
+use crate::engine::Engine;
+
+/// Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile the bundled model, simulate it, cross-check every layer and report
+    Demo,
+    /// Show layers, shapes, types, folding, cycles and memory
+    Inspect(Model),
+    /// Write Verilog, memory images and a manifest
+    Compile(Compile),
+    /// Compute the network's outputs for a set of inputs
+    Run(Run),
+    /// Run several engines on the same inputs and compare every layer boundary
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub struct Model {
+    /// Model file: ONNX or QONNX
+    pub model: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Compile {
+    #[command(flatten)]
+    pub model: Model,
+    /// Directory to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replace a directory that compile wrote before
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub model: Model,
+    /// Inputs: npy, float32 or uint8, [N, input shape]
+    #[arg(long, value_name = "X.npy")]
+    pub input: PathBuf,
+    /// Where the graph's outputs go: npy, float32, [N, output shape]
+    #[arg(long, value_name = "Y.npy")]
+    pub output: PathBuf,
+    /// What computes them
+    #[arg(long, default_value = "fast", value_name = "ENGINE", hide_possible_values = true)]
+    pub engine: Engine,
+    /// Where the last layer's integers go: npy, int64, [N, elements]
+    #[arg(long, value_name = "F.npy")]
+    pub sums: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub model: Model,
+    /// Inputs: npy, float32 or uint8, [N, input shape]
+    #[arg(long, value_name = "X.npy")]
+    pub input: PathBuf,
+    /// Engines to compare, the first is the yardstick: reference, fast, rtl, verilator, icarus
+    #[arg(long, value_delimiter = ',', default_value = "reference,fast,rtl", value_name = "A,B,...")]
+    pub engines: Vec<Engine>,
+    /// Compare only the first so many frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
+    /// Stall the source and the sink by the pattern of this seed
+    #[arg(long, value_name = "SEED")]
+    pub stall: Option<u64>,
+    /// Write a waveform (VCD) of the first difference, or of the first frame, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub wave: Option<PathBuf>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Multiply every input by this number or quotient, such as 1/255
+    #[arg(long, global = true, value_name = "S", allow_hyphen_values = true)]
+    pub scale: Option<String>,
+    /// Frames a second that the default folding aims at; needs a clock
+    #[arg(long, global = true, value_name = "N")]
+    pub fps: Option<f64>,
+    /// Clock that --fps is reckoned with, in MHz
+    #[arg(long, global = true, value_name = "F")]
+    pub clock_mhz: Option<f64>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress bars
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+impl Common {
+    /// The configuration with the command line's options put over it, and the file's hash.
+    pub fn config(&self) -> Result<(Config, Option<String>)> {
+        let mut config = Config::default();
+        let mut hash = None;
+        if let Some(path) = &self.config {
+            config = Config::load(path)?;
+            hash = std::fs::read(path).ok().map(|bytes| sha256(&bytes));
+        }
+        config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
+        config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
+        config.input.scale = self.scale.clone().or(config.input.scale);
+        Ok((config, hash))
+    }
+
+    /// A bar on standard error; it shows nothing where that is no terminal, or with --quiet.
+    pub fn progress(&self, total: u64) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{msg:12} [{bar:30}] {pos}/{len} {per_sec} {eta}")
+            .expect("a valid template")
+            .progress_chars("=> ");
+        ProgressBar::new(total).with_style(style)
+    }
+}

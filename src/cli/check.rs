@@ -1,0 +1,44 @@
+//! `stoxnor check`.
+
+use std::process::ExitCode;
+
+use super::args::{Check, Common};
+use super::{Project, view};
+use crate::compare;
+use crate::data::read_frames;
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
+use crate::engine::Conditions;
+use crate::wave;
+
+/// Exit code where engines differ.
+pub const DIFFERENT: u8 = 1;
+
+pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
+    if arguments.frames == Some(0) {
+        return Err(Diagnostic::new(&CONFIG_VALUE, "--frames is 0").help("give 1 or more").into());
+    }
+    let project = Project::load(&arguments.model.model, common)?;
+    let network = &project.network;
+    let shape = network.front.input_shape();
+    let input = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
+    let count = arguments.frames.unwrap_or(usize::MAX).min(input.count());
+    let frames = input.quantise(network, project.scale, count)?;
+    let hardware = project.lower();
+    let conditions = Conditions { stall: arguments.stall };
+    let progress = common.progress((count * arguments.engines.len()) as u64);
+    let report = compare::check(network, &hardware, &frames, &arguments.engines, conditions, &progress)?;
+    progress.finish_and_clear();
+    let wave = arguments.wave.as_ref().map(|directory| {
+        wave::write(directory, network, &hardware, &frames, conditions, report.first_difference.as_ref())
+    });
+    let wave = wave.transpose()?;
+    if common.json {
+        view::json(&report);
+    } else {
+        view::report(&report, &project.folds, network);
+    }
+    if let Some(path) = wave {
+        eprintln!("waveform: {}", path.display());
+    }
+    Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}

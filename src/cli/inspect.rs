@@ -1,0 +1,95 @@
+//! `stoxnor inspect`.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::{Common, Model};
+use super::{Project, view};
+use crate::diagnostic::Result;
+use crate::engine::Figures;
+use crate::layer::Resources;
+use crate::network::Port;
+
+#[derive(Serialize)]
+struct Layer<'a> {
+    name: &'a str,
+    kind: &'a str,
+    origin: &'a str,
+    pe: usize,
+    simd: usize,
+    cycles: u64,
+    output: &'a Port,
+    #[serde(flatten)]
+    resources: Resources,
+}
+
+#[derive(Serialize)]
+struct Inspection<'a> {
+    model: &'a str,
+    input: &'a Port,
+    layers: Vec<Layer<'a>>,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
+    let project = Project::load(&arguments.model, common)?;
+    let hardware = project.lower();
+    let network = &project.network;
+    let layers = network.nodes.iter().zip(&project.folds).map(|(node, fold)| Layer {
+        name: &node.name,
+        kind: node.layer.kind(),
+        origin: &node.origin,
+        pe: fold.pe,
+        simd: fold.simd,
+        cycles: node.layer.lanes().cycles(*fold),
+        output: &node.output,
+        resources: node.layer.resources(*fold),
+    });
+    let inspection = Inspection {
+        model: &network.name,
+        input: &network.input,
+        layers: layers.collect(),
+        figures: Figures::of_schedule(&hardware),
+    };
+    if common.json {
+        view::json(&inspection);
+        return Ok(ExitCode::SUCCESS);
+    }
+    view::line(&format!("{}: {} layers", network.name, network.nodes.len()));
+    view::line("");
+    view::line(&format!("host before  {}", view::host(&network.front, "the model's input goes in as it is")));
+    view::line(&format!("hardware in  {}", view::port(&network.input)));
+    let head = [
+        "layer",
+        "from",
+        "out",
+        "type",
+        "PE",
+        "SIMD",
+        "cycles",
+        "weight bits",
+        "threshold bits",
+        "buffer bits",
+    ];
+    let rows = inspection.layers.iter().map(|l| {
+        vec![
+            l.name.to_owned(),
+            l.origin.to_owned(),
+            format!("{:?}", l.output.shape),
+            l.output.element.to_string(),
+            l.pe.to_string(),
+            l.simd.to_string(),
+            l.cycles.to_string(),
+            l.resources.weight_bits.to_string(),
+            l.resources.threshold_bits.to_string(),
+            l.resources.buffer_bits.to_string(),
+        ]
+    });
+    view::table(&head, rows);
+    view::line(&format!("hardware out {}", view::port(network.output())));
+    view::line(&format!("host after   {}", view::host(&network.tail, "the integers are the model's output")));
+    view::figures(inspection.figures);
+    Ok(ExitCode::SUCCESS)
+}

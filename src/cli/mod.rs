@@ -1,0 +1,79 @@
+//! The commands. Results go to standard output, everything else to standard error.
+
+mod args;
+mod check;
+mod compile;
+mod demo;
+mod inspect;
+mod run;
+mod view;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use crate::config::{Config, Scale};
+use crate::diagnostic::{Diagnostics, Result};
+use crate::fold::Folding;
+use crate::import;
+use crate::lower::{Hardware, lower};
+use crate::network::Network;
+use args::{Arguments, Command, Common};
+
+/// Runs the command that the arguments name. Exit code 0: done, all equal; 1: engines differ; 2: bad input or usage; 3: an
+/// external tool is missing or failed.
+pub fn main() -> ExitCode {
+    let Arguments { command, common } = Arguments::parse();
+    let done = match command {
+        Command::Demo => demo::run(&common),
+        Command::Inspect(arguments) => inspect::run(&arguments, &common),
+        Command::Compile(arguments) => compile::run(&arguments, &common),
+        Command::Run(arguments) => run::run(&arguments, &common),
+        Command::Check(arguments) => check::run(&arguments, &common),
+    };
+    done.unwrap_or_else(|errors| {
+        report(&errors);
+        ExitCode::from(errors.exit())
+    })
+}
+
+fn report(errors: &Diagnostics) {
+    use std::io::IsTerminal;
+    let theme =
+        if std::io::stderr().is_terminal() { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110);
+    for diagnostic in errors.list() {
+        let mut text = String::new();
+        if handler.render_report(&mut text, diagnostic).is_ok() {
+            eprint!("{text}");
+        }
+    }
+}
+
+/// A model on its way to hardware, with the choices of configuration and command line.
+struct Project {
+    network: Network,
+    folds: Vec<Folding>,
+    scale: Option<Scale>,
+    config_sha256: Option<String>,
+}
+
+impl Project {
+    fn load(model: &Path, common: &Common) -> Result<Self> {
+        // A mistake in the configuration is told before a large model is read.
+        let (config, config_sha256) = common.config()?;
+        Self::new(import::load(model)?, &config, config_sha256)
+    }
+
+    fn new(network: Network, config: &Config, config_sha256: Option<String>) -> Result<Self> {
+        let folds = config.foldings(&network)?;
+        let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
+        Ok(Self { network, folds, scale, config_sha256 })
+    }
+
+    fn lower(&self) -> Hardware {
+        lower(&self.network, &self.folds)
+    }
+}

@@ -1,0 +1,110 @@
+//! What people see.
+
+use std::io::Write;
+
+use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use serde::Serialize;
+
+use crate::compare::{DifferenceKind, Report};
+use crate::engine::{Engine, Figures};
+use crate::fold::Folding;
+use crate::host::HostGraph;
+use crate::network::{Network, Port};
+
+/// Prints a line. A reader that has gone away (`| head`) ends the program quietly.
+pub fn line(text: &str) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints one JSON object.
+pub fn json(value: &impl Serialize) {
+    line(&serde_json::to_string_pretty(value).expect("plain values"));
+}
+
+/// Rules above, below the head, and below.
+const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none());
+
+/// Prints a table; columns after the first are aligned to the right where they hold numbers.
+pub fn table<R: IntoIterator<Item = Vec<String>>>(head: &[&str], rows: R) {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(head);
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    let numeric = |column: usize| rows.iter().all(|r| r[column].chars().all(|c| c.is_ascii_digit()));
+    let numbers: Vec<usize> = (0..head.len()).filter(|c| numeric(*c)).collect();
+    table.add_rows(rows);
+    for column in numbers {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    line(&table.to_string());
+}
+
+/// A port in words.
+pub fn port(port: &Port) -> String {
+    format!("{:?} {}", port.shape, port.element)
+}
+
+/// What the host computes, as a chain of operators.
+pub fn host(graph: &HostGraph, nothing: &str) -> String {
+    let steps: Vec<&str> = graph.steps().iter().map(|s| s.operator.name).collect();
+    let ends = format!("{:?} to {:?}", graph.input_shape(), graph.output_shape());
+    if steps.is_empty() { nothing.to_owned() } else { format!("{ends}: {}", steps.join(", ")) }
+}
+
+/// Latency and interval in words.
+pub fn figures(figures: Figures) {
+    line(&format!(
+        "latency {} cycles, a frame every {} cycles{}",
+        figures.latency,
+        figures.interval,
+        rate(figures.interval)
+    ));
+}
+
+fn rate(interval: u64) -> String {
+    format!(" ({:.0} frames/s at 100 MHz)", 100e6 / interval as f64)
+}
+
+/// The result of a check.
+pub fn report(report: &Report, folds: &[Folding], network: &Network) {
+    let engines: Vec<&str> = report.engines.iter().map(|e| e.name()).collect();
+    line(&format!("{} frames, {}", report.frames, engines.join(" = ")));
+    let rows = report.layers.iter().zip(folds).zip(&network.nodes).map(|((layer, fold), node)| {
+        vec![
+            layer.name.clone(),
+            format!("{}x{}", fold.pe, fold.simd),
+            node.layer.lanes().cycles(*fold).to_string(),
+            layer.elements.to_string(),
+            layer.mismatches.to_string(),
+            if layer.mismatches == 0 { "equal".to_owned() } else { "DIFFERENT".to_owned() },
+        ]
+    });
+    table(&["layer", "PE x SIMD", "cycles", "elements", "mismatches", ""], rows);
+    let measured = if report.engines.contains(&Engine::Rtl) { "measured" } else { "by the schedule" };
+    line(&format!(
+        "latency {} cycles, a frame every {} cycles, {measured}{}",
+        report.figures.latency,
+        report.figures.interval,
+        rate(report.figures.interval)
+    ));
+    let Some(d) = &report.first_difference else { return };
+    let number = |n: Option<i64>| n.map_or("nothing".to_owned(), |n| n.to_string());
+    let what = match d.kind {
+        DifferenceKind::Value => "has another value",
+        DifferenceKind::Cycle => "comes on another cycle",
+        DifferenceKind::Missing => "is missing",
+    };
+    let cycle = d.cycle.map_or(String::new(), |c| format!(", cycle {c}"));
+    line(&format!(
+        "first difference: in {} at {}, frame {}, element {}{cycle}: the element {what}: {} expected, {} found",
+        d.engine,
+        d.layer,
+        d.frame,
+        d.element,
+        number(d.expected),
+        number(d.found)
+    ));
+}

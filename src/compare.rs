@@ -1,0 +1,195 @@
+//! Engines side by side, and the first place where they differ.
+
+use indicatif::ProgressBar;
+
+use crate::diagnostic::Result;
+use crate::engine::{self, Boundary, Conditions, Engine, Figures, Results};
+use crate::lower::Hardware;
+use crate::network::Network;
+
+/// How two engines differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DifferenceKind {
+    /// Another value.
+    Value,
+    /// The same value on another cycle.
+    Cycle,
+    /// A beat that did not come.
+    Missing,
+}
+
+/// One place where an engine differs from the yardstick.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// How.
+    pub kind: DifferenceKind,
+    /// The engine that differs.
+    pub engine: Engine,
+    /// At which layer's output.
+    pub layer: String,
+    /// In which frame.
+    pub frame: usize,
+    /// In which member of an ensemble; 0 where there is none.
+    pub member: usize,
+    /// At which element of the layer's frame.
+    pub element: usize,
+    /// On which cycle of the engine that differs, where it counts them.
+    pub cycle: Option<u64>,
+    /// What the yardstick has: a value, or for `kind` cycle the cycle.
+    pub expected: Option<i64>,
+    /// What the engine has.
+    pub found: Option<i64>,
+}
+
+/// One layer's part of the comparison.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LayerReport {
+    /// The layer.
+    pub name: String,
+    /// Elements compared with each engine: frames times elements of the boundary.
+    pub elements: usize,
+    /// Elements that differ in value, are missing or come on another cycle, over all engines.
+    pub mismatches: usize,
+}
+
+/// What `check` finds; its JSON is this.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Whether no engine differs.
+    pub equal: bool,
+    /// The engines; the first is the yardstick.
+    pub engines: Vec<Engine>,
+    /// Frames compared.
+    pub frames: usize,
+    /// The layers.
+    pub layers: Vec<LayerReport>,
+    /// Latency and interval of an unstalled run.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// The first difference: the earliest layer, there the earliest frame and element.
+    pub first_difference: Option<Difference>,
+}
+
+/// Runs every engine on the frames and compares each with the first one; cycles are compared with those of the first engine that
+/// has some.
+///
+/// # Errors
+/// Where an external tool is missing or fails.
+pub fn check(
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    engines: &[Engine],
+    conditions: Conditions,
+    progress: &ProgressBar,
+) -> Result<Report> {
+    let mut results: Vec<(Engine, Results)> = Vec::new();
+    for &engine in engines {
+        results.push((engine, engine::run(engine, network, hardware, frames, conditions, progress)?));
+    }
+    let figures = if engines.contains(&Engine::Rtl) {
+        progress.set_message("latency and interval");
+        engine::measure(hardware, progress)?
+    } else {
+        Figures::of_schedule(hardware)
+    };
+    Ok(compare(network, hardware, frames.len(), &results, figures))
+}
+
+fn compare(
+    network: &Network,
+    hardware: &Hardware,
+    frames: usize,
+    results: &[(Engine, Results)],
+    figures: Figures,
+) -> Report {
+    let timed = results.iter().find(|(engine, _)| engine.has_cycles());
+    let mut layers = Vec::new();
+    let mut first = None;
+    for (index, node) in network.nodes.iter().enumerate() {
+        let layer = Layer {
+            name: &node.name,
+            elements: node.output.elements(),
+            lanes: hardware.folds[index].pe,
+            frames,
+        };
+        let mut mismatches = 0;
+        let mut earliest: Option<Difference> = None;
+        let (yardstick, others) = results.split_first().expect("at least one engine");
+        for (engine, boundaries) in others {
+            let clock = timed.filter(|(e, _)| e != engine).map(|(_, r)| &r[index]);
+            let (count, difference) =
+                layer.differences(*engine, &yardstick.1[index], &boundaries[index], clock);
+            mismatches += count;
+            let place = |d: &Difference| (d.frame, d.element);
+            if let Some(d) = difference {
+                if earliest.as_ref().is_none_or(|e| place(&d) < place(e)) {
+                    earliest = Some(d);
+                }
+            }
+        }
+        first = first.or(earliest);
+        layers.push(LayerReport { name: node.name.clone(), elements: frames * layer.elements, mismatches });
+    }
+    Report {
+        equal: first.is_none(),
+        engines: results.iter().map(|(e, _)| *e).collect(),
+        frames,
+        layers,
+        figures,
+        first_difference: first,
+    }
+}
+
+struct Layer<'a> {
+    name: &'a str,
+    elements: usize,
+    lanes: usize,
+    frames: usize,
+}
+
+impl Layer<'_> {
+    /// Number of differing elements, and the first of them.
+    fn differences(
+        &self,
+        engine: Engine,
+        expected: &Boundary,
+        found: &Boundary,
+        clock: Option<&Boundary>,
+    ) -> (usize, Option<Difference>) {
+        let mut count = 0;
+        let mut first = None;
+        for at in 0..self.frames * self.elements {
+            let beat = at / self.lanes;
+            let cycle_of = |b: &Boundary| b.cycles.as_ref().and_then(|c| c.get(beat).copied());
+            let (cycle, due) = (cycle_of(found), clock.and_then(cycle_of));
+            let (value, wanted) = (found.values.get(at).copied(), expected.values.get(at).copied());
+            let kind = if value.is_none() != wanted.is_none() || (value.is_none() && wanted.is_none()) {
+                DifferenceKind::Missing
+            } else if value != wanted {
+                DifferenceKind::Value
+            } else if cycle.is_some() && due.is_some() && cycle != due {
+                DifferenceKind::Cycle
+            } else {
+                continue;
+            };
+            count += 1;
+            if first.is_none() {
+                let in_cycles = kind == DifferenceKind::Cycle;
+                first = Some(Difference {
+                    kind,
+                    engine,
+                    layer: self.name.to_owned(),
+                    frame: at / self.elements,
+                    member: 0,
+                    element: at % self.elements,
+                    cycle,
+                    expected: if in_cycles { due.map(|c| c as i64) } else { wanted.map(i64::from) },
+                    found: if in_cycles { cycle.map(|c| c as i64) } else { value.map(i64::from) },
+                });
+            }
+        }
+        (count, first)
+    }
+}

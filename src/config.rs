@@ -1,0 +1,278 @@
+//! The configuration file, and what command-line options override in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{
+    CONFIG_UNKNOWN_KEY, CONFIG_UNREADABLE, CONFIG_VALUE, Diagnostic, Diagnostics, Result,
+};
+use crate::fold::Folding;
+use crate::network::Network;
+
+/// A configuration, as its TOML file says it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `[target]`: what the default folding aims at.
+    pub target: Target,
+    /// `[layers.NAME]`: choices for one layer.
+    pub layers: BTreeMap<String, LayerConfig>,
+    /// `[input]`: what is done with input arrays.
+    pub input: InputConfig,
+}
+
+/// The rate that the default folding aims at: `cycles`, or the quotient of the other two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Target {
+    /// Clock in MHz.
+    pub clock_mhz: Option<f64>,
+    /// Frames a second.
+    pub frames_per_second: Option<f64>,
+    /// Cycles a frame.
+    pub cycles: Option<u64>,
+}
+
+/// Choices for one layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct LayerConfig {
+    /// Processing elements.
+    pub pe: Option<usize>,
+    /// Lanes of a processing element.
+    pub simd: Option<usize>,
+}
+
+/// What is done with input arrays.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct InputConfig {
+    /// Multiplies every input: a number or `p/q`.
+    pub scale: Option<String>,
+}
+
+/// Keys by table; `*` stands for any layer.
+const KEYS: &[(&str, &[&str])] = &[
+    ("", &["target", "layers", "input"]),
+    ("target", &["clock_mhz", "frames_per_second", "cycles"]),
+    ("layers.*", &["pe", "simd"]),
+    ("input", &["scale"]),
+];
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
+    pub fn load(path: &Path) -> Result<Self> {
+        let place = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Diagnostic::new(&CONFIG_UNREADABLE, e.to_string()).at(&place).help("check the path")
+        })?;
+        Self::parse(&text, &place)
+    }
+
+    /// Parses the text of a file; `place` names it in diagnostics.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, place: &str) -> Result<Self> {
+        let line = |at: usize| text[..at].matches('\n').count() + 1;
+        let unreadable = |e: toml::de::Error| {
+            let place = e.span().map_or(place.to_owned(), |s| format!("{place}:{}", line(s.start)));
+            Diagnostic::new(&CONFIG_UNREADABLE, e.message().to_owned())
+                .at(place)
+                .help("the guide's chapter on configuration lists the keys and their types")
+        };
+        let table = DeTable::parse(text).map_err(unreadable)?;
+        let mut unknown = Vec::new();
+        unknown_keys(table.get_ref(), "", &mut |table, key, at, known| {
+            let name = if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") };
+            unknown.push(
+                Diagnostic::new(&CONFIG_UNKNOWN_KEY, format!("there is no key {name}"))
+                    .at(format!("{place}:{}", line(at)))
+                    .help(nearest(key, known)),
+            );
+        });
+        Diagnostics::collected(unknown)?;
+        toml::from_str(text).map_err(|e| unreadable(e).into())
+    }
+
+    /// Cycles a frame that the default folding aims at.
+    ///
+    /// # Errors
+    /// Where a rate is given without a clock, or a number is not positive.
+    pub fn target_cycles(&self, default: u64) -> Result<u64> {
+        let Target { clock_mhz, frames_per_second, cycles } = self.target;
+        let positive = |name: &str, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                Ok(value)
+            } else {
+                Err(Diagnostic::new(&CONFIG_VALUE, format!("{name} is {value}"))
+                    .help("give a number above 0"))
+            }
+        };
+        if let Some(fps) = frames_per_second {
+            let Some(clock) = clock_mhz else {
+                return Err(Diagnostic::new(
+                    &CONFIG_VALUE,
+                    "a frame rate is given, and no clock to reach it with",
+                )
+                .help("give the clock too: --clock-mhz, or clock_mhz in [target]")
+                .into());
+            };
+            let (fps, clock) = (positive("frames_per_second", fps)?, positive("clock_mhz", clock)?);
+            return Ok(((clock * 1e6 / fps) as u64).max(1));
+        }
+        match cycles {
+            Some(0) => {
+                Err(Diagnostic::new(&CONFIG_VALUE, "target.cycles is 0").help("give 1 or more").into())
+            }
+            Some(cycles) => Ok(cycles),
+            None => Ok(default),
+        }
+    }
+
+    /// The folding of every layer.
+    ///
+    /// # Errors
+    /// Where a layer of the configuration does not exist, or a PE or SIMD does not divide its layer.
+    pub fn foldings(&self, network: &Network) -> Result<Vec<Folding>> {
+        let names: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
+        let mut errors = Vec::new();
+        for name in self.layers.keys().filter(|n| !names.contains(&n.as_str())) {
+            errors.push(
+                Diagnostic::new(&CONFIG_UNKNOWN_KEY, format!("there is no layer {name}"))
+                    .at(format!("layers.{name}"))
+                    .help(nearest(name, &names)),
+            );
+        }
+        let cycles = self.target_cycles(DENSE_CYCLES)?;
+        let mut folds = Vec::new();
+        for node in &network.nodes {
+            let LayerConfig { pe, simd } = self.layers.get(&node.name).copied().unwrap_or_default();
+            match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
+                Ok(fold) => folds.push(fold),
+                Err(found) => errors.extend(found),
+            }
+        }
+        Diagnostics::collected(errors)?;
+        Ok(folds)
+    }
+}
+
+/// The default target of a network of dense layers, in cycles a frame.
+const DENSE_CYCLES: u64 = 1024;
+
+/// Calls `report(table, key, offset, known keys)` for every key that is not known.
+fn unknown_keys(table: &DeTable<'_>, path: &str, report: &mut impl FnMut(&str, &str, usize, &[&str])) {
+    // The names of layers are the user's; the keys below them are ours.
+    let pattern = if path.starts_with("layers.") { "layers.*" } else { path };
+    let known = KEYS.iter().find(|(p, _)| *p == pattern).map(|(_, keys)| *keys);
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        if let Some(known) = known.filter(|known| !known.contains(&name)) {
+            report(path, name, key.span().start, known);
+        } else if let DeValue::Table(inner) = value.get_ref() {
+            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            unknown_keys(inner, &path, report);
+        }
+    }
+}
+
+/// What to write instead of `key`.
+fn nearest(key: &str, known: &[&str]) -> String {
+    let best =
+        known.iter().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
+    match best {
+        Some(best) => format!("did you mean {best}? There are: {}", known.join(", ")),
+        None => "remove it".to_owned(),
+    }
+}
+
+/// What every input is multiplied with: p, then divided by q, in float32.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Multiplies.
+    pub p: f32,
+    /// Divides.
+    pub q: f32,
+}
+
+impl Scale {
+    /// One input, scaled. `p/q` is not the same as one multiplication by a rounded quotient.
+    pub fn apply(self, x: f32) -> f32 {
+        x * self.p / self.q
+    }
+
+    /// From a number, or `p/q`.
+    ///
+    /// # Errors
+    /// Where it is neither, or not finite, or q is 0.
+    pub fn parse(text: &str) -> Result<Self> {
+        let number = |s: &str| s.trim().parse::<f32>().ok().filter(|v| v.is_finite());
+        let parsed = match text.split_once('/') {
+            Some((p, q)) => number(p).zip(number(q).filter(|q| *q != 0.0)),
+            None => number(text).map(|p| (p, 1.0)),
+        };
+        let (p, q) = parsed.ok_or_else(|| {
+            Diagnostic::new(&CONFIG_VALUE, format!("\"{text}\" is not a scale"))
+                .help("give a number or a quotient, such as 1/255")
+        })?;
+        Ok(Self { p, q })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(text: &str) -> Vec<String> {
+        let found = Config::parse(text, "stoxnor.toml").unwrap_err();
+        found
+            .list()
+            .iter()
+            .map(|d| format!("{} [{}] {}", d, d.code.word, d.help.as_deref().unwrap_or("")))
+            .collect()
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_the_nearest() {
+        let found = codes("[target]\ncycles = 5\n[layers.l1_dense]\nsmid = 4\n");
+        assert_eq!(
+            found,
+            [
+                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd"
+            ]
+        );
+        assert!(codes("[traget]\n")[0].contains("did you mean target?"));
+    }
+
+    #[test]
+    fn wrong_types_and_broken_files_name_the_line() {
+        assert!(codes("\n[layers.x]\npe = \"four\"\n")[0].starts_with("stoxnor.toml:3: invalid type"));
+        assert!(codes("[target\n")[0].contains("config-unreadable"));
+    }
+
+    #[test]
+    fn a_rate_needs_a_clock() {
+        let config = |text: &str| Config::parse(text, "c").unwrap().target_cycles(1024);
+        assert_eq!(config("[target]\nframes_per_second = 100000\nclock_mhz = 100").unwrap(), 1000);
+        assert_eq!(config("[target]\ncycles = 7").unwrap(), 7);
+        assert_eq!(config("").unwrap(), 1024);
+        assert!(config("[target]\nframes_per_second = 5").is_err());
+        assert!(config("[target]\nframes_per_second = -5.0\nclock_mhz = 100").is_err());
+    }
+
+    #[test]
+    fn scales_multiply_then_divide() {
+        assert_eq!(Scale::parse("1/255").unwrap().apply(200.0), 200.0f32 / 255.0);
+        assert_eq!(Scale::parse("0.5").unwrap().apply(3.0), 1.5);
+        for bad in ["", "1/0", "x", "1/2/3", "inf"] {
+            assert!(Scale::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

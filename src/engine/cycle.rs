@@ -1,0 +1,145 @@
+//! The engines that count cycles: the rtl engine and the external simulators, on the same stimulus.
+
+use indicatif::ProgressBar;
+use stoxnor_hdl::Bits;
+use stoxnor_sim::icarus::Icarus;
+use stoxnor_sim::verilator::Verilator;
+use stoxnor_sim::{Simulator, Stimulus, ToolError, Trace, simulate};
+
+use super::{Boundary, Conditions, Engine, Results};
+use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE, Result, TOOL_FAILED, TOOL_MISSING};
+use crate::lower::Hardware;
+use crate::network::{Element, Network};
+
+/// Cycles that a stalled run may take for each that an unstalled one takes, and a margin. Stall patterns let beats pass
+/// 13/32 of the time on each side.
+const PATIENCE: u64 = 12;
+const MARGIN: u64 = 20_000;
+/// From so many cycles on it pays that Verilator's C++ is compiled with optimisation.
+const LONG_RUN: u64 = 1_000_000;
+
+/// Cuts a frame into beats of `lanes` elements, element 0 in the least significant bits.
+pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> Vec<Vec<Bits>> {
+    let bits = element.bits();
+    let beat = |elements: &[i32]| {
+        let mut beat = Bits::zero(lanes as u32 * bits);
+        for (i, value) in elements.iter().enumerate() {
+            beat.insert(i as u32 * bits, bits, element.encode(*value));
+        }
+        beat
+    };
+    frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
+}
+
+/// What a simulation of these frames is given.
+pub fn stimulus(
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: Conditions,
+) -> Stimulus {
+    let beats = hardware.boundary_beats(network);
+    let unstalled = hardware.latency() + hardware.interval() * frames.len() as u64;
+    Stimulus {
+        frames: frames_to_beats(frames, hardware.folds[0].simd, network.input.element),
+        stall: conditions.stall,
+        output_beats: beats.last().copied().unwrap_or(0) * frames.len(),
+        limit: unstalled * if conditions.stall.is_some() { PATIENCE } else { 2 } + MARGIN,
+        ..Stimulus::default()
+    }
+}
+
+pub fn run(
+    engine: Engine,
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: Conditions,
+    progress: &ProgressBar,
+) -> Result<Results> {
+    let stimulus = stimulus(network, hardware, frames, conditions);
+    let design = &hardware.design;
+    let outcome = match engine {
+        Engine::Verilator => {
+            let optimise = stimulus.limit > LONG_RUN;
+            let beats = stimulus.frames.iter().map(Vec::len).sum();
+            Verilator { optimise, ..verilator() }.build(design, beats).and_then(|mut v| v.simulate(&stimulus))
+        }
+        Engine::Icarus => Icarus::default().simulate(design, &stimulus),
+        _ => {
+            let mut simulator = Simulator::new(&design.top);
+            let last = simulator.port("m_last").expect("every top has an output");
+            let valid = simulator.port("m_valid").expect("every top has an output");
+            let ready = simulator.port("m_ready").expect("every top has an output");
+            let count = |_: u64, s: &Simulator| {
+                if s.bit(valid) && s.bit(ready) && s.bit(last) {
+                    progress.inc(1);
+                }
+            };
+            simulate(design, &mut simulator, &stimulus, count).map_err(ToolError::Stuck)
+        }
+    };
+    if engine != Engine::Rtl {
+        progress.inc(frames.len() as u64);
+    }
+    let trace = match outcome {
+        Ok(trace) => trace,
+        Err(ToolError::Stuck(stuck)) => stuck.trace,
+        Err(error) => return Err(diagnostic(engine, error)),
+    };
+    Ok(results(network, hardware, &trace))
+}
+
+/// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
+pub fn verilator() -> Verilator {
+    std::env::var_os("STOXNOR_VERILATOR").map_or_else(Verilator::default, |program| Verilator {
+        program: program.into(),
+        ..Verilator::default()
+    })
+}
+
+fn results(network: &Network, hardware: &Hardware, trace: &Trace) -> Results {
+    network
+        .nodes
+        .iter()
+        .zip(&hardware.folds)
+        .zip(&trace.taps)
+        .map(|((node, fold), beats)| {
+            let element = node.output.element;
+            let bits = element.bits();
+            let decode = |data: &Bits| -> Vec<i32> {
+                (0..fold.pe as u32).map(|lane| element.decode(data.extract(lane * bits, bits))).collect()
+            };
+            Boundary {
+                values: beats.iter().flat_map(|b| decode(&b.data)).collect(),
+                cycles: Some(beats.iter().map(|b| b.cycle).collect()),
+            }
+        })
+        .collect()
+}
+
+/// A tool's failure as the user is told of it.
+fn diagnostic(engine: Engine, error: ToolError) -> Diagnostics {
+    let install = match engine {
+        Engine::Icarus => {
+            "install Icarus Verilog (Debian: apt-get install iverilog), or leave icarus out of --engines"
+        }
+        _ => {
+            "install Verilator and a C++ compiler (Debian: apt-get install verilator g++ make), name one in \
+             STOXNOR_VERILATOR, or leave verilator out of --engines"
+        }
+    };
+    match &error {
+        ToolError::Missing { .. } => {
+            Diagnostic::new(&TOOL_MISSING, error.to_string()).at(engine.name()).help(install).into()
+        }
+        ToolError::Failed { .. } => Diagnostic::new(&TOOL_FAILED, error.to_string())
+            .at(engine.name())
+            .help("the directory is kept: run the command in it again to see all of its output")
+            .into(),
+        _ => Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
+            .at(engine.name())
+            .help("the simulators work in the system's temporary directory; TMPDIR names another")
+            .into(),
+    }
+}

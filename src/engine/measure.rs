@@ -1,0 +1,84 @@
+//! Latency and interval, measured on the rtl engine.
+
+use indicatif::ProgressBar;
+use stoxnor_sim::Simulator;
+
+use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
+use crate::lower::Hardware;
+
+/// Timing of an unstalled run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Figures {
+    /// Cycles from the first frame's first input beat to its last output beat.
+    #[serde(rename = "latency_cycles")]
+    pub latency: u64,
+    /// Cycles between the last output beats of consecutive frames, in steady state.
+    #[serde(rename = "interval_cycles")]
+    pub interval: u64,
+}
+
+impl Figures {
+    /// What the schedules say.
+    pub fn of_schedule(hardware: &Hardware) -> Self {
+        Self { latency: hardware.latency(), interval: hardware.interval() }
+    }
+}
+
+/// Cycles after which a network that has not come to a steady state is given up.
+const LIMIT: u64 = 400_000_000;
+
+/// Runs the rtl engine with a source that is always valid and a sink that is always ready, until control is in a state that
+/// it was in before: from there on everything repeats, so the distance found is the steady one for ever.
+///
+/// The state is looked at after each frame's last output beat and compared with a kept one, which is replaced after 1, 2, 4, ...
+/// frames (Brent's way to find a cycle): no number of frames is assumed to be enough.
+///
+/// # Errors
+/// Where no frame comes out, or no state repeats, within 400 million cycles.
+pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
+    let mut s = Simulator::new(&hardware.design.top);
+    let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
+    let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
+    let [m_valid, m_ready, m_last] = ["m_valid", "m_ready", "m_last"].map(|n| port(&s, n));
+    for _ in 0..2 {
+        s.settle();
+        s.edge(true);
+    }
+    s.set_bit(s_valid, true);
+    s.set_bit(m_ready, true);
+    let mut beat = 0;
+    let mut latency = None;
+    let mut kept: Option<(Vec<u64>, u64, u64)> = None;
+    let (mut frame, mut next_kept) = (0u64, 1);
+    for cycle in 0..LIMIT {
+        s.set_bit(s_last, beat + 1 == hardware.input_beats);
+        s.settle();
+        let frame_done = s.bit(m_valid) && s.bit(m_last);
+        if s.bit(s_ready) {
+            beat = (beat + 1) % hardware.input_beats;
+        }
+        s.edge(false);
+        if !frame_done {
+            continue;
+        }
+        frame += 1;
+        progress.inc(1);
+        let latency = *latency.get_or_insert(cycle);
+        let mut state = s.control_state();
+        state.push(beat);
+        if let Some((kept, at_frame, at_cycle)) = &kept {
+            if *kept == state {
+                let (cycles, frames) = (cycle - at_cycle, frame - at_frame);
+                return Ok(Figures { latency, interval: cycles.div_ceil(frames) });
+            }
+        }
+        if frame == next_kept {
+            kept = Some((state, frame, cycle));
+            next_kept *= 2;
+        }
+    }
+    let message = format!("{frame} frames and no steady state after {LIMIT} cycles");
+    Err(Diagnostic::new(&SIMULATION_STUCK, message)
+        .help("run check with --engines reference,fast to see whether the network's values are right")
+        .into())
+}

@@ -1,0 +1,120 @@
+//! The engines: five ways to compute the same integers.
+
+mod cycle;
+mod measure;
+mod software;
+
+use std::fmt;
+use std::str::FromStr;
+
+use indicatif::ProgressBar;
+
+pub use cycle::{frames_to_beats, stimulus};
+pub use measure::{Figures, measure};
+
+use crate::diagnostic::Result;
+use crate::lower::Hardware;
+use crate::network::Network;
+
+/// One way to compute the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Plain integer Rust, layer by layer.
+    Reference,
+    /// Packed words, many frames at once.
+    Fast,
+    /// The modules, cycle by cycle.
+    Rtl,
+    /// The emitted Verilog in Verilator.
+    Verilator,
+    /// The emitted Verilog in Icarus.
+    Icarus,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 5] = [Self::Reference, Self::Fast, Self::Rtl, Self::Verilator, Self::Icarus];
+
+    /// Whether it counts cycles.
+    pub fn has_cycles(self) -> bool {
+        matches!(self, Self::Rtl | Self::Verilator | Self::Icarus)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Fast => "fast",
+            Self::Rtl => "rtl",
+            Self::Verilator => "verilator",
+            Self::Icarus => "icarus",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(s: &str) -> std::result::Result<Self, String> {
+        let all = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|e| e.name() == s)
+            .ok_or_else(|| format!("no engine is called {s}; there are {}", all()))
+    }
+}
+
+/// How engines that count cycles are run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Seed of the stall patterns of the source and the sink; without it neither stalls.
+    pub stall: Option<u64>,
+}
+
+/// What an engine gives at one layer boundary.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Boundary {
+    /// The elements of all frames, one frame after another. Shorter than that where a simulation got stuck.
+    pub values: Vec<i32>,
+    /// For each beat the cycle at which it was accepted, where the engine counts cycles.
+    pub cycles: Option<Vec<u64>>,
+}
+
+/// What an engine gives: one entry a layer.
+pub type Results = Vec<Boundary>;
+
+/// Runs one engine on frames of input integers.
+///
+/// A simulation that gets stuck is not an error here: its results are short, and a comparison shows where.
+///
+/// # Errors
+/// Where an external tool is missing or fails.
+pub fn run(
+    engine: Engine,
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: Conditions,
+    progress: &ProgressBar,
+) -> Result<Results> {
+    progress.set_message(engine.name());
+    match engine {
+        Engine::Reference => Ok(software::reference(network, frames, progress)),
+        Engine::Fast => Ok(software::fast(network, frames, progress)),
+        Engine::Rtl | Engine::Verilator | Engine::Icarus => {
+            cycle::run(engine, network, hardware, frames, conditions, progress)
+        }
+    }
+}
+
+/// The last layer's integers for every frame, by the fast engine: what whole data sets are run with.
+pub fn sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
+    software::fast_sums(network, frames)
+}

@@ -1,0 +1,142 @@
+//! Folding: how many lanes work in parallel, and so how many cycles a frame takes.
+
+use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
+
+/// Parallelism of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Folding {
+    /// Processing elements: rows computed side by side.
+    pub pe: usize,
+    /// Lanes of a processing element: inputs taken side by side.
+    pub simd: usize,
+}
+
+/// What a layer's folding may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lanes {
+    /// Rows of the weight matrix; PE divides them.
+    pub rows: usize,
+    /// Columns of the weight matrix, the fan-in of a row.
+    pub fan_in: usize,
+    /// Legal SIMD, ascending.
+    pub simd: Vec<usize>,
+}
+
+/// SIMD that a default folding does not exceed while more PE can do instead.
+const SIMD_PREFERRED: usize = 64;
+
+impl Lanes {
+    /// Lanes of a layer whose SIMD may be any divisor of the fan-in.
+    pub fn dense(rows: usize, fan_in: usize) -> Self {
+        Self { rows, fan_in, simd: divisors(fan_in) }
+    }
+
+    /// Legal PE, ascending.
+    pub fn pe(&self) -> Vec<usize> {
+        divisors(self.rows)
+    }
+
+    /// Cycles of a frame.
+    pub fn cycles(&self, fold: Folding) -> u64 {
+        (self.rows / fold.pe) as u64 * (self.fan_in / fold.simd) as u64
+    }
+
+    /// The folding for a target of `cycles` a frame: the smallest legal SIMD that meets it at PE = 1; where that exceeds 64,
+    /// or none does, the largest legal SIMD up to 64 and the smallest legal PE that meets it; failing that, PE = rows and
+    /// the smallest legal SIMD that meets it, or all of it.
+    pub fn default_folding(&self, cycles: u64) -> Folding {
+        let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
+        if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(1, **s)) {
+            return Folding { pe: 1, simd };
+        }
+        let simd = self.simd.iter().copied().rfind(|s| *s <= SIMD_PREFERRED).unwrap_or(1);
+        if let Some(pe) = self.pe().into_iter().find(|p| meets(*p, simd)) {
+            return Folding { pe, simd };
+        }
+        let grown = self.simd.iter().copied().find(|s| meets(self.rows, *s));
+        Folding { pe: self.rows, simd: grown.unwrap_or(self.fan_in) }
+    }
+
+    /// A folding with what the user gave, the rest by [`default_folding`](Self::default_folding).
+    ///
+    /// # Errors
+    /// Where a given number does not divide the layer; the help lists the legal ones.
+    pub fn folding(
+        &self,
+        name: &str,
+        pe: Option<usize>,
+        simd: Option<usize>,
+        cycles: u64,
+    ) -> Result<Folding> {
+        let legal_pe = self.pe();
+        let refuse = |what: &str, of: String, given: usize, legal: &[usize]| {
+            let legal: Vec<String> = legal.iter().map(usize::to_string).collect();
+            Diagnostic::new(&LANES_DO_NOT_DIVIDE, format!("{of} cannot be split over {what} = {given}"))
+                .at(format!("layer {name}"))
+                .help(format!("use one of {}", legal.join(", ")))
+        };
+        let mut errors = Vec::new();
+        if let Some(pe) = pe.filter(|p| !legal_pe.contains(p)) {
+            errors.push(refuse("pe", format!("{} rows", self.rows), pe, &legal_pe));
+        }
+        if let Some(simd) = simd.filter(|s| !self.simd.contains(s)) {
+            errors.push(refuse("simd", format!("a fan-in of {}", self.fan_in), simd, &self.simd));
+        }
+        crate::diagnostic::Diagnostics::collected(errors)?;
+        Ok(match (pe, simd) {
+            (Some(pe), Some(simd)) => Folding { pe, simd },
+            (None, None) => self.default_folding(cycles),
+            // One given: the smallest of the other that meets the target, or all of it.
+            (Some(pe), None) => {
+                let meets =
+                    self.simd.iter().copied().find(|&simd| self.cycles(Folding { pe, simd }) <= cycles);
+                Folding { pe, simd: meets.unwrap_or(self.fan_in) }
+            }
+            (None, Some(simd)) => {
+                let meets = legal_pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);
+                Folding { pe: meets.unwrap_or(self.rows), simd }
+            }
+        })
+    }
+}
+
+/// The divisors of `n`, ascending.
+pub fn divisors(n: usize) -> Vec<usize> {
+    (1..=n).filter(|d| n % d == 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default(rows: usize, fan_in: usize, cycles: u64) -> (usize, usize) {
+        let fold = Lanes::dense(rows, fan_in).default_folding(cycles);
+        (fold.pe, fold.simd)
+    }
+
+    #[test]
+    fn default_foldings_follow_the_rule() {
+        assert_eq!(default(64, 784, 1024), (1, 49), "smallest SIMD at PE = 1");
+        assert_eq!(default(64, 64, 1024), (1, 4));
+        assert_eq!(default(10, 64, 1024), (1, 1));
+        assert_eq!(default(256, 784, 1024), (4, 56), "SIMD would exceed 64: largest up to 64, then PE");
+        assert_eq!(default(64, 784, 10), (64, 98), "all PE, then SIMD");
+        assert_eq!(default(64, 784, 0), (64, 784), "out of reach: everything");
+    }
+
+    #[test]
+    fn illegal_foldings_name_the_legal_ones() {
+        let lanes = Lanes::dense(64, 784);
+        let error = lanes.folding("l1_dense", Some(6), Some(5), 1024).unwrap_err();
+        assert_eq!(error.list().len(), 2);
+        assert_eq!(error.list()[0].to_string(), "layer l1_dense: 64 rows cannot be split over pe = 6");
+        assert_eq!(error.list()[0].help.as_deref(), Some("use one of 1, 2, 4, 8, 16, 32, 64"));
+    }
+
+    #[test]
+    fn one_given_lane_count_decides_the_other() {
+        let lanes = Lanes::dense(64, 784);
+        assert_eq!(lanes.folding("x", Some(8), None, 1024).unwrap(), Folding { pe: 8, simd: 7 });
+        assert_eq!(lanes.folding("x", None, Some(98), 128).unwrap(), Folding { pe: 4, simd: 98 });
+    }
+}

@@ -1,0 +1,116 @@
+//! Layer kinds. One file each; [`KINDS`] lists them.
+
+pub mod dense;
+
+use std::fmt;
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+
+use crate::diagnostic::Result;
+use crate::fold::{Folding, Lanes};
+use crate::network::Port;
+use crate::schedule::Schedule;
+
+/// What one layer computes, in every form that the engines need.
+///
+/// A frame is a list of integers in stream order (channel last, row-major); a bipolar element is +1 or -1.
+pub trait Layer: fmt::Debug + Send + Sync {
+    /// The kind's name, as it stands in [`KINDS`] and in the layer's name.
+    fn kind(&self) -> &'static str;
+
+    /// Shape and type of what leaves the layer, or why the inputs do not fit.
+    fn output(&self, inputs: &[Port]) -> Result<Port>;
+
+    /// One frame, in plain integer arithmetic: the yardstick. May use [`arith`](crate::arith) and nothing of the hardware.
+    fn reference(&self, inputs: &[&[i32]]) -> Vec<i32>;
+
+    /// Many frames at once, on packed words.
+    fn fast(&self, inputs: &[&Batch]) -> Batch;
+
+    /// What PE and SIMD may divide.
+    fn lanes(&self) -> Lanes;
+
+    /// The layer as a module named `name`: one input stream of SIMD elements a beat, one output stream of PE, `user`
+    /// user bits on both.
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module>;
+
+    /// When output beats come, given when input beats come.
+    fn schedule(&self, fold: Folding) -> Schedule;
+
+    /// What the layer occupies.
+    fn resources(&self, fold: Folding) -> Resources;
+}
+
+/// What a layer occupies, counted from its structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Resources {
+    /// Multiply-accumulate lanes, PE times SIMD.
+    pub lanes: u64,
+    /// Bits of weight memory.
+    pub weight_bits: u64,
+    /// Bits of threshold memory.
+    pub threshold_bits: u64,
+    /// Bits of buffers: operands to be read again.
+    pub buffer_bits: u64,
+}
+
+/// Frames of one edge, packed for the fast engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// Bipolar frames: each starts on a 64-bit word, element e is bit e mod 64 of word e / 64, 1 is +1, padding is 0.
+    Bits {
+        /// Elements of a frame.
+        elements: usize,
+        /// The words of all frames, one after another.
+        words: Vec<u64>,
+    },
+    /// Integer frames, one after another.
+    Integers {
+        /// Elements of a frame.
+        elements: usize,
+        /// The elements of all frames.
+        values: Vec<i32>,
+    },
+}
+
+impl Batch {
+    /// Packs frames of bipolar values.
+    pub fn pack_bipolar<'a>(elements: usize, frames: impl IntoIterator<Item = &'a [i32]>) -> Self {
+        let mut words = Vec::new();
+        for frame in frames {
+            assert_eq!(frame.len(), elements);
+            words.extend(
+                frame.chunks(64).map(|chunk| {
+                    chunk.iter().enumerate().fold(0, |word, (i, &v)| word | u64::from(v > 0) << i)
+                }),
+            );
+        }
+        Self::Bits { elements, words }
+    }
+
+    /// The frames as lists of integers.
+    pub fn unpack(&self) -> Vec<Vec<i32>> {
+        match self {
+            Self::Bits { elements, words } => words
+                .chunks(elements.div_ceil(64))
+                .map(|frame| {
+                    (0..*elements).map(|e| if frame[e / 64] >> (e % 64) & 1 == 1 { 1 } else { -1 }).collect()
+                })
+                .collect(),
+            Self::Integers { elements, values } => values.chunks(*elements).map(<[i32]>::to_vec).collect(),
+        }
+    }
+}
+
+/// A kind of layer, as the conformance kit sees it.
+#[derive(Debug)]
+pub struct Kind {
+    /// The kind's name.
+    pub name: &'static str,
+    /// Layers that show every form of the kind, each with the port that feeds it.
+    pub samples: fn() -> Vec<(Port, Arc<dyn Layer>)>,
+}
+
+/// Every layer kind.
+pub static KINDS: &[Kind] = &[dense::KIND];

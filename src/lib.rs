@@ -1,0 +1,20 @@
+//! Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
+
+pub mod arith;
+pub mod cli;
+pub mod compare;
+pub mod config;
+pub mod data;
+pub mod diagnostic;
+pub mod emit;
+pub mod engine;
+pub mod fold;
+pub mod host;
+pub mod import;
+pub mod layer;
+pub mod lower;
+pub mod matrix;
+pub mod network;
+pub mod schedule;
+pub mod tensor;
+pub mod wave;

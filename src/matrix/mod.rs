@@ -1,0 +1,310 @@
+//! The matrix unit: what dense layers (and later others) multiply with.
+//!
+//! A frame of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
+//! input as it comes and keeps it in an operand buffer; the other groups read it from there. Steps of a pipeline:
+//!
+//! | after edge | holds |
+//! |---|---|
+//! | t (the step is issued) | the operand, the word of the weight source |
+//! | t + 1 | the sums of the processing elements; the group's thresholds |
+//! | t + 2 | the output beat, in the stream register |
+//!
+//! The whole pipeline stops while the stream register is full; nothing else stops it. So control depends on valid and
+//! ready alone.
+
+mod form;
+mod source;
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{counter, ram, rom, stream_register, threshold};
+use stoxnor_hdl::{Bits, Builder, Image, InstanceId, Module, Net, Role, Stream, bits_for};
+
+pub use form::{Classical, Form};
+pub use source::{Rom, Step, WeightSource};
+
+use crate::fold::Folding;
+
+/// Edges from a row group's last step to the first edge at which its output beat is offered, with a weight source of
+/// latency 1.
+pub const LATENCY: u64 = 3;
+
+/// What leaves a matrix unit.
+#[derive(Debug, Clone, Copy)]
+pub enum Output<'a> {
+    /// For each row a bit: 1 where the popcount is at least the row's threshold (from 0 to fan-in + 1).
+    Thresholds(&'a [u32]),
+    /// For each row the dot product 2 * popcount - fan-in, signed.
+    Dots,
+}
+
+/// A matrix unit to be built.
+#[derive(Debug)]
+pub struct MatrixUnit<'a> {
+    /// The module's name.
+    pub name: &'a str,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Columns of the matrix.
+    pub fan_in: usize,
+    /// PE and SIMD.
+    pub fold: Folding,
+    /// User bits of its streams.
+    pub user: u32,
+    /// How a processing element works and what it needs its weights to be.
+    pub form: &'a dyn Form,
+    /// Where the words of weights come from.
+    pub source: &'a dyn WeightSource,
+    /// What leaves it.
+    pub output: Output<'a>,
+}
+
+/// Signals of a step on its way through the pipeline.
+struct Stage {
+    valid: Net,
+    /// First step of a row group; `None` where every step is.
+    first: Option<Net>,
+    /// Last step of a row group; `None` where every step is.
+    end: Option<Net>,
+    /// Last step of a frame whose input had `last`.
+    last: Net,
+    user: Option<Net>,
+}
+
+impl MatrixUnit<'_> {
+    /// Bits of a dot product: it reaches from -fan_in to fan_in.
+    pub fn dot_bits(fan_in: usize) -> u32 {
+        bits_for(fan_in as u64) + 1
+    }
+
+    /// Bits of a threshold: it reaches from 0 to fan_in + 1.
+    pub fn threshold_bits(fan_in: usize) -> u32 {
+        bits_for(fan_in as u64 + 1)
+    }
+
+    /// Builds the module.
+    pub fn build(&self) -> Arc<Module> {
+        let Folding { pe, simd } = self.fold;
+        let (folds, steps) = ((self.rows / pe) as u64, (self.fan_in / simd) as u64);
+        let mut b = Builder::new(self.name);
+        self.document(&mut b, folds, steps);
+        let s = b.stream_input("s", simd as u32, self.user);
+        let m_ready = b.input("m_ready", 1, Role::Control);
+
+        let output_width = match self.output {
+            Output::Thresholds(_) => pe as u32,
+            Output::Dots => pe as u32 * Self::dot_bits(self.fan_in),
+        };
+        let out = b.instance("u_out", &stream_register(output_width, self.user));
+        b.connect(out, "m_ready", m_ready);
+        let run = b.out(out, "s_ready");
+
+        // Issue: a step of the first row group needs an input beat, the others read the operand buffer.
+        let issue = b.wire("issue", 1);
+        let step = counter(&mut b, "step", steps, issue);
+        let step_end = step.map(|(_, end)| end);
+        let fold = (folds > 1).then(|| {
+            let done = step_end.map_or(issue, |end| b.and(issue, end));
+            let done = b.named("group_done", done);
+            counter(&mut b, "fold", folds, done).expect("more than one")
+        });
+        let loading = fold.map(|(q, _)| {
+            let loading = b.is(q, 0);
+            b.named("loading", loading)
+        });
+        let (ready, can_issue) = match loading {
+            None => (run, b.and(run, s.valid)),
+            Some(loading) => {
+                let ready = b.and(run, loading);
+                let again = b.not(loading);
+                let operand = b.or(again, s.valid);
+                (ready, b.and(run, operand))
+            }
+        };
+        b.drive(issue, can_issue);
+        b.output("s_ready", ready, Role::Control);
+
+        let take = loading.map_or(issue, |loading| {
+            let take = b.and(issue, loading);
+            b.named("take", take)
+        });
+        let (last, user) = self.carried(&mut b, s, take, loading);
+        let stage = Stage {
+            valid: issue,
+            first: step.map(|(q, _)| b.is(q, 0)),
+            end: step_end,
+            last: match fold {
+                None => last,
+                Some((_, end)) => b.and(end, last),
+            },
+            user,
+        };
+        let mut operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
+        let weights = self.source.hardware(&mut b, Step { run, issue });
+        let mut stage = self.advance(&mut b, "a", run, stage);
+        for extra in 1..self.source.latency() {
+            // A slower weight source: the operand waits for it.
+            operand = b.registered(&format!("operand_{extra}"), None, run, operand);
+            stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
+        }
+
+        let enable = b.and(run, stage.valid);
+        let enable = b.named("accumulate", enable);
+        let sums = self.form.processing_elements(&mut b, self, operand, weights, enable, stage.first);
+        let thresholds = self.thresholds(&mut b, run, fold.map(|(q, _)| q));
+        let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
+        let done = Stage { valid, first: None, end: None, ..stage };
+        let done = self.advance(&mut b, "sum", run, done);
+        let results = self.results(&mut b, &sums, thresholds);
+        let data = b.concat(&results);
+        let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
+        b.connect_stream(out, "s", result);
+        let m = b.out_stream(out, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
+    }
+
+    fn document(&self, b: &mut Builder, folds: u64, steps: u64) {
+        let Folding { pe, simd } = self.fold;
+        let (rows, fan_in) = (self.rows, self.fan_in);
+        match self.output {
+            Output::Thresholds(_) => {
+                b.doc(format!("{rows} rows of fan-in {fan_in}: bit r of a frame = popcount(x xnor w[r]) >= threshold[r]."));
+            }
+            Output::Dots => {
+                b.doc(format!("{rows} rows of fan-in {fan_in}: element r of a frame = 2 * popcount(x xnor w[r]) - {fan_in}."));
+            }
+        }
+        b.doc(format!(
+            "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
+            folds * steps
+        ));
+        b.doc(format!(
+            "Timing: the output of a row group is offered {} edges after its last step.",
+            self.latency()
+        ));
+    }
+
+    /// Edges from a row group's last step to the first edge at which its output is offered.
+    pub fn latency(&self) -> u64 {
+        LATENCY - 1 + u64::from(self.source.latency())
+    }
+
+    /// `last` of the frame's final beat, for its last row group, and the user bits of the frame in work.
+    fn carried(&self, b: &mut Builder, s: Stream, take: Net, loading: Option<Net>) -> (Net, Option<Net>) {
+        let Some(loading) = loading else { return (s.last, s.user) };
+        let last = b.registered("kept_last", None, take, s.last);
+        let user = s.user.map(|user| {
+            let kept = b.registered("kept_user", None, take, user);
+            b.mux(loading, user, kept)
+        });
+        (last, user)
+    }
+
+    /// The operand of the step that was issued last: from the input, or out of the operand buffer.
+    fn operand(
+        &self,
+        b: &mut Builder,
+        s: Stream,
+        run: Net,
+        take: Net,
+        step: Option<Net>,
+        loading: Option<Net>,
+    ) -> Net {
+        let fresh = b.registered("input", None, run, s.data);
+        let Some(loading) = loading else { return fresh };
+        let depth = (self.fan_in / self.fold.simd) as u32;
+        let buffer = b.instance("u_operands", &ram(depth, self.fold.simd as u32));
+        let address = step.unwrap_or_else(|| b.constant(1, 0));
+        for (port, net) in [
+            ("write_address", address),
+            ("write_enable", take),
+            ("write_data", s.data),
+            ("read_address", address),
+            ("read_enable", run),
+        ] {
+            b.connect(buffer, port, net);
+        }
+        let again = b.out(buffer, "read_data");
+        let is_fresh = b.registered("input_is_operand", None, run, loading);
+        let operand = b.mux(is_fresh, fresh, again);
+        b.named("operand", operand)
+    }
+
+    /// The stage one edge later.
+    fn advance(&self, b: &mut Builder, name: &str, run: Net, stage: Stage) -> Stage {
+        Stage {
+            valid: b.registered(&format!("{name}_valid"), Some(0), run, stage.valid),
+            first: stage.first.map(|n| b.registered(&format!("{name}_first"), None, run, n)),
+            end: stage.end.map(|n| b.registered(&format!("{name}_end"), None, run, n)),
+            last: b.registered(&format!("{name}_last"), None, run, stage.last),
+            user: stage.user.map(|n| b.registered(&format!("{name}_user"), None, run, n)),
+        }
+    }
+
+    /// The thresholds of the row group whose sums are complete, each beside its sum.
+    fn thresholds(&self, b: &mut Builder, run: Net, fold: Option<Net>) -> Option<Vec<Net>> {
+        let Output::Thresholds(thresholds) = self.output else { return None };
+        let pe = self.fold.pe;
+        let bits = Self::threshold_bits(self.fan_in);
+        let words =
+            thresholds.chunks(pe).map(|group| pack(bits, group.iter().map(|t| u64::from(*t)))).collect();
+        let image = Arc::new(Image { file: format!("{}_thresholds.mem", self.name), words });
+        let depth = (self.rows / pe) as u32;
+        let mut address = fold.unwrap_or_else(|| b.constant(1, 0));
+        if fold.is_some() {
+            for stage in 0..self.source.latency() {
+                address = b.registered(&format!("threshold_at_{stage}"), None, run, address);
+            }
+        }
+        let memory = memory(b, "u_thresholds", "THRESHOLDS_FILE", depth, &image);
+        b.connect(memory, "address", address);
+        b.connect(memory, "enable", run);
+        let word = b.out(memory, "data");
+        Some((0..pe as u32).map(|p| b.slice(word, p * bits, bits)).collect())
+    }
+
+    fn results(&self, b: &mut Builder, sums: &[Net], thresholds: Option<Vec<Net>>) -> Vec<Net> {
+        match thresholds {
+            Some(thresholds) => {
+                let bits = Self::threshold_bits(self.fan_in);
+                sums.iter()
+                    .zip(thresholds)
+                    .map(|(sum, t)| {
+                        let sum = b.zero_extend(*sum, bits);
+                        threshold(b, sum, t)
+                    })
+                    .collect()
+            }
+            None => {
+                let bits = Self::dot_bits(self.fan_in);
+                sums.iter()
+                    .map(|sum| {
+                        let zero = b.constant(1, 0);
+                        let twice = b.concat(&[zero, *sum]);
+                        let fan_in = b.constant(bits, self.fan_in as u64);
+                        b.sub(twice, fan_in)
+                    })
+                    .collect()
+            }
+        }
+    }
+}
+
+/// A ROM instance whose contents are named by a parameter of the module around it.
+fn memory(b: &mut Builder, name: &str, parameter: &str, depth: u32, image: &Arc<Image>) -> InstanceId {
+    let width = image.words[0].width();
+    let file = b.parameter(parameter, Some(Arc::clone(image)));
+    let memory = b.instance(name, &rom(depth, width));
+    b.bind(memory, "INIT_FILE", file);
+    memory
+}
+
+/// Numbers of `bits` bits side by side, the first in the least significant place.
+fn pack(bits: u32, values: impl ExactSizeIterator<Item = u64>) -> Bits {
+    let mut word = Bits::zero(bits * values.len() as u32);
+    for (i, value) in values.enumerate() {
+        word.insert(i as u32 * bits, bits, value);
+    }
+    word
+}
