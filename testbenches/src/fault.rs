@@ -1,0 +1,59 @@
+//! Faults on purpose: hardware that is wrong in one place, to show that checks find it.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use stoxnor::lower::Hardware;
+use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net, NetInfo};
+
+/// The hardware with module `name` changed, wherever it is instantiated.
+///
+/// # Panics
+/// Where there is no such module.
+#[must_use]
+pub fn edit_module(hardware: &Hardware, name: &str, change: impl Fn(&mut Module)) -> Hardware {
+    fn edit(module: &Arc<Module>, name: &str, change: &dyn Fn(&mut Module), hits: &mut usize) -> Arc<Module> {
+        let mut copy = (**module).clone();
+        for instance in &mut copy.instances {
+            instance.module = edit(&instance.module, name, change, hits);
+        }
+        if copy.name == name {
+            change(&mut copy);
+            *hits += 1;
+        }
+        Arc::new(copy)
+    }
+    let mut hits = 0;
+    let mut faulty = hardware.clone();
+    faulty.design.top = edit(&hardware.design.top, name, &change, &mut hits);
+    assert!(hits > 0, "there is no module {name}");
+    faulty
+}
+
+/// The hardware with the memory image `file` changed.
+///
+/// # Panics
+/// Where there is no such image.
+#[must_use]
+pub fn edit_image(hardware: &Hardware, file: &str, change: impl FnOnce(&mut Vec<Bits>)) -> Hardware {
+    let mut top = (*hardware.design.top).clone();
+    let mut images = top.parameters.iter_mut().filter_map(|p| p.image.as_mut());
+    let image = images.find(|i| i.file == file).unwrap_or_else(|| panic!("there is no image {file}"));
+    let mut words = image.words.clone();
+    change(&mut words);
+    *image = Arc::new(Image { file: file.to_owned(), words });
+    let mut faulty = hardware.clone();
+    faulty.design.top = Arc::new(top);
+    faulty
+}
+
+/// Adds a named cell and returns its net.
+pub fn add_cell(module: &mut Module, name: &str, width: u32, cell: Cell) -> Net {
+    module.nets.push(NetInfo {
+        width,
+        name: Some(name.to_owned()),
+        driver: Driver::Cell(cell),
+        at: Location::caller(),
+    });
+    module.net(name).expect("just added")
+}

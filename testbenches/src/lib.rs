@@ -1,0 +1,6 @@
+//! What the tests share: self-made networks and models, data, faults, and the conformance kit that runs them on every engine.
+
+pub mod conformance;
+pub mod data;
+pub mod fault;
+pub mod onnx;

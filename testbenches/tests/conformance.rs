@@ -1,0 +1,85 @@
+//! Every layer kind and many networks on every engine.
+
+use proptest::prelude::*;
+use stoxnor::engine::Figures;
+use stoxnor::fold::Folding;
+use stoxnor::layer::KINDS;
+use stoxnor_testbenches::conformance::{
+    Effort, agree, conform, default_folds, random, random_dense, random_folds, random_frames, single,
+};
+
+const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
+const SOFTWARE: Effort = Effort { rtl: 6, verilator: 0, icarus: 0 };
+
+#[test]
+fn every_kind_meets_the_demands_at_every_folding() {
+    for kind in KINDS {
+        for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
+            let network = single(port, layer);
+            let lanes = network.nodes[0].layer.lanes();
+            for pe in lanes.pe() {
+                for &simd in &lanes.simd {
+                    conform(
+                        &format!("{} sample {index}", kind.name),
+                        &network,
+                        &[Folding { pe, simd }],
+                        SOFTWARE,
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn small_networks_serial_and_parallel_in_every_simulator() {
+    let network = random_dense(5, &[12, 8, 6, 4]);
+    let serial = vec![Folding { pe: 1, simd: 1 }; 3];
+    conform("serial", &network, &serial, ALL);
+    let parallel: Vec<Folding> = network
+        .nodes
+        .iter()
+        .map(|n| {
+            let lanes = n.layer.lanes();
+            Folding { pe: lanes.rows, simd: lanes.fan_in }
+        })
+        .collect();
+    conform("parallel", &network, &parallel, ALL);
+}
+
+/// The example of the FIFO rule: 64 x 64 at PE 1, SIMD 8 is 512 cycles, twice.
+#[test]
+fn two_equal_layers_never_idle() {
+    let network = random_dense(1, &[64, 64, 64]);
+    let hardware = stoxnor::lower::lower(&network, &[Folding { pe: 1, simd: 8 }; 2]);
+    let measured = stoxnor::engine::measure(&hardware, &indicatif::ProgressBar::hidden()).unwrap();
+    assert_eq!(measured.interval, 512);
+    assert_eq!(measured, Figures::of_schedule(&hardware));
+}
+
+#[test]
+fn a_network_of_the_public_size_at_three_foldings() {
+    let network = random_dense(2, &[784, 64, 64, 64, 10]);
+    for cycles in [1024, 5000, 100] {
+        let folds = default_folds(&network, cycles);
+        let hardware = stoxnor::lower::lower(&network, &folds);
+        let frames = random_frames(1, &network, 4);
+        agree(&format!("{cycles} cycles"), &network, &hardware, &frames, None, SOFTWARE);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Any chain at any folding: all engines agree under stalls, and the closed form of latency and interval is exact.
+    #[test]
+    fn any_chain_at_any_folding(seed: u64, sizes in prop::collection::vec(prop::sample::select(vec![1usize, 2, 3, 4, 6, 8, 12, 16, 24]), 2..5)) {
+        let network = random_dense(seed, &sizes);
+        let folds = random_folds(&mut random(seed ^ 1), &network);
+        let hardware = stoxnor::lower::lower(&network, &folds);
+        let frames = random_frames(seed, &network, 6);
+        for stall in [None, Some(seed)] {
+            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, stall, SOFTWARE);
+        }
+    }
+}

