@@ -123,10 +123,10 @@ fn compare(
                 layer.differences(*engine, &yardstick.1[index], &boundaries[index], clock);
             mismatches += count;
             let place = |d: &Difference| (d.frame, d.element);
-            if let Some(d) = difference {
-                if earliest.as_ref().is_none_or(|e| place(&d) < place(e)) {
-                    earliest = Some(d);
-                }
+            if let Some(d) = difference
+                && earliest.as_ref().is_none_or(|e| place(&d) < place(e))
+            {
+                earliest = Some(d);
             }
         }
         first = first.or(earliest);

@@ -45,7 +45,7 @@ impl Bits {
         for (to, from) in bits.words.iter_mut().zip(words) {
             *to = from;
         }
-        if width % 64 != 0 {
+        if !width.is_multiple_of(64) {
             *bits.words.last_mut().expect("width is not 0") &= u64::MAX >> (64 - width % 64);
         }
         bits

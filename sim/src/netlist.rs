@@ -185,10 +185,10 @@ impl Flattener {
             child_scope.push(instance.name.clone());
             let inside = self.module(child, &child_scope, &child_inputs, &child_images);
             for (info, flat) in module.nets.iter().zip(&map) {
-                if let Driver::Instance(i, port) = info.driver {
-                    if i == index {
-                        self.alias[*flat] = Some(inside[child.ports[port].net.index()]);
-                    }
+                if let Driver::Instance(i, port) = info.driver
+                    && i == index
+                {
+                    self.alias[*flat] = Some(inside[child.ports[port].net.index()]);
                 }
             }
         }

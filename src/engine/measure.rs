@@ -66,11 +66,11 @@ pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
         let latency = *latency.get_or_insert(cycle);
         let mut state = s.control_state();
         state.push(beat);
-        if let Some((kept, at_frame, at_cycle)) = &kept {
-            if *kept == state {
-                let (cycles, frames) = (cycle - at_cycle, frame - at_frame);
-                return Ok(Figures { latency, interval: cycles.div_ceil(frames) });
-            }
+        if let Some((kept, at_frame, at_cycle)) = &kept
+            && *kept == state
+        {
+            let (cycles, frames) = (cycle - at_cycle, frame - at_frame);
+            return Ok(Figures { latency, interval: cycles.div_ceil(frames) });
         }
         if frame == next_kept {
             kept = Some((state, frame, cycle));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::constant;
 use super::file::{self, Edge, Node};
+use super::op::SAVE_AGAIN;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
 use crate::tensor::{self, Tensor};
 
@@ -66,8 +67,6 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
 
 /// Broken names are reported up to this many: a hostile file has millions.
 const MAX_ERRORS: usize = 100;
-
-const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
 
 fn twice(name: &str) -> Diagnostic {
     Diagnostic::new(&MODEL_INVALID, format!("tensor {name} is made twice")).help(SAVE_AGAIN)

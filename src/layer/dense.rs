@@ -8,7 +8,7 @@ use stoxnor_hdl::Module;
 use crate::arith::bits::BitMatrix;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::matrix::{Classical, Form, LATENCY, MatrixUnit, Output, Rom};
 use crate::network::{Element, Port};
 use crate::schedule::Schedule;
@@ -194,7 +194,7 @@ fn popcounts(weights: &BitMatrix, x: &[u64], mut each: impl FnMut(usize, u32)) {
 /// Dense layers.
 pub const KIND: Kind = Kind { name: "dense", samples };
 
-fn samples() -> Vec<(Port, Arc<dyn Layer>)> {
+fn samples() -> Vec<Sample> {
     let sample = |rows: usize, fan_in: usize, thresholds: bool| {
         let weights = BitMatrix::from_fn(rows, fan_in, |r, c| (r * 31 + c * 17 + r * c) % 7 < 3);
         let edges = [-(fan_in as i32), 0, 1, fan_in as i32 + 1, -1];

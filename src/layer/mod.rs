@@ -108,9 +108,12 @@ impl Batch {
 pub struct Kind {
     /// The kind's name.
     pub name: &'static str,
-    /// Layers that show every form of the kind, each with the port that feeds it.
-    pub samples: fn() -> Vec<(Port, Arc<dyn Layer>)>,
+    /// Layers that show every form of the kind.
+    pub samples: fn() -> Vec<Sample>,
 }
+
+/// A layer, and the port that feeds it.
+pub type Sample = (Port, Arc<dyn Layer>);
 
 /// Every layer kind.
 pub static KINDS: &[Kind] = &[dense::KIND];

@@ -187,10 +187,10 @@ fn a_width_converter_with_reversed_order() {
         // What is kept is now the lower part.
         let word = m.net("word_q").unwrap();
         for info in &mut m.nets {
-            if let Driver::Cell(Cell::Slice(of, low)) = &mut info.driver {
-                if *of == word {
-                    *low = 0;
-                }
+            if let Driver::Cell(Cell::Slice(of, low)) = &mut info.driver
+                && *of == word
+            {
+                *low = 0;
             }
         }
     });

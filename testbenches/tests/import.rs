@@ -498,3 +498,47 @@ fn a_convolutional_model_is_refused_with_every_reason() {
     let text = import::load(&data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")).unwrap_err().to_string();
     assert!(text.contains("Conv_5") && text.contains("MaxPool_1") && text.contains("Quant_0"), "{text}");
 }
+
+#[test]
+fn bombs_are_bounded() {
+    let start = std::time::Instant::now();
+    let mut doubling = Builder::new(&[1, 4]);
+    let mut x = "x".to_owned();
+    for _ in 0..64 {
+        x = doubling.node("Concat", &[&x, &x], vec![Attribute::int("axis", 1)]);
+    }
+    assert!(said(&doubling.finish(&x)).contains("[model-too-large]"));
+
+    let mut outer = Builder::new(&[1, 4]);
+    let column = outer.floats(&[1 << 14, 1], &[1.0; 1 << 14]);
+    let row = outer.floats(&[1, 1 << 14], &[1.0; 1 << 14]);
+    let product = outer.node("Mul", &[&column, &row], Vec::new());
+    let y = outer.node("Mul", &["x", &product], Vec::new());
+    assert!(said(&outer.finish(&y)).contains("[model-too-large] node Mul_0"));
+
+    for (shape, nodes) in [(1 << 22, 200), (4, 17_000)] {
+        let mut long = Builder::new(&[1, shape]);
+        let mut x = "x".to_owned();
+        for _ in 0..nodes {
+            x = long.node("Identity", &[&x], Vec::new());
+        }
+        assert!(said(&long.finish(&x)).contains("[model-too-large]"));
+    }
+
+    let mut named = Builder::new(&[1, 4]);
+    let y = named.node("Identity", &["x"], Vec::new());
+    named.graph.nodes[0].name = "n".repeat(5_000);
+    assert!(said(&named.finish(&y)).contains("bytes in one name"));
+
+    // Graph (6) within attribute (5) within node (1) within graph, 2,000 deep, in the model's graph (7).
+    let wrapped = |field: u8, inner: Vec<u8>| {
+        let mut out = vec![field << 3 | 2];
+        prost::encode_length_delimiter(inner.len(), &mut out).unwrap();
+        out.extend(inner);
+        out
+    };
+    let deep = (0..6_000).fold(Vec::new(), |inner, level| wrapped([6, 5, 1][level % 3], inner));
+    let file = wrapped(7, deep);
+    assert!(!said(&file).is_empty());
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}

@@ -94,11 +94,11 @@ fn visit(module: &Module, net: Net, visited: &mut [bool], order: &mut Vec<Net>) 
     if std::mem::replace(&mut visited[net.index()], true) {
         return;
     }
-    if let Driver::Cell(cell) = &module.nets[net.index()].driver {
-        if !matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index()) {
-            for operand in cell.operands() {
-                visit(module, operand, visited, order);
-            }
+    if let Driver::Cell(cell) = &module.nets[net.index()].driver
+        && !matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index())
+    {
+        for operand in cell.operands() {
+            visit(module, operand, visited, order);
         }
     }
     order.push(net);

@@ -135,13 +135,18 @@ impl Operator {
 
 /// A form of an operator that has no translation.
 fn unsupported(message: impl Into<String>) -> Diagnostics {
-    Diagnostic::new(&OPERATOR_UNSUPPORTED, message).into()
+    Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+        .help("replace this form in the model, or simplify the graph before the import (onnxsim)")
+        .into()
 }
 
 /// A form that ONNX itself does not allow.
 fn invalid(message: impl Into<String>) -> Diagnostics {
-    Diagnostic::new(&MODEL_INVALID, message).into()
+    Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into()
 }
+
+/// The way out where the file itself is broken.
+pub(super) const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
 
 /// Axis `axis` of `rank`, counted from the end where negative.
 fn axis(axis: i64, rank: usize) -> Result<usize> {
