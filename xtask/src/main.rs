@@ -14,6 +14,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("vvp", "-V", "iverilog"),
     ("g++", "--version", "g++"),
     ("make", "--version", "make"),
+    ("yosys", "-V", "yosys"),
 ];
 /// Versions that the tests were written with; others are tried, and named.
 const KNOWN: &[(&str, &str)] = &[("verilator", "5.006"), ("iverilog", "11.0")];

@@ -1,0 +1,73 @@
+//! How fast the tool is: import and compilation, the fast engine, the rtl engine. Run it with `cargo bench`.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use stoxnor::config::Config;
+use stoxnor::engine::{self, Conditions, stimulus};
+use stoxnor::lower::{Hardware, lower};
+use stoxnor::network::Network;
+use stoxnor::{emit, import};
+use stoxnor_sim::{Simulator, simulate};
+
+/// The public TFC network where its data is at hand, else the bundled model, which has the same size.
+fn model() -> (String, Vec<u8>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = std::env::var_os("STOXNOR_DATA").map_or_else(|| root.join("../shared/data"), Into::into);
+    let public = data.join("qonnx-zoo/TFC_1W1A.onnx");
+    let bundled = root.join("models/dense_784_64_64_64_10.onnx");
+    let path = if public.exists() { public } else { bundled };
+    let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
+    (name, std::fs::read(path).expect("readable"))
+}
+
+fn network() -> (Network, Hardware) {
+    let (name, bytes) = model();
+    let network = import::read(&name, &bytes).expect("imports");
+    let folds = Config::default().foldings(&network).expect("folds");
+    let hardware = lower(&network, &folds);
+    (network, hardware)
+}
+
+fn frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
+    let elements = network.input.elements();
+    (0..count).map(|f| (0..elements).map(|e| if (e * 7 + f * 13 + e * f) % 5 < 2 { 1 } else { -1 }).collect()).collect()
+}
+
+fn compile(c: &mut Criterion) {
+    let (name, bytes) = model();
+    c.bench_function(&format!("import + compile {name}"), |b| {
+        b.iter(|| {
+            let network = import::read(&name, black_box(&bytes)).expect("imports");
+            let folds = Config::default().foldings(&network).expect("folds");
+            emit::files(&network, &lower(&network, &folds), None)
+        });
+    });
+}
+
+fn fast(c: &mut Criterion) {
+    let (network, _) = network();
+    let frames = frames(&network, 10_000);
+    let mut group = c.benchmark_group("fast engine");
+    group.throughput(Throughput::Elements(frames.len() as u64));
+    group.bench_function("images", |b| b.iter(|| engine::sums(&network, black_box(&frames))));
+    group.finish();
+}
+
+fn rtl(c: &mut Criterion) {
+    let (network, hardware) = network();
+    let frames = frames(&network, 8);
+    let stimulus = stimulus(&network, &hardware, &frames, Conditions::default());
+    let mut simulator = Simulator::new(&hardware.design.top);
+    let cycles = simulate(&hardware.design, &mut simulator, &stimulus, |_, _| {}).expect("ends").cycles;
+    let mut group = c.benchmark_group("rtl engine");
+    group.throughput(Throughput::Elements(cycles)).sample_size(20);
+    group.bench_function("cycles", |b| {
+        b.iter(|| simulate(&hardware.design, &mut simulator, &stimulus, |_, _| {}).expect("ends"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, compile, fast, rtl);
+criterion_main!(benches);
