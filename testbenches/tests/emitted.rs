@@ -77,6 +77,48 @@ fn linters_print_nothing_and_nothing_is_waived() {
     }
 }
 
+/// Every name is declared above its first use: some tools take an early use for an implicit wire, others refuse it.
+#[test]
+fn names_are_declared_before_they_are_used() {
+    for (what, network, folds) in designs() {
+        for (file, text) in emit::files(&network, &lower(&network, &folds), None) {
+            if file.ends_with(".v") {
+                declared_before_use(&format!("{what}: {file}"), &text);
+            }
+        }
+    }
+}
+
+fn declared_before_use(what: &str, text: &str) {
+    let code: Vec<&str> = text.lines().map(|l| l.split("//").next().unwrap_or("")).collect();
+    let words = |line: &str| -> Vec<String> {
+        let plain: String =
+            line.chars().map(|c| if c.is_alphanumeric() || "_.$'\"".contains(c) { c } else { ' ' }).collect();
+        plain.split_whitespace().map(str::to_owned).collect()
+    };
+    let declares = ["wire", "reg", "input", "output", "parameter"];
+    let mut known: Vec<String> = Vec::new();
+    let declared: Vec<String> = code
+        .iter()
+        .map(|l| words(l))
+        .filter(|w| w.first().is_some_and(|f| declares.contains(&f.as_str())))
+        .flat_map(|w| {
+            w.into_iter()
+                .skip(1)
+                .find(|w| !declares.contains(&w.as_str()) && !w.starts_with(|c: char| c.is_ascii_digit()))
+        })
+        .collect();
+    for line in code {
+        let words = words(line);
+        if words.first().is_some_and(|f| declares.contains(&f.as_str())) {
+            known.extend(words.iter().skip(1).find(|w| declared.contains(w)).cloned());
+        }
+        for used in words.iter().filter(|w| declared.contains(w)) {
+            assert!(known.contains(used), "{what}: {used} is used before it is declared: {line}");
+        }
+    }
+}
+
 #[test]
 fn identical_inputs_give_identical_bytes() {
     let make = || {

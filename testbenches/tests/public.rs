@@ -68,7 +68,8 @@ fn both_forms_are_one_network() {
     let folds = default_folds(&brevitas, 1024);
     let run = |network: &Network| {
         let hardware = lower(network, &folds);
-        engine::run(Engine::Fast, network, &hardware, &frames, engine::Conditions::default(), &hidden).unwrap()
+        engine::run(Engine::Fast, network, &hardware, &frames, engine::Conditions::default(), &hidden)
+            .unwrap()
     };
     assert_eq!(run(&brevitas), run(&finn));
 }

@@ -67,9 +67,11 @@ fn declarations(module: &Module) -> Vec<Item> {
     items
 }
 
-/// Named combinational nets, each after what it reads.
+/// Named combinational nets, each after what it reads; the wires that were declared before come last, since what drives
+/// them is declared here.
 fn combinational(module: &Module) -> Vec<Item> {
     let mut items = Vec::new();
+    let mut forward = Vec::new();
     let mut order = Vec::new();
     let mut visited = vec![false; module.nets.len()];
     for index in 0..module.nets.len() {
@@ -79,13 +81,15 @@ fn combinational(module: &Module) -> Vec<Item> {
         let info = &module.nets[net.index()];
         let (Some(name), Driver::Cell(cell)) = (info.name.clone(), &info.driver) else { continue };
         let value = expression(module, cell, info.width);
-        let forward = matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index());
-        if forward || is_port(module, net) {
+        if matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index()) {
+            forward.push(Item::Assign(Assignment { to: name, value }));
+        } else if is_port(module, net) {
             items.push(Item::Assign(Assignment { to: name, value }));
         } else {
             items.push(Item::Wire { width: info.width, name, value: Some(value) });
         }
     }
+    items.append(&mut forward);
     items
 }
 
