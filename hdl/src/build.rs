@@ -284,6 +284,12 @@ impl Builder {
         self.cell(bits_for(self.width(a).into()), Cell::Popcount(a))
     }
 
+    /// The low `width` bits of the number of ones.
+    #[track_caller]
+    pub fn popcount_low(&mut self, a: Net, width: u32) -> Net {
+        self.cell(width.min(bits_for(self.width(a).into())), Cell::Popcount(a))
+    }
+
     // State
 
     /// A register `<name>_q`; say what it takes with [`next`](Self::next) or [`next_if`](Self::next_if).

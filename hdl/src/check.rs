@@ -166,7 +166,7 @@ impl Checker<'_> {
                         Cell::Concat(_) => of.iter().map(|w| u64::from(*w)).sum::<u64>() == width.into(),
                         Cell::ZeroExtend(_) | Cell::SignExtend(_) => of[0] < width,
                         Cell::ReduceAnd(_) | Cell::ReduceOr(_) | Cell::ReduceXor(_) => width == 1,
-                        Cell::Popcount(_) => width == bits_for(of[0].into()),
+                        Cell::Popcount(_) => width <= bits_for(of[0].into()),
                     }
                 }
                 _ => true,

@@ -32,7 +32,8 @@ pub fn legalize(top: &Arc<Module>) -> Arc<Module> {
 
 /// Replaces every popcount by a balanced tree of adders, each just as wide as its sum needs.
 ///
-/// Two neighbours are added at each level: bits first (2-bit sums), then sums. An odd one out waits for the next level.
+/// Two neighbours are added at each level: bits first (2-bit sums), then sums. An odd one out waits for the next level. Sums
+/// that would get wider than the count wrap, as the count does.
 fn expand_popcounts(module: &mut Module) {
     for index in 0..module.nets.len() {
         let Driver::Cell(Cell::Popcount(operand)) = module.nets[index].driver else { continue };
@@ -42,6 +43,7 @@ fn expand_popcounts(module: &mut Module) {
             module.nets[operand.index()].name = Some(format!("{base}_bits"));
         }
         let bits = module.width(operand);
+        let count_bits = module.nets[index].width;
         if bits == 1 {
             module.nets[index].driver = Driver::Cell(Cell::Wire(Some(operand)));
             continue;
@@ -57,7 +59,7 @@ fn expand_popcounts(module: &mut Module) {
                     sums.push(pair[0]);
                     continue;
                 };
-                let width = bits_for(most_a + most_b);
+                let width = bits_for(most_a + most_b).min(count_bits);
                 let cell = Cell::Add(widened(module, a, width, at), widened(module, b, width, at));
                 let sum = if last {
                     module.nets[index].driver = Driver::Cell(cell);

@@ -73,7 +73,7 @@ pub enum Cell {
     ReduceOr(Net),
     /// 1 where the number of ones is odd; the result has 1 bit.
     ReduceXor(Net),
-    /// Number of ones; the result has just the bits that the operand's width needs.
+    /// Number of ones, modulo 2^width; the result has at most the bits that the operand's width needs.
     Popcount(Net),
 }
 

@@ -111,6 +111,7 @@ enum Narrow {
     },
     Count {
         a: u32,
+        mask: u64,
     },
 }
 
@@ -407,7 +408,7 @@ fn compile(cell: &Cell, output: Slot, of: &[Slot], operations: &mut Vec<Operatio
         Cell::ReduceAnd(_) => Narrow::All { a: at(0), mask: mask(of[0].width) },
         Cell::ReduceOr(_) => Narrow::Any { a: at(0) },
         Cell::ReduceXor(_) => Narrow::Odd { a: at(0) },
-        Cell::Popcount(_) => Narrow::Count { a: at(0) },
+        Cell::Popcount(_) => Narrow::Count { a: at(0), mask: mask_out },
     };
     operations.push(Operation::Narrow(output.at as u32, operation));
 }
@@ -465,7 +466,7 @@ impl Narrow {
             Self::All { a, mask } => (v(a) == mask).into(),
             Self::Any { a } => (v(a) != 0).into(),
             Self::Odd { a } => u64::from(v(a).count_ones() & 1),
-            Self::Count { a } => v(a).count_ones().into(),
+            Self::Count { a, mask } => u64::from(v(a).count_ones()) & mask,
         }
     }
 }

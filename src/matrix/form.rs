@@ -2,20 +2,24 @@
 
 use std::fmt::Debug;
 
-use stoxnor_hdl::block::xnor_pe;
-use stoxnor_hdl::{Bits, Builder, Net, bits_for};
+use stoxnor_hdl::block::{Lane, ProcessingElement};
+use stoxnor_hdl::{Bits, Builder, Net};
 
 use super::MatrixUnit;
-use crate::arith::bits::BitMatrix;
+use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::arith::planes::PlaneSums;
 use crate::fold::Folding;
+use crate::network::Element;
 
 /// A form owns the encoding of the weight memory and the processing elements; layers don't know which is in use.
+///
+/// A processing element gives a *raw sum*; gain and constant of its row make the sum of products of it.
 pub trait Form: Debug {
     /// The words of weights for the steps of a frame, in order.
-    fn encode(&self, weights: &BitMatrix, fold: Folding) -> Vec<Bits>;
+    fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
 
-    /// Builds the processing elements; returns for each the net that holds the popcount of its row, one edge after the row's
-    /// last step was accumulated.
+    /// Builds the processing elements; returns for each the net that holds its row's raw sum one edge after the row's last
+    /// step was accumulated.
     fn processing_elements(
         &self,
         b: &mut Builder,
@@ -25,25 +29,77 @@ pub trait Form: Debug {
         accumulate: Net,
         first: Option<Net>,
     ) -> Vec<Net>;
+
+    /// The range of raw sums over all rows, and any part of them.
+    fn range(&self, weights: &IntMatrix) -> (i64, i64);
+
+    /// Bits of a raw sum: what the range needs.
+    fn bits(&self, weights: &IntMatrix) -> u32;
+
+    /// Factor of a raw sum, 1 or 2.
+    fn gain(&self) -> i64;
+
+    /// What is added to it for a row.
+    fn constant(&self, row: &[i16]) -> i64;
+
+    /// Type of the stream's elements.
+    fn input(&self) -> Element;
 }
 
-/// XNOR, popcount, accumulate: one weight bit a lane.
+/// Bits of input against bits of weight, popcounts weighted by the planes' coefficients.
 ///
-/// Word of fold f and step s: bit p * SIMD + l is the weight of row f * PE + p and column s * SIMD + l.
-#[derive(Debug, Clone, Copy)]
-pub struct Classical;
+/// Word of fold f and step s, weights of B bits: bit (p * B + j) * SIMD + l is bit j of the weight of row f * PE + p and column
+/// s * SIMD + l. Binary: 1 is +1. Ternary: bit 0 is 1 for +1, bit 1 where the weight is not 0. Else two's complement.
+#[derive(Debug, Clone)]
+pub struct BitPlanes {
+    sums: PlaneSums,
+    input: Element,
+}
 
-impl Form for Classical {
-    fn encode(&self, weights: &BitMatrix, fold: Folding) -> Vec<Bits> {
+impl BitPlanes {
+    /// For a kind of weights and a type of inputs.
+    pub fn new(kind: WeightKind, input: Element) -> Self {
+        Self { sums: PlaneSums::new(kind, input.planes(), input == Element::Bipolar), input }
+    }
+
+    fn code(&self, weight: i16) -> u64 {
+        match self.sums.kind {
+            WeightKind::Binary => u64::from(weight > 0),
+            WeightKind::Ternary => u64::from(weight > 0) | u64::from(weight != 0) << 1,
+            WeightKind::Signed(_) => weight as u64,
+        }
+    }
+
+    /// The planes of the operand, least significant first.
+    fn planes(&self, b: &mut Builder, operand: Net, simd: u32) -> Vec<Net> {
+        let bits = self.input.bits();
+        if bits == 1 {
+            return vec![operand];
+        }
+        (0..bits)
+            .map(|k| {
+                let plane: Vec<Net> = (0..simd).map(|lane| b.slice(operand, lane * bits + k, 1)).collect();
+                let plane = b.concat(&plane);
+                b.named(format!("operand_plane_{k}"), plane)
+            })
+            .collect()
+    }
+}
+
+impl Form for BitPlanes {
+    fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits> {
         let Folding { pe, simd } = fold;
+        let bits = self.sums.kind.bits() as usize;
         let mut words = Vec::with_capacity(weights.rows() / pe * (weights.columns() / simd));
         for group in 0..weights.rows() / pe {
             for step in 0..weights.columns() / simd {
-                let mut word = Bits::zero((pe * simd) as u32);
+                let mut word = Bits::zero((pe * bits * simd) as u32);
                 for p in 0..pe {
                     for lane in 0..simd {
-                        let plus = weights.plus(group * pe + p, step * simd + lane);
-                        word.set((p * simd + lane) as u32, plus);
+                        let code = self.code(weights.at(group * pe + p, step * simd + lane));
+                        for j in (0..bits).filter(|j| code >> j & 1 == 1) {
+                            word.set(((p * bits + j) * simd + lane) as u32, true);
+                        }
                     }
                 }
                 words.push(word);
@@ -62,17 +118,65 @@ impl Form for Classical {
         first: Option<Net>,
     ) -> Vec<Net> {
         let simd = unit.fold.simd as u32;
-        let element = xnor_pe(simd, bits_for(unit.fan_in as u64), first.is_some());
+        let bits = self.sums.kind.bits();
+        let lane = match self.sums.kind {
+            WeightKind::Binary => Lane::Xnor,
+            WeightKind::Ternary => Lane::MaskedXnor,
+            WeightKind::Signed(_) => Lane::And,
+        };
+        let element = ProcessingElement {
+            lane,
+            simd,
+            input: &self.sums.input,
+            weights: &self.sums.weights,
+            bits: self.bits(unit.weights),
+            accumulates: first.is_some(),
+        }
+        .build();
+        let planes = self.planes(b, operand, simd);
         (0..unit.fold.pe as u32)
             .map(|p| {
                 let pe = b.instance(&format!("u_pe_{p}"), &element);
-                let own = b.slice(weights, p * simd, simd);
                 b.connect(pe, "enable", accumulate);
                 first.iter().for_each(|f| b.connect(pe, "first", *f));
-                b.connect(pe, "a", operand);
-                b.connect(pe, "w", own);
+                for (k, plane) in planes.iter().enumerate() {
+                    let port = if planes.len() == 1 { "a".to_owned() } else { format!("a_{k}") };
+                    b.connect(pe, &port, *plane);
+                }
+                for j in 0..bits {
+                    let own = b.slice(weights, (p * bits + j) * simd, simd);
+                    let port = match lane {
+                        Lane::MaskedXnor if j == 1 => "active".to_owned(),
+                        Lane::And if bits > 1 => format!("w_{j}"),
+                        _ => "w".to_owned(),
+                    };
+                    b.connect(pe, &port, own);
+                }
                 b.out(pe, "sum")
             })
             .collect()
+    }
+
+    fn range(&self, weights: &IntMatrix) -> (i64, i64) {
+        let rows = (0..weights.rows()).map(|r| self.sums.range(weights.row(r)));
+        rows.fold((0, 0), |(low, high), (a, b)| (low.min(a), high.max(b)))
+    }
+
+    fn bits(&self, weights: &IntMatrix) -> u32 {
+        // At least one bit of every plane counts, even where no weight lets it: no input of a processing element is idle.
+        let planes = self.sums.input.len() + self.sums.weights.len() - 1;
+        super::width(self.range(weights)).max(planes as u32)
+    }
+
+    fn gain(&self) -> i64 {
+        self.sums.gain
+    }
+
+    fn constant(&self, row: &[i16]) -> i64 {
+        self.sums.constant(row)
+    }
+
+    fn input(&self) -> Element {
+        self.input
     }
 }

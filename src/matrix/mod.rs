@@ -13,40 +13,33 @@
 //! ready alone.
 
 mod form;
+mod output;
 mod source;
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, ram, rom, stream_register, threshold};
+use stoxnor_hdl::block::{counter, ram, rom, stream_register};
 use stoxnor_hdl::{Bits, Builder, Image, InstanceId, Module, Net, Role, Stream, bits_for};
 
-pub use form::{Classical, Form};
+pub use form::{BitPlanes, Form};
+pub use output::{Output, sums_element, threshold_bits};
 pub use source::{Rom, Step, WeightSource};
 
+use crate::arith::matrix::IntMatrix;
 use crate::fold::Folding;
+use crate::network::Element;
 
 /// Edges from a row group's last step to the first edge at which its output beat is offered, with a weight source of
 /// latency 1.
 pub const LATENCY: u64 = 3;
-
-/// What leaves a matrix unit.
-#[derive(Debug, Clone, Copy)]
-pub enum Output<'a> {
-    /// For each row a bit: 1 where the popcount is at least the row's threshold (from 0 to fan-in + 1).
-    Thresholds(&'a [u32]),
-    /// For each row the dot product 2 * popcount - fan-in, signed.
-    Dots,
-}
 
 /// A matrix unit to be built.
 #[derive(Debug)]
 pub struct MatrixUnit<'a> {
     /// The module's name.
     pub name: &'a str,
-    /// Rows of the matrix.
-    pub rows: usize,
-    /// Columns of the matrix.
-    pub fan_in: usize,
+    /// The weights: what its widths and constants follow from.
+    pub weights: &'a IntMatrix,
     /// PE and SIMD.
     pub fold: Folding,
     /// User bits of its streams.
@@ -57,6 +50,11 @@ pub struct MatrixUnit<'a> {
     pub source: &'a dyn WeightSource,
     /// What leaves it.
     pub output: Output<'a>,
+}
+
+/// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
+fn width((least, most): (i64, i64)) -> u32 {
+    if least < 0 { Element::signed(least, most).bits() } else { bits_for(most.unsigned_abs()) }
 }
 
 /// Signals of a step on its way through the pipeline.
@@ -72,29 +70,24 @@ struct Stage {
 }
 
 impl MatrixUnit<'_> {
-    /// Bits of a dot product: it reaches from -fan_in to fan_in.
-    pub fn dot_bits(fan_in: usize) -> u32 {
-        bits_for(fan_in as u64) + 1
+    fn rows(&self) -> usize {
+        self.weights.rows()
     }
 
-    /// Bits of a threshold: it reaches from 0 to fan_in + 1.
-    pub fn threshold_bits(fan_in: usize) -> u32 {
-        bits_for(fan_in as u64 + 1)
+    fn fan_in(&self) -> usize {
+        self.weights.columns()
     }
 
     /// Builds the module.
     pub fn build(&self) -> Arc<Module> {
         let Folding { pe, simd } = self.fold;
-        let (folds, steps) = ((self.rows / pe) as u64, (self.fan_in / simd) as u64);
+        let (folds, steps) = ((self.rows() / pe) as u64, (self.fan_in() / simd) as u64);
         let mut b = Builder::new(self.name);
         self.document(&mut b, folds, steps);
-        let s = b.stream_input("s", simd as u32, self.user);
+        let s = b.stream_input("s", simd as u32 * self.form.input().bits(), self.user);
         let m_ready = b.input("m_ready", 1, Role::Control);
 
-        let output_width = match self.output {
-            Output::Thresholds(_) => pe as u32,
-            Output::Dots => pe as u32 * Self::dot_bits(self.fan_in),
-        };
+        let output_width = pe as u32 * self.output.element().bits();
         let out = b.instance("u_out", &stream_register(output_width, self.user));
         b.connect(out, "m_ready", m_ready);
         let run = b.out(out, "s_ready");
@@ -151,12 +144,11 @@ impl MatrixUnit<'_> {
         let enable = b.and(run, stage.valid);
         let enable = b.named("accumulate", enable);
         let sums = self.form.processing_elements(&mut b, self, operand, weights, enable, stage.first);
-        let thresholds = self.thresholds(&mut b, run, fold.map(|(q, _)| q));
+        let constants = self.constants(&mut b, run, fold.map(|(q, _)| q));
         let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
         let done = Stage { valid, first: None, end: None, ..stage };
         let done = self.advance(&mut b, "sum", run, done);
-        let results = self.results(&mut b, &sums, thresholds);
-        let data = b.concat(&results);
+        let data = self.output.hardware(&mut b, self, &sums, constants);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
         b.connect_stream(out, "s", result);
         let m = b.out_stream(out, "m");
@@ -166,15 +158,9 @@ impl MatrixUnit<'_> {
 
     fn document(&self, b: &mut Builder, folds: u64, steps: u64) {
         let Folding { pe, simd } = self.fold;
-        let (rows, fan_in) = (self.rows, self.fan_in);
-        match self.output {
-            Output::Thresholds(_) => {
-                b.doc(format!("{rows} rows of fan-in {fan_in}: bit r of a frame = popcount(x xnor w[r]) >= threshold[r]."));
-            }
-            Output::Dots => {
-                b.doc(format!("{rows} rows of fan-in {fan_in}: element r of a frame = 2 * popcount(x xnor w[r]) - {fan_in}."));
-            }
-        }
+        let (kind, input) = (self.weights.kind(), self.form.input());
+        b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
+        b.doc(self.output.formula());
         b.doc(format!(
             "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
             folds * steps
@@ -213,8 +199,8 @@ impl MatrixUnit<'_> {
     ) -> Net {
         let fresh = b.registered("input", None, run, s.data);
         let Some(loading) = loading else { return fresh };
-        let depth = (self.fan_in / self.fold.simd) as u32;
-        let buffer = b.instance("u_operands", &ram(depth, self.fold.simd as u32));
+        let depth = (self.fan_in() / self.fold.simd) as u32;
+        let buffer = b.instance("u_operands", &ram(depth, b.width(s.data)));
         let address = step.unwrap_or_else(|| b.constant(1, 0));
         for (port, net) in [
             ("write_address", address),
@@ -242,52 +228,27 @@ impl MatrixUnit<'_> {
         }
     }
 
-    /// The thresholds of the row group whose sums are complete, each beside its sum.
-    fn thresholds(&self, b: &mut Builder, run: Net, fold: Option<Net>) -> Option<Vec<Net>> {
-        let Output::Thresholds(thresholds) = self.output else { return None };
+    /// The constants of the row group whose sums are complete (thresholds, or what is added), one net for each PE. They come
+    /// from a memory beside the weights; nothing where the output needs none.
+    fn constants(&self, b: &mut Builder, run: Net, fold: Option<Net>) -> Vec<Net> {
+        let Some(table) = self.output.table(self) else { return vec![] };
         let pe = self.fold.pe;
-        let bits = Self::threshold_bits(self.fan_in);
-        let words =
-            thresholds.chunks(pe).map(|group| pack(bits, group.iter().map(|t| u64::from(*t)))).collect();
-        let image = Arc::new(Image { file: format!("{}_thresholds.mem", self.name), words });
-        let depth = (self.rows / pe) as u32;
+        let words: Vec<Bits> = table.rows.chunks(pe).map(|group| pack(table.bits, &group.concat())).collect();
+        let image = Arc::new(Image { file: format!("{}_{}.mem", self.name, table.name), words });
         let mut address = fold.unwrap_or_else(|| b.constant(1, 0));
         if fold.is_some() {
             for stage in 0..self.source.latency() {
-                address = b.registered(&format!("threshold_at_{stage}"), None, run, address);
+                address = b.registered(&format!("{}_at_{stage}", table.name), None, run, address);
             }
         }
-        let memory = memory(b, "u_thresholds", "THRESHOLDS_FILE", depth, &image);
+        let parameter = format!("{}_FILE", table.name.to_uppercase());
+        let depth = image.words.len() as u32;
+        let memory = memory(b, &format!("u_{}", table.name), &parameter, depth, &image);
         b.connect(memory, "address", address);
         b.connect(memory, "enable", run);
         let word = b.out(memory, "data");
-        Some((0..pe as u32).map(|p| b.slice(word, p * bits, bits)).collect())
-    }
-
-    fn results(&self, b: &mut Builder, sums: &[Net], thresholds: Option<Vec<Net>>) -> Vec<Net> {
-        match thresholds {
-            Some(thresholds) => {
-                let bits = Self::threshold_bits(self.fan_in);
-                sums.iter()
-                    .zip(thresholds)
-                    .map(|(sum, t)| {
-                        let sum = b.zero_extend(*sum, bits);
-                        threshold(b, sum, t)
-                    })
-                    .collect()
-            }
-            None => {
-                let bits = Self::dot_bits(self.fan_in);
-                sums.iter()
-                    .map(|sum| {
-                        let zero = b.constant(1, 0);
-                        let twice = b.concat(&[zero, *sum]);
-                        let fan_in = b.constant(bits, self.fan_in as u64);
-                        b.sub(twice, fan_in)
-                    })
-                    .collect()
-            }
-        }
+        let own = table.bits * table.rows[0].len() as u32;
+        (0..pe as u32).map(|p| b.slice(word, p * own, own)).collect()
     }
 }
 
@@ -300,11 +261,11 @@ fn memory(b: &mut Builder, name: &str, parameter: &str, depth: u32, image: &Arc<
     memory
 }
 
-/// Numbers of `bits` bits side by side, the first in the least significant place.
-fn pack(bits: u32, values: impl ExactSizeIterator<Item = u64>) -> Bits {
+/// The low `bits` bits of numbers side by side, the first in the least significant place.
+fn pack(bits: u32, values: &[i64]) -> Bits {
     let mut word = Bits::zero(bits * values.len() as u32);
-    for (i, value) in values.enumerate() {
-        word.insert(i as u32 * bits, bits, value);
+    for (i, value) in values.iter().enumerate() {
+        word.insert(i as u32 * bits, bits, *value as u64);
     }
     word
 }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stoxnor::arith::bits::BitMatrix;
+use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::compare::{Report, check};
 use stoxnor::engine::{Conditions, Engine, Figures};
 use stoxnor::fold::Folding;
 use stoxnor::host::HostGraph;
-use stoxnor::layer::{Layer, dense::Dense};
+use stoxnor::layer::{
+    Layer,
+    dense::{Activation, Dense},
+};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::{Element, Found, Network, Port, Source};
 
@@ -48,14 +51,53 @@ pub fn random_dense(seed: u64, sizes: &[usize]) -> Network {
         .enumerate()
         .map(|(i, pair)| {
             let (fan_in, rows) = (pair[0], pair[1]);
-            let weights = BitMatrix::from_fn(rows, fan_in, |_, _| rng.random());
+            let weights = IntMatrix::from_fn(rows, fan_in, |_, _| if rng.random() { 1 } else { -1 });
             let hidden = i + 2 < sizes.len();
             let spread = (fan_in as f64).sqrt().ceil() as i32;
-            let thresholds = hidden.then(|| (0..rows).map(|_| rng.random_range(-spread..=spread)).collect());
-            Arc::new(Dense::new(weights, thresholds)) as Arc<dyn Layer>
+            let activation =
+                hidden.then(|| Activation::bipolar((0..rows).map(|_| rng.random_range(-spread..=spread))));
+            Arc::new(Dense::new(weights, activation)) as Arc<dyn Layer>
         })
         .collect();
     chain(Port { shape: vec![sizes[0]], element: Element::Bipolar }, layers)
+}
+
+/// A chain of random dense layers with weights, inputs and activations of random kinds; the last layer's sums leave as they are.
+pub fn random_few_bit(seed: u64, sizes: &[usize]) -> Network {
+    let mut rng = random(seed);
+    let mut element = |most: u32| match rng.random_range(0..3) {
+        0 => Element::Bipolar,
+        1 => Element::Unsigned(rng.random_range(1..=most)),
+        _ => Element::Signed(rng.random_range(1..=most)),
+    };
+    let elements: Vec<Element> = (0..sizes.len()).map(|i| element(if i == 0 { 16 } else { 4 })).collect();
+    let mut layers: Vec<Arc<dyn Layer>> = Vec::new();
+    for (i, pair) in sizes.windows(2).enumerate() {
+        let (fan_in, rows) = (pair[0], pair[1]);
+        let weights = match rng.random_range(0..3) {
+            0 => IntMatrix::from_fn(rows, fan_in, |_, _| if rng.random() { 1 } else { -1 }),
+            1 => IntMatrix::from_fn(rows, fan_in, |_, _| rng.random_range(-1..=1)),
+            _ => {
+                let most = 1 << rng.random_range(1..8);
+                IntMatrix::from_fn(rows, fan_in, |_, _| rng.random_range(-most..most))
+            }
+        };
+        let output = elements[i + 1];
+        let activation = (i + 2 < sizes.len()).then(|| {
+            let (least, most) = Dense::new(weights.clone(), None).sum_range(elements[i]);
+            let (low, high) = output.range();
+            let steps = if output == Element::Bipolar { 1 } else { (high - low) as usize };
+            let mut row = || {
+                let mut row: Vec<i32> =
+                    (0..steps).map(|_| rng.random_range(least - 2..=most + 2) as i32).collect();
+                row.sort_unstable();
+                row
+            };
+            Activation { element: output, least: low as i32, thresholds: (0..rows).map(|_| row()).collect() }
+        });
+        layers.push(Arc::new(Dense::new(weights, activation)));
+    }
+    chain(Port { shape: vec![sizes[0]], element: elements[0] }, layers)
 }
 
 /// Random input frames for a network.
@@ -69,6 +111,7 @@ pub fn random_frames(seed: u64, network: &Network, count: usize) -> Vec<Vec<i32>
                 -1
             }
         }
+        Element::Unsigned(bits) => rng.random_range(0..1 << bits),
         Element::Signed(bits) => rng.random_range(-1 << (bits - 1)..1 << (bits - 1)),
     };
     (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect()

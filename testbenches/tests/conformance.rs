@@ -5,7 +5,8 @@ use stoxnor::engine::Figures;
 use stoxnor::fold::Folding;
 use stoxnor::layer::KINDS;
 use stoxnor_testbenches::conformance::{
-    Effort, agree, conform, default_folds, random, random_dense, random_folds, random_frames, single,
+    Effort, agree, conform, default_folds, random, random_dense, random_few_bit, random_folds, random_frames,
+    single,
 };
 
 const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
@@ -68,6 +69,36 @@ fn a_network_of_the_public_size_at_three_foldings() {
     }
 }
 
+/// Layers of binary, ternary and few-bit weights on inputs and activations of every type, in every simulator.
+#[test]
+fn few_bit_networks_in_every_simulator() {
+    for seed in 0..8 {
+        let network = random_few_bit(seed, &[12, 8, 6, 4]);
+        let folds = random_folds(&mut random(seed + 100), &network);
+        let hardware = stoxnor::lower::lower(&network, &folds);
+        let frames = random_frames(seed, &network, ALL.rtl);
+        for stall in [None, Some(seed)] {
+            agree(&format!("seed {seed}, folds {folds:?}"), &network, &hardware, &frames, stall, ALL);
+        }
+    }
+}
+
+/// The samples of every kind at one folding in every simulator: each form of a processing element and of an activation.
+#[test]
+fn every_kind_in_every_simulator() {
+    for kind in KINDS {
+        for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
+            let network = single(port, layer);
+            let lanes = network.nodes[0].layer.lanes();
+            let middle = |list: &[usize]| list[list.len() / 2];
+            let folds = [Folding { pe: middle(&lanes.pe()), simd: middle(&lanes.simd) }];
+            let hardware = stoxnor::lower::lower(&network, &folds);
+            let frames = random_frames(3, &network, 6);
+            agree(&format!("{} sample {index}", kind.name), &network, &hardware, &frames, None, ALL);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
@@ -78,6 +109,17 @@ proptest! {
         let folds = random_folds(&mut random(seed ^ 1), &network);
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(seed, &network, 6);
+        for stall in [None, Some(seed)] {
+            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, stall, SOFTWARE);
+        }
+    }
+    /// The same with weights and activations of any kind.
+    #[test]
+    fn any_few_bit_chain_at_any_folding(seed: u64, sizes in prop::collection::vec(prop::sample::select(vec![1usize, 2, 3, 4, 6, 8, 12]), 2..5)) {
+        let network = random_few_bit(seed, &sizes);
+        let folds = random_folds(&mut random(seed ^ 1), &network);
+        let hardware = stoxnor::lower::lower(&network, &folds);
+        let frames = random_frames(seed, &network, 5);
         for stall in [None, Some(seed)] {
             agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, stall, SOFTWARE);
         }

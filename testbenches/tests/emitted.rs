@@ -8,7 +8,7 @@ use stoxnor::emit;
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_folds};
+use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_few_bit, random_folds};
 
 fn written(network: &Network, hardware: &Hardware) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -42,6 +42,11 @@ fn designs() -> Vec<(String, Network, Vec<Folding>)> {
     for seed in 0..12 {
         let folds = random_folds(&mut random(seed), &small);
         designs.push((format!("{folds:?}"), small.clone(), folds));
+    }
+    for seed in 0..12 {
+        let network = random_few_bit(seed, &[12, 8, 6, 4]);
+        let folds = random_folds(&mut random(seed), &network);
+        designs.push((format!("few-bit network {seed}, {folds:?}"), network, folds));
     }
     let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding { pe, simd });
     designs.push(("parallel".to_owned(), small.clone(), whole.to_vec()));

@@ -2,23 +2,23 @@
 
 mod accumulator;
 mod fifo;
+mod lane;
+mod processing_element;
 mod ram;
 mod rom;
 mod stream_register;
 mod threshold;
 mod width_converter;
-mod xnor_pe;
-mod xnor_popcount;
 
 pub use accumulator::accumulator;
 pub use fifo::fifo;
+pub use lane::Lane;
+pub use processing_element::ProcessingElement;
 pub use ram::ram;
 pub use rom::rom;
 pub use stream_register::stream_register;
-pub use threshold::threshold;
+pub use threshold::{threshold, threshold_count};
 pub use width_converter::{narrower, widener};
-pub use xnor_pe::xnor_pe;
-pub use xnor_popcount::xnor_popcount;
 
 use crate::{Builder, Net};
 
@@ -49,6 +49,16 @@ mod tests {
     use super::*;
     use crate::check::check;
 
+    fn pe(
+        lane: Lane,
+        input: &[i64],
+        weights: &[i64],
+        bits: u32,
+        accumulates: bool,
+    ) -> std::sync::Arc<crate::Module> {
+        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates }.build()
+    }
+
     #[test]
     fn every_block_passes_the_checks() {
         let blocks = [
@@ -63,10 +73,15 @@ mod tests {
             rom(1, 4),
             rom(100, 70),
             ram(16, 8),
-            xnor_popcount(1),
-            xnor_popcount(49),
-            xnor_pe(16, 9, true),
-            xnor_pe(16, 5, false),
+            Lane::Xnor.popcount(1, 1),
+            Lane::Xnor.popcount(49, 6),
+            Lane::MaskedXnor.popcount(8, 3),
+            Lane::And.popcount(8, 4),
+            threshold_count(7, 5),
+            pe(Lane::Xnor, &[1], &[1], 9, true),
+            pe(Lane::Xnor, &[1], &[1], 5, false),
+            pe(Lane::MaskedXnor, &[1, 2, -4], &[1], 6, true),
+            pe(Lane::And, &[1, 2], &[1, 2, -4], 9, true),
         ];
         for block in blocks {
             let issues = check(&block);

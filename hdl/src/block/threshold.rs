@@ -1,9 +1,34 @@
-//! A comparison that decides a bipolar activation.
+//! Comparisons that decide an activation.
 
-use crate::{Builder, Net};
+use std::sync::Arc;
+
+use crate::{Builder, Module, Net, Role};
 
 /// 1 where `sum >= threshold`, both unsigned and of one width.
 pub fn threshold(b: &mut Builder, sum: Net, threshold: Net) -> Net {
     let below = b.less(sum, threshold);
     b.not(below)
+}
+
+/// The number of `steps` thresholds of `bits` bits that a sum reaches; ports `sum`, `thresholds` (the first in the least significant
+/// bits), `count`. All unsigned. Combinational.
+pub fn threshold_count(steps: u32, bits: u32) -> Arc<Module> {
+    let mut b = Builder::new(format!("threshold_count_{steps}x{bits}"));
+    b.doc(format!(
+        "Activation: count = number of the {steps} thresholds with sum >= threshold, unsigned. Combinational."
+    ));
+    let sum = b.input("sum", bits, Role::Data);
+    let thresholds = b.input("thresholds", steps * bits, Role::Data);
+    let reached: Vec<Net> = (0..steps)
+        .map(|step| {
+            let own = b.slice(thresholds, step * bits, bits);
+            threshold(&mut b, sum, own)
+        })
+        .collect();
+    let reached = b.concat(&reached);
+    let reached = b.named("reached", reached);
+    let count = b.popcount(reached);
+    let count = b.named("count", count);
+    b.output("count", count, Role::Data);
+    b.finish()
 }

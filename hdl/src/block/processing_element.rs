@@ -1,0 +1,139 @@
+//! The processing element of a matrix unit on bit planes.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::{Lane, accumulator};
+use crate::{Builder, Module, Net, Role};
+
+/// A processing element to be built: the sum over planes j of the weights and k of the input of
+/// `weights[j] * input[k] * count(w_j, a_k)`, accumulated over steps.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessingElement<'a> {
+    /// What a lane computes.
+    pub lane: Lane,
+    /// Number of lanes.
+    pub simd: u32,
+    /// Coefficients of the input's planes: powers of two, or their negatives.
+    pub input: &'a [i64],
+    /// Coefficients of the weights' planes; one plane where lanes compare.
+    pub weights: &'a [i64],
+    /// Bits of the sum, which is modulo 2^bits.
+    pub bits: u32,
+    /// Whether a row has more than one step; without, there is no port `first` and every step is a sum of its own.
+    pub accumulates: bool,
+}
+
+impl ProcessingElement<'_> {
+    /// Builds it: ports `enable`, `first`, `a` (`a_0` and so on where the input has several planes), `w` (`w_0` ...), `active`
+    /// (masked lanes) and `sum`.
+    pub fn build(&self) -> Arc<Module> {
+        let &Self { lane, simd, input, weights, bits, accumulates } = self;
+        let mut b = Builder::new(self.name());
+        let mut formula = String::new();
+        for (j, c) in weights.iter().enumerate() {
+            for (k, d) in input.iter().enumerate() {
+                let sign = if c * d < 0 {
+                    " - "
+                } else if formula.is_empty() {
+                    ""
+                } else {
+                    " + "
+                };
+                let factor = if c * d == 1 { String::new() } else { format!("{} * ", (c * d).abs()) };
+                let _ = write!(
+                    formula,
+                    "{sign}{factor}count({}, {})",
+                    port("a", k, input.len()),
+                    port("w", j, weights.len())
+                );
+            }
+        }
+        b.doc(format!(
+            "Processing element of {simd} lanes: sum of the steps of a row, modulo 2^{bits}; a step is"
+        ));
+        b.doc(formula);
+        b.doc(
+            "Timing: where enable is 1 at an edge, sum contains the step after it; first starts a new sum.",
+        );
+        let enable = b.input("enable", 1, Role::Control);
+        let first = accumulates.then(|| b.input("first", 1, Role::Control));
+        let a: Vec<Net> =
+            (0..input.len()).map(|k| b.input(port("a", k, input.len()), simd, Role::Data)).collect();
+        let w: Vec<Net> =
+            (0..weights.len()).map(|j| b.input(port("w", j, weights.len()), simd, Role::Data)).collect();
+        let active = (lane == Lane::MaskedXnor).then(|| b.input("active", simd, Role::Data));
+        let (mut plus, mut minus) = (Vec::new(), Vec::new());
+        for (j, c) in weights.iter().enumerate() {
+            for (k, d) in input.iter().enumerate() {
+                let shift = (c * d).unsigned_abs().trailing_zeros();
+                // A multiple of 2^bits adds nothing to a sum modulo 2^bits.
+                let Some(room) = bits.checked_sub(shift).filter(|room| *room > 0) else { continue };
+                let index =
+                    if input.len() * weights.len() == 1 { String::new() } else { format!("_{j}_{k}") };
+                let unit = b.instance(&format!("u_popcount{index}"), &lane.popcount(simd, room));
+                b.connect(unit, "a", a[k]);
+                b.connect(unit, "w", w[j]);
+                active.iter().for_each(|active| b.connect(unit, "active", *active));
+                let count = b.out(unit, "count");
+                let shifted = if shift == 0 {
+                    count
+                } else {
+                    let zeros = b.constant(shift, 0);
+                    b.concat(&[zeros, count])
+                };
+                if c * d < 0 { &mut minus } else { &mut plus }.push(shifted);
+            }
+        }
+        let step = self.total(&mut b, &plus, &minus);
+        let sum = accumulator(&mut b, "sum", bits, enable, first, step);
+        b.output("sum", sum, Role::Data);
+        b.finish()
+    }
+
+    /// All terms together. One term keeps its own width, several have that of the sum.
+    fn total(&self, b: &mut Builder, plus: &[Net], minus: &[Net]) -> Net {
+        if let ([one], []) = (plus, minus) {
+            return *one;
+        }
+        let mut sum = |name: &str, terms: &[Net]| {
+            let mut wide: Vec<Net> = terms.iter().map(|t| b.zero_extend(*t, self.bits)).collect();
+            let mut total = wide.pop()?;
+            while let Some(term) = wide.pop() {
+                total = b.add(term, total);
+            }
+            Some(b.named(name, total))
+        };
+        let (plus, minus) = (sum("plus", plus), sum("minus", minus));
+        match (plus, minus) {
+            (Some(plus), None) => plus,
+            (None, None) => b.constant(self.bits, 0),
+            (plus, Some(minus)) => {
+                let plus = plus.unwrap_or_else(|| b.constant(self.bits, 0));
+                let step = b.sub(plus, minus);
+                b.named("step", step)
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        let planes = |letter: &str, coefficients: &[i64]| match coefficients {
+            [1] => String::new(),
+            list => format!("_{letter}{}{}", list.len(), if list.iter().any(|c| *c < 0) { "s" } else { "" }),
+        };
+        format!(
+            "{}_pe_s{}{}{}_b{}{}",
+            self.lane.name(),
+            self.simd,
+            planes("a", self.input),
+            planes("w", self.weights),
+            self.bits,
+            if self.accumulates { "" } else { "_single" }
+        )
+    }
+}
+
+/// A port's name, numbered where there are several.
+fn port(letter: &str, index: usize, count: usize) -> String {
+    if count == 1 { letter.to_owned() } else { format!("{letter}_{index}") }
+}
