@@ -8,7 +8,7 @@ use stoxnor::config::Config;
 use stoxnor::engine::{self, Conditions, stimulus};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor::{emit, import};
+use stoxnor::{emit, import, testbench};
 use stoxnor_sim::{Simulator, simulate};
 
 /// The public TFC network where its data is at hand, else the bundled model, which has the same size.
@@ -43,7 +43,7 @@ fn compile(c: &mut Criterion) {
         b.iter(|| {
             let network = import::read(&name, black_box(&bytes)).expect("imports");
             let folds = Config::default().foldings(&network).expect("folds");
-            emit::files(&network, &lower(&network, &folds), None)
+            emit::files(&network, &lower(&network, &folds), None, &testbench::random_frames(&network, 2))
         });
     });
 }

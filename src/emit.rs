@@ -16,6 +16,7 @@ use crate::host::HostGraph;
 use crate::layer::Resources;
 use crate::lower::Hardware;
 use crate::network::{Network, Port};
+use crate::testbench;
 
 /// Version of the manifest's format.
 const MANIFEST_FORMAT: u32 = 1;
@@ -24,13 +25,14 @@ const MANIFEST: &str = "manifest.json";
 
 /// All that a compilation gives: relative paths and contents, in the order of their names.
 ///
-/// A pure function of network, folding and configuration: identical inputs give identical bytes.
+/// `frames` are those of the self-checking test bench. A pure function of its arguments: identical inputs give identical bytes.
 pub fn files(
     network: &Network,
     hardware: &Hardware,
     config_sha256: Option<&str>,
+    frames: &[Vec<i32>],
 ) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
+    let mut files = testbench::files(network, hardware, frames);
     for file in verilog::files(&hardware.design.top, &header(network)) {
         files.insert(format!("rtl/{}", file.name), file.text);
     }
@@ -288,6 +290,8 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
     let _ = write!(
         text,
         "\n## Instance template\n\n```verilog\n{top} #(\n{}\n) u_{top} (\n{}\n);\n```\n\n\
+         ## Test bench\n\n`make icarus` and `make verilator` in `tb/` run a self-checking test bench: it compares every beat of every \
+         layer boundary with the integer reference and stops at the first difference. `STALL=1` makes source and sink stall.\n\n\
          What a host computes before and after the hardware stands in `manifest.json`.\n",
         parameters.join(",\n"),
         connections.join(",\n")
@@ -297,7 +301,7 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
 
 /// Where a compilation's files go, for a message to the user.
 pub fn summary(directory: &Path, files: &BTreeMap<String, String>) -> String {
-    let count = |ending: &str| files.keys().filter(|n| n.ends_with(ending)).count();
+    let count = |ending: &str| files.keys().filter(|n| n.starts_with("rtl/") && n.ends_with(ending)).count();
     let path: PathBuf = directory.join("rtl");
     format!("{} Verilog files and {} memory images in {}", count(".v"), count(".mem"), path.display())
 }

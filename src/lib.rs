@@ -17,4 +17,5 @@ pub mod matrix;
 pub mod network;
 pub mod schedule;
 pub mod tensor;
+pub mod testbench;
 pub mod wave;

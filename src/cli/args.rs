@@ -26,7 +26,7 @@ pub enum Command {
     Demo,
     /// Show layers, shapes, types, folding, cycles and memory
     Inspect(Model),
-    /// Write Verilog, memory images and a manifest
+    /// Write Verilog, memory images, a self-checking test bench and a manifest
     Compile(Compile),
     /// Compute the network's outputs for a set of inputs
     Run(Run),
@@ -47,6 +47,12 @@ pub struct Compile {
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Inputs for the test bench: npy, float32 or uint8, [N, input shape]; random ones without it
+    #[arg(long, value_name = "X.npy")]
+    pub input: Option<PathBuf>,
+    /// Frames of the test bench
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub frames: usize,
     /// Replace a directory that compile wrote before
     #[arg(long)]
     pub force: bool,

@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::args::{Common, Compile};
 use super::{Project, view};
-use crate::diagnostic::Result;
+use crate::data::read_frames;
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
 use crate::engine::Figures;
+use crate::testbench;
 
 #[derive(Serialize)]
 struct Compiled<'a> {
@@ -21,8 +23,20 @@ struct Compiled<'a> {
 
 pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     let project = Project::load(&arguments.model.model, common)?;
+    if arguments.frames == 0 {
+        return Err(Diagnostic::new(&CONFIG_VALUE, "--frames is 0").help("give 1 or more").into());
+    }
+    let network = &project.network;
+    let frames = match &arguments.input {
+        None => testbench::random_frames(network, arguments.frames),
+        Some(path) => {
+            let shape = network.front.input_shape();
+            let frames = read_frames(path, shape.iter().product(), &shape[1..])?;
+            frames.quantise(network, project.scale, arguments.frames)?
+        }
+    };
     let hardware = project.lower();
-    let files = emit::files(&project.network, &hardware, project.config_sha256.as_deref());
+    let files = emit::files(network, &hardware, project.config_sha256.as_deref(), &frames);
     emit::write(&arguments.out, &files, arguments.force)?;
     let figures = Figures::of_schedule(&hardware);
     if common.json {
@@ -35,8 +49,9 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     } else {
         view::line(&emit::summary(&arguments.out, &files));
         view::line(&format!(
-            "top module {}; how to instantiate it: README.md there",
-            hardware.design.top.name
+            "top module {}; how to instantiate it: README.md there; test bench: make -C {}/tb icarus",
+            hardware.design.top.name,
+            arguments.out.display()
         ));
         view::figures(figures);
     }

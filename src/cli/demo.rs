@@ -16,6 +16,7 @@ use crate::diagnostic::Result;
 use crate::emit;
 use crate::engine::{Conditions, Engine};
 use crate::import;
+use crate::testbench;
 
 /// The bundled model; the generator in `testbenches/examples` makes it.
 const MODEL: &[u8] = include_bytes!("../../models/dense_784_64_64_64_10.onnx");
@@ -31,7 +32,12 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let project = Project::new(import::read(NAME, MODEL)?, &config, config_sha256)?;
     let hardware = project.lower();
     let network = &project.network;
-    let files = emit::files(network, &hardware, project.config_sha256.as_deref());
+    let files = emit::files(
+        network,
+        &hardware,
+        project.config_sha256.as_deref(),
+        &testbench::random_frames(network, 2),
+    );
     let compiled = start.elapsed();
 
     let elements: usize = network.front.input_shape().iter().product();

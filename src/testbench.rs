@@ -1,0 +1,256 @@
+//! The self-checking test bench that `compile` writes: Verilog-2005, its stimulus, and what every layer boundary must show.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use stoxnor_hdl::Bits;
+use stoxnor_sim::stall::{SINK, SOURCE, start};
+
+use crate::engine::frames_to_beats;
+use crate::lower::Hardware;
+use crate::network::{Element, Network};
+
+/// Seed of the frames of a bench that is given none.
+const SEED: u64 = 1;
+/// The stall seed that `STALL=1` stands for.
+const STALL_SEED: u64 = 1;
+
+/// Drives the clock in Verilator; in Icarus `clock.v` does.
+const MAIN: &str = r#"#include "Vbench.h"
+#include "verilated.h"
+
+int main(int argc, char** argv) {
+  VerilatedContext context;
+  context.commandArgs(argc, argv);
+  Vbench bench{&context};
+  bench.clk = 0;
+  while (!context.gotFinish()) {
+    bench.eval();
+    context.timeInc(1);
+    bench.clk = !bench.clk;
+  }
+  bench.final();
+  return 0;
+}
+"#;
+
+/// Frames of random elements, the same on every machine.
+pub fn random_frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let mut element = || match network.input.element {
+        Element::Bipolar => {
+            if random.random() {
+                1
+            } else {
+                -1
+            }
+        }
+        other => {
+            let (least, most) = other.range();
+            random.random_range(least..=most) as i32
+        }
+    };
+    (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect()
+}
+
+/// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
+pub fn files(network: &Network, hardware: &Hardware, frames: &[Vec<i32>]) -> BTreeMap<String, String> {
+    let input = frames_to_beats(frames, hardware.folds[0].simd, network.input.element);
+    let mut files = BTreeMap::new();
+    files.insert("tb/stimulus.mem".to_owned(), image(&input));
+    let mut boundaries = Vec::new();
+    let mut outputs: Vec<Vec<Vec<i32>>> = Vec::new();
+    for (index, node) in network.nodes.iter().enumerate() {
+        let inputs = |frame: usize| -> Vec<&[i32]> {
+            let sources = node.inputs.iter();
+            sources
+                .map(|source| match source {
+                    crate::network::Source::Input => frames[frame].as_slice(),
+                    crate::network::Source::Layer(i) => outputs[*i][frame].as_slice(),
+                })
+                .collect()
+        };
+        let own: Vec<Vec<i32>> = (0..frames.len()).map(|f| node.layer.reference(&inputs(f))).collect();
+        let pe = hardware.folds[index].pe;
+        let beats = frames_to_beats(&own, pe, node.output.element);
+        files.insert(format!("tb/{}_expected.mem", node.name), image(&beats));
+        boundaries.push(Boundary {
+            name: &node.name,
+            element: node.output.element,
+            pe,
+            beats: node.output.elements() / pe,
+            frames: frames.len(),
+        });
+        outputs.push(own);
+    }
+    let top = &hardware.design.top.name;
+    files.insert(
+        format!("tb/{top}_tb.v"),
+        bench(hardware, &boundaries, frames.len(), input.iter().map(Vec::len).sum()),
+    );
+    files.insert("tb/clock.v".to_owned(), format!(
+        "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
+    ));
+    files.insert("tb/main.cpp".to_owned(), MAIN.to_owned());
+    files.insert("tb/Makefile".to_owned(), makefile(top));
+    files
+}
+
+struct Boundary<'a> {
+    name: &'a str,
+    element: Element,
+    pe: usize,
+    /// Beats of a frame.
+    beats: usize,
+    frames: usize,
+}
+
+/// Beats as the lines of a memory image, `last` above the data.
+fn image(frames: &[Vec<Bits>]) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        for (index, beat) in frame.iter().enumerate() {
+            let mut word = Bits::from_words(beat.width() + 1, beat.words().iter().copied());
+            word.set(beat.width(), index + 1 == frame.len());
+            let _ = writeln!(text, "{word}");
+        }
+    }
+    text
+}
+
+impl Boundary<'_> {
+    fn width(&self) -> u32 {
+        self.pe as u32 * self.element.bits()
+    }
+
+    fn total(&self) -> usize {
+        self.beats * self.frames
+    }
+
+    fn declarations(&self) -> String {
+        let (name, width) = (self.name, self.width());
+        format!(
+            "  reg  [{width}:0] {name}_expected [0:{}];\n  reg  [{width}:0] {name}_want;\n  reg  [{width}:0] {name}_have;\n  integer {name}_next;\n",
+            self.total() - 1
+        )
+    }
+
+    fn initial(&self) -> String {
+        let name = self.name;
+        format!("    $readmemh(\"{name}_expected.mem\", {name}_expected);\n    {name}_next = 0;\n")
+    }
+
+    /// An element of a word, as the number that it stands for.
+    fn value(&self, word: &str) -> String {
+        let bits = self.element.bits();
+        let part = format!("{word}[first*{bits} +: {bits}]");
+        match self.element {
+            Element::Bipolar => format!("({part} ? 1 : -1)"),
+            Element::Unsigned(_) => part,
+            Element::Signed(_) => format!("$signed({part})"),
+        }
+    }
+
+    fn check(&self) -> String {
+        let Self { name, pe, beats, .. } = self;
+        let (total, bits, width) = (self.total(), self.element.bits(), self.width());
+        let (want, have) = (format!("{name}_want"), format!("{name}_have"));
+        format!(
+            "      if (!stop && dut.{name}_m_valid && dut.{name}_m_ready) begin
+        {have} = {{dut.{name}_m_last, dut.{name}_m_data}};
+        {want} = {name}_expected[{name}_next < {total} ? {name}_next : 0];
+        if ({name}_next == {total}) begin
+          stop = 1'b1;
+          $display(\"FAIL: a beat too many at {name}, cycle %0d\", cycle);
+          $finish;
+        end else if ({have} !== {want}) begin
+          stop = 1'b1;
+          first = {pe};
+          for (element = {last}; element >= 0; element = element - 1) begin
+            if ({have}[element*{bits} +: {bits}] !== {want}[element*{bits} +: {bits}]) first = element;
+          end
+          if (first == {pe}) begin
+            $display(\"FAIL: wrong last at {name}, frame %0d, beat %0d, cycle %0d: expected %b, found %b\",
+              {name}_next / {beats}, {name}_next % {beats}, cycle, {want}[{width}], {have}[{width}]);
+          end else begin
+            $display(\"FAIL: first difference at {name}, frame %0d, element %0d, cycle %0d: expected %0d, found %0d\",
+              {name}_next / {beats}, {name}_next % {beats} * {pe} + first, cycle, {wanted}, {found});
+          end
+          $finish;
+        end
+        {name}_next = {name}_next + 1;
+      end
+",
+            last = pe - 1,
+            wanted = self.value(&want),
+            found = self.value(&have),
+        )
+    }
+}
+
+fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats: usize) -> String {
+    let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
+    let complete: Vec<String> =
+        boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
+    // Memory images of the design lie in rtl/.
+    let parameters: Vec<String> = hardware
+        .design
+        .top
+        .parameters
+        .iter()
+        .filter_map(|p| Some(format!("    .{}(\"../rtl/{}\")", p.name, p.image.as_ref()?.file)))
+        .collect();
+    let parameters =
+        if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
+    // Twelve times the unstalled time is room for any stall pattern.
+    let limit = 12 * (hardware.latency() + hardware.interval() * frames as u64) + 20_000;
+    let stuck = |b: &Boundary<'_>| format!(" {} has %0d of {} beats", b.name, b.total());
+    include_str!("testbench.v")
+        .replace("@TOP@", &hardware.design.top.name)
+        .replace("@BEATS@", &beats.to_string())
+        .replace("@LIMIT@", &limit.to_string())
+        .replace("@WIDTH@", &hardware.design.input.width.to_string())
+        .replace("@FRAMES@", &frames.to_string())
+        .replace("@DECLARATIONS@", all(&|b: &Boundary<'_>| b.declarations()).trim_end())
+        .replace("@INITIAL@", all(&|b: &Boundary<'_>| b.initial()).trim_end())
+        .replace("@PARAMETERS@", &parameters)
+        .replace("@CHECKS@", all(&|b: &Boundary<'_>| b.check()).trim_end())
+        .replace("@COMPLETE@", &complete.join(" && "))
+        .replace("@STUCK_FORMAT@", &all(&stuck))
+        .replace("@STUCK_VALUES@", &all(&|b: &Boundary<'_>| format!(", {}_next", b.name)))
+}
+
+fn makefile(top: &str) -> String {
+    format!(
+        "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
+SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v
+STALL ?= 0
+ifeq ($(STALL),0)
+ARGUMENTS =
+else
+ARGUMENTS = +source={:016x} +sink={:016x}
+endif
+
+.PHONY: icarus verilator clean
+
+icarus:
+\tiverilog -g2005 -s clock -o bench.vvp clock.v $(SOURCES)
+\tvvp -n bench.vvp $(ARGUMENTS) | tee icarus.log
+\t@grep -q '^PASS' icarus.log
+
+verilator:
+\tverilator --cc --exe --prefix Vbench --top-module {top}_tb -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
+\t  --Mdir build main.cpp $(SOURCES)
+\t$(MAKE) -C build -f Vbench.mk Vbench CFG_CXXFLAGS_PCH_I=-include
+\t./build/Vbench $(ARGUMENTS) | tee verilator.log
+\t@grep -q '^PASS' verilator.log
+
+clean:
+\trm -rf build bench.vvp icarus.log verilator.log
+",
+        start(STALL_SEED, SOURCE),
+        start(STALL_SEED, SINK)
+    )
+}

@@ -1,0 +1,103 @@
+// Self-checking test bench of @TOP@. It sends the frames of stimulus.mem, compares every beat at every layer
+// boundary with what the integer reference computed, and stops at the first difference.
+// `make icarus` and `make verilator` run it; STALL=1 makes source and sink stall.
+
+`default_nettype none
+
+module @TOP@_tb (
+  input wire clk
+);
+
+  localparam BEATS = @BEATS@;
+  localparam [63:0] LIMIT = 64'd@LIMIT@;
+
+  reg  [@WIDTH@:0] stimulus [0:BEATS-1];
+@DECLARATIONS@
+  integer element;
+  integer first;
+  reg  stop;
+
+  reg  [1:0] start;
+  reg  [63:0] cycle;
+  integer sent;
+  reg  holding;
+  reg  stalling;
+  reg  [63:0] source_lfsr;
+  reg  [63:0] sink_lfsr;
+  reg  [1:0] source_window_q;
+  reg  [1:0] sink_window_q;
+
+  initial begin
+    $readmemh("stimulus.mem", stimulus);
+@INITIAL@
+    stalling = 1'b0;
+    source_lfsr = 64'd0;
+    sink_lfsr = 64'd0;
+    if ($value$plusargs("source=%h", source_lfsr)) stalling = 1'b1;
+    if ($value$plusargs("sink=%h", sink_lfsr)) stalling = 1'b1;
+    stop = 1'b0;
+    start = 2'd0;
+    cycle = 64'd0;
+    sent = 0;
+    holding = 1'b0;
+    source_window_q = 2'd0;
+    sink_window_q = 2'd0;
+  end
+
+  // Two edges of reset, then cycle 0.
+  wire running = start == 2'd2;
+  wire rst = !running;
+
+  // A stall pattern: a 64-bit LFSR, and every 64 cycles a new rhythm: never, every other, seldom, or not at all ready.
+  wire [1:0] source_window = cycle[5:0] == 6'd0 ? source_lfsr[2:1] : source_window_q;
+  wire [1:0] sink_window = cycle[5:0] == 6'd0 ? sink_lfsr[2:1] : sink_window_q;
+  wire source_stalls = stalling && (source_window == 2'd3 || (source_window == 2'd2 && source_lfsr[2:0] != 3'd0)
+    || (source_window == 2'd1 && source_lfsr[0]));
+  wire sink_stalls = stalling && (sink_window == 2'd3 || (sink_window == 2'd2 && sink_lfsr[2:0] != 3'd0)
+    || (sink_window == 2'd1 && sink_lfsr[0]));
+
+  wire s_valid = !rst && sent < BEATS && (holding || !source_stalls);
+  wire s_ready;
+  wire [@WIDTH@:0] beat = stimulus[sent < BEATS ? sent : 0];
+  wire m_ready = !rst && !sink_stalls;
+
+  @TOP@ @PARAMETERS@dut (
+    .clk(clk),
+    .rst(rst),
+    .s_data(beat[@WIDTH@-1:0]),
+    .s_valid(s_valid),
+    .s_last(beat[@WIDTH@]),
+    .s_ready(s_ready),
+    .m_data(),
+    .m_valid(),
+    .m_last(),
+    .m_ready(m_ready)
+  );
+
+  always @(posedge clk) begin : p_bench
+    if (!running) begin
+      start <= start + 2'd1;
+    end else begin
+      cycle <= cycle + 64'd1;
+      source_lfsr <= {source_lfsr[62:0], source_lfsr[63] ^ source_lfsr[62] ^ source_lfsr[60] ^ source_lfsr[59]};
+      sink_lfsr <= {sink_lfsr[62:0], sink_lfsr[63] ^ sink_lfsr[62] ^ sink_lfsr[60] ^ sink_lfsr[59]};
+      source_window_q <= source_window;
+      sink_window_q <= sink_window;
+      holding <= s_valid && !s_ready;
+      if (s_valid && s_ready) sent <= sent + 1;
+@CHECKS@
+      if (!stop && @COMPLETE@) begin
+        stop = 1'b1;
+        $display("PASS: @FRAMES@ frames, every beat of every layer boundary, %0d cycles", cycle + 64'd1);
+        $finish;
+      end else if (!stop && cycle == LIMIT) begin
+        stop = 1'b1;
+        $display("FAIL: stuck after %0d cycles;@STUCK_FORMAT@", cycle@STUCK_VALUES@);
+        $finish;
+      end
+    end
+  end
+
+endmodule
+
+`default_nettype wire
