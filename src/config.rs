@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{
@@ -50,8 +50,36 @@ pub struct LayerConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct InputConfig {
-    /// Multiplies every input: a number or `p/q`.
+    /// Multiplies every input: a number or `"p/q"`.
+    #[serde(deserialize_with = "number_or_text")]
     pub scale: Option<String>,
+}
+
+/// What a value of each key looks like.
+const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024; \
+    [layers.l1_dense] pe = 2, simd = 16; [input] scale = \"1/255\"";
+
+/// A message of the TOML reader without Rust's names of types.
+fn plain(message: &str) -> String {
+    let words =
+        [("u64", "a whole number"), ("usize", "a whole number"), ("f64", "a number"), ("a string", "text")];
+    words.iter().fold(message.to_owned(), |m, (rust, word)| {
+        m.replace(&format!("expected {rust}"), &format!("expected {word}"))
+    })
+}
+
+/// A number may stand without quotation marks.
+fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a number or a text such as \"1/255\"")]
+    enum Either {
+        Number(f64),
+        Text(String),
+    }
+    Ok(Some(match Either::deserialize(of)? {
+        Either::Number(number) => number.to_string(),
+        Either::Text(text) => text,
+    }))
 }
 
 /// Keys by table; `*` stands for any layer.
@@ -83,9 +111,7 @@ impl Config {
         let line = |at: usize| text[..at].matches('\n').count() + 1;
         let unreadable = |e: toml::de::Error| {
             let place = e.span().map_or(place.to_owned(), |s| format!("{place}:{}", line(s.start)));
-            Diagnostic::new(&CONFIG_UNREADABLE, e.message().to_owned())
-                .at(place)
-                .help("the guide's chapter on configuration lists the keys and their types")
+            Diagnostic::new(&CONFIG_UNREADABLE, plain(e.message())).at(place).help(TYPES)
         };
         let table = DeTable::parse(text).map_err(unreadable)?;
         let mut unknown = Vec::new();
@@ -253,7 +279,11 @@ mod tests {
 
     #[test]
     fn wrong_types_and_broken_files_name_the_line() {
-        assert!(codes("\n[layers.x]\npe = \"four\"\n")[0].starts_with("stoxnor.toml:3: invalid type"));
+        let found = codes("\n[layers.x]\npe = \"four\"\n").remove(0);
+        assert!(
+            found.starts_with("stoxnor.toml:3: invalid type") && found.contains("expected a whole number"),
+            "{found}"
+        );
         assert!(codes("[target\n")[0].contains("config-unreadable"));
     }
 

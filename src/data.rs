@@ -1,7 +1,7 @@
 //! Arrays in files.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
@@ -33,12 +33,16 @@ impl Frames {
         self.values
             .chunks(self.elements)
             .take(count)
-            .map(|frame| match scale {
-                None => network.quantise(frame),
-                Some(scale) => {
-                    let scaled: Vec<f32> = frame.iter().map(|x| scale.apply(*x)).collect();
-                    network.quantise(&scaled)
-                }
+            .enumerate()
+            .map(|(index, frame)| {
+                let quantised = match scale {
+                    None => network.quantise(frame),
+                    Some(scale) => {
+                        let scaled: Vec<f32> = frame.iter().map(|x| scale.apply(*x)).collect();
+                        network.quantise(&scaled)
+                    }
+                };
+                quantised.map_err(|found| found.placed(&format!("frame {index} of the input")))
             })
             .collect()
     }
@@ -47,56 +51,88 @@ impl Frames {
 /// Reads `[N, ...]` of float32 or uint8 from a npy file, `elements` a frame.
 ///
 /// # Errors
-/// Where the file cannot be read, is of another type, or does not fit.
+/// Where the file cannot be read, is of another type, is cut short, or does not fit. Nothing is allocated on a header's word.
 pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Frames> {
     let place = path.display().to_string();
-    let unreadable = |reason: String| {
-        Diagnostic::new(&INPUT_UNREADABLE, reason)
-            .at(&place)
-            .help("inputs are npy files of float32 or uint8, in C order, shape [N, input shape]: numpy.save writes them")
-    };
-    let file = File::open(path).map_err(|e| unreadable(e.to_string()))?;
-    let bytes = file.metadata().map_err(|e| unreadable(e.to_string()))?.len();
-    let npy = NpyFile::new(BufReader::new(file)).map_err(|e| unreadable(e.to_string()))?;
+    let unreadable =
+        |reason: String, help: &str| Diagnostic::new(&INPUT_UNREADABLE, reason).at(&place).help(help);
+    let missing = |e: io::Error| unreadable(e.to_string(), "check the path and the permissions");
+    let file = File::open(path).map_err(missing)?;
+    let meta = file.metadata().map_err(missing)?;
+    if !meta.is_file() {
+        return Err(
+            unreadable("it is not a regular file".to_owned(), "save the array in a file first").into()
+        );
+    }
+    let no_npy = |e: io::Error| unreadable(format!("it is not a npy file: {e}"), NUMPY);
+    let npy = NpyFile::new(BufReader::new(file)).map_err(no_npy)?;
     let dims = npy.shape().to_vec();
-    let total = dims.iter().try_fold(1u64, |product, d| product.checked_mul(*d));
-    let Some(total) = total.filter(|t| *t <= bytes) else {
-        return Err(unreadable(format!("its header says {dims:?}, more than its {bytes} bytes hold")).into());
+    let descr = npy.dtype().descr().replace('\'', "");
+    let kind = match npy.dtype() {
+        DType::Plain(t) => Some((t.type_char(), t.num_bytes())),
+        _ => None,
     };
+    let bytes = match kind {
+        Some((TypeChar::Float, Some(4))) => 4,
+        Some((TypeChar::Uint, Some(1))) => 1,
+        _ => {
+            return Err(
+                unreadable(format!("its elements are of type {descr}, not float32 or uint8"), NUMPY).into()
+            );
+        }
+    };
+    let total = dims.iter().try_fold(bytes as u64, |product, d| product.checked_mul(*d));
+    if total.is_none_or(|total| total > meta.len()) {
+        let needs = total.map_or("more than 2^64 bytes".to_owned(), |t| format!("{t} bytes"));
+        let message = format!(
+            "its header says {dims:?} of type {descr}, which is {needs}; the whole file has {}",
+            meta.len()
+        );
+        return Err(unreadable(message, "the file is cut short or damaged: write it again").into());
+    }
     let wrong = |message: String| {
         Diagnostic::new(&INPUT_SHAPE, message).at(&place).help(format!(
             "give N frames of the model's input {shape:?}: an array [N, ...] with {elements} elements a frame"
         ))
     };
-    if dims.is_empty() || npy.order() != Order::C {
-        return Err(wrong(format!("an array of shape {dims:?} in {:?} order", npy.order())).into());
+    if npy.order() != Order::C && dims.len() > 1 {
+        let message = format!("the array {dims:?} is stored in Fortran order");
+        return Err(wrong(message).help("save numpy.ascontiguousarray(x)").into());
     }
-    let per_frame: u64 = dims[1..].iter().product();
-    if per_frame != elements as u64 || dims[0] == 0 {
-        return Err(wrong(format!("{dims:?} is {} frames of {per_frame} elements", dims[0])).into());
-    }
-    let kind = match npy.dtype() {
-        DType::Plain(t) => Some((t.type_char(), t.num_bytes())),
-        _ => None,
-    };
-    let values: Vec<f32> = match kind {
-        Some((TypeChar::Float, Some(4))) => npy.into_vec::<f32>().map_err(|e| unreadable(e.to_string()))?,
-        Some((TypeChar::Uint, Some(1))) => {
-            let bytes = npy.into_vec::<u8>().map_err(|e| unreadable(e.to_string()))?;
-            bytes.into_iter().map(f32::from).collect()
+    let per_frame = dims.iter().skip(1).try_fold(1u64, |product, d| product.checked_mul(*d));
+    match dims.first() {
+        None => return Err(wrong("it holds one number, not an array of frames".to_owned()).into()),
+        Some(0) => return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into()),
+        Some(frames) if per_frame != Some(elements as u64) => {
+            let each = per_frame.map_or("too many".to_owned(), |n| n.to_string());
+            let message = format!("{dims:?} is {frames} frames of {each} elements, not of {elements}");
+            return Err(wrong(message).into());
         }
-        _ => return Err(unreadable(format!("elements of type {}", npy.dtype().descr())).into()),
+        Some(_) => {}
+    }
+    let short = |e: io::Error| {
+        unreadable(
+            format!("it ends before the {dims:?} elements that its header says: {e}"),
+            "the file is cut short or damaged: write it again",
+        )
     };
-    debug_assert_eq!(values.len() as u64, total);
+    let values: Vec<f32> = if bytes == 4 {
+        npy.into_vec::<f32>().map_err(short)?
+    } else {
+        npy.into_vec::<u8>().map_err(short)?.into_iter().map(f32::from).collect()
+    };
     Ok(Frames { elements, values })
 }
+
+/// How to make an input file.
+const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]";
 
 /// Writes an array to a npy file.
 ///
 /// # Errors
 /// Where the file cannot be written.
 pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], values: &[T]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
+    let write = || -> io::Result<()> {
         let shape: Vec<u64> = shape.iter().map(|d| *d as u64).collect();
         let mut out = BufWriter::new(File::create(path)?);
         {
@@ -108,9 +144,13 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
         out.flush()
     };
     write().map_err(|e| {
+        // Half an array helps nobody.
+        if fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
+            let _ = fs::remove_file(path);
+        }
         Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
             .at(path.display().to_string())
-            .help("check the path")
+            .help("choose a file that you may write, on a disk with room")
             .into()
     })
 }

@@ -47,6 +47,9 @@ codes! {
     SIMULATION_STUCK = "simulation-stuck", 3, "A simulation reached its cycle limit before all output beats had come.";
 }
 
+/// The way out where a model file itself is broken.
+pub const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
+
 /// One mistake, told to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {

@@ -15,7 +15,7 @@ use crate::fold::Folding;
 use crate::host::HostGraph;
 use crate::layer::Resources;
 use crate::lower::Hardware;
-use crate::network::{Network, Port};
+use crate::network::{Element, Network, Port};
 use crate::testbench;
 
 /// Version of the manifest's format.
@@ -59,7 +59,7 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     };
     let exists = fs::symlink_metadata(directory).is_ok();
     if exists && !force {
-        return Err(Diagnostic::new(&OUTPUT_EXISTS, "the output directory exists")
+        return Err(Diagnostic::new(&OUTPUT_EXISTS, "it is there already")
             .at(&place)
             .help("choose another one, or replace it with --force")
             .into());
@@ -67,7 +67,7 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     if exists && !replaceable(directory) {
         return Err(Diagnostic::new(
             &OUTPUT_EXISTS,
-            format!("it is neither empty nor has it a {MANIFEST} of stoxnor"),
+            format!("it is there, and is no directory that compile wrote: it has no {MANIFEST} of stoxnor"),
         )
         .at(&place)
         .help("--force only replaces what compile wrote: remove it yourself, or choose another directory")
@@ -77,6 +77,13 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
+    if !parent.is_dir() {
+        let what = if parent.exists() { "is not a directory" } else { "does not exist" };
+        return Err(Diagnostic::new(&OUTPUT_UNWRITABLE, format!("its parent {} {what}", parent.display()))
+            .at(&place)
+            .help("make the parent directory first, or choose another one")
+            .into());
+    }
     let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(parent).map_err(unwritable)?;
     let content = fresh.path().join("new");
     for (name, text) in files {
@@ -255,12 +262,15 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
     for (what, beats) in [("Input", &manifest.input), ("Output", &manifest.output)] {
         let _ = write!(
             text,
-            "\n{what}: a frame of shape {:?} ({}, {} bits an element; bipolar: 1 is +1, 0 is -1) in {} beats of {} elements.\n",
+            "\n{what}: a frame of shape {:?}, {}, in {} of {}.\n",
             beats.frame.shape,
-            beats.frame.element,
-            beats.bits_per_element,
-            beats.beats_per_frame,
-            beats.elements_per_beat
+            match beats.frame.element {
+                Element::Bipolar => "one bit an element (1 is +1, 0 is -1)".to_owned(),
+                Element::Unsigned(bits) => format!("{bits} bits an element (unsigned)"),
+                Element::Signed(bits) => format!("{bits} bits an element (two's complement)"),
+            },
+            count(beats.beats_per_frame, "beat"),
+            count(beats.elements_per_beat, "element")
         );
     }
     let Figures { latency, interval } = manifest.figures;
@@ -297,6 +307,10 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
         connections.join(",\n")
     );
     text
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Where a compilation's files go, for a message to the user.

@@ -163,8 +163,17 @@ impl Network {
             if v.abs() == scale && scale > 0.0 {
                 Ok(if v > 0.0 { 1 } else { -1 })
             } else {
-                Err(Diagnostic::new(&INPUT_VALUE, format!("element {at} of the input is quantised to {v}"))
-                    .help("inputs must be numbers that the graph's input quantiser makes -s or +s")
+                // The front may move elements: where the cause is plain, its own place is named.
+                let message = match frame
+                    .iter()
+                    .position(|x| x.is_nan())
+                    .or_else(|| frame.iter().position(|x| x.is_infinite()))
+                {
+                    Some(at) => format!("element {at} is {}", frame[at]),
+                    None => format!("the model's input quantiser makes {v} of element {at}"),
+                };
+                Err(Diagnostic::new(&INPUT_VALUE, message)
+                    .help("give finite numbers that the model's input quantiser makes -s or +s")
                     .into())
             }
         };

@@ -1,6 +1,8 @@
 //! Tensors of the model file and of the host's arithmetic: row-major, float32 or integer.
 
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{
+    Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN,
+};
 
 /// Most elements that one tensor may have: 2^26, the weights of an 8192 x 8192 layer.
 pub const MAX_ELEMENTS: usize = 1 << 26;
@@ -68,6 +70,7 @@ impl Tensor {
                 &MODEL_INVALID,
                 format!("shape {shape:?} has {elements} elements, the data {}", data.len()),
             )
+            .help(SAVE_AGAIN)
             .into());
         }
         Ok(Self { shape, data })
@@ -146,6 +149,7 @@ pub fn elements(shape: &[usize]) -> Result<usize> {
             brief(shape)
         ),
     )
+    .help("export the model with tensors within the limit, a batch of 1 for example")
     .into())
 }
 
@@ -172,6 +176,7 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
                     &MODEL_INVALID,
                     format!("shapes {a:?} and {b:?} do not broadcast: {x} against {y} on axis {i}"),
                 )
+                .help(SAVE_AGAIN)
                 .into());
             }
         });

@@ -74,7 +74,7 @@ pub struct Flat {
     pub registers: Vec<FlatRegister>,
     /// Memories.
     pub memories: Vec<FlatMemory>,
-    /// Every named net, parents before children, in order of declaration.
+    /// Every named net and output port, parents before children, in order of declaration.
     pub names: Vec<Named>,
 }
 
@@ -147,6 +147,13 @@ impl Flattener {
                         output: map[index],
                     }),
                 }
+            }
+        }
+        // An output port is driven by a net that often has another name: a waveform shows both.
+        for port in module.ports.iter().filter(|p| p.output) {
+            if module.net(&port.name).is_none() {
+                let named = Named { scope: scope.to_vec(), name: port.name.clone(), net: at(port.net) };
+                self.flat.names.push(named);
             }
         }
         for register in &module.registers {

@@ -1,9 +1,11 @@
 //! The arguments, as clap reads them.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::Config;
 use crate::diagnostic::Result;
@@ -97,6 +99,10 @@ pub struct Check {
     pub wave: Option<PathBuf>,
 }
 
+/// Work that is done sooner shows no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(200);
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -135,14 +141,23 @@ impl Common {
         Ok((config, hash))
     }
 
-    /// A bar on standard error; it shows nothing where that is no terminal, or with --quiet.
+    /// A bar on standard error, once the work has taken a second; none where that is no terminal, or with --quiet.
     pub fn progress(&self, total: u64) -> ProgressBar {
-        if self.quiet {
+        if self.quiet || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg:12} [{bar:30}] {pos}/{len} {per_sec} {eta}")
             .expect("a valid template")
             .progress_chars("=> ");
-        ProgressBar::new(total).with_style(style)
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()).with_style(style);
+        let later = bar.downgrade();
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            if let Some(bar) = later.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.enable_steady_tick(TICK);
+            }
+        });
+        bar
     }
 }

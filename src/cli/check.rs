@@ -1,5 +1,6 @@
 //! `stoxnor check`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use super::args::{Check, Common};
@@ -38,7 +39,8 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
         view::report(&report, &project.folds, network);
     }
     if let Some(path) = wave {
-        eprintln!("waveform: {}", path.display());
+        // Words: where standard error is gone, so are they.
+        let _ = writeln!(std::io::stderr(), "waveform: {}", path.display());
     }
     Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use super::args::Common;
 use super::check::DIFFERENT;
@@ -25,6 +26,13 @@ const NAME: &str = "dense_784_64_64_64_10";
 const FRAMES: usize = 20;
 const EXTERNAL_FRAMES: usize = 1;
 const SEED: u64 = 1;
+
+#[derive(Serialize)]
+struct Demo<'a> {
+    equal: bool,
+    checks: &'a [Report],
+    not_installed: &'a [&'static str],
+}
 
 pub fn run(common: &Common) -> Result<ExitCode> {
     let start = Instant::now();
@@ -61,7 +69,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     progress.finish_and_clear();
     let equal = reports.iter().all(|r| r.equal);
     if common.json {
-        view::json(&reports);
+        view::json(&Demo { equal, checks: &reports, not_installed: &absent });
     } else {
         show(&project, &reports, &absent);
         let bytes: usize = files.values().map(String::len).sum();
@@ -72,12 +80,14 @@ pub fn run(common: &Common) -> Result<ExitCode> {
             bytes / 1000,
             (start.elapsed() - compiled).as_secs_f64()
         ));
-        view::line("write them with: stoxnor compile MODEL --out DIR");
+        view::line("your own model: stoxnor inspect MODEL.onnx, then stoxnor compile MODEL.onnx --out DIR");
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
 fn show(project: &Project, reports: &[Report], absent: &[&str]) {
+    view::line(&format!("the bundled model {NAME} on random frames, engine against engine at every layer"));
+    view::line("");
     for report in reports {
         view::report(report, &project.folds, &project.network);
         view::line("");

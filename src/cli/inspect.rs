@@ -57,7 +57,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         view::json(&inspection);
         return Ok(ExitCode::SUCCESS);
     }
-    view::line(&format!("{}: {} layers", network.name, network.nodes.len()));
+    view::line(&format!("{}: {}", network.name, view::count(network.nodes.len(), "layer")));
     view::line("");
     view::line(&format!("host before  {}", view::host(&network.front, "the model's input goes in as it is")));
     view::line(&format!("hardware in  {}", view::port(&network.input)));

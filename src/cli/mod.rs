@@ -8,6 +8,7 @@ mod inspect;
 mod run;
 mod view;
 
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -40,14 +41,21 @@ pub fn main() -> ExitCode {
 }
 
 fn report(errors: &Diagnostics) {
-    use std::io::IsTerminal;
-    let theme =
-        if std::io::stderr().is_terminal() { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110);
-    for diagnostic in errors.list() {
+    // Off a terminal lines stay whole: a command in them can be copied, and a log searched.
+    let terminal = std::io::stderr().is_terminal();
+    let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_wrap_lines(terminal);
+    let mut list = errors.list().iter().peekable();
+    while let Some(diagnostic) = list.next() {
+        let mut shown = diagnostic.clone();
+        // One way out of many mistakes in a row is said once, after the last.
+        if list.peek().is_some_and(|next| next.help == shown.help) {
+            shown.help = None;
+        }
         let mut text = String::new();
-        if handler.render_report(&mut text, diagnostic).is_ok() {
-            eprint!("{text}");
+        if handler.render_report(&mut text, &shown).is_ok() {
+            // A standard error that is gone takes nothing away but these words: the exit code says it too.
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 }

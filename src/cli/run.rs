@@ -36,9 +36,10 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     };
     progress.finish_and_clear();
     if sums.len() != elements * frames.count() {
-        let message = format!("{} of {} frames came out", sums.len() / elements, frames.count());
+        let message =
+            format!("{} of {} frames came out before the cycle limit", sums.len() / elements, frames.count());
         return Err(Diagnostic::new(&SIMULATION_STUCK, message)
-            .at(arguments.engine.name())
+            .at(format!("engine {}", arguments.engine))
             .help("`stoxnor check` with this engine shows where it stands still")
             .into());
     }
@@ -54,8 +55,8 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
         view::json(&done);
     } else {
         view::line(&format!(
-            "{} frames by {}: {:?} in {}",
-            done.frames,
+            "{} by {}: {:?} in {}",
+            view::count(done.frames, "frame"),
             done.engine,
             done.output_shape,
             arguments.output.display()

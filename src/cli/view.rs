@@ -1,21 +1,32 @@
 //! What people see.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::Serialize;
 
 use crate::compare::{DifferenceKind, Report};
+use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE};
 use crate::engine::{Engine, Figures};
 use crate::fold::Folding;
 use crate::host::HostGraph;
 use crate::network::{Network, Port};
 
-/// Prints a line. A reader that has gone away (`| head`) ends the program quietly.
+/// Prints a line. A reader that has gone away (`| head`) is no mistake: the command goes on to its exit code.
 pub fn line(text: &str) {
-    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
-        std::process::exit(0);
+    let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
+    if e.kind() != ErrorKind::BrokenPipe {
+        let lost = Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
+            .at("standard output")
+            .help("the result is lost: make room, or send it elsewhere");
+        super::report(&lost.into());
+        std::process::exit(OUTPUT_UNWRITABLE.exit.into());
     }
+}
+
+/// A number of things in words.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Prints one JSON object.
@@ -71,7 +82,8 @@ fn rate(interval: u64) -> String {
 /// The result of a check.
 pub fn report(report: &Report, folds: &[Folding], network: &Network) {
     let engines: Vec<&str> = report.engines.iter().map(|e| e.name()).collect();
-    line(&format!("{} frames, {}", report.frames, engines.join(" = ")));
+    let sign = if report.equal { " = " } else { ", " };
+    line(&format!("{}, {}", count(report.frames, "frame"), engines.join(sign)));
     let rows = report.layers.iter().zip(folds).zip(&network.nodes).map(|((layer, fold), node)| {
         vec![
             layer.name.clone(),
@@ -90,7 +102,12 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network) {
         report.figures.interval,
         rate(report.figures.interval)
     ));
-    let Some(d) = &report.first_difference else { return };
+    let Some(d) = &report.first_difference else {
+        if engines.len() == 1 {
+            line("one engine ran, so nothing was compared: name two or more in --engines");
+        }
+        return;
+    };
     let number = |n: Option<i64>| n.map_or("nothing".to_owned(), |n| n.to_string());
     let what = match d.kind {
         DifferenceKind::Value => "has another value",

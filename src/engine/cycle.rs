@@ -130,15 +130,16 @@ fn diagnostic(engine: Engine, error: ToolError) -> Diagnostics {
         }
     };
     match &error {
-        ToolError::Missing { .. } => {
-            Diagnostic::new(&TOOL_MISSING, error.to_string()).at(engine.name()).help(install).into()
-        }
+        ToolError::Missing { .. } => Diagnostic::new(&TOOL_MISSING, error.to_string())
+            .at(format!("engine {engine}"))
+            .help(install)
+            .into(),
         ToolError::Failed { .. } => Diagnostic::new(&TOOL_FAILED, error.to_string())
-            .at(engine.name())
+            .at(format!("engine {engine}"))
             .help("the directory is kept: run the command in it again to see all of its output")
             .into(),
         _ => Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
-            .at(engine.name())
+            .at(format!("engine {engine}"))
             .help("the simulators work in the system's temporary directory; TMPDIR names another")
             .into(),
     }

@@ -21,12 +21,15 @@ pub fn scale(steps: &[Step]) -> Result<f32> {
         Role::Quantiser(q) => Some((i, q)),
         _ => None,
     }) else {
-        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, "there is no quantiser").into());
+        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, "there is no quantiser")
+            .help("quantise to two levels (BipolarQuant, or MultiThreshold with one threshold)")
+            .into());
     };
     let step = &steps[at];
     if step.position() != Some(0) {
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the parameters depend on the graph's input")
             .at(step.place.clone())
+            .help("give the quantiser constant parameters: learned scales, not those of the data at hand")
             .into());
     }
     let Levels::Bipolar { scale } =

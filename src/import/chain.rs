@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::{Applied, Folded, Input};
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::host::{Operand, Step};
 
 /// A graph without branches.
@@ -37,10 +37,10 @@ pub fn chain(folded: Folded) -> Result<Chain> {
     let mut at = folded.output;
     while at != input && errors.is_empty() {
         let Some((applied, output)) = makers.get(&at).and_then(|&(n, o)| Some((nodes[n].take()?, o))) else {
-            errors.push(Diagnostic::new(
-                &MODEL_INVALID,
-                format!("tensor {at} is not reached from the graph's input"),
-            ));
+            errors.push(
+                Diagnostic::new(&MODEL_INVALID, format!("tensor {at} is not reached from the graph's input"))
+                    .help(SAVE_AGAIN),
+            );
             break;
         };
         let running = applied.inputs.iter().find_map(|i| match i {

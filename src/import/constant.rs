@@ -2,7 +2,7 @@
 
 use super::file::{MAX_FIELDS, limit, name};
 use super::wire::fields;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::tensor::{self, Data, Tensor};
 
 /// Reads a tensor in any of ONNX's storage forms. Errors name the tensor.
@@ -62,6 +62,7 @@ impl Parts<'_> {
         let shape = self.dims.iter().map(|&d| usize::try_from(d)).collect::<std::result::Result<Vec<_>, _>>();
         let shape = shape.map_err(|_| {
             Diagnostic::new(&MODEL_INVALID, format!("shape {:?} has an illegal extent", self.dims))
+                .help(SAVE_AGAIN)
         })?;
         // The size is known to be sane before anything of that size is allocated.
         let count = tensor::elements(&shape)?;
@@ -93,6 +94,7 @@ fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
                 raw.len()
             ),
         )
+        .help(SAVE_AGAIN)
         .into());
     }
     Ok(match kind {
@@ -124,6 +126,7 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>) -> Result<Data> {
     match ints.iter().find(|v| !(low..=high).contains(*v)) {
         Some(v) => {
             Err(Diagnostic::new(&MODEL_INVALID, format!("{v} is outside the element type's {low} .. {high}"))
+                .help(SAVE_AGAIN)
                 .into())
         }
         None => Ok(Data::Int(ints)),

@@ -322,6 +322,7 @@ pub(super) fn limit(what: &str, have: usize, most: usize) -> Result<()> {
 
 fn too_large(what: &str, found: usize, most: usize) -> crate::diagnostic::Diagnostics {
     Diagnostic::new(&MODEL_TOO_LARGE, format!("the model has {found} {what} or more; the limit is {most}"))
+        .help("export a smaller model, or simplify the graph before the import (onnxsim)")
         .into()
 }
 

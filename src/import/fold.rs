@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::file::Node;
 use super::op::{self, Operator, Role};
 use super::validate::Graph;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, MODEL_TOO_LARGE, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, MODEL_TOO_LARGE, Result, SAVE_AGAIN};
 use crate::tensor::{Data, Tensor};
 
 /// Most elementary steps that folding and shape inference may take together: 2^28.
@@ -90,15 +90,21 @@ pub fn fold(graph: Graph) -> Result<Folded> {
         }
         if work > MAX_WORK {
             let message = format!("the graph needs more than {MAX_WORK} steps of constant arithmetic");
-            errors.push(Diagnostic::new(&MODEL_TOO_LARGE, message));
+            errors.push(
+                Diagnostic::new(&MODEL_TOO_LARGE, message)
+                    .help("simplify the graph before the import (onnxsim), or export a smaller one"),
+            );
             break;
         }
     }
     if let Some(Known::Constant(_)) = known.get(&graph.output) {
-        errors.push(Diagnostic::new(
-            &MODEL_INVALID,
-            format!("the output {} does not depend on the input", graph.output),
-        ));
+        errors.push(
+            Diagnostic::new(
+                &MODEL_INVALID,
+                format!("the output {} does not depend on the input", graph.output),
+            )
+            .help("export the model with the output that its layers make"),
+        );
     }
     Diagnostics::collected(errors)?;
     Ok(Folded { nodes, input: (graph.input, graph.shape), output: graph.output })
@@ -132,7 +138,11 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
                     outputs: node.outputs.iter().map(|_| Known::Nothing).collect(),
                 });
             }
-            None => return Err(Diagnostic::new(&MODEL_INVALID, "an input in the middle is left out").into()),
+            None => {
+                return Err(Diagnostic::new(&MODEL_INVALID, "an input in the middle is left out")
+                    .help(SAVE_AGAIN)
+                    .into());
+            }
         }
     }
     let constant = operator.is_constant() || inputs.iter().all(|i| matches!(i, Input::Constant(_)));
@@ -146,7 +156,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     if outputs.len() < node.outputs.len() {
         let message =
             format!("{} outputs where {} gives {}", node.outputs.len(), operator.name, outputs.len());
-        return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        return Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into());
     }
     if constant {
         let outputs = outputs.into_iter().map(|t| Known::Constant(Arc::new(t))).collect();

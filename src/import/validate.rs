@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::constant;
 use super::file::{self, Edge, Node};
-use super::op::SAVE_AGAIN;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::tensor::{self, Tensor};
 
 /// A graph with sound names: one input, one output, nodes in topological order.

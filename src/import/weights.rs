@@ -27,18 +27,22 @@ pub fn weights(product: &Step, before: &[usize]) -> Result<Weights> {
     };
     let &[inputs, outputs] = &weights.shape[..] else {
         let message = format!("the weights have shape {:?}, not [inputs, outputs]", weights.shape);
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).into());
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .help("give every layer a matrix of weights with two axes")
+            .into());
     };
     if before.iter().product::<usize>() != inputs || inputs == 0 || outputs == 0 {
         let message = format!(
             "a tensor of shape {before:?} is multiplied by weights of shape {:?}; one vector is supported",
             weights.shape
         );
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).into());
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .help("flatten the tensor before the layer to [1, inputs], and export with a batch of 1")
+            .into());
     }
     if inputs > MAX_FAN_IN {
         let message = format!("{inputs} inputs; above {MAX_FAN_IN} float32 is not exact");
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).into());
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help("make the layer narrower").into());
     }
     binary(weights, inputs, outputs)
 }

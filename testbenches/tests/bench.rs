@@ -12,7 +12,11 @@ use stoxnor_testbenches::conformance::{default_folds, random, random_dense, rand
 
 /// What `make` prints, and whether it was content.
 fn make(directory: &Path, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new("make").args(arguments).current_dir(directory.join("tb")).output().expect("make is there");
+    let output = Command::new("make")
+        .args(arguments)
+        .current_dir(directory.join("tb"))
+        .output()
+        .expect("make is there");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -33,11 +37,15 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
         let hardware = lower(&network, &folds);
         let temporary = tempfile::tempdir().unwrap();
         let directory = temporary.path().join("out");
-        emit::write(&directory, &emit::files(&network, &hardware, None, &random_frames(&network, 5)), false).unwrap();
+        emit::write(&directory, &emit::files(&network, &hardware, None, &random_frames(&network, 5)), false)
+            .unwrap();
         for simulator in ["icarus", "verilator"] {
             for stall in ["STALL=0", "STALL=1"] {
                 let (passed, text) = make(&directory, &[simulator, stall]);
-                assert!(passed && text.contains("PASS: 5 frames"), "model {index}, {simulator}, {stall}: {text}");
+                assert!(
+                    passed && text.contains("PASS: 5 frames"),
+                    "model {index}, {simulator}, {stall}: {text}"
+                );
             }
         }
         // Every digit of a layer's weights turned over: the sums of the last layer, and some activations, must show it.

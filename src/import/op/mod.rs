@@ -15,7 +15,7 @@ mod product;
 mod quantise;
 
 use super::attributes::Attributes;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::tensor::Tensor;
 
 /// Where an operator may stand, seen from the running tensor.
@@ -129,6 +129,7 @@ impl Operator {
         }
         let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
         Err(Diagnostic::new(&MODEL_INVALID, format!("{} takes {wanted} inputs, not {inputs}", self.name))
+            .help(SAVE_AGAIN)
             .into())
     }
 }
@@ -144,9 +145,6 @@ fn unsupported(message: impl Into<String>) -> Diagnostics {
 fn invalid(message: impl Into<String>) -> Diagnostics {
     Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into()
 }
-
-/// The way out where the file itself is broken.
-pub(super) const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
 
 /// Axis `axis` of `rank`, counted from the end where negative.
 fn axis(axis: i64, rank: usize) -> Result<usize> {

@@ -40,7 +40,9 @@ fn mat_mul(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             b.shape,
             size * k
         );
-        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message).into());
+        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+            .help("only smaller products are computed on the host: a layer with constant 1-bit weights becomes hardware")
+            .into());
     }
     let mut out = vec![0.0; size];
     if k > 0 && n > 0 {

@@ -1,0 +1,131 @@
+//! compile: what stands in the directory, and what happens to one that is there already.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::bed::Bed;
+
+const COMPILE: [&str; 4] = ["compile", "m.onnx", "--out", "out"];
+
+/// All files below a directory.
+fn tree(at: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            let below = tree(&entry.path()).into_iter();
+            files.extend(below.map(|(path, content)| (format!("{name}/{path}"), content)));
+        } else {
+            files.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn it_writes_what_its_json_and_manifest_say() {
+    let bed = Bed::new();
+    let ended = bed.run(&[&COMPILE[..], &["--json"]].concat()).with(0);
+    assert_eq!(ended.err, "");
+    let said = ended.json();
+    let files = tree(&bed.path("out"));
+    assert_eq!(said["top"], "m_top");
+    assert_eq!(said["files"], Value::from(files.keys().cloned().collect::<Vec<_>>()));
+    assert!(files.contains_key("rtl/m_top.v") && files.contains_key("README.md"));
+    assert!(files.contains_key("rtl/l2_dense.v"));
+    let manifest: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+    assert_eq!(manifest["latency_cycles"], said["latency_cycles"]);
+    let readme = String::from_utf8(files["README.md"].clone()).unwrap();
+    let tops = files["rtl/m_top.v"].clone();
+    for port in manifest["ports"].as_array().unwrap() {
+        let name = port["name"].as_str().unwrap();
+        assert!(
+            String::from_utf8_lossy(&tops).contains(name) && readme.contains(&format!(".{name}()")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn two_compilations_give_identical_bytes() {
+    let (one, two) = (Bed::new(), Bed::new());
+    one.write("c.toml", "[layers.l2_dense]\npe = 2\n");
+    two.write("c.toml", "[layers.l2_dense]\npe = 2\n");
+    for bed in [&one, &two] {
+        bed.run(&[&COMPILE[..], &["--config", "c.toml"]].concat()).with(0);
+    }
+    let (a, b) = (tree(&one.path("out")), tree(&two.path("out")));
+    assert!(a == b && a.len() > 10, "{:?} and {:?}", a.keys(), b.keys());
+    two.write("c.toml", "[layers.l2_dense]\npe = 4\n");
+    two.run(&[&COMPILE[..], &["--config", "c.toml", "--force"]].concat()).with(0);
+    assert!(tree(&two.path("out")) != a, "another folding is another design");
+}
+
+#[test]
+fn an_existing_directory_needs_force() {
+    let bed = Bed::new();
+    bed.run(&COMPILE).with(0);
+    let before = tree(&bed.path("out"));
+    assert!(bed.run(&COMPILE).with(2).err.contains("output-exists"));
+    assert_eq!(tree(&bed.path("out")), before);
+    fs::write(bed.path("out/rtl/stale.v"), "").unwrap();
+    bed.run(&[&COMPILE[..], &["--force"]].concat()).with(0);
+    assert_eq!(tree(&bed.path("out")), before, "replaced as a whole");
+    assert_eq!(bed.list("."), ["m.onnx", "out"]);
+    fs::create_dir(bed.path("empty")).unwrap();
+    assert!(bed.run(&["compile", "m.onnx", "--out", "empty"]).with(2).err.contains("output-exists"));
+    bed.run(&["compile", "m.onnx", "--out", "empty", "--force"]).with(0);
+    assert_eq!(tree(&bed.path("empty")), before);
+}
+
+#[test]
+fn force_leaves_what_compile_did_not_write() {
+    let bed = Bed::new();
+    fs::create_dir(bed.path("mine")).unwrap();
+    bed.write("mine/thesis.tex", "years of work");
+    fs::create_dir(bed.path("other")).unwrap();
+    bed.write("other/manifest.json", "{\"name\": \"a browser extension\"}");
+    bed.write("file", "text");
+    bed.run(&COMPILE).with(0);
+    std::os::unix::fs::symlink("out", bed.path("link")).unwrap();
+    let before = tree(&bed.path("."));
+    for out in ["mine", "other", "file", "link", "."] {
+        let ended = bed.run(&["compile", "m.onnx", "--out", out, "--force"]).with(2);
+        assert!(ended.err.contains("output-exists"), "{out}: {}", ended.err);
+        assert_eq!(tree(&bed.path(".")), before, "{out}");
+    }
+}
+
+/// Tests run as root too, which may write everywhere: so below a file, and where a file may not grow.
+#[test]
+fn a_write_that_fails_leaves_nothing_behind() {
+    let bed = Bed::new();
+    bed.write("file", "");
+    for out in ["file/out", "file/sub/out", "no/such/parent"] {
+        let ended = bed.run(&["compile", "m.onnx", "--out", out]).with(2);
+        assert!(ended.err.contains("output-unwritable") && ended.err.contains("parent"), "{}", ended.err);
+    }
+    assert_eq!(bed.list("."), ["file", "m.onnx"]);
+    // Files may have 1 kB: some are written, then one is too long.
+    let limited = "trap '' XFSZ; ulimit -f 1; exec $STOXNOR compile m.onnx --out out";
+    let ended = bed.shell(limited).with(2);
+    assert!(ended.err.contains("output-unwritable"), "{}", ended.err);
+    assert_eq!(bed.list("."), ["file", "m.onnx"]);
+    bed.run(&COMPILE).with(0);
+    let before = tree(&bed.path("out"));
+    bed.shell(&format!("{limited} --force")).with(2);
+    assert_eq!(tree(&bed.path("out")), before, "the old one stays");
+    assert_eq!(bed.list("."), ["file", "m.onnx", "out"]);
+}
+
+#[test]
+fn a_name_of_a_model_becomes_a_module_name() {
+    let bed = Bed::new();
+    fs::rename(bed.path("m.onnx"), bed.path("2 Layers-of.mine.onnx")).unwrap();
+    let said = bed.run(&["compile", "2 Layers-of.mine.onnx", "--out", "out", "--json"]).with(0).json();
+    assert_eq!(said["top"], "m2_layers_of_mine_top");
+    assert!(bed.path("out/rtl/m2_layers_of_mine_top.v").is_file());
+}

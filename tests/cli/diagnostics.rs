@@ -1,0 +1,157 @@
+//! Every code of [`CODES`], provoked by the program and shown as a user sees it. The texts are golden: read them as a user
+//! before you accept a change (`INSTA_UPDATE=always cargo test --test cli`).
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use stoxnor::diagnostic::CODES;
+use stoxnor_testbenches::onnx::{Builder, TensorProto};
+
+use crate::bed::{Bed, Ended, float_bytes, npy};
+
+type Fixture = fn(&Bed) -> Ended;
+
+/// x -> BipolarQuant -> 2 x 3 layer -> `activation` -> 3 x 1 layer.
+fn model(bed: &Bed, weights: &[f32; 6], activation: fn(&mut Builder, &str) -> String) -> Ended {
+    let mut model = Builder::new(&[1, 2]);
+    let x = model.bipolar("x", 1.0);
+    let w = model.floats(&[2, 3], weights);
+    let dots = model.node("MatMul", &[&x, &w], Vec::new());
+    let x = activation(&mut model, &dots);
+    let w = model.floats(&[3, 1], &[1.0, -1.0, 1.0]);
+    let y = model.node("MatMul", &[&x, &w], Vec::new());
+    inspect(bed, model.finish(&y))
+}
+
+const WEIGHTS: [f32; 6] = [0.5, -0.5, 0.5, 0.5, 0.5, -0.5];
+
+fn inspect(bed: &Bed, bytes: Vec<u8>) -> Ended {
+    bed.write("net.onnx", bytes);
+    bed.run(&["inspect", "net.onnx"])
+}
+
+fn config(bed: &Bed, text: &str) -> Ended {
+    bed.write("stoxnor.toml", text);
+    bed.run(&["inspect", "m.onnx", "--config", "stoxnor.toml"])
+}
+
+fn input(bed: &Bed, content: Vec<u8>) -> Ended {
+    bed.write("x.npy", content);
+    bed.run(&["run", "m.onnx", "--input", "x.npy", "--output", "y.npy"])
+}
+
+/// The check runs in a directory whose name has always as many characters.
+fn external(bed: &Bed) -> Ended {
+    bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));
+    bed.faked(&["check", "m.onnx", "--input", "x.npy", "--engines", "reference,icarus"])
+}
+
+const FIXTURES: &[(&str, Fixture)] = &[
+    ("model-unreadable", |bed| inspect(bed, b"\xff\xd8\xff\xe0\0\x10JFIF\0".to_vec())),
+    ("model-invalid", |bed| {
+        model(bed, &WEIGHTS, |m, x| {
+            let x = m.bipolar(x, 1.0);
+            m.graph.nodes.last_mut().unwrap().inputs[0] = "t99".into();
+            x
+        })
+    }),
+    ("model-too-large", |bed| {
+        let mut huge = Builder::new(&[1, 2]);
+        let tensor = TensorProto { dims: vec![1 << 40, 3], ..TensorProto::floats("w", &[], &[]) };
+        huge.graph.initialisers.push(tensor);
+        let y = huge.node("MatMul", &["x", "w"], Vec::new());
+        inspect(bed, huge.finish(&y))
+    }),
+    ("operator-unsupported", |bed| {
+        model(bed, &WEIGHTS, |m, x| {
+            let x = m.node("Softplus", &[x], Vec::new());
+            let x = m.node("Erf", &[&x], Vec::new());
+            m.bipolar(&x, 1.0)
+        })
+    }),
+    ("weights-unsupported", |bed| model(bed, &[0.5, 0.0, 0.5, 0.5, 0.0, -0.5], |m, x| m.bipolar(x, 1.0))),
+    ("activation-unsupported", |bed| model(bed, &WEIGHTS, |_, x| x.to_owned())),
+    ("input-not-quantised", |bed| {
+        let mut raw = Builder::new(&[1, 2]);
+        let w = raw.floats(&[2, 1], &[1.0, -1.0]);
+        let y = raw.node("MatMul", &["x", &w], Vec::new());
+        inspect(bed, raw.finish(&y))
+    }),
+    ("threshold-inexact", |bed| {
+        model(bed, &WEIGHTS, |m, x| {
+            let x = m.scalar("Pow", x, 2.0);
+            let x = m.scalar("Sub", &x, 0.5);
+            m.bipolar(&x, 1.0)
+        })
+    }),
+    ("lanes-do-not-divide", |bed| {
+        config(bed, "[layers.l1_dense]\npe = 5\nsimd = 7\n[layers.l3_dense]\npe = 3\n")
+    }),
+    ("config-unreadable", |bed| config(bed, "[target]\ncycles = \"many\"\n")),
+    ("config-unknown-key", |bed| config(bed, "[layers.l1_dense]\nsmid = 8\n\n[traget]\ncycles = 100\n")),
+    ("config-value", |bed| bed.run(&["inspect", "m.onnx", "--fps", "1000"])),
+    ("input-unreadable", |bed| input(bed, npy("<f8", &[1, 24], &[0; 192]))),
+    ("input-shape", |bed| input(bed, npy("|u1", &[2, 28], &[0; 56]))),
+    ("input-value", |bed| {
+        let mut values = [0.75; 48];
+        values[29] = f32::NAN;
+        input(bed, npy("<f4", &[2, 24], &float_bytes(&values)))
+    }),
+    ("output-exists", |bed| {
+        fs::create_dir(bed.path("out")).unwrap();
+        bed.write("out/notes.txt", "mine");
+        bed.run(&["compile", "m.onnx", "--out", "out", "--force"])
+    }),
+    ("output-unwritable", |bed| bed.run(&["compile", "m.onnx", "--out", "m.onnx/out"])),
+    ("tool-missing", |bed| {
+        bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));
+        bed.without_tools(&["check", "m.onnx", "--input", "x.npy", "--engines", "reference,verilator"])
+    }),
+    ("tool-failed", |bed| {
+        bed.program("iverilog", "echo 'm_top.v:7: syntax error'; echo 'I give up.' >&2; exit 2");
+        external(bed)
+    }),
+    ("simulation-stuck", |bed| {
+        bed.program("vvp", "echo 'end 99' >trace.txt");
+        bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));
+        bed.faked(&["run", "m.onnx", "--input", "x.npy", "--output", "y.npy", "--engine", "icarus"])
+    }),
+];
+
+/// Names of temporary directories are random.
+fn settled(text: &str) -> String {
+    let tmp = std::env::temp_dir();
+    let mark = format!("{}/stoxnor-", tmp.display());
+    let mut parts = text.split(&mark);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(part.len());
+        let _ = fs::remove_dir_all(format!("{mark}{}", &part[..name]));
+        out += &format!("TMP/stoxnor-XXXXXX{}", &part[name..]);
+    }
+    out
+}
+
+#[test]
+fn every_code_has_a_fixture() {
+    let have: BTreeSet<&str> = FIXTURES.iter().map(|(word, _)| *word).collect();
+    let there_are: BTreeSet<&str> = CODES.iter().map(|c| c.word).collect();
+    assert_eq!(have, there_are);
+    assert_eq!(FIXTURES.len(), CODES.len(), "one fixture each");
+}
+
+#[test]
+fn every_code_says_its_fact_its_place_and_a_way_out() {
+    for (word, fixture) in FIXTURES {
+        let code = CODES.iter().find(|c| c.word == *word).expect("a code");
+        let bed = Bed::new();
+        let ended = fixture(&bed).with(code.exit.into());
+        assert_eq!(ended.out, "", "{word}");
+        let text = settled(&ended.err);
+        assert!(text.starts_with(word), "{word}: {text}");
+        let said = text.lines().filter(|l| CODES.iter().any(|c| l.trim() == c.word)).collect::<Vec<_>>();
+        assert!(said.iter().all(|w| w.trim() == *word), "{word} alone: {text}");
+        assert!(text.contains("\n  help: "), "{word} has no way out: {text}");
+        insta::assert_snapshot!(*word, text.trim_end());
+    }
+}
