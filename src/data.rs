@@ -6,8 +6,11 @@ use std::path::Path;
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 
+use rayon::prelude::*;
+
 use crate::config::Scale;
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
+use crate::idx;
 use crate::network::Network;
 
 /// Frames of graph input.
@@ -31,7 +34,7 @@ impl Frames {
     /// Where a value cannot be quantised.
     pub fn quantise(&self, network: &Network, scale: Option<Scale>, count: usize) -> Result<Vec<Vec<i32>>> {
         self.values
-            .chunks(self.elements)
+            .par_chunks(self.elements)
             .take(count)
             .enumerate()
             .map(|(index, frame)| {
@@ -48,7 +51,7 @@ impl Frames {
     }
 }
 
-/// Reads `[N, ...]` of float32 or uint8 from a npy file, `elements` a frame.
+/// Reads `[N, ...]` of float32 or uint8 from a npy file, or of bytes from an IDX file (compressed or not), `elements` a frame.
 ///
 /// # Errors
 /// Where the file cannot be read, is of another type, is cut short, or does not fit. Nothing is allocated on a header's word.
@@ -63,6 +66,21 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
         return Err(
             unreadable("it is not a regular file".to_owned(), "save the array in a file first").into()
         );
+    }
+    let wrong = |message: String| {
+        Diagnostic::new(&INPUT_SHAPE, message).at(&place).help(format!(
+            "give N frames of the model's input {shape:?}: an array [N, ...] with {elements} elements a frame"
+        ))
+    };
+    if idx::is_idx(path) {
+        let (dims, bytes) = idx::read(path).map_err(|e| unreadable(e.to_string(), IDX))?;
+        let per_frame: usize = dims.iter().skip(1).product();
+        if per_frame != elements || dims[0] == 0 {
+            let message =
+                format!("{dims:?} is {} frames of {per_frame} elements, not of {elements}", dims[0]);
+            return Err(wrong(message).into());
+        }
+        return Ok(Frames { elements, values: bytes.into_iter().map(f32::from).collect() });
     }
     let no_npy = |e: io::Error| unreadable(format!("it is not a npy file: {e}"), NUMPY);
     let npy = NpyFile::new(BufReader::new(file)).map_err(no_npy)?;
@@ -90,11 +108,6 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
         );
         return Err(unreadable(message, "the file is cut short or damaged: write it again").into());
     }
-    let wrong = |message: String| {
-        Diagnostic::new(&INPUT_SHAPE, message).at(&place).help(format!(
-            "give N frames of the model's input {shape:?}: an array [N, ...] with {elements} elements a frame"
-        ))
-    };
     if npy.order() != Order::C && dims.len() > 1 {
         let message = format!("the array {dims:?} is stored in Fortran order");
         return Err(wrong(message).help("save numpy.ascontiguousarray(x)").into());
@@ -126,6 +139,49 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
 
 /// How to make an input file.
 const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]";
+
+/// What an IDX file has to be.
+const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";
+
+/// Reads one label a frame from an IDX file, or from a npy file of integers.
+///
+/// # Errors
+/// Where the file cannot be read, is of another type or shape, or a label is negative.
+pub fn read_labels(path: &Path) -> Result<Vec<usize>> {
+    let place = path.display().to_string();
+    let bad = |reason: String| {
+        Diagnostic::new(&INPUT_UNREADABLE, reason)
+            .at(&place)
+            .help("labels are an IDX file of bytes, or a npy file of shape [N] of integers from 0 on")
+    };
+    if idx::is_idx(path) {
+        let (dims, bytes) = idx::read(path).map_err(|e| bad(e.to_string()))?;
+        if dims.len() != 1 {
+            return Err(bad(format!("its shape is {dims:?}, not [N]")).into());
+        }
+        return Ok(bytes.into_iter().map(usize::from).collect());
+    }
+    let file = File::open(path).map_err(|e| bad(e.to_string()))?;
+    let most = file.metadata().map_err(|e| bad(e.to_string()))?.len();
+    let npy = NpyFile::new(BufReader::new(file)).map_err(|e| bad(format!("it is not a npy file: {e}")))?;
+    let dims = npy.shape().to_vec();
+    let &[count] = &dims[..] else { return Err(bad(format!("its shape is {dims:?}, not [N]")).into()) };
+    if count > most {
+        return Err(
+            bad(format!("its header says {count} labels, and the whole file has {most} bytes")).into()
+        );
+    }
+    let descr = npy.dtype().descr().replace('\'', "");
+    let values: io::Result<Vec<i64>> = match descr.trim_start_matches(['<', '|']) {
+        "u1" => npy.into_vec::<u8>().map(|v| v.into_iter().map(i64::from).collect()),
+        "i4" => npy.into_vec::<i32>().map(|v| v.into_iter().map(i64::from).collect()),
+        "i8" => npy.into_vec::<i64>(),
+        _ => return Err(bad(format!("its elements are of type {descr}, not uint8, int32 or int64")).into()),
+    };
+    let values = values.map_err(|e| bad(e.to_string()))?;
+    let label = |v: i64| usize::try_from(v).map_err(|_| bad(format!("it has the label {v}")).into());
+    values.into_iter().map(label).collect()
+}
 
 /// Writes an array to a npy file.
 ///

@@ -34,6 +34,8 @@ pub enum Command {
     Run(Run),
     /// Run several engines on the same inputs and compare every layer boundary
     Check(Check),
+    /// Count right answers on a labelled data set
+    Eval(Eval),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +104,24 @@ pub struct Check {
 /// Work that is done sooner shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[command(flatten)]
+    pub model: Model,
+    /// Images: IDX (compressed or not) or npy, [N, input shape]
+    #[arg(long, value_name = "X")]
+    pub images: PathBuf,
+    /// Labels: IDX or npy, [N]
+    #[arg(long, value_name = "Y")]
+    pub labels: PathBuf,
+    /// What computes the outputs
+    #[arg(long, default_value = "fast", value_name = "ENGINE", hide_possible_values = true)]
+    pub engine: Engine,
+    /// Show how often each label got each answer
+    #[arg(long)]
+    pub confusion: bool,
+}
 
 /// Options of every command.
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod compile;
 mod demo;
+mod eval;
 mod inspect;
 mod run;
 mod view;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(&arguments, &common),
         Command::Run(arguments) => run::run(&arguments, &common),
         Command::Check(arguments) => check::run(&arguments, &common),
+        Command::Eval(arguments) => eval::run(&arguments, &common),
     };
     done.unwrap_or_else(|errors| {
         report(&errors);

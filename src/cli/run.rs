@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use indicatif::ProgressBar;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::args::{Common, Run};
 use super::{Project, view};
-use crate::data::{read_frames, write_npy};
+use crate::data::{Frames, read_frames, write_npy};
 use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
 use crate::engine::{self, Conditions, Engine};
 
@@ -22,33 +24,14 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let network = &project.network;
     let shape = network.front.input_shape();
     let frames = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
-    let quantised = frames.quantise(network, project.scale, frames.count())?;
-    let elements = network.output().elements();
     let progress = common.progress(frames.count() as u64);
-    let sums: Vec<i64> = if arguments.engine == Engine::Fast {
-        let values = engine::sums(network, &quantised).into_iter().flatten();
-        values.map(i64::from).collect()
-    } else {
-        let hardware = project.lower();
-        let results =
-            engine::run(arguments.engine, network, &hardware, &quantised, Conditions::default(), &progress)?;
-        results.last().map_or_else(Vec::new, |b| b.values.iter().map(|v| i64::from(*v)).collect())
-    };
+    let (sums, outputs) = outputs(&project, &frames, arguments.engine, &progress)?;
     progress.finish_and_clear();
-    if sums.len() != elements * frames.count() {
-        let message =
-            format!("{} of {} frames came out before the cycle limit", sums.len() / elements, frames.count());
-        return Err(Diagnostic::new(&SIMULATION_STUCK, message)
-            .at(format!("engine {}", arguments.engine))
-            .help("`stoxnor check` with this engine shows where it stands still")
-            .into());
-    }
-    let outputs = sums.chunks(elements).map(|sums| network.finish(sums, 1)).collect::<Result<Vec<_>>>()?;
     let mut output_shape = vec![frames.count()];
     output_shape.extend(network.tail.output_shape().iter().skip(1));
     write_npy(&arguments.output, &output_shape, &outputs.concat())?;
     if let Some(path) = &arguments.sums {
-        write_npy(path, &[frames.count(), elements], &sums)?;
+        write_npy(path, &[frames.count(), network.output().elements()], &sums)?;
     }
     let done = Done { engine: arguments.engine, frames: frames.count(), output_shape };
     if common.json {
@@ -63,4 +46,34 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last layer's integers for all frames, one after another, and for each frame the graph's outputs.
+pub fn outputs(
+    project: &Project,
+    frames: &Frames,
+    engine: Engine,
+    progress: &ProgressBar,
+) -> Result<(Vec<i64>, Vec<Vec<f32>>)> {
+    let network = &project.network;
+    let quantised = frames.quantise(network, project.scale, frames.count())?;
+    let elements = network.output().elements();
+    let sums: Vec<i64> = if engine == Engine::Fast {
+        engine::sums(network, &quantised).into_iter().flatten().map(i64::from).collect()
+    } else {
+        let hardware = project.lower();
+        let results = engine::run(engine, network, &hardware, &quantised, Conditions::default(), progress)?;
+        results.last().map_or_else(Vec::new, |b| b.values.iter().map(|v| i64::from(*v)).collect())
+    };
+    if sums.len() != elements * frames.count() {
+        let message =
+            format!("{} of {} frames came out before the cycle limit", sums.len() / elements, frames.count());
+        return Err(Diagnostic::new(&SIMULATION_STUCK, message)
+            .at(format!("engine {engine}"))
+            .help("`stoxnor check` with this engine shows where it stands still")
+            .into());
+    }
+    let outputs =
+        sums.par_chunks(elements).map(|sums| network.finish(sums, 1)).collect::<Result<Vec<_>>>()?;
+    Ok((sums, outputs))
 }

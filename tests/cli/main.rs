@@ -9,5 +9,6 @@ mod check;
 mod commands;
 mod compile;
 mod diagnostics;
+mod eval;
 mod inputs;
 mod tools;
