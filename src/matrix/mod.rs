@@ -270,20 +270,24 @@ impl MatrixUnit<'_> {
                 let bits = Self::threshold_bits(self.fan_in);
                 sums.iter()
                     .zip(thresholds)
-                    .map(|(sum, t)| {
+                    .enumerate()
+                    .map(|(p, (sum, t))| {
                         let sum = b.zero_extend(*sum, bits);
-                        threshold(b, sum, t)
+                        let active = threshold(b, sum, t);
+                        b.named(format!("active_{p}"), active)
                     })
                     .collect()
             }
             None => {
                 let bits = Self::dot_bits(self.fan_in);
                 sums.iter()
-                    .map(|sum| {
+                    .enumerate()
+                    .map(|(p, sum)| {
                         let zero = b.constant(1, 0);
                         let twice = b.concat(&[zero, *sum]);
                         let fan_in = b.constant(bits, self.fan_in as u64);
-                        b.sub(twice, fan_in)
+                        let dot = b.sub(twice, fan_in);
+                        b.named(format!("dot_{p}"), dot)
                     })
                     .collect()
             }
