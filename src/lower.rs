@@ -59,7 +59,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         network.output().element
     ));
     let s = chain.b.stream_input("s", input_bits, 0);
-    let s_ready = chain.b.wire("input_ready", 1);
+    let s_ready = chain.b.wire("s_ready", 1);
     chain.b.output("s_ready", s_ready, Role::Control);
     let mut at = Position { stream: s, ready: s_ready, lanes: first.simd, bits: input.element.bits() };
     for (index, node) in network.nodes.iter().enumerate() {

@@ -36,6 +36,8 @@ pub struct Stream {
 #[derive(Debug)]
 pub struct Builder {
     module: Module,
+    /// Names of the streams, whose ports stand together.
+    streams: Vec<String>,
 }
 
 impl Builder {
@@ -52,7 +54,7 @@ impl Builder {
             instances: vec![],
             twice: vec![],
         };
-        Self { module }
+        Self { module, streams: vec![] }
     }
 
     /// Adds a line to the module's header.
@@ -61,7 +63,20 @@ impl Builder {
     }
 
     /// The finished module. Call [`check`](crate::check::check) on it.
-    pub fn finish(self) -> Arc<Module> {
+    ///
+    /// The ports of a stream stand together, as data, valid, ready, last, user, where the first of them was declared.
+    pub fn finish(mut self) -> Arc<Module> {
+        let ports = std::mem::take(&mut self.module.ports);
+        let place = |port| stream_part(&self.streams, port);
+        let mut order: Vec<usize> = (0..ports.len()).collect();
+        order.sort_by_key(|&index| match place(&ports[index]) {
+            None => (index, 0),
+            Some((stream, part)) => {
+                let first = ports.iter().position(|p| place(p).is_some_and(|(s, _)| s == stream));
+                (first.unwrap_or(index), part)
+            }
+        });
+        self.module.ports = order.into_iter().map(|index| ports[index].clone()).collect();
         Arc::new(self.module)
     }
 
@@ -89,23 +104,25 @@ impl Builder {
     pub fn input(&mut self, name: impl Into<String>, width: u32, role: Role) -> Net {
         let name = name.into();
         let net = self.net(width, Some(name.clone()), Driver::Input);
-        self.module.ports.push(Port { name, net, output: false, role });
+        self.module.ports.push(Port { name, net, output: false, role, at: Location::caller() });
         net
     }
 
     /// An output port that shows `net`.
+    #[track_caller]
     pub fn output(&mut self, name: impl Into<String>, net: Net, role: Role) {
-        self.module.ports.push(Port { name: name.into(), net, output: true, role });
+        self.module.ports.push(Port { name: name.into(), net, output: true, role, at: Location::caller() });
     }
 
     /// The input side of a stream: ports `<name>_data`, `_valid`, `_last` and, if `user` is not 0, `_user`.
     #[track_caller]
     pub fn stream_input(&mut self, name: &str, width: u32, user: u32) -> Stream {
+        self.streams.push(name.to_owned());
         Stream {
             data: self.input(format!("{name}_data"), width, Role::Data),
             valid: self.input(format!("{name}_valid"), 1, Role::Control),
             last: self.input(format!("{name}_last"), 1, Role::Control),
-            user: (user > 0).then(|| self.input(format!("{name}_user"), user, Role::Control)),
+            user: if user > 0 { Some(self.input(format!("{name}_user"), user, Role::Control)) } else { None },
         }
     }
 
@@ -118,7 +135,9 @@ impl Builder {
     }
 
     /// The forward half of [`stream_output`](Self::stream_output), where `<name>_ready` was declared before.
+    #[track_caller]
     pub fn stream_output_forward(&mut self, name: &str, stream: Stream) {
+        self.streams.push(name.to_owned());
         self.output(format!("{name}_data"), stream.data, Role::Data);
         self.output(format!("{name}_valid"), stream.valid, Role::Control);
         self.output(format!("{name}_last"), stream.last, Role::Control);
@@ -148,11 +167,17 @@ impl Builder {
     }
 
     /// Drives a [`wire`](Self::wire).
+    #[track_caller]
     pub fn drive(&mut self, wire: Net, net: Net) {
         match &mut self.module.nets[wire.index()].driver {
             Driver::Cell(Cell::Wire(source @ None)) => *source = Some(net),
-            _ => self.module.twice.push(wire),
+            _ => self.twice(self.module.describe(wire)),
         }
+    }
+
+    #[track_caller]
+    fn twice(&mut self, what: String) {
+        self.module.twice.push((what, Location::caller()));
     }
 
     // Combinational cells
@@ -305,22 +330,25 @@ impl Builder {
     }
 
     /// The register takes `next` at every edge.
+    #[track_caller]
     pub fn next(&mut self, q: Net, next: Net) {
         self.set_next(q, None, next);
     }
 
     /// The register takes `next` at the edges where `enable` is 1.
+    #[track_caller]
     pub fn next_if(&mut self, q: Net, enable: Net, next: Net) {
         self.set_next(q, Some(enable), next);
     }
 
+    #[track_caller]
     fn set_next(&mut self, q: Net, enable: Option<Net>, next: Net) {
         let Driver::Register(index) = self.module.nets[q.index()].driver else {
-            return self.module.twice.push(q);
+            return self.twice(self.module.describe(q));
         };
         let register = &mut self.module.registers[index];
         if register.next.is_some() {
-            return self.module.twice.push(q);
+            return self.twice(self.module.describe(q));
         }
         register.next = Some(next);
         register.enable = enable;
@@ -335,9 +363,17 @@ impl Builder {
     }
 
     /// A memory.
+    #[track_caller]
     pub fn memory(&mut self, name: &str, width: u32, depth: u32, init: Option<ParameterId>) -> MemoryId {
-        let memory = Memory { name: name.to_owned(), width, depth, init, reads: vec![], writes: vec![] };
-        self.module.memories.push(memory);
+        self.module.memories.push(Memory {
+            name: name.to_owned(),
+            width,
+            depth,
+            init,
+            reads: vec![],
+            writes: vec![],
+            at: Location::caller(),
+        });
         MemoryId(self.module.memories.len() - 1)
     }
 
@@ -359,8 +395,9 @@ impl Builder {
     // Hierarchy
 
     /// A string parameter that names a memory image.
+    #[track_caller]
     pub fn parameter(&mut self, name: impl Into<String>, image: Option<Arc<Image>>) -> ParameterId {
-        self.module.parameters.push(Parameter { name: name.into(), image });
+        self.module.parameters.push(Parameter { name: name.into(), image, at: Location::caller() });
         ParameterId(self.module.parameters.len() as u32 - 1)
     }
 
@@ -381,22 +418,21 @@ impl Builder {
     pub fn instance(&mut self, name: &str, module: &Arc<Module>) -> InstanceId {
         let index = self.module.instances.len();
         let prefix = name.strip_prefix("u_").unwrap_or(name);
-        let connections = module
-            .ports
-            .iter()
-            .enumerate()
-            .map(|(at, port)| {
-                port.output.then(|| {
-                    let name = format!("{prefix}_{}", port.name);
-                    self.net(module.width(port.net), Some(name), Driver::Instance(index, at))
-                })
-            })
-            .collect();
+        let mut connections = Vec::with_capacity(module.ports.len());
+        for (at, port) in module.ports.iter().enumerate() {
+            connections.push(if port.output {
+                let name = format!("{prefix}_{}", port.name);
+                Some(self.net(module.width(port.net), Some(name), Driver::Instance(index, at)))
+            } else {
+                None
+            });
+        }
         self.module.instances.push(Instance {
             name: name.to_owned(),
             module: Arc::clone(module),
             connections,
             bindings: vec![],
+            at: Location::caller(),
         });
         InstanceId(index)
     }
@@ -410,7 +446,8 @@ impl Builder {
         let at = self.port_of(instance, port);
         let slot = &mut self.module.instances[instance.0].connections[at];
         if slot.is_some() {
-            return self.module.twice.push(net);
+            let name = &self.module.instances[instance.0].name;
+            return self.twice(format!("{name}.{port}"));
         }
         *slot = Some(net);
     }
@@ -456,4 +493,11 @@ impl Builder {
         let at = module.ports.iter().position(|p| p.name == port);
         at.unwrap_or_else(|| panic!("{} has no port {port}", module.name))
     }
+}
+
+/// The stream that a port belongs to, and its place among the stream's ports.
+fn stream_part<'a>(streams: &[String], port: &'a Port) -> Option<(&'a str, usize)> {
+    let (stream, part) = port.name.rsplit_once('_')?;
+    let part = ["data", "valid", "ready", "last", "user"].iter().position(|p| *p == part)?;
+    streams.iter().any(|s| s == stream).then_some((stream, part))
 }

@@ -6,24 +6,31 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::module::{Cell, Driver, Module, Net, Role};
-use crate::{bits_for, index_bits};
+use crate::query::{live_nets, memories_of, same, state_operands};
+use crate::verilog::is_identifier;
+use crate::{Bits, bits_for, index_bits};
+
+/// Ports that the printer adds.
+const RESERVED: &[&str] = &["clk", "rst"];
+/// How the names of processes and of generate blocks begin.
+const LABELS: &[&str] = &["p_", "g_"];
 
 /// Which rule is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Operands of different widths, or a result of the wrong one.
     Width,
-    /// A wire, a register or an input of an instance that nothing drives.
+    /// A wire, a register, a memory or an input or image of an instance that nothing drives.
     Undriven,
-    /// A net that is driven twice.
+    /// A wire, a register or an input or image of an instance that is driven twice.
     DrivenTwice,
     /// A net that depends on itself without a register between.
     Loop,
-    /// A net that nothing reads.
+    /// A net, a bit of a net, a memory or a parameter that no output depends on.
     Unused,
     /// A control net that depends on data.
     DataInControl,
-    /// Two things of one name.
+    /// Two things of one name, or a name that Verilog or the printer has taken.
     Name,
     /// A value that Verilog needs a name for: used in several places, or of which bits are taken.
     Unnamed,
@@ -38,7 +45,7 @@ pub struct Issue {
     pub module: String,
     /// What is wrong.
     pub message: String,
-    /// The builder call that made the net.
+    /// The builder call that made the thing in question.
     pub at: Option<&'static Location<'static>>,
 }
 
@@ -70,6 +77,8 @@ pub fn check(top: &Arc<Module>) -> Vec<Issue> {
     issues
 }
 
+type Place = &'static Location<'static>;
+
 /// For each output port (by position), the input ports that reach it without a register between.
 type Paths = HashMap<usize, Vec<usize>>;
 
@@ -79,31 +88,42 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn issue(&mut self, rule: Rule, net: Option<Net>, message: String) {
-        let at = net.map(|n| self.module.nets[n.index()].at);
+    fn issue(&mut self, rule: Rule, net: Net, message: String) {
+        self.issue_at(rule, Some(self.module.nets[net.index()].at), message);
+    }
+
+    fn issue_at(&mut self, rule: Rule, at: Option<Place>, message: String) {
         self.issues.push(Issue { rule, module: self.module.name.clone(), message, at });
     }
 
     fn names(&mut self, top: &Arc<Module>) {
         let module = self.module;
-        let inputs = module.ports.iter().filter(|p| p.output).map(|p| (p.name.as_str(), None));
+        if !is_identifier(&module.name) {
+            self.issue_at(Rule::Name, None, format!("\"{}\" cannot name a module", module.name));
+        }
+        let outputs = module.ports.iter().filter(|p| p.output).map(|p| (p.name.as_str(), None, p.at));
         let nets = module
             .nets
             .iter()
             .enumerate()
-            .filter_map(|(i, n)| Some((n.name.as_deref()?, Some(Net(i as u32)))));
-        let memories = module.memories.iter().map(|m| (m.name.as_str(), None));
-        let instances = module.instances.iter().map(|i| (i.name.as_str(), None));
-        let parameters = module.parameters.iter().map(|p| (p.name.as_str(), None));
+            .filter_map(|(i, n)| Some((n.name.as_deref()?, Some(Net(i as u32)), n.at)));
+        let memories = module.memories.iter().map(|m| (m.name.as_str(), None, m.at));
+        let instances = module.instances.iter().map(|i| (i.name.as_str(), None, i.at));
+        let parameters = module.parameters.iter().map(|p| (p.name.as_str(), None, p.at));
+        let all: Vec<_> = outputs.chain(nets).chain(memories).chain(instances).chain(parameters).collect();
         let mut seen: HashMap<&str, Option<Net>> = HashMap::new();
-        let all: Vec<_> = inputs.chain(nets).chain(memories).chain(instances).chain(parameters).collect();
-        for (name, net) in all {
+        for (name, net, at) in all {
+            if !is_identifier(name) {
+                self.issue_at(Rule::Name, Some(at), format!("\"{name}\" is no name in Verilog"));
+            } else if RESERVED.contains(&name) || LABELS.iter().any(|l| name.starts_with(l)) {
+                self.issue_at(Rule::Name, Some(at), format!("{name} is a name that the printer gives"));
+            }
             if let Some(first) = seen.insert(name, net) {
                 // An output port may have the name of the very net that it shows.
                 let own_net =
                     module.port(name).is_some_and(|p| p.output && Some(p.net) == net) && first.is_none();
                 if !own_net {
-                    self.issue(Rule::Name, net, format!("{name} is the name of two things"));
+                    self.issue_at(Rule::Name, Some(at), format!("{name} is the name of two things"));
                 }
             }
         }
@@ -112,7 +132,8 @@ impl Checker<'_> {
             for instance in &at.instances {
                 let same_name = instance.module.name == module.name;
                 if same_name && !Arc::ptr_eq(&instance.module, module) && !same(&instance.module, module) {
-                    self.issue(Rule::Name, None, format!("two different modules are called {}", module.name));
+                    let message = format!("two different modules are called {}", module.name);
+                    self.issue_at(Rule::Name, Some(instance.at), message);
                     return;
                 }
                 stack.push(&instance.module);
@@ -130,20 +151,33 @@ impl Checker<'_> {
                 _ => false,
             };
             if undriven {
-                self.issue(Rule::Undriven, Some(net), format!("nothing drives {}", module.describe(net)));
+                self.issue(Rule::Undriven, net, format!("nothing drives {}", module.describe(net)));
             }
+        }
+        for memory in module.memories.iter().filter(|m| m.init.is_none() && m.writes.is_empty()) {
+            let message = format!("nothing writes to {}, and it has no image", memory.name);
+            self.issue_at(Rule::Undriven, Some(memory.at), message);
         }
         for instance in &module.instances {
             for (port, net) in instance.module.ports.iter().zip(&instance.connections) {
                 if net.is_none() {
                     let message = format!("nothing drives {}.{}", instance.name, port.name);
-                    self.issue(Rule::Undriven, None, message);
+                    self.issue_at(Rule::Undriven, Some(instance.at), message);
+                }
+            }
+            for (index, parameter) in instance.module.parameters.iter().enumerate() {
+                let name = format!("{}.{}", instance.name, parameter.name);
+                let bound = instance.bindings.iter().filter(|b| b.to.index() == index).count();
+                if bound == 0 && parameter.image.is_none() {
+                    self.issue_at(Rule::Undriven, Some(instance.at), format!("{name} names no image"));
+                }
+                if bound > 1 {
+                    self.issue_at(Rule::DrivenTwice, Some(instance.at), format!("{name} is bound twice"));
                 }
             }
         }
-        for net in &module.twice {
-            let message = format!("{} is driven twice", module.describe(*net));
-            self.issue(Rule::DrivenTwice, Some(*net), message);
+        for (what, at) in &module.twice {
+            self.issue_at(Rule::DrivenTwice, Some(at), format!("{what} is driven twice"));
         }
     }
 
@@ -173,11 +207,11 @@ impl Checker<'_> {
             };
             if !ok || width == 0 {
                 let message = format!("{} of {width} bits: {:?}", module.describe(net), info.driver);
-                self.issue(Rule::Width, Some(net), message);
+                self.issue(Rule::Width, net, message);
             }
         }
         let mut wrong = Vec::new();
-        let mut expect = |net: Net, width: u32, what: &str| {
+        let expect = |wrong: &mut Vec<_>, net: Net, width: u32, what: &str| {
             if module.width(net) != width {
                 let found = module.width(net);
                 wrong.push((net, format!("{what} has {found} bits, not {width}")));
@@ -185,28 +219,33 @@ impl Checker<'_> {
         };
         for register in &module.registers {
             let name = module.describe(register.q);
-            register
-                .next
-                .iter()
-                .for_each(|n| expect(*n, module.width(register.q), &format!("next value of {name}")));
-            register.enable.iter().for_each(|n| expect(*n, 1, &format!("enable of {name}")));
+            register.next.iter().for_each(|n| {
+                expect(&mut wrong, *n, module.width(register.q), &format!("next value of {name}"))
+            });
+            register.enable.iter().for_each(|n| expect(&mut wrong, *n, 1, &format!("enable of {name}")));
+            if let Some(bits) =
+                register.reset.as_ref().map(Bits::width).filter(|b| *b != module.width(register.q))
+            {
+                wrong.push((register.q, format!("the reset value of {name} has {bits} bits")));
+            }
         }
         for memory in &module.memories {
             let address = index_bits(memory.depth.into());
             for read in &memory.reads {
-                expect(read.address, address, &format!("read address of {}", memory.name));
-                expect(read.enable, 1, &format!("read enable of {}", memory.name));
+                expect(&mut wrong, read.address, address, &format!("read address of {}", memory.name));
+                expect(&mut wrong, read.enable, 1, &format!("read enable of {}", memory.name));
             }
             for write in &memory.writes {
-                expect(write.address, address, &format!("write address of {}", memory.name));
-                expect(write.enable, 1, &format!("write enable of {}", memory.name));
-                expect(write.data, memory.width, &format!("write data of {}", memory.name));
+                expect(&mut wrong, write.address, address, &format!("write address of {}", memory.name));
+                expect(&mut wrong, write.enable, 1, &format!("write enable of {}", memory.name));
+                expect(&mut wrong, write.data, memory.width, &format!("write data of {}", memory.name));
             }
         }
         for instance in &module.instances {
             for (port, net) in instance.module.ports.iter().zip(&instance.connections) {
                 if let Some(net) = net {
                     expect(
+                        &mut wrong,
                         *net,
                         instance.module.width(port.net),
                         &format!("{}.{}", instance.name, port.name),
@@ -214,8 +253,27 @@ impl Checker<'_> {
                 }
             }
         }
+        for memory in &module.memories {
+            if memory.width == 0 || memory.depth == 0 {
+                let message =
+                    format!("{} holds {} words of {} bits", memory.name, memory.depth, memory.width);
+                self.issue_at(Rule::Width, Some(memory.at), message);
+            }
+        }
+        for (index, parameter) in module.parameters.iter().enumerate() {
+            let Some(image) = &parameter.image else { continue };
+            for (name, depth, width) in memories_of(module, index) {
+                let fits =
+                    image.words.len() == depth as usize && image.words.iter().all(|w| w.width() == width);
+                if !fits {
+                    let message =
+                        format!("{} does not fill the {depth} words of {width} bits of {name}", image.file);
+                    self.issue_at(Rule::Width, Some(parameter.at), message);
+                }
+            }
+        }
         for (net, message) in wrong {
-            self.issue(Rule::Width, Some(net), message);
+            self.issue(Rule::Width, net, message);
         }
     }
 
@@ -223,36 +281,56 @@ impl Checker<'_> {
         let module = self.module;
         let mut uses = vec![0usize; module.nets.len()];
         let mut sliced = vec![false; module.nets.len()];
+        // The bits that somebody reads, where all readers are slices.
+        let mut read: Vec<Bits> = module.nets.iter().map(|n| Bits::zero(n.width)).collect();
+        let mut whole = vec![false; module.nets.len()];
         for info in &module.nets {
             if let Driver::Cell(cell) = &info.driver {
                 for operand in cell.operands() {
                     uses[operand.index()] += 1;
+                    whole[operand.index()] |= !matches!(cell, Cell::Slice(..));
                 }
                 match cell {
-                    Cell::Slice(a, _) | Cell::SignExtend(a) => sliced[a.index()] = true,
+                    Cell::Slice(a, low) => {
+                        sliced[a.index()] = true;
+                        let seen = &mut read[a.index()];
+                        (*low..low.saturating_add(info.width).min(seen.width()))
+                            .for_each(|bit| seen.set(bit, true));
+                    }
+                    Cell::SignExtend(a) => sliced[a.index()] = true,
                     _ => {}
                 }
             }
         }
-        for net in state_operands(module) {
+        let ports = module.ports.iter().filter(|p| p.output).map(|p| p.net);
+        for net in state_operands(module).chain(ports) {
             uses[net.index()] += 1;
+            whole[net.index()] = true;
         }
-        for port in module.ports.iter().filter(|p| p.output) {
-            uses[port.net.index()] += 1;
-        }
+        let live = live_nets(module);
         for (index, info) in module.nets.iter().enumerate() {
             let net = Net(index as u32);
             let constant = matches!(info.driver, Driver::Cell(Cell::Const(_)));
+            let unread = (0..info.width).find(|bit| !read[index].bit(*bit));
             if uses[index] == 0 && !constant {
-                self.issue(Rule::Unused, Some(net), format!("nothing reads {}", module.describe(net)));
+                self.issue(Rule::Unused, net, format!("nothing reads {}", module.describe(net)));
+            } else if !live[index] && !constant {
+                self.issue(Rule::Unused, net, format!("no output depends on {}", module.describe(net)));
+            } else if let Some(bit) = unread.filter(|_| !whole[index] && !constant) {
+                self.issue(Rule::Unused, net, format!("nothing reads bit {bit} of {}", module.describe(net)));
             }
             let simple = constant || matches!(&info.driver, Driver::Cell(Cell::Slice(..)));
             if info.name.is_none() && (uses[index] > 1 && !simple || sliced[index] && info.width > 1) {
-                self.issue(
-                    Rule::Unnamed,
-                    Some(net),
-                    format!("a shared value needs a name: {:?}", info.driver),
-                );
+                self.issue(Rule::Unnamed, net, format!("a shared value needs a name: {:?}", info.driver));
+            }
+        }
+        for memory in module.memories.iter().filter(|m| m.reads.is_empty()) {
+            self.issue_at(Rule::Unused, Some(memory.at), format!("nothing reads {}", memory.name));
+        }
+        for (index, parameter) in module.parameters.iter().enumerate() {
+            if memories_of(module, index).is_empty() {
+                let message = format!("no memory takes the image that {} names", parameter.name);
+                self.issue_at(Rule::Unused, Some(parameter.at), message);
             }
         }
     }
@@ -293,7 +371,7 @@ impl Checker<'_> {
                             0 => stack.push((operand, false)),
                             1 => {
                                 let message = format!("{} depends on itself", module.describe(operand));
-                                self.issue(Rule::Loop, Some(operand), message);
+                                self.issue(Rule::Loop, operand, message);
                                 return Paths::new();
                             }
                             _ => {}
@@ -346,7 +424,7 @@ impl Checker<'_> {
         }
         for (net, what) in guarded {
             if data[net.index()] {
-                self.issue(Rule::DataInControl, Some(net), format!("{what} depends on data"));
+                self.issue(Rule::DataInControl, net, format!("{what} depends on data"));
             }
         }
     }
@@ -380,22 +458,4 @@ pub fn data_nets(module: &Module) -> Vec<bool> {
             return data;
         }
     }
-}
-
-/// The nets that registers, memories and instances read.
-pub(crate) fn state_operands(module: &Module) -> impl Iterator<Item = Net> + '_ {
-    let registers = module.registers.iter().flat_map(|r| r.next.into_iter().chain(r.enable));
-    let memories = module.memories.iter().flat_map(|m| {
-        let reads = m.reads.iter().flat_map(|r| [r.address, r.enable]);
-        reads.chain(m.writes.iter().flat_map(|w| [w.address, w.enable, w.data]))
-    });
-    let instances = module.instances.iter().flat_map(|i| {
-        i.module.ports.iter().zip(&i.connections).filter(|(p, _)| !p.output).filter_map(|(_, net)| *net)
-    });
-    registers.chain(memories).chain(instances)
-}
-
-/// Whether two modules of one name are the same, by their text.
-fn same(a: &Arc<Module>, b: &Arc<Module>) -> bool {
-    crate::verilog::print(a, &[]) == crate::verilog::print(b, &[])
 }

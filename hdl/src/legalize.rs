@@ -2,11 +2,10 @@
 //!
 //! The simulator runs modules as they were written; the printer prints legalised ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::check::state_operands;
 use crate::module::{Cell, Driver, Module, Net, NetInfo};
 use crate::{Bits, bits_for};
 
@@ -35,12 +34,13 @@ pub fn legalize(top: &Arc<Module>) -> Arc<Module> {
 /// Two neighbours are added at each level: bits first (2-bit sums), then sums. An odd one out waits for the next level. Sums
 /// that would get wider than the count wrap, as the count does.
 fn expand_popcounts(module: &mut Module) {
+    let mut names = names(module);
     for index in 0..module.nets.len() {
         let Driver::Cell(Cell::Popcount(operand)) = module.nets[index].driver else { continue };
         let at = module.nets[index].at;
         let base = module.nets[index].name.clone().unwrap_or_else(|| "count".to_owned());
         if module.nets[operand.index()].name.is_none() {
-            module.nets[operand.index()].name = Some(format!("{base}_bits"));
+            module.nets[operand.index()].name = Some(fresh(&mut names, format!("{base}_bits")));
         }
         let bits = module.width(operand);
         let count_bits = module.nets[index].width;
@@ -65,7 +65,8 @@ fn expand_popcounts(module: &mut Module) {
                     module.nets[index].driver = Driver::Cell(cell);
                     Net(index as u32)
                 } else {
-                    push(module, width, Some(format!("{base}_l{depth}_{i}")), cell, at)
+                    let name = fresh(&mut names, format!("{base}_l{depth}_{i}"));
+                    push(module, width, Some(name), cell, at)
                 };
                 sums.push((sum, most_a + most_b));
             }
@@ -92,39 +93,110 @@ fn widened(module: &mut Module, net: Net, width: u32, at: &'static Location<'sta
 
 /// Gives names to the next values of registers and to parts of expressions that would get long.
 fn name_long_expressions(module: &mut Module) {
+    let (order, owners) = (bottom_up(module), owners(module));
+    let sizes = operators(module, &order);
+    let mut names: HashSet<String> = names(module);
     for index in 0..module.registers.len() {
         let register = &module.registers[index];
         let (q, Some(next)) = (register.q, register.next) else { continue };
-        if inlined(module, next) && operators(module, next) > NEXT_OPERATORS {
+        if inlined(module, next) && sizes[next.index()] > NEXT_OPERATORS {
             let base = module.describe(q);
-            module.nets[next.index()].name = Some(format!("{}_d", base.strip_suffix("_q").unwrap_or(&base)));
+            let name = format!("{}_d", base.strip_suffix("_q").unwrap_or(&base));
+            module.nets[next.index()].name = Some(fresh(&mut names, name));
         }
     }
-    let mut roots: Vec<(Net, String)> = state_operands(module).map(|n| (n, module.describe(n))).collect();
+    // From the leaves up: whatever reads a long expression gets it in parts, the longest part first.
+    let mut sizes = vec![0; module.nets.len()];
+    for net in order {
+        sizes[net.index()] = own_operators(module, net);
+        let Driver::Cell(cell) = &module.nets[net.index()].driver else { continue };
+        let mut parts = cell.operands();
+        parts.retain(|part| inlined(module, *part));
+        parts.sort_by_key(|part| sizes[part.index()]);
+        let mut size = sizes[net.index()] + parts.iter().map(|part| sizes[part.index()]).sum::<usize>();
+        while size > EXPRESSION_OPERATORS {
+            let Some(part) = parts.pop().filter(|part| sizes[part.index()] > 0) else { break };
+            size -= sizes[part.index()];
+            let owner = owners[net.index()].as_deref().unwrap_or("value");
+            module.nets[part.index()].name = Some(fresh(&mut names, format!("{owner}_part")));
+        }
+        sizes[net.index()] = size;
+    }
+}
+
+/// `name`, or `name` with a number where it is taken.
+fn fresh(names: &mut HashSet<String>, name: String) -> String {
+    let numbered = (0..).map(|n| if n == 0 { name.clone() } else { format!("{name}{n}") });
+    let free = numbered.into_iter().find(|n| !names.contains(n)).expect("numbers don't end");
+    names.insert(free.clone());
+    free
+}
+
+/// Every name in the module.
+fn names(module: &Module) -> HashSet<String> {
+    let nets = module.nets.iter().filter_map(|n| n.name.clone());
+    let ports = module.ports.iter().map(|p| p.name.clone());
+    let memories = module.memories.iter().map(|m| m.name.clone());
+    let instances = module.instances.iter().map(|i| i.name.clone());
+    let parameters = module.parameters.iter().map(|p| p.name.clone());
+    nets.chain(ports).chain(memories).chain(instances).chain(parameters).collect()
+}
+
+/// For each net that is printed inside another expression, a name that tells where.
+fn owners(module: &Module) -> Vec<Option<String>> {
+    let mut roots: Vec<(Net, String)> = Vec::new();
+    for (index, info) in module.nets.iter().enumerate() {
+        roots.extend(info.name.clone().map(|name| (Net(index as u32), name)));
+    }
+    for register in &module.registers {
+        let base = module.describe(register.q);
+        let base = base.strip_suffix("_q").unwrap_or(&base).to_owned();
+        roots.extend(register.enable.map(|n| (n, format!("{base}_enable"))));
+        roots.extend(register.next.map(|n| (n, format!("{base}_d"))));
+    }
+    for memory in &module.memories {
+        let accesses =
+            memory.reads.iter().flat_map(|r| [(r.address, "read_address"), (r.enable, "read_enable")]);
+        let writes = memory.writes.iter();
+        let writes = writes
+            .flat_map(|w| [(w.address, "write_address"), (w.enable, "write_enable"), (w.data, "write_data")]);
+        roots.extend(accesses.chain(writes).map(|(net, what)| (net, format!("{}_{what}", memory.name))));
+    }
+    for instance in &module.instances {
+        let prefix = instance.name.strip_prefix("u_").unwrap_or(&instance.name);
+        for (port, net) in instance.module.ports.iter().zip(&instance.connections) {
+            roots.extend(net.map(|n| (n, format!("{prefix}_{}", port.name))));
+        }
+    }
     roots.extend(module.ports.iter().filter(|p| p.output).map(|p| (p.net, p.name.clone())));
-    roots.extend(
-        (0..module.nets.len() as u32)
-            .map(Net)
-            .filter_map(|n| module.nets[n.index()].name.clone().map(|name| (n, name))),
-    );
-    for (root, name) in roots {
-        let mut parts = 0;
-        let mut stack = vec![root];
-        while let Some(net) = stack.pop() {
-            let Driver::Cell(cell) = &module.nets[net.index()].driver else { continue };
-            for operand in cell.operands() {
-                if !inlined(module, operand) {
-                    continue;
-                }
-                if operators(module, operand) > EXPRESSION_OPERATORS {
-                    module.nets[operand.index()].name = Some(format!("{name}_part{parts}"));
-                    parts += 1;
-                } else {
-                    stack.push(operand);
+    let mut owners = vec![None; module.nets.len()];
+    while let Some((net, name)) = roots.pop() {
+        owners[net.index()] = Some(name.clone());
+        let Driver::Cell(cell) = &module.nets[net.index()].driver else { continue };
+        let inside = cell.operands().into_iter().filter(|operand| inlined(module, *operand));
+        roots.extend(inside.map(|operand| (operand, name.clone())));
+    }
+    owners
+}
+
+/// The nets, each after those that its cell reads.
+fn bottom_up(module: &Module) -> Vec<Net> {
+    let mut order = Vec::with_capacity(module.nets.len());
+    let mut visited = vec![false; module.nets.len()];
+    for root in 0..module.nets.len() as u32 {
+        let mut stack = vec![(Net(root), false)];
+        while let Some((net, done)) = stack.pop() {
+            if done {
+                order.push(net);
+            } else if !std::mem::replace(&mut visited[net.index()], true) {
+                stack.push((net, true));
+                if let Driver::Cell(cell) = &module.nets[net.index()].driver {
+                    stack.extend(cell.operands().into_iter().map(|operand| (operand, false)));
                 }
             }
         }
     }
+    order
 }
 
 /// Whether the net is printed inside the expressions that use it.
@@ -133,20 +205,23 @@ pub(crate) fn inlined(module: &Module, net: Net) -> bool {
     info.name.is_none() && matches!(info.driver, Driver::Cell(_))
 }
 
-/// Operators in the expression that drives `net`, down to the nearest names.
-fn operators(module: &Module, net: Net) -> usize {
-    match &module.nets[net.index()].driver {
-        Driver::Cell(cell) => {
-            let own = usize::from(!matches!(cell, Cell::Const(_) | Cell::Slice(..) | Cell::ZeroExtend(_)));
-            own + cell
-                .operands()
-                .into_iter()
-                .filter(|operand| inlined(module, *operand))
-                .map(|operand| operators(module, operand))
-                .sum::<usize>()
+/// For each net, the operators in the expression that drives it, down to the nearest names.
+fn operators(module: &Module, order: &[Net]) -> Vec<usize> {
+    let mut sizes = vec![0; module.nets.len()];
+    for net in order {
+        let mut size = own_operators(module, *net);
+        if let Driver::Cell(cell) = &module.nets[net.index()].driver {
+            let inside = cell.operands().into_iter().filter(|operand| inlined(module, *operand));
+            size += inside.map(|operand| sizes[operand.index()]).sum::<usize>();
         }
-        _ => 0,
+        sizes[net.index()] = size;
     }
+    sizes
+}
+
+fn own_operators(module: &Module, net: Net) -> usize {
+    let Driver::Cell(cell) = &module.nets[net.index()].driver else { return 0 };
+    usize::from(!matches!(cell, Cell::Const(_) | Cell::Slice(..) | Cell::ZeroExtend(_)))
 }
 
 /// The value of a net that is a constant.

@@ -28,6 +28,7 @@ mod build;
 pub mod check;
 mod legalize;
 mod module;
+mod query;
 mod value;
 pub mod verilog;
 

@@ -144,6 +144,8 @@ pub struct Port {
     pub output: bool,
     /// Control or data.
     pub role: Role,
+    /// Where it was made.
+    pub at: &'static Location<'static>,
 }
 
 /// A register: takes `next` at a rising edge where `enable` (if any) is 1; `reset` (if any) where the reset is 1.
@@ -196,6 +198,8 @@ pub struct Memory {
     pub reads: Vec<ReadPort>,
     /// Writes.
     pub writes: Vec<WritePort>,
+    /// Where it was made.
+    pub at: &'static Location<'static>,
 }
 
 /// Contents of a memory, and the file that holds them.
@@ -232,6 +236,8 @@ pub struct Parameter {
     pub name: String,
     /// The image that is used where nobody says otherwise; `None` where every instance says one.
     pub image: Option<Arc<Image>>,
+    /// Where it was made.
+    pub at: &'static Location<'static>,
 }
 
 /// What an instance gives to a parameter of its module: a parameter of the module around it.
@@ -254,6 +260,8 @@ pub struct Instance {
     pub connections: Vec<Option<Net>>,
     /// The parameters that it sets.
     pub bindings: Vec<Binding>,
+    /// Where it was made.
+    pub at: &'static Location<'static>,
 }
 
 /// A module: made by a [`Builder`](crate::Builder), looked at by everything else.
@@ -275,8 +283,8 @@ pub struct Module {
     pub memories: Vec<Memory>,
     /// Instances.
     pub instances: Vec<Instance>,
-    /// Wires and registers that were driven twice: their nets, for [`check`](crate::check).
-    pub(crate) twice: Vec<Net>,
+    /// What was driven a second time, and by which call, for [`check`](crate::check).
+    pub(crate) twice: Vec<(String, &'static Location<'static>)>,
 }
 
 impl Module {

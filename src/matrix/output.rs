@@ -113,6 +113,8 @@ impl Output<'_> {
                     .collect()
             }
         };
+        let beat: Vec<Net> =
+            beat.into_iter().enumerate().map(|(p, e)| b.named(format!("element_{p}"), e)).collect();
         b.concat(&beat)
     }
 }

@@ -23,7 +23,7 @@ pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
     let valid = b.register("valid", 1, Some(0));
     let full = b.is(count, depth.into());
     let ready = b.not(full);
-    let ready = b.named("ready", ready);
+    let ready = b.named("s_ready", ready);
     let write = b.and(s.valid, ready);
     let write = b.named("write", write);
     let filled = b.reduce_or(count);

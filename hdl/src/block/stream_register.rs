@@ -18,7 +18,7 @@ pub fn stream_register(width: u32, user: u32) -> Arc<Module> {
     let spare_valid = b.register("spare_valid", 1, Some(0));
     let valid = b.register("valid", 1, Some(0));
     let ready = b.not(spare_valid);
-    let ready = b.named("ready", ready);
+    let ready = b.named("s_ready", ready);
     let empty = b.not(valid);
     let free = b.or(empty, m_ready);
     let free = b.named("free", free);

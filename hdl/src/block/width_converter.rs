@@ -24,7 +24,7 @@ pub fn widener(ratio: u32, width: u32, user: u32) -> Arc<Module> {
     let valid = b.register("valid", 1, Some(0));
     let empty = b.not(valid);
     let ready = b.or(empty, m_ready);
-    let ready = b.named("ready", ready);
+    let ready = b.named("s_ready", ready);
     let take = b.and(s.valid, ready);
     let take = b.named("take", take);
     let (_, end) = counter(&mut b, "part", ratio.into(), take).expect("ratio is at least 2");
@@ -63,7 +63,7 @@ pub fn narrower(ratio: u32, width: u32, user: u32) -> Arc<Module> {
     let empty = b.not(valid);
     let leaving = b.and(end, m_ready);
     let ready = b.or(empty, leaving);
-    let ready = b.named("ready", ready);
+    let ready = b.named("s_ready", ready);
     let take = b.and(s.valid, ready);
     let take = b.named("take", take);
     b.next_if(valid, ready, s.valid);

@@ -1,5 +1,8 @@
 //! From a legalised module to the syntax tree: which net is declared where, which register belongs to which process.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
 use crate::module::{Cell, Driver, Module, Net};
@@ -53,7 +56,7 @@ fn declarations(module: &Module) -> Vec<Item> {
         match &info.driver {
             Driver::Register(_) | Driver::Memory(..) => items.push(Item::Reg { width, name }),
             Driver::Instance(..) => items.push(Item::Wire { width, name, value: None }),
-            Driver::Cell(Cell::Wire(Some(source))) if source.index() > index => {
+            Driver::Cell(cell) if is_forward(Net(index as u32), cell) => {
                 items.push(Item::Wire { width, name, value: None });
             }
             _ => {}
@@ -67,21 +70,15 @@ fn declarations(module: &Module) -> Vec<Item> {
     items
 }
 
-/// Named combinational nets, each after what it reads; the wires that were declared before come last, since what drives
-/// them is declared here.
+/// Named combinational nets in the order in which they were made, but each after what it reads; the wires that are
+/// declared at the top get their values last, when everything has a declaration.
 fn combinational(module: &Module) -> Vec<Item> {
-    let mut items = Vec::new();
-    let mut forward = Vec::new();
-    let mut order = Vec::new();
-    let mut visited = vec![false; module.nets.len()];
-    for index in 0..module.nets.len() {
-        visit(module, Net(index as u32), &mut visited, &mut order);
-    }
-    for net in order {
+    let (mut items, mut forward) = (Vec::new(), Vec::new());
+    for net in order(module) {
         let info = &module.nets[net.index()];
         let (Some(name), Driver::Cell(cell)) = (info.name.clone(), &info.driver) else { continue };
         let value = expression(module, cell, info.width);
-        if matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index()) {
+        if is_forward(net, cell) {
             forward.push(Item::Assign(Assignment { to: name, value }));
         } else if is_port(module, net) {
             items.push(Item::Assign(Assignment { to: name, value }));
@@ -93,19 +90,38 @@ fn combinational(module: &Module) -> Vec<Item> {
     items
 }
 
-/// Depth first over the operands that have to be declared before; forward wires are declared at the top.
-fn visit(module: &Module, net: Net, visited: &mut [bool], order: &mut Vec<Net>) {
-    if std::mem::replace(&mut visited[net.index()], true) {
-        return;
-    }
-    if let Driver::Cell(cell) = &module.nets[net.index()].driver
-        && !matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index())
-    {
-        for operand in cell.operands() {
-            visit(module, operand, visited, order);
+/// Whether a wire is driven by something made later.
+fn is_forward(net: Net, cell: &Cell) -> bool {
+    matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index())
+}
+
+/// All nets, the earliest first among those whose operands have come.
+fn order(module: &Module) -> Vec<Net> {
+    let mut missing = vec![0usize; module.nets.len()];
+    let mut readers = vec![Vec::new(); module.nets.len()];
+    for (index, info) in module.nets.iter().enumerate() {
+        let net = Net(index as u32);
+        if let Driver::Cell(cell) = &info.driver
+            && !is_forward(net, cell)
+        {
+            let operands = cell.operands();
+            missing[index] = operands.len();
+            operands.into_iter().for_each(|operand| readers[operand.index()].push(net));
         }
     }
-    order.push(net);
+    let ready = (0..missing.len()).filter(|index| missing[*index] == 0);
+    let mut ready: BinaryHeap<Reverse<Net>> = ready.map(|index| Reverse(Net(index as u32))).collect();
+    let mut order = Vec::with_capacity(missing.len());
+    while let Some(Reverse(net)) = ready.pop() {
+        order.push(net);
+        for reader in &readers[net.index()] {
+            missing[reader.index()] -= 1;
+            if missing[reader.index()] == 0 {
+                ready.push(Reverse(*reader));
+            }
+        }
+    }
+    order
 }
 
 fn memories(module: &Module) -> Vec<Item> {
@@ -127,7 +143,7 @@ fn memories(module: &Module) -> Vec<Item> {
         for read in &memory.reads {
             let to = module.describe(read.data);
             items.push(Item::Read {
-                name: format!("p_{to}"),
+                name: format!("p_{}", to.strip_suffix("_q").unwrap_or(&to)),
                 enable: reference(module, read.enable),
                 to,
                 memory: memory.name.clone(),
@@ -240,14 +256,25 @@ fn expression(module: &Module, cell: &Cell, width: u32) -> Expression {
     match cell {
         Cell::Const(bits) => literal(bits),
         Cell::Wire(source) => reference(module, source.expect("checked: wires are driven")),
-        Cell::Not(a) => Expression::Unary("~", operand(a)),
+        Cell::Not(a) => match &module.nets[a.index()].driver {
+            // The comparison that is meant, instead of the complement of its opposite.
+            Driver::Cell(Cell::Eq(x, y)) if inlined(module, *a) && truth(module, *x, *y).is_none() => {
+                binary("!=", x, y)
+            }
+            Driver::Cell(Cell::Less(x, y)) if inlined(module, *a) => binary(">=", x, y),
+            _ => Expression::Unary("~", operand(a)),
+        },
         Cell::And(a, b) => binary("&", a, b),
         Cell::Or(a, b) => binary("|", a, b),
         Cell::Xor(a, b) => binary("^", a, b),
         Cell::Xnor(a, b) => Expression::Unary("~", Box::new(binary("^", a, b))),
         Cell::Add(a, b) => binary("+", a, b),
         Cell::Sub(a, b) => binary("-", a, b),
-        Cell::Eq(a, b) => binary("==", a, b),
+        Cell::Eq(a, b) => match truth(module, *a, *b) {
+            Some(true) => reference(module, *a),
+            Some(false) => Expression::Unary("~", operand(a)),
+            None => binary("==", a, b),
+        },
         Cell::Less(a, b) => binary("<", a, b),
         Cell::Mux { select, on, off } => Expression::Ternary(operand(select), operand(on), operand(off)),
         Cell::Slice(a, low) => match (constant(module, *a), module.width(*a)) {
@@ -282,6 +309,11 @@ fn expression(module: &Module, cell: &Cell, width: u32) -> Expression {
         Cell::ReduceXor(a) => Expression::Unary("^", operand(a)),
         Cell::Popcount(_) => unreachable!("legalised away"),
     }
+}
+
+/// The constant that a single bit is compared with.
+fn truth(module: &Module, bit: Net, with: Net) -> Option<bool> {
+    constant(module, with).filter(|_| inlined(module, with) && module.width(bit) == 1).map(|bits| bits.bit(0))
 }
 
 fn literal(bits: &crate::Bits) -> Expression {

@@ -29,12 +29,20 @@ pub fn print(module: &Module, header: &[String]) -> String {
     let _ = writeln!(out, " (\n{}\n);", ports.join(",\n"));
     for group in &module.groups {
         out.push('\n');
-        for item in group {
+        for (index, item) in group.iter().enumerate() {
+            if index > 0 && is_block(item) {
+                out.push('\n');
+            }
             print_item(&mut out, item);
         }
     }
     out.push_str("\nendmodule\n\n`default_nettype wire\n");
     out
+}
+
+/// Whether the item takes several lines: a blank line stands before it.
+fn is_block(item: &Item) -> bool {
+    !matches!(item, Item::Wire { .. } | Item::Reg { .. } | Item::Memory { .. } | Item::Assign(_))
 }
 
 fn range(width: u32) -> String {
@@ -133,15 +141,37 @@ fn text(e: &Expression, nested: bool) -> String {
         Expression::Literal { width, hex, .. } => return format!("{width}'h{hex}"),
         Expression::Bit(name, index) => return format!("{name}[{index}]"),
         Expression::Range(name, high, low) => return format!("{name}[{high}:{low}]"),
-        Expression::Concat(parts) => {
-            return format!("{{{}}}", parts.iter().map(top).collect::<Vec<_>>().join(", "));
-        }
+        Expression::Concat(parts) => return concat(&parts.iter().map(top).collect::<Vec<_>>()),
         Expression::Repeat(1, part) => return top(part),
         Expression::Repeat(times, part) => return format!("{{{times}{{{}}}}}", top(part)),
         Expression::Unary("~", a) => return format!("~{}", operand(a)),
         Expression::Unary(op, a) => format!("{op}{}", operand(a)),
-        Expression::Binary(op, a, b) => format!("{} {op} {}", operand(a), operand(b)),
-        Expression::Ternary(c, a, b) => format!("{} ? {} : {}", operand(c), operand(a), operand(b)),
+        Expression::Binary(op, a, b) => {
+            // Sums and chains of one operator read from the left without parentheses.
+            let chained =
+                matches!(&**a, Expression::Binary(inner, ..) if inner == op && ASSOCIATIVE.contains(op));
+            format!("{} {op} {}", text(a, !chained), operand(b))
+        }
+        Expression::Ternary(c, on, off) => format!("{} ? {} : {}", operand(c), branch(on), branch(off)),
     };
     if nested { format!("({wrapped})") } else { wrapped }
+}
+
+/// Operators whose chains need no parentheses.
+const ASSOCIATIVE: &[&str] = &["&", "|", "^", "+"];
+
+/// A side of a conditional: only another conditional is put into parentheses.
+fn branch(e: &Expression) -> String {
+    text(e, matches!(e, Expression::Ternary(..)))
+}
+
+/// Parts of a concatenation on one line; a longer one is broken.
+const PARTS: usize = 8;
+
+fn concat(parts: &[String]) -> String {
+    if parts.len() <= PARTS {
+        return format!("{{{}}}", parts.join(", "));
+    }
+    let lines: Vec<String> = parts.chunks(PARTS).map(|line| format!("      {}", line.join(", "))).collect();
+    format!("{{\n{}\n    }}", lines.join(",\n"))
 }
