@@ -160,6 +160,14 @@ fn scales_multiply_then_divide() {
     assert_ne!(scaled, plain, "the scale matters to these frames");
     assert_eq!(out(&["--scale", "1/255"]), scaled);
     assert_eq!(out(&[]), plain);
+    // 20.5 / 41 is one half, which the model's quantiser makes +1; times float32's 1/41 it is less.
+    let half = |value: f32, scale: &str| {
+        bed.write("raw.npy", npy("<f4", &[1, 24], &float_bytes(&[value; 24])));
+        out(&["--scale", scale])
+    };
+    assert_eq!(half(20.5, "1/41"), half(1.0, "1"));
+    assert_ne!(half(1.0, "1"), half(0.0, "1"));
+    bed.write("raw.npy", npy("<f4", &[2, 24], &float_bytes(&raw)));
     bed.write("c.toml", "[input]\nscale = \"1/255\"\n");
     assert_eq!(out(&["--config", "c.toml"]), scaled);
     assert_eq!(out(&["--config", "c.toml", "--scale", "1"]), plain, "the option goes before the file");
