@@ -230,29 +230,40 @@ fn a_result_that_cannot_be_printed_is_an_error() {
     );
 }
 
-#[test]
-fn no_bar_where_standard_error_is_no_terminal() {
-    let bed = Bed::with_frames(3000);
-    // The rtl engine on 3,000 frames takes more than a second.
-    let ended = bed.run(&["check", "m.onnx", "--input", "x.npy", "--json"]).with(0);
-    assert_eq!(ended.err, "");
+/// A directory whose `vvp` takes two seconds more than the real one, so that work is long on every machine.
+fn slow() -> Bed {
+    let bed = Bed::with_frames(1);
+    let real = bed.shell("command -v vvp").out;
+    bed.program("vvp", &format!("sleep 2\nexec {} \"$@\"", real.trim()));
+    bed
 }
 
-/// A terminal, by util-linux's `script`: all that a user would see.
+const SLOW: &str = "check m.onnx --input x.npy --engines reference,icarus";
+
+#[test]
+fn no_bar_where_standard_error_is_no_terminal() {
+    let ended = slow().faked(&SLOW.split(' ').collect::<Vec<_>>()).with(0);
+    assert_eq!(ended.err, "");
+    assert!(ended.out.starts_with("1 frame, reference = icarus\n"), "{}", ended.out);
+}
+
+/// What a user would see on a terminal, which util-linux's `script` makes.
 fn on_a_terminal(bed: &Bed, command: &str) -> String {
-    let ended = bed.shell(&format!("script -qec \"$STOXNOR {command}\" /dev/null </dev/null")).with(0);
-    ended.out
+    let line = format!("PATH=\"$PWD/bin:$PATH\" script -qec \"$STOXNOR {command}\" /dev/null </dev/null");
+    bed.shell(&line).with(0).out
 }
 
 #[test]
 fn bars_come_on_a_terminal_for_long_work_only() {
-    let bed = Bed::with_frames(6000);
+    let bed = slow();
     if bed.shell("command -v script >/dev/null").code != Some(0) {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no program `script` (util-linux)");
         eprintln!("SKIPPED: no program `script` (util-linux)");
         return;
     }
-    let long = "check m.onnx --input x.npy --engines reference,rtl";
-    assert!(on_a_terminal(&bed, long).contains("[="), "a bar for work over a second");
-    assert!(!on_a_terminal(&bed, &format!("{long} --quiet")).contains("[="), "--quiet");
-    assert!(!on_a_terminal(&bed, &format!("{long} --frames 2")).contains("[="), "none for short work");
+    let seen = on_a_terminal(&bed, SLOW);
+    assert!(seen.contains("icarus       ["), "a bar for work over a second: {seen}");
+    assert!(!on_a_terminal(&bed, &format!("{SLOW} --quiet")).contains("icarus       ["), "--quiet");
+    let short = "check m.onnx --input x.npy --engines reference,rtl";
+    assert!(!on_a_terminal(&bed, short).contains("       ["), "none for short work");
 }
