@@ -230,11 +230,11 @@ fn a_result_that_cannot_be_printed_is_an_error() {
     );
 }
 
-/// A directory whose `vvp` takes two seconds more than the real one, so that work is long on every machine.
-fn slow() -> Bed {
+/// A directory whose `vvp` takes some seconds more than the real one, so that work is long on every machine.
+fn slow(seconds: &str) -> Bed {
     let bed = Bed::with_frames(1);
     let real = bed.shell("command -v vvp").out;
-    bed.program("vvp", &format!("sleep 2\nexec {} \"$@\"", real.trim()));
+    bed.program("vvp", &format!("sleep {seconds}\nexec {} \"$@\"", real.trim()));
     bed
 }
 
@@ -242,7 +242,7 @@ const SLOW: &str = "check m.onnx --input x.npy --engines reference,icarus";
 
 #[test]
 fn no_bar_where_standard_error_is_no_terminal() {
-    let ended = slow().faked(&SLOW.split(' ').collect::<Vec<_>>()).with(0);
+    let ended = slow("2").faked(&SLOW.split(' ').collect::<Vec<_>>()).with(0);
     assert_eq!(ended.err, "");
     assert!(ended.out.starts_with("1 frame, reference = icarus\n"), "{}", ended.out);
 }
@@ -255,15 +255,18 @@ fn on_a_terminal(bed: &Bed, command: &str) -> String {
 
 #[test]
 fn bars_come_on_a_terminal_for_long_work_only() {
-    let bed = slow();
+    let bed = slow("2");
     if bed.shell("command -v script >/dev/null").code != Some(0) {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "no program `script` (util-linux)");
         eprintln!("SKIPPED: no program `script` (util-linux)");
         return;
     }
-    let seen = on_a_terminal(&bed, SLOW);
-    assert!(seen.contains("icarus       ["), "a bar for work over a second: {seen}");
-    assert!(!on_a_terminal(&bed, &format!("{SLOW} --quiet")).contains("icarus       ["), "--quiet");
-    let short = "check m.onnx --input x.npy --engines reference,rtl";
-    assert!(!on_a_terminal(&bed, short).contains("       ["), "none for short work");
+    let bars = |bed: &Bed, rest: &str| {
+        on_a_terminal(bed, &format!("{SLOW}{rest}")).matches("icarus       [").count()
+    };
+    assert!(bars(&bed, "") >= 3, "a bar for work over a second, and it lives");
+    assert!(bars(&bed, " >out") >= 3, "it is on standard error");
+    assert_eq!(bars(&bed, " 2>out"), 0, "nowhere else");
+    assert_eq!(bars(&bed, " --quiet"), 0);
+    assert_eq!(bars(&slow("0.4"), ""), 0, "none for short work");
 }
