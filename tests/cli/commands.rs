@@ -160,6 +160,14 @@ fn scales_multiply_then_divide() {
     assert_ne!(scaled, plain, "the scale matters to these frames");
     assert_eq!(out(&["--scale", "1/255"]), scaled);
     assert_eq!(out(&[]), plain);
+    // 20.5 / 41 is one half, which the model's quantiser makes +1; times float32's 1/41 it is less.
+    let half = |value: f32, scale: &str| {
+        bed.write("raw.npy", npy("<f4", &[1, 24], &float_bytes(&[value; 24])));
+        out(&["--scale", scale])
+    };
+    assert_eq!(half(20.5, "1/41"), half(1.0, "1"));
+    assert_ne!(half(1.0, "1"), half(0.0, "1"));
+    bed.write("raw.npy", npy("<f4", &[2, 24], &float_bytes(&raw)));
     bed.write("c.toml", "[input]\nscale = \"1/255\"\n");
     assert_eq!(out(&["--config", "c.toml"]), scaled);
     assert_eq!(out(&["--config", "c.toml", "--scale", "1"]), plain, "the option goes before the file");
@@ -222,29 +230,43 @@ fn a_result_that_cannot_be_printed_is_an_error() {
     );
 }
 
-#[test]
-fn no_bar_where_standard_error_is_no_terminal() {
-    let bed = Bed::with_frames(3000);
-    // The rtl engine on 3,000 frames takes more than a second.
-    let ended = bed.run(&["check", "m.onnx", "--input", "x.npy", "--json"]).with(0);
-    assert_eq!(ended.err, "");
+/// A directory whose `vvp` takes some seconds more than the real one, so that work is long on every machine.
+fn slow(seconds: &str) -> Bed {
+    let bed = Bed::with_frames(1);
+    let real = bed.shell("command -v vvp").out;
+    bed.program("vvp", &format!("sleep {seconds}\nexec {} \"$@\"", real.trim()));
+    bed
 }
 
-/// A terminal, by util-linux's `script`: all that a user would see.
+const SLOW: &str = "check m.onnx --input x.npy --engines reference,icarus";
+
+#[test]
+fn no_bar_where_standard_error_is_no_terminal() {
+    let ended = slow("2").faked(&SLOW.split(' ').collect::<Vec<_>>()).with(0);
+    assert_eq!(ended.err, "");
+    assert!(ended.out.starts_with("1 frame, reference = icarus\n"), "{}", ended.out);
+}
+
+/// What a user would see on a terminal, which util-linux's `script` makes.
 fn on_a_terminal(bed: &Bed, command: &str) -> String {
-    let ended = bed.shell(&format!("script -qec \"$STOXNOR {command}\" /dev/null </dev/null")).with(0);
-    ended.out
+    let line = format!("PATH=\"$PWD/bin:$PATH\" script -qec \"$STOXNOR {command}\" /dev/null </dev/null");
+    bed.shell(&line).with(0).out
 }
 
 #[test]
 fn bars_come_on_a_terminal_for_long_work_only() {
-    let bed = Bed::with_frames(6000);
+    let bed = slow("2");
     if bed.shell("command -v script >/dev/null").code != Some(0) {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "no program `script` (util-linux)");
         eprintln!("SKIPPED: no program `script` (util-linux)");
         return;
     }
-    let long = "check m.onnx --input x.npy --engines reference,rtl";
-    assert!(on_a_terminal(&bed, long).contains("[="), "a bar for work over a second");
-    assert!(!on_a_terminal(&bed, &format!("{long} --quiet")).contains("[="), "--quiet");
-    assert!(!on_a_terminal(&bed, &format!("{long} --frames 2")).contains("[="), "none for short work");
+    let bars = |bed: &Bed, rest: &str| {
+        on_a_terminal(bed, &format!("{SLOW}{rest}")).matches("icarus       [").count()
+    };
+    assert!(bars(&bed, "") >= 3, "a bar for work over a second, and it lives");
+    assert!(bars(&bed, " >out") >= 3, "it is on standard error");
+    assert_eq!(bars(&bed, " 2>out"), 0, "nowhere else");
+    assert_eq!(bars(&bed, " --quiet"), 0);
+    assert_eq!(bars(&slow("0.4"), ""), 0, "none for short work");
 }

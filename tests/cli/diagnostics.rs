@@ -120,8 +120,7 @@ const FIXTURES: &[(&str, Fixture)] = &[
 
 /// Names of temporary directories are random.
 fn settled(text: &str) -> String {
-    let tmp = std::env::temp_dir();
-    let mark = format!("{}/stoxnor-", tmp.display());
+    let mark = std::env::temp_dir().join("stoxnor-").display().to_string();
     let mut parts = text.split(&mark);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
