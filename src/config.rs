@@ -138,6 +138,7 @@ impl Config {
                 Ok(value)
             } else {
                 Err(Diagnostic::new(&CONFIG_VALUE, format!("{name} is {value}"))
+                    .at(format!("target.{name}"))
                     .help("give a number above 0"))
             }
         };
@@ -147,6 +148,7 @@ impl Config {
                     &CONFIG_VALUE,
                     "a frame rate is given, and no clock to reach it with",
                 )
+                .at("target.frames_per_second")
                 .help("give the clock too: --clock-mhz, or clock_mhz in [target]")
                 .into());
             };
@@ -154,9 +156,10 @@ impl Config {
             return Ok(((clock * 1e6 / fps) as u64).max(1));
         }
         match cycles {
-            Some(0) => {
-                Err(Diagnostic::new(&CONFIG_VALUE, "target.cycles is 0").help("give 1 or more").into())
-            }
+            Some(0) => Err(Diagnostic::new(&CONFIG_VALUE, "cycles is 0")
+                .at("target.cycles")
+                .help("give 1 or more")
+                .into()),
             Some(cycles) => Ok(cycles),
             None => Ok(default),
         }
@@ -246,6 +249,7 @@ impl Scale {
         };
         let (p, q) = parsed.ok_or_else(|| {
             Diagnostic::new(&CONFIG_VALUE, format!("\"{text}\" is not a scale"))
+                .at("the input's scale")
                 .help("give a number or a quotient, such as 1/255")
         })?;
         Ok(Self { p, q })

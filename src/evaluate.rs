@@ -82,6 +82,7 @@ impl Confusion {
                 classes.unwrap_or(0)
             );
             return Err(Diagnostic::new(&INPUT_SHAPE, message)
+                .at("the labels")
                 .help("labels count from 0; give the labels of this network's task")
                 .into());
         }

@@ -16,7 +16,10 @@ pub const DIFFERENT: u8 = 1;
 
 pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
     if arguments.frames == Some(0) {
-        return Err(Diagnostic::new(&CONFIG_VALUE, "--frames is 0").help("give 1 or more").into());
+        return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")
+            .at("--frames")
+            .help("give 1 or more")
+            .into());
     }
     let project = Project::load(&arguments.model.model, common)?;
     let network = &project.network;

@@ -24,7 +24,10 @@ struct Compiled<'a> {
 pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     let project = Project::load(&arguments.model.model, common)?;
     if arguments.frames == 0 {
-        return Err(Diagnostic::new(&CONFIG_VALUE, "--frames is 0").help("give 1 or more").into());
+        return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")
+            .at("--frames")
+            .help("give 1 or more")
+            .into());
     }
     let network = &project.network;
     let frames = match &arguments.input {

@@ -13,8 +13,8 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use annotate_snippets::{Group, Level, Origin, Renderer};
 use clap::Parser;
-use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::config::{Config, Scale};
 use crate::diagnostic::{Diagnostics, Result};
@@ -43,22 +43,21 @@ pub fn main() -> ExitCode {
 }
 
 fn report(errors: &Diagnostics) {
-    // Off a terminal lines stay whole: a command in them can be copied, and a log searched.
-    let terminal = std::io::stderr().is_terminal();
-    let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_wrap_lines(terminal);
+    let renderer = if std::io::stderr().is_terminal() { Renderer::styled() } else { Renderer::plain() };
     let mut list = errors.list().iter().peekable();
     while let Some(diagnostic) = list.next() {
-        let mut shown = diagnostic.clone();
+        let title = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.word);
+        let mut group = Group::with_title(title);
+        if let Some(place) = &diagnostic.at {
+            group = group.element(Origin::path(place));
+        }
         // One way out of many mistakes in a row is said once, after the last.
-        if list.peek().is_some_and(|next| next.help == shown.help) {
-            shown.help = None;
+        let repeated = list.peek().is_some_and(|next| next.help == diagnostic.help);
+        if let Some(help) = diagnostic.help.as_ref().filter(|_| !repeated) {
+            group = group.element(Level::HELP.message(help));
         }
-        let mut text = String::new();
-        if handler.render_report(&mut text, &shown).is_ok() {
-            // A standard error that is gone takes nothing away but these words: the exit code says it too.
-            let _ = writeln!(std::io::stderr(), "{text}");
-        }
+        // A standard error that is gone takes nothing away but these words: the exit code says it too.
+        let _ = writeln!(std::io::stderr(), "{}\n", renderer.render(&[group]));
     }
 }
 

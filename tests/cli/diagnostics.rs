@@ -147,10 +147,11 @@ fn every_code_says_its_fact_its_place_and_a_way_out() {
         let ended = fixture(&bed).with(code.exit.into());
         assert_eq!(ended.out, "", "{word}");
         let text = settled(&ended.err);
-        assert!(text.starts_with(word), "{word}: {text}");
-        let said = text.lines().filter(|l| CODES.iter().any(|c| l.trim() == c.word)).collect::<Vec<_>>();
-        assert!(said.iter().all(|w| w.trim() == *word), "{word} alone: {text}");
-        assert!(text.contains("\n  help: "), "{word} has no way out: {text}");
+        let said = text.lines().filter_map(|l| l.strip_prefix("error[")?.split(']').next());
+        let said: Vec<&str> = said.collect();
+        assert!(!said.is_empty() && said.iter().all(|w| w == word), "{word} alone: {text}");
+        assert!(text.contains("\n--> "), "{word} has no place: {text}");
+        assert!(text.contains("\n = help: "), "{word} has no way out: {text}");
         insta::assert_snapshot!(*word, text.trim_end());
     }
 }
