@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor_hdl::Bits;
-use stoxnor_sim::stall::{SINK, SOURCE, start};
+use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
+use stoxnor_sim::verilator::driver;
 
 use crate::engine::frames_to_beats;
 use crate::lower::Hardware;
@@ -16,25 +17,6 @@ use crate::network::{Element, Network};
 const SEED: u64 = 1;
 /// The stall seed that `STALL=1` stands for.
 const STALL_SEED: u64 = 1;
-
-/// Drives the clock in Verilator; in Icarus `clock.v` does.
-const MAIN: &str = r#"#include "Vbench.h"
-#include "verilated.h"
-
-int main(int argc, char** argv) {
-  VerilatedContext context;
-  context.commandArgs(argc, argv);
-  Vbench bench{&context};
-  bench.clk = 0;
-  while (!context.gotFinish()) {
-    bench.eval();
-    context.timeInc(1);
-    bench.clk = !bench.clk;
-  }
-  bench.final();
-  return 0;
-}
-"#;
 
 /// Frames of random elements, the same on every machine.
 pub fn random_frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
@@ -93,7 +75,8 @@ pub fn files(network: &Network, hardware: &Hardware, frames: &[Vec<i32>]) -> BTr
     files.insert("tb/clock.v".to_owned(), format!(
         "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
     ));
-    files.insert("tb/main.cpp".to_owned(), MAIN.to_owned());
+    files.insert("tb/main.cpp".to_owned(), driver("bench"));
+    files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
     files.insert("tb/Makefile".to_owned(), makefile(top));
     files
 }
@@ -225,7 +208,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats:
 fn makefile(top: &str) -> String {
     format!(
         "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
-SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v
+SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v stall_pattern.v
 STALL ?= 0
 ifeq ($(STALL),0)
 ARGUMENTS =

@@ -21,40 +21,29 @@ module @TOP@_tb (
   reg  [63:0] cycle;
   integer sent;
   reg  holding;
-  reg  stalling;
-  reg  [63:0] source_lfsr;
-  reg  [63:0] sink_lfsr;
-  reg  [1:0] source_window_q;
-  reg  [1:0] sink_window_q;
+  reg  [63:0] source_first;
+  reg  [63:0] sink_first;
 
   initial begin
     $readmemh("stimulus.mem", stimulus);
 @INITIAL@
-    stalling = 1'b0;
-    source_lfsr = 64'd0;
-    sink_lfsr = 64'd0;
-    if ($value$plusargs("source=%h", source_lfsr)) stalling = 1'b1;
-    if ($value$plusargs("sink=%h", sink_lfsr)) stalling = 1'b1;
+    if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
+    if (!$value$plusargs("sink=%h", sink_first)) sink_first = 64'd0;
     stop = 1'b0;
     start = 2'd0;
     cycle = 64'd0;
     sent = 0;
     holding = 1'b0;
-    source_window_q = 2'd0;
-    sink_window_q = 2'd0;
   end
 
   // Two edges of reset, then cycle 0.
   wire running = start == 2'd2;
   wire rst = !running;
 
-  // A stall pattern: a 64-bit LFSR, and every 64 cycles a new rhythm: never, every other, seldom, or not at all ready.
-  wire [1:0] source_window = cycle[5:0] == 6'd0 ? source_lfsr[2:1] : source_window_q;
-  wire [1:0] sink_window = cycle[5:0] == 6'd0 ? sink_lfsr[2:1] : sink_window_q;
-  wire source_stalls = stalling && (source_window == 2'd3 || (source_window == 2'd2 && source_lfsr[2:0] != 3'd0)
-    || (source_window == 2'd1 && source_lfsr[0]));
-  wire sink_stalls = stalling && (sink_window == 2'd3 || (sink_window == 2'd2 && sink_lfsr[2:0] != 3'd0)
-    || (sink_window == 2'd1 && sink_lfsr[0]));
+  wire source_stalls;
+  wire sink_stalls;
+  stall_pattern u_source_stall (.clk(clk), .running(running), .first(source_first), .stalls(source_stalls));
+  stall_pattern u_sink_stall (.clk(clk), .running(running), .first(sink_first), .stalls(sink_stalls));
 
   wire s_valid = !rst && sent < BEATS && (holding || !source_stalls);
   wire s_ready;
@@ -79,10 +68,6 @@ module @TOP@_tb (
       start <= start + 2'd1;
     end else begin
       cycle <= cycle + 64'd1;
-      source_lfsr <= {source_lfsr[62:0], source_lfsr[63] ^ source_lfsr[62] ^ source_lfsr[60] ^ source_lfsr[59]};
-      sink_lfsr <= {sink_lfsr[62:0], sink_lfsr[63] ^ sink_lfsr[62] ^ sink_lfsr[60] ^ sink_lfsr[59]};
-      source_window_q <= source_window;
-      sink_window_q <= sink_window;
       holding <= s_valid && !s_ready;
       if (s_valid && s_ready) sent <= sent + 1;
 @CHECKS@

@@ -20,17 +20,14 @@ module stoxnor_bench (
   reg  [63:0] hold;
   reg  [63:0] reset_at;
   reg  [63:0] reset_end;
-  reg  stalling;
 
   reg  [1:0] start;
   reg  [63:0] cycle;
   integer next;
   integer accepted;
   reg  holding;
-  reg  [63:0] source_lfsr;
-  reg  [63:0] sink_lfsr;
-  reg  [1:0] source_window_q;
-  reg  [1:0] sink_window_q;
+  reg  [63:0] source_first;
+  reg  [63:0] sink_first;
 
   initial begin
     if (!$value$plusargs("count=%d", count)) count = 0;
@@ -39,11 +36,8 @@ module stoxnor_bench (
     if (!$value$plusargs("hold=%d", hold)) hold = 0;
     if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
     if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
-    stalling = 1'b0;
-    source_lfsr = 64'd0;
-    sink_lfsr = 64'd0;
-    if ($value$plusargs("source=%h", source_lfsr)) stalling = 1'b1;
-    if ($value$plusargs("sink=%h", sink_lfsr)) stalling = 1'b1;
+    if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
+    if (!$value$plusargs("sink=%h", sink_first)) sink_first = 64'd0;
     $readmemh("words.mem", words, 0, count - 1);
     trace = $fopen("trace.txt", "w");
     start = 2'd0;
@@ -51,8 +45,6 @@ module stoxnor_bench (
     next = 0;
     accepted = 0;
     holding = 1'b0;
-    source_window_q = 2'd0;
-    sink_window_q = 2'd0;
   end
 
   // Two edges of reset, then cycle 0.
@@ -60,13 +52,10 @@ module stoxnor_bench (
   wire resetting = cycle >= reset_at && cycle < reset_end;
   wire rst = !running || resetting;
 
-  // Stall patterns: the table stands with the Rust implementation.
-  wire [1:0] source_window = cycle[5:0] == 6'd0 ? source_lfsr[2:1] : source_window_q;
-  wire [1:0] sink_window = cycle[5:0] == 6'd0 ? sink_lfsr[2:1] : sink_window_q;
-  wire source_stalls = stalling && (source_window == 2'd3 || (source_window == 2'd2 && source_lfsr[2:0] != 3'd0)
-    || (source_window == 2'd1 && source_lfsr[0]));
-  wire sink_stalls = stalling && (sink_window == 2'd3 || (sink_window == 2'd2 && sink_lfsr[2:0] != 3'd0)
-    || (sink_window == 2'd1 && sink_lfsr[0]));
+  wire source_stalls;
+  wire sink_stalls;
+  stall_pattern u_source_stall (.clk(clk), .running(running), .first(source_first), .stalls(source_stalls));
+  stall_pattern u_sink_stall (.clk(clk), .running(running), .first(sink_first), .stalls(sink_stalls));
 
   wire s_valid = !rst && next < count && (holding || !source_stalls);
   wire s_ready;
@@ -82,10 +71,6 @@ module stoxnor_bench (
       start <= start + 2'd1;
     end else begin
       cycle <= cycle + 64'd1;
-      source_lfsr <= {source_lfsr[62:0], source_lfsr[63] ^ source_lfsr[62] ^ source_lfsr[60] ^ source_lfsr[59]};
-      sink_lfsr <= {sink_lfsr[62:0], sink_lfsr[63] ^ sink_lfsr[62] ^ sink_lfsr[60] ^ sink_lfsr[59]};
-      source_window_q <= source_window;
-      sink_window_q <= sink_window;
       if (resetting) begin
         next <= 0;
         holding <= 1'b0;

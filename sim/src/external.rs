@@ -6,7 +6,7 @@ use std::path::Path;
 
 use stoxnor_hdl::{Bits, verilog};
 
-use crate::stall::{SINK, SOURCE, start};
+use crate::stall::{SINK, SOURCE, VERILOG, start};
 use crate::stimulus::{Beat, Design, Stimulus, Stuck, Trace};
 use crate::tool::ToolError;
 
@@ -24,7 +24,8 @@ pub fn write_sources(design: &Design, capacity: usize, directory: &Path) -> Resu
         fs::write(directory.join(&image.file), image.text())?;
     }
     fs::write(directory.join("bench.v"), bench(design, capacity))?;
-    names.push("bench.v".to_owned());
+    fs::write(directory.join("stall_pattern.v"), VERILOG)?;
+    names.extend(["bench.v", "stall_pattern.v"].map(str::to_owned));
     Ok(names)
 }
 

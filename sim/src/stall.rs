@@ -14,6 +14,9 @@
 //! So a port is stalled 19/32 of the time, in every rhythm from none to standing still for 64 cycles or a multiple of it.
 //! Seed 1 gives as its first 64 bits, cycle 0 in the least significant place, the words in the test of this module.
 
+/// The pattern of one port in Verilog: the module `stall_pattern`, which the test benches instantiate.
+pub const VERILOG: &str = include_str!("stall_pattern.v");
+
 /// The port that brings beats in.
 pub const SOURCE: u64 = 0;
 /// The port that takes beats out.

@@ -30,24 +30,28 @@ pub struct Verilated {
     work: WorkDirectory,
 }
 
-/// Drives the clock until the bench ends the run.
-const MAIN: &str = r#"#include "Vstoxnor_bench.h"
+/// A C++ main that drives the port `clk` of a model built with `--prefix V<name>` until it calls `$finish`.
+pub fn driver(name: &str) -> String {
+    format!(
+        r#"#include "V{name}.h"
 #include "verilated.h"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) {{
   VerilatedContext context;
   context.commandArgs(argc, argv);
-  Vstoxnor_bench bench{&context};
+  V{name} bench{{&context}};
   bench.clk = 0;
-  while (!context.gotFinish()) {
+  while (!context.gotFinish()) {{
     bench.eval();
     context.timeInc(1);
     bench.clk = !bench.clk;
-  }
+  }}
   bench.final();
   return 0;
+}}
+"#
+    )
 }
-"#;
 
 impl Verilator {
     /// Builds a simulator of the shipped Verilog for stimuli of at most `capacity` beats.
@@ -64,7 +68,7 @@ impl Verilator {
 
     fn build_in(&self, design: &Design, capacity: usize, directory: &Path) -> Result<(), ToolError> {
         let sources = write_sources(design, capacity, directory)?;
-        fs::write(directory.join("main.cpp"), MAIN)?;
+        fs::write(directory.join("main.cpp"), driver(BENCH))?;
         let level = if self.optimise { "-O3" } else { "-O0" };
         let mut arguments: Vec<String> =
             ["--cc", "--exe", "--top-module", BENCH, "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-WIDTH"]
