@@ -11,6 +11,9 @@ use crate::fold::Folding;
 
 /// A form owns the encoding of the weight memory and the processing elements; layers don't know which is in use.
 pub trait Form: Debug {
+    /// Where a weight stands in the words of [`encode`](Self::encode), for the module's header.
+    fn layout(&self, fold: Folding, steps: u64) -> String;
+
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &BitMatrix, fold: Folding) -> Vec<Bits>;
 
@@ -34,6 +37,11 @@ pub trait Form: Debug {
 pub struct Classical;
 
 impl Form for Classical {
+    fn layout(&self, fold: Folding, steps: u64) -> String {
+        let Folding { pe, simd } = fold;
+        format!("bit p * {simd} + l of word f * {steps} + s is 1 where w[f * {pe} + p][s * {simd} + l] is +1")
+    }
+
     fn encode(&self, weights: &BitMatrix, fold: Folding) -> Vec<Bits> {
         let Folding { pe, simd } = fold;
         let mut words = Vec::with_capacity(weights.rows() / pe * (weights.columns() / simd));

@@ -179,6 +179,13 @@ impl MatrixUnit<'_> {
             "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
             folds * steps
         ));
+        b.doc(format!("Weights: {}.", self.form.layout(self.fold, steps)));
+        if let Output::Thresholds(_) = self.output {
+            let bits = Self::threshold_bits(self.fan_in);
+            b.doc(format!(
+                "Thresholds: the {bits} bits from p * {bits} upwards of word f are those of row f * {pe} + p."
+            ));
+        }
         b.doc(format!(
             "Timing: the output of a row group is offered {} edges after its last step.",
             self.latency()

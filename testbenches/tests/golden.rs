@@ -1,0 +1,58 @@
+//! The Verilog of blocks and of a tiny network, of a size that a person can review. `INSTA_UPDATE=always` rewrites it.
+
+use std::sync::Arc;
+
+use stoxnor::emit;
+use stoxnor::fold::Folding;
+use stoxnor::lower::lower;
+use stoxnor_hdl::block::{fifo, narrower, ram, rom, stream_register, widener, xnor_pe, xnor_popcount};
+use stoxnor_hdl::{Module, check::check, verilog};
+use stoxnor_testbenches::conformance::random_dense;
+
+fn golden(name: &str, text: &str) {
+    insta::with_settings!({ snapshot_path => "../golden", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
+#[test]
+fn blocks() {
+    let blocks: [Arc<Module>; 10] = [
+        stream_register(8, 0),
+        stream_register(8, 2),
+        fifo(4, 8, 0),
+        widener(3, 4, 0),
+        narrower(3, 4, 1),
+        xnor_popcount(6),
+        xnor_pe(6, 5, true),
+        xnor_pe(6, 3, false),
+        rom(16, 12),
+        ram(8, 6),
+    ];
+    for block in blocks {
+        assert!(check(&block).is_empty());
+        golden(&block.name, &verilog::print(&block, &[]));
+    }
+}
+
+/// 12-4-2: a layer with thresholds, folded both ways, a FIFO, and a layer whose dot products leave as they are.
+#[test]
+fn a_tiny_network() {
+    let network = random_dense(3, &[12, 4, 2]);
+    let folds = [Folding { pe: 2, simd: 3 }, Folding { pe: 1, simd: 2 }];
+    let hardware = lower(&network, &folds);
+    let version = env!("CARGO_PKG_VERSION");
+    for (name, text) in emit::files(&network, &hardware, None) {
+        let wanted = [
+            "rtl/l1_dense.v",
+            "rtl/l2_dense.v",
+            "rtl/conformance_top.v",
+            "rtl/l1_dense_weights.mem",
+            "README.md",
+        ];
+        if wanted.contains(&name.as_str()) {
+            let name = name.trim_start_matches("rtl/").replace('.', "_");
+            golden(&format!("tiny_{name}"), &text.replace(&format!("stoxnor {version}"), "stoxnor VERSION"));
+        }
+    }
+}
