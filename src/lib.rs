@@ -1,4 +1,6 @@
 //! Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
+//!
+//! [`guide`] explains the house, the streams, the Verilog, the configuration and how to add to all of it.
 
 pub mod arith;
 pub mod cli;
@@ -10,6 +12,7 @@ pub mod emit;
 pub mod engine;
 pub mod evaluate;
 pub mod fold;
+pub mod guide;
 pub mod host;
 pub mod idx;
 pub mod import;

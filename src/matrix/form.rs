@@ -15,6 +15,9 @@ use crate::network::Element;
 ///
 /// A processing element gives a *raw sum*; gain and constant of its row make the sum of products of it.
 pub trait Form: Debug {
+    /// Where a weight stands in the words of [`encode`](Self::encode), for the module's header.
+    fn layout(&self, fold: Folding, steps: u64) -> String;
+
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
 
@@ -87,6 +90,21 @@ impl BitPlanes {
 }
 
 impl Form for BitPlanes {
+    fn layout(&self, fold: Folding, steps: u64) -> String {
+        let Folding { pe, simd } = fold;
+        let weight = format!("w[f * {pe} + p][s * {simd} + l]");
+        let word = format!("of word f * {steps} + s");
+        match self.sums.kind {
+            WeightKind::Binary => format!("bit p * {simd} + l {word} is 1 where {weight} is +1"),
+            WeightKind::Ternary => {
+                format!("bits (2 * p + j) * {simd} + l {word}: {weight} is +1 (j = 0), is not 0 (j = 1)")
+            }
+            WeightKind::Signed(bits) => {
+                format!("bit ({bits} * p + j) * {simd} + l {word} is bit j of {weight}, two's complement")
+            }
+        }
+    }
+
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits> {
         let Folding { pe, simd } = fold;
         let bits = self.sums.kind.bits() as usize;

@@ -165,6 +165,10 @@ impl MatrixUnit<'_> {
             "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
             folds * steps
         ));
+        b.doc(format!("Weights: {}.", self.form.layout(self.fold, steps)));
+        if let Some(table) = self.output.table(self) {
+            b.doc(table.layout(pe));
+        }
         b.doc(format!(
             "Timing: the output of a row group is offered {} edges after its last step.",
             self.latency()

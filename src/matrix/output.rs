@@ -8,6 +8,18 @@ use crate::arith::matrix::IntMatrix;
 use crate::layer::dense::Activation;
 use crate::network::Element;
 
+impl Table {
+    /// Where the numbers of a row stand in the memory, for the module's header.
+    pub fn layout(&self, pe: usize) -> String {
+        let bits = self.bits * self.rows[0].len() as u32;
+        let each = if self.rows[0].len() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
+        let name = format!("{}{}", self.name[..1].to_uppercase(), &self.name[1..]);
+        format!(
+            "{name}: the {bits} bits from p * {bits} upwards of word f are those of row f * {pe} + p{each}."
+        )
+    }
+}
+
 /// What leaves a matrix unit.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {

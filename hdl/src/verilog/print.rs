@@ -144,8 +144,15 @@ fn text(e: &Expression, nested: bool) -> String {
         Expression::Concat(parts) => return concat(&parts.iter().map(top).collect::<Vec<_>>()),
         Expression::Repeat(1, part) => return top(part),
         Expression::Repeat(times, part) => return format!("{{{times}{{{}}}}}", top(part)),
-        Expression::Unary("~", a) => return format!("~{}", operand(a)),
-        Expression::Unary(op, a) => format!("{op}{}", operand(a)),
+        Expression::Unary(op, a) => {
+            // Two unary operators in a row are no Verilog, or another operator: ^~ is one.
+            let inner = text(a, true);
+            let inner = if matches!(**a, Expression::Unary("~", _)) { format!("({inner})") } else { inner };
+            if *op == "~" {
+                return format!("~{inner}");
+            }
+            format!("{op}{inner}")
+        }
         Expression::Binary(op, a, b) => {
             // Sums and chains of one operator read from the left without parentheses.
             let chained =

@@ -1,0 +1,22 @@
+//! The guide: how the house is laid out, and how to use it, read it and add to it.
+
+#![allow(clippy::doc_markdown)]
+
+macro_rules! chapters {
+    ($($name:ident: $text:expr;)*) => {
+        $(#[doc = $text] pub mod $name {})*
+    };
+}
+
+chapters! {
+    house: include_str!("house.md");
+    streams: include_str!("streams.md");
+    schedule: include_str!("schedule.md");
+    verilog: include_str!("verilog.md");
+    configuration: include_str!("configuration.md");
+    engines: include_str!("engines.md");
+    extending: include_str!("extending.md");
+    numerics: include_str!("numerics.md");
+    diagnostics: include_str!("diagnostics.md");
+    measurements: include_str!("measurements.md");
+}

@@ -1,0 +1,215 @@
+//! Rules of the house that a test can hold: who may know whom, where things stand, how long a file may get.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use stoxnor::diagnostic::CODES;
+use stoxnor::layer::KINDS;
+
+/// Lines from which on a file is to be split.
+const LONGEST: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust file below `folder`, as path from the root and text. There has to be one.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} holds no Rust");
+    found.sort();
+    found
+}
+
+/// The text without line comments.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect()
+}
+
+/// The body of `fn name`, braces included.
+fn body<'a>(code: &'a str, name: &str) -> Option<&'a str> {
+    let start = code.find(&format!("fn {name}("))?;
+    let open = start + code[start..].find('{')?;
+    let mut depth = 0;
+    for (at, c) in code[open..].char_indices() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if depth == 0 {
+            return Some(&code[open..=open + at]);
+        }
+    }
+    None
+}
+
+/// The hardware crates, and the modules of ours that build on them.
+const HARDWARE: [&str; 6] = ["stoxnor_hdl", "stoxnor_sim", "matrix", "lower", "schedule", "emit"];
+
+/// Names that a file's `use` lines bring in from the hardware: the two crates, and the parts of ours that build on them.
+fn hardware_names(code: &str) -> BTreeSet<&str> {
+    let mut names: BTreeSet<&str> = HARDWARE[..2].iter().copied().collect();
+    for line in code.split("use ").skip(1) {
+        let tree = line.split(';').next().unwrap_or_default();
+        let mut path = words(tree);
+        let first: Vec<&str> = tree.split("::").take(2).map(str::trim).collect();
+        if first.iter().any(|part| HARDWARE.contains(part)) {
+            ["crate", "self", "super"].iter().for_each(|word| {
+                path.remove(word);
+            });
+            names.extend(path);
+        }
+    }
+    names
+}
+
+/// What `fn reference`, or a function of the same file that it calls, takes from the hardware.
+fn hardware_in_reference(text: &str) -> BTreeSet<String> {
+    let code = code(text);
+    let forbidden = hardware_names(&code);
+    let mut found = BTreeSet::new();
+    let (mut seen, mut todo) = (BTreeSet::new(), vec!["reference"]);
+    while let Some(name) = todo.pop() {
+        if let Some(body) = body(&code, name).filter(|_| seen.insert(name)) {
+            let words = words(body);
+            found.extend(words.intersection(&forbidden).map(|w| (*w).to_owned()));
+            let inline = HARDWARE.iter().filter(|m| body.contains(&format!("crate::{m}::")));
+            found.extend(inline.map(|m| (*m).to_owned()));
+            todo.extend(words);
+        }
+    }
+    found
+}
+
+#[test]
+fn arithmetic_and_references_know_no_hardware() {
+    for (file, text) in sources("src/arith") {
+        let found = words(&text)
+            .into_iter()
+            .find(|w| w.starts_with("stoxnor_") || *w == "matrix" && text.contains("crate::matrix"));
+        assert_eq!(found, None, "{file}");
+    }
+    for (file, text) in sources("src/layer").into_iter().filter(|(f, _)| !f.ends_with("mod.rs")) {
+        assert!(body(&code(&text), "reference").is_some(), "{file} has no reference");
+        assert_eq!(hardware_in_reference(&text), BTreeSet::new(), "{file}: fn reference");
+    }
+}
+
+/// The reader of sources itself: it sees through helpers and imports, and not into comments.
+#[test]
+fn a_reference_that_cheats_is_seen() {
+    let file = |reference: &str| {
+        format!(
+            "use stoxnor_hdl::{{Bits, Builder}};\nuse crate::matrix::Classical;\nuse crate::arith::bits::BitMatrix;\n\
+             impl L {{ fn reference(&self) {{ {reference} }}\nfn help(&self) {{ let b = Bits::zero(3); }}\n\
+             fn hardware(&self) {{ Builder::new() }} }}"
+        )
+    };
+    let found = |reference: &str| hardware_in_reference(&file(reference)).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("BitMatrix::from_fn() // Bits\n"), Vec::<String>::new());
+    assert_eq!(found("Builder::new()"), ["Builder"]);
+    assert_eq!(found("self.help()"), ["Bits"]);
+    assert_eq!(found("Classical.encode()"), ["Classical"]);
+    assert_eq!(found("crate::lower::lower()"), ["lower"]);
+    assert_eq!(found("if x { stoxnor_sim::run() }"), ["stoxnor_sim"]);
+}
+
+#[test]
+fn hardware_crates_know_no_networks() {
+    let networks = ["network", "layer", "neuron", "dense", "onnx"];
+    for (file, text) in ["hdl/src", "sim/src"].iter().flat_map(|f| sources(f)) {
+        let code = code(&text).to_lowercase();
+        let found = networks.iter().find(|n| {
+            words(&code).iter().any(|w| w.split('_').any(|part| part.trim_end_matches('s') == **n))
+        });
+        assert_eq!(found, None, "{file}");
+    }
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let of = |manifest: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let table = text.split("\n[").filter(|t| {
+            let head = t.split(']').next().unwrap_or_default();
+            // Tests of the root package use the testbenches; what is shipped does not.
+            head == "dependencies"
+        });
+        let lines = table.flat_map(|t| t.lines().skip(1));
+        let names =
+            lines.filter_map(|l| l.split(['.', '=', ' ']).next().filter(|n| n.starts_with("stoxnor")));
+        names.map(str::to_owned).collect()
+    };
+    let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(of("hdl/Cargo.toml"), set(&[]));
+    assert_eq!(of("sim/Cargo.toml"), set(&["stoxnor-hdl"]));
+    assert_eq!(of("Cargo.toml"), set(&["stoxnor-hdl", "stoxnor-sim"]));
+    assert_eq!(of("testbenches/Cargo.toml"), set(&["stoxnor", "stoxnor-hdl", "stoxnor-sim"]));
+}
+
+#[test]
+fn every_layer_file_is_a_kind() {
+    let files: BTreeSet<String> = sources("src/layer")
+        .into_iter()
+        .map(|(file, _)| file.trim_start_matches("src/layer/").trim_end_matches(".rs").to_owned())
+        .filter(|name| name != "mod")
+        .collect();
+    let kinds: BTreeSet<String> = KINDS.iter().map(|k| k.name.to_owned()).collect();
+    assert_eq!(files, kinds);
+    for kind in KINDS {
+        let samples = (kind.samples)();
+        assert!(!samples.is_empty(), "{} has no sample", kind.name);
+        assert!(samples.iter().all(|(_, layer)| layer.kind() == kind.name), "{}", kind.name);
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_bears() {
+    for (file, text) in ["hdl", "sim", "src", "testbenches", "xtask"].iter().flat_map(|f| sources(f)) {
+        let lines = text.lines().count();
+        assert!(lines <= LONGEST, "{file} has {lines} lines; split it by what it does");
+    }
+}
+
+/// The guide's chapter on diagnostics has a paragraph for every code, in their order, and for no other.
+#[test]
+fn every_diagnostic_has_its_paragraph() {
+    let text = fs::read_to_string(root().join("src/guide/diagnostics.md")).unwrap();
+    let sections: Vec<(&str, &str)> =
+        text.split("\n### `").skip(1).filter_map(|section| section.split_once('`')).collect();
+    let found: Vec<&str> = sections.iter().map(|(word, _)| *word).collect();
+    let codes: Vec<&str> = CODES.iter().map(|code| code.word).collect();
+    assert_eq!(found, codes);
+    for (word, paragraph) in sections {
+        assert!(paragraph.split_whitespace().count() >= 15, "{word} is hardly explained");
+    }
+}
+
+/// Every chapter is part of the documentation, so that its snippets compile.
+#[test]
+fn every_chapter_is_included() {
+    let list = fs::read_to_string(root().join("src/guide/mod.rs")).unwrap();
+    let mut chapters = 0;
+    for entry in fs::read_dir(root().join("src/guide")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            chapters += 1;
+            assert!(list.contains(&format!("include_str!(\"{name}\")")), "{name} is not in src/guide/mod.rs");
+        }
+    }
+    assert!(chapters > 0);
+}
