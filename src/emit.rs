@@ -207,14 +207,15 @@ impl<'a> Manifest<'a> {
                 .nodes
                 .iter()
                 .zip(&hardware.folds)
-                .map(|(node, fold)| ManifestLayer {
+                .enumerate()
+                .map(|(index, (node, fold))| ManifestLayer {
                     name: &node.name,
                     kind: node.layer.kind(),
                     origin: &node.origin,
                     fold: *fold,
                     cycles: node.layer.lanes().cycles(*fold),
                     output: &node.output,
-                    resources: node.layer.resources(*fold),
+                    resources: node.layer.resources(&network.inputs(index), *fold),
                 })
                 .collect(),
             host_before: &network.front,

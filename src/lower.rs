@@ -72,7 +72,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         let bits = node.output.element.bits();
         let width = fold.pe as u32 * bits;
         let stage =
-            Stage { name: node.name.clone(), layer: Some(index), schedule: node.layer.schedule(fold) };
+            Stage { name: node.name.clone(), layer: Some(index), schedule: node.layer.schedule(&network.inputs(index), fold) };
         let tap = format!("{}_m", node.name);
         at = chain.place(at, stage, &module, Some(&tap), fold.pe, bits);
         chain.taps.push(StreamShape { name: tap, width, user: 0 });

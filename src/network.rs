@@ -12,6 +12,8 @@ use crate::layer::Layer;
 pub enum Element {
     /// +1 (bit 1) or -1 (bit 0).
     Bipolar,
+    /// From 0 to 2^bits - 1.
+    Unsigned(u32),
     /// Two's complement of that many bits.
     Signed(u32),
 }
@@ -21,7 +23,32 @@ impl Element {
     pub fn bits(self) -> u32 {
         match self {
             Self::Bipolar => 1,
-            Self::Signed(bits) => bits,
+            Self::Unsigned(bits) | Self::Signed(bits) => bits,
+        }
+    }
+
+    /// The smallest and the largest value.
+    pub fn range(self) -> (i64, i64) {
+        match self {
+            Self::Bipolar => (-1, 1),
+            Self::Unsigned(bits) => (0, (1 << bits) - 1),
+            Self::Signed(bits) => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        }
+    }
+
+    /// The narrowest two's complement that holds everything from `least` to `most`.
+    pub fn signed(least: i64, most: i64) -> Self {
+        let bits = |v: i64| 65 - if v < 0 { (!v).leading_zeros() } else { v.leading_zeros() };
+        Self::Signed(bits(least).max(bits(most)))
+    }
+
+    /// Its bit planes, least significant first: a value is the sum of plane k times the k-th number. A bipolar value is twice
+    /// its one plane, minus 1.
+    pub fn planes(self) -> Vec<i64> {
+        match self {
+            Self::Bipolar => vec![1],
+            Self::Unsigned(bits) => (0..bits).map(|k| 1 << k).collect(),
+            Self::Signed(bits) => (0..bits).map(|k| if k + 1 == bits { -(1 << k) } else { 1 << k }).collect(),
         }
     }
 
@@ -29,7 +56,7 @@ impl Element {
     pub fn encode(self, value: i32) -> u64 {
         match self {
             Self::Bipolar => u64::from(value > 0),
-            Self::Signed(bits) => value as u64 & (u64::MAX >> (64 - bits)),
+            Self::Unsigned(bits) | Self::Signed(bits) => value as u64 & (u64::MAX >> (64 - bits)),
         }
     }
 
@@ -43,6 +70,7 @@ impl Element {
                     -1
                 }
             }
+            Self::Unsigned(bits) => (pattern & (u64::MAX >> (64 - bits))) as i32,
             Self::Signed(bits) => ((pattern << (64 - bits)) as i64 >> (64 - bits)) as i32,
         }
     }
@@ -52,6 +80,7 @@ impl std::fmt::Display for Element {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bipolar => f.write_str("bipolar"),
+            Self::Unsigned(bits) => write!(f, "uint{bits}"),
             Self::Signed(bits) => write!(f, "int{bits}"),
         }
     }
@@ -194,10 +223,23 @@ mod tests {
 
     #[test]
     fn elements_survive_their_encoding() {
-        for (element, values) in [(Element::Bipolar, -1..=1), (Element::Signed(5), -16..=15)] {
+        for (element, values) in [(Element::Bipolar, -1..=1), (Element::Unsigned(3), 0..=7), (Element::Signed(5), -16..=15)] {
             for v in values.filter(|v| element != Element::Bipolar || *v != 0) {
                 assert_eq!(element.decode(element.encode(v)), v, "{element} {v}");
             }
+        }
+    }
+
+    #[test]
+    fn a_value_is_the_weighted_sum_of_its_planes() {
+        for element in [Element::Unsigned(4), Element::Signed(1), Element::Signed(6)] {
+            let (least, most) = element.range();
+            for v in least..=most {
+                let code = element.encode(v as i32);
+                let sum: i64 = element.planes().iter().enumerate().map(|(k, d)| d * (code >> k & 1) as i64).sum();
+                assert_eq!(sum, v, "{element}");
+            }
+            assert!(element != Element::Signed(6) || Element::signed(least, most) == element);
         }
     }
 

@@ -37,7 +37,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     let project = Project::load(&arguments.model, common)?;
     let hardware = project.lower();
     let network = &project.network;
-    let layers = network.nodes.iter().zip(&project.folds).map(|(node, fold)| Layer {
+    let layers = network.nodes.iter().zip(&project.folds).enumerate().map(|(index, (node, fold))| Layer {
         name: &node.name,
         kind: node.layer.kind(),
         origin: &node.origin,
@@ -45,7 +45,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         simd: fold.simd,
         cycles: node.layer.lanes().cycles(*fold),
         output: &node.output,
-        resources: node.layer.resources(*fold),
+        resources: node.layer.resources(&network.inputs(index), *fold),
     });
     let inspection = Inspection {
         model: &network.name,

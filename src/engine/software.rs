@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{Boundary, Results};
 use crate::layer::Batch;
-use crate::network::{Element, Network, Source};
+use crate::network::{Network, Source};
 
 /// Layer by layer, frame by frame, in plain integers.
 pub fn reference(network: &Network, frames: &[Vec<i32>], progress: &ProgressBar) -> Results {
@@ -62,12 +62,7 @@ pub fn fast_sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
 
 fn fast_batch(network: &Network, frames: &[Vec<i32>]) -> Vec<Batch> {
     let elements = network.input.elements();
-    let input = match network.input.element {
-        Element::Bipolar => Batch::pack_bipolar(elements, frames.iter().map(Vec::as_slice)),
-        Element::Signed(_) => {
-            Batch::Integers { elements, values: frames.iter().flatten().copied().collect() }
-        }
-    };
+    let input = Batch::pack(network.input.element, elements, frames.iter().map(Vec::as_slice));
     let mut outputs: Vec<Batch> = Vec::with_capacity(network.nodes.len());
     for node in &network.nodes {
         let inputs: Vec<&Batch> = node

@@ -9,9 +9,10 @@ use super::op;
 use super::segment::{Segment, Segments};
 use super::weights::{self, Weights};
 use crate::arith::bits::BitMatrix;
+use crate::arith::matrix::IntMatrix;
 use crate::diagnostic::{Diagnostic, Diagnostics, Result};
 use crate::host::{HostGraph, Operand, Step};
-use crate::layer::dense::Dense;
+use crate::layer::dense::{Activation, Dense};
 use crate::network::{Element, Found, Port, Source};
 use crate::tensor::{Data, Tensor};
 
@@ -46,7 +47,7 @@ pub fn layers(chain: &Chain, segments: &Segments) -> Result<Parts> {
             let layer = match next {
                 None => {
                     tail.extend(scaling);
-                    Some(Dense::new(read.bits, None))
+                    Some(Dense::new(signs(&read.bits, |_| false), None))
                 }
                 Some(None) => None,
                 Some(Some(next)) => keep(activated(chain, segment, read, scaling, next), &mut errors),
@@ -107,9 +108,13 @@ fn activated(
     let range = segment.activation.clone().unwrap_or_default();
     let steps: Vec<Step> = scaling.into_iter().chain(chain.steps[range].iter().cloned()).collect();
     let found = activation::thresholds(read.bits.columns(), &product.shape, &steps, next)?;
-    let plus = |row: usize, column| read.bits.plus(row, column) != found[row].negate;
-    let bits = BitMatrix::from_fn(read.bits.rows(), read.bits.columns(), plus);
-    Ok(Dense::new(bits, Some(found.iter().map(|t| t.least).collect())))
+    let activation = Activation::bipolar(found.iter().map(|t| t.least));
+    Ok(Dense::new(signs(&read.bits, |row| found[row].negate), Some(activation)))
+}
+
+fn signs(bits: &BitMatrix, negate: impl Fn(usize) -> bool) -> IntMatrix {
+    let sign = |row, column| if bits.plus(row, column) != negate(row) { 1 } else { -1 };
+    IntMatrix::from_fn(bits.rows(), bits.columns(), sign)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Fully connected layers of 1-bit weights and 1-bit inputs.
+//! Fully connected layers of binary, ternary and few-bit weights.
 
 use std::sync::Arc;
 
@@ -6,55 +6,112 @@ use rayon::prelude::*;
 use stoxnor_hdl::Module;
 
 use crate::arith::bits::BitMatrix;
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result, SUM_TOO_WIDE};
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::matrix::{Classical, Form, LATENCY, MatrixUnit, Output, Rom};
+use crate::matrix::LATENCY;
 use crate::network::{Element, Port};
 use crate::schedule::Schedule;
 
-/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional threshold: +1 where `y[r] >= threshold[r]`, else -1.
+/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation.
 #[derive(Debug, Clone)]
 pub struct Dense {
-    weights: BitMatrix,
-    thresholds: Option<Vec<i32>>,
+    weights: IntMatrix,
+    kind: WeightKind,
+    /// The bits of the weights, as the kernels take them: what [`WeightKind`] says.
+    planes: Vec<BitMatrix>,
+    activation: Option<Activation>,
+}
+
+/// A staircase: `least` plus the number of thresholds that the sum reaches; for bipolar elements -1 below the one threshold
+/// and +1 from it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// Type of what leaves.
+    pub element: Element,
+    /// The value where no threshold is reached.
+    pub least: i32,
+    /// For each row the thresholds of the sum y, ascending, reached where y >= t; as many in every row.
+    pub thresholds: Vec<Vec<i32>>,
+}
+
+impl Activation {
+    /// A bipolar activation: one threshold a row.
+    pub fn bipolar(thresholds: impl IntoIterator<Item = i32>) -> Self {
+        let thresholds = thresholds.into_iter().map(|t| vec![t]).collect();
+        Self { element: Element::Bipolar, least: -1, thresholds }
+    }
+
+    /// The value for a row's sum.
+    pub fn value(&self, row: usize, sum: i32) -> i32 {
+        let reached = self.thresholds[row].partition_point(|t| *t <= sum) as i32;
+        self.least + reached * self.step()
+    }
+
+    /// From one value to the next.
+    fn step(&self) -> i32 {
+        if self.element == Element::Bipolar { 2 } else { 1 }
+    }
+
+    /// Thresholds a row.
+    pub fn steps(&self) -> usize {
+        self.thresholds.first().map_or(0, Vec::len)
+    }
 }
 
 impl Dense {
-    /// Weights (rows by fan-in) and, unless the dot products leave as they are, one threshold a row.
+    /// Weights (rows by fan-in) and, unless the sums leave as they are, an activation.
     ///
     /// # Panics
-    /// Where the number of thresholds is not that of the rows.
-    pub fn new(weights: BitMatrix, thresholds: Option<Vec<i32>>) -> Self {
-        assert!(thresholds.as_ref().is_none_or(|t| t.len() == weights.rows()), "one threshold a row");
-        Self { weights, thresholds }
+    /// Where the activation has not the same number of ascending thresholds for every row, or a value outside its element's range.
+    pub fn new(weights: IntMatrix, activation: Option<Activation>) -> Self {
+        if let Some(a) = &activation {
+            assert_eq!(a.thresholds.len(), weights.rows(), "one list of thresholds a row");
+            assert!(a.thresholds.iter().all(|t| t.len() == a.steps() && t.is_sorted()), "ascending, as many in every row");
+            let (least, most) = a.element.range();
+            let top = i64::from(a.least) + a.steps() as i64 * i64::from(a.step());
+            assert!(a.steps() > 0 && i64::from(a.least) >= least && top <= most, "values within the element's range");
+        }
+        let kind = weights.kind();
+        let planes = match kind {
+            WeightKind::Binary => vec![weights.bits(|w| w > 0)],
+            WeightKind::Ternary => vec![weights.bits(|w| w > 0), weights.bits(|w| w != 0)],
+            WeightKind::Signed(bits) => (0..bits).map(|j| weights.bits(|w| w >> j & 1 == 1)).collect(),
+        };
+        Self { weights, kind, planes, activation }
     }
 
     /// The weights, rows by fan-in.
-    pub fn weights(&self) -> &BitMatrix {
+    pub fn weights(&self) -> &IntMatrix {
         &self.weights
     }
 
-    /// The thresholds of the dot products, one a row.
-    pub fn thresholds(&self) -> Option<&[i32]> {
-        self.thresholds.as_deref()
+    /// What the weights are.
+    pub fn weight_kind(&self) -> WeightKind {
+        self.kind
     }
 
-    /// The dot products of one frame.
-    pub fn dots(&self, x: &[i32]) -> Vec<i32> {
+    /// The activation.
+    pub fn activation(&self) -> Option<&Activation> {
+        self.activation.as_ref()
+    }
+
+    /// The sums of one frame.
+    pub fn sums(&self, x: &[i32]) -> Vec<i32> {
         assert_eq!(x.len(), self.weights.columns(), "elements of a frame");
-        (0..self.weights.rows())
-            .map(|r| {
-                self.weights.row(r).iter().by_vals().zip(x).map(|(plus, x)| if plus { *x } else { -x }).sum()
-            })
-            .collect()
+        let sum = |r: usize| self.weights.row(r).iter().zip(x).map(|(w, x)| i32::from(*w) * x).sum();
+        (0..self.weights.rows()).map(sum).collect()
     }
 
-    /// Thresholds of the popcount: `dot >= t` is `popcount >= ceil((t + fan_in) / 2)`, cut to what a popcount reaches.
-    fn popcount_thresholds(&self) -> Option<Vec<u32>> {
-        let fan_in = self.weights.columns() as i64;
-        let of = |t: &i32| (i64::from(*t) + fan_in + 1).div_euclid(2).clamp(0, fan_in + 1) as u32;
-        Some(self.thresholds.as_ref()?.iter().map(of).collect())
+    /// The smallest and the largest sum that inputs of a type can give, over all rows.
+    pub fn sum_range(&self, input: Element) -> (i64, i64) {
+        let (least, most) = input.range();
+        let ends = |w: &i16| (i64::from(*w) * least, i64::from(*w) * most);
+        let low = |r: usize| self.weights.row(r).iter().map(ends).map(|(a, b)| a.min(b)).sum();
+        let high = |r: usize| self.weights.row(r).iter().map(ends).map(|(a, b)| a.max(b)).sum();
+        let rows = 0..self.weights.rows();
+        (rows.clone().map(low).min().unwrap_or(0), rows.map(high).max().unwrap_or(0))
     }
 }
 
@@ -66,59 +123,57 @@ impl Layer for Dense {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let fan_in = self.weights.columns();
         let [input] = inputs else {
-            return Err(Diagnostic::new(
-                &MODEL_INVALID,
-                format!("{} inputs where one is needed", inputs.len()),
-            )
-            .into());
+            return Err(Diagnostic::new(&MODEL_INVALID, format!("{} inputs where one is needed", inputs.len())).into());
         };
-        if input.elements() != fan_in || input.element != Element::Bipolar {
-            let message = format!(
-                "{} {} elements come in where the weights take {fan_in} bipolar ones",
-                input.elements(),
-                input.element
-            );
+        if input.elements() != fan_in {
+            let message = format!("{} elements come in where the weights take {fan_in}", input.elements());
             return Err(Diagnostic::new(&MODEL_INVALID, message).into());
         }
-        let element = match self.thresholds {
-            Some(_) => Element::Bipolar,
-            None => Element::Signed(MatrixUnit::dot_bits(fan_in)),
-        };
+        let (least, most) = self.sum_range(input.element);
+        if least < -(1 << 30) || most >= 1 << 30 {
+            let message = format!("sums reach from {least} to {most}");
+            return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
+                .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
+                .into());
+        }
+        let element = self.activation.as_ref().map_or_else(|| Element::signed(least, most), |a| a.element);
         Ok(Port { shape: vec![self.weights.rows()], element })
     }
 
     fn reference(&self, inputs: &[&[i32]]) -> Vec<i32> {
-        let dots = self.dots(inputs[0]);
-        match &self.thresholds {
-            None => dots,
-            Some(thresholds) => {
-                dots.iter().zip(thresholds).map(|(y, t)| if y >= t { 1 } else { -1 }).collect()
-            }
+        let sums = self.sums(inputs[0]);
+        match &self.activation {
+            None => sums,
+            Some(activation) => sums.iter().enumerate().map(|(row, y)| activation.value(row, *y)).collect(),
         }
     }
 
     fn fast(&self, inputs: &[&Batch]) -> Batch {
-        let Batch::Bits { elements, words } = inputs[0] else { panic!("a dense layer takes bipolar frames") };
-        let rows = self.weights.rows();
-        let fan_in = self.weights.columns();
+        let Batch::Planes { element, elements, words } = inputs[0] else { panic!("a dense layer takes bit planes") };
+        let (rows, fan_in) = (self.weights.rows(), self.weights.columns());
         assert_eq!(*elements, fan_in, "elements of a frame");
-        let stride = fan_in.div_ceil(64);
-        let frames = words.len() / stride;
-        match self.popcount_thresholds() {
-            Some(thresholds) => {
-                let out_stride = rows.div_ceil(64);
-                let mut out = vec![0u64; frames * out_stride];
-                out.par_chunks_mut(out_stride).zip(words.par_chunks(stride)).for_each(|(to, frame)| {
-                    popcounts(&self.weights, frame, |row, count| {
-                        to[row / 64] |= u64::from(count >= thresholds[row]) << (row % 64);
+        let frame_words = element.bits() as usize * fan_in.div_ceil(64);
+        let frames = words.len() / frame_words;
+        let kernel = Kernel::new(self, *element);
+        match &self.activation {
+            Some(activation) => {
+                let stride = rows.div_ceil(64);
+                let out_planes = activation.element.bits() as usize;
+                let mut out = vec![0u64; frames * out_planes * stride];
+                out.par_chunks_mut(out_planes * stride).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
+                    kernel.sums(frame, |row, sum| {
+                        let code = activation.element.encode(activation.value(row, sum));
+                        for k in 0..out_planes {
+                            to[k * stride + row / 64] |= (code >> k & 1) << (row % 64);
+                        }
                     });
                 });
-                Batch::Bits { elements: rows, words: out }
+                Batch::Planes { element: activation.element, elements: rows, words: out }
             }
             None => {
                 let mut out = vec![0; frames * rows];
-                out.par_chunks_mut(rows).zip(words.par_chunks(stride)).for_each(|(to, frame)| {
-                    popcounts(&self.weights, frame, |row, count| to[row] = 2 * count as i32 - fan_in as i32);
+                out.par_chunks_mut(rows).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
+                    kernel.sums(frame, |row, sum| to[row] = sum);
                 });
                 Batch::Integers { elements: rows, values: out }
             }
@@ -129,86 +184,174 @@ impl Layer for Dense {
         Lanes::dense(self.weights.rows(), self.weights.columns())
     }
 
-    fn hardware(&self, name: &str, _inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
-        let form = Classical;
-        let source = Rom::new(format!("{name}_weights.mem"), form.encode(&self.weights, fold));
-        let thresholds = self.popcount_thresholds();
-        MatrixUnit {
-            name,
-            rows: self.weights.rows(),
-            fan_in: self.weights.columns(),
-            fold,
-            user,
-            form: &form,
-            source: &source,
-            output: thresholds.as_deref().map_or(Output::Dots, Output::Thresholds),
-        }
-        .build()
+    fn hardware(&self, _name: &str, _inputs: &[Port], _fold: Folding, _user: u32) -> Arc<Module> {
+        panic!("the hardware side is being written elsewhere")
     }
 
-    fn schedule(&self, fold: Folding) -> Schedule {
+    fn schedule(&self, _inputs: &[Port], fold: Folding) -> Schedule {
         let folds = self.weights.rows() / fold.pe;
         let steps = self.weights.columns() / fold.simd;
         Schedule::matrix(folds as u64, steps as u64, LATENCY)
     }
 
-    fn resources(&self, fold: Folding) -> Resources {
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
         let (rows, fan_in) = (self.weights.rows() as u64, self.weights.columns() as u64);
-        let threshold_bits = u64::from(MatrixUnit::threshold_bits(self.weights.columns()));
+        let threshold_bits = 0u64;
+        let steps = self.activation.as_ref().map_or(0, |a| a.steps() as u64);
         Resources {
             lanes: (fold.pe * fold.simd) as u64,
-            weight_bits: rows * fan_in,
-            threshold_bits: if self.thresholds.is_some() { rows * threshold_bits } else { 0 },
-            buffer_bits: if fold.pe < self.weights.rows() { fan_in } else { 0 },
+            weight_bits: rows * fan_in * u64::from(self.kind.bits()),
+            threshold_bits: rows * steps * threshold_bits,
+            buffer_bits: if fold.pe < self.weights.rows() { fan_in * u64::from(inputs[0].element.bits()) } else { 0 },
         }
     }
 }
 
-/// Calls `each(row, popcount of x xnor row)` for every row. Padding bits, 0 on both sides, agree and are taken off.
-#[inline(always)]
-fn popcounts_of(weights: &BitMatrix, x: &[u64], each: &mut impl FnMut(usize, u32)) {
-    let padding = (x.len() * 64 - weights.columns()) as u32;
-    for row in 0..weights.rows() {
-        let count: u32 = x.iter().zip(weights.words(row)).map(|(a, w)| (!(a ^ w)).count_ones()).sum();
-        each(row, count - padding);
-    }
+/// The popcounts of a layer on inputs of one type, and how they become sums.
+///
+/// With x the planes of the input (coefficients d), and P(k) the number of places where plane k of the input and the sign
+/// of the weight agree (and, for ternary weights, the weight is active), a sum is d(k) * (P(k) - negatives) over the planes;
+/// for a bipolar input it is 2 P - active. Weights of more bits have planes themselves (coefficients c): the sum is
+/// c(j) * d(k) * popcount(w(j) and x(k)); for a bipolar input twice that, minus the sum of the weights.
+struct Kernel<'a> {
+    dense: &'a Dense,
+    /// Coefficients of the input's planes.
+    input: Vec<i32>,
+    /// Coefficients of the weights' planes.
+    weights: Vec<i32>,
+    /// Factor of the weighted popcounts, 2 for a bipolar input.
+    gain: i32,
+    /// For each row, what is added.
+    constants: Vec<i32>,
 }
 
-/// [`popcounts_of`] with the processor's own popcount instruction where it has one.
-#[allow(unsafe_code)]
-fn popcounts(weights: &BitMatrix, x: &[u64], mut each: impl FnMut(usize, u32)) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "popcnt")]
-        fn with_instruction(weights: &BitMatrix, x: &[u64], each: &mut impl FnMut(usize, u32)) {
-            popcounts_of(weights, x, each);
-        }
-        if std::arch::is_x86_feature_detected!("popcnt") {
-            // SAFETY: the feature has just been detected.
-            return unsafe { with_instruction(weights, x, &mut each) };
+impl<'a> Kernel<'a> {
+    fn new(dense: &'a Dense, input: Element) -> Self {
+        let bipolar = input == Element::Bipolar;
+        let planes: Vec<i32> = input.planes().into_iter().map(|d| d as i32).collect();
+        let total: i32 = planes.iter().sum();
+        let constant = |row: usize| {
+            let row = dense.weights.row(row);
+            let count = |f: fn(&&i16) -> bool| row.iter().filter(f).count() as i32;
+            match (dense.kind, bipolar) {
+                (WeightKind::Signed(_), true) => -row.iter().map(|w| i32::from(*w)).sum::<i32>(),
+                (WeightKind::Signed(_), false) => 0,
+                (_, true) => -count(|w| **w != 0),
+                (_, false) => -count(|w| **w < 0) * total,
+            }
+        };
+        let weights = match dense.kind {
+            WeightKind::Signed(bits) => Element::Signed(bits).planes().into_iter().map(|c| c as i32).collect(),
+            _ => vec![1],
+        };
+        Self {
+            dense,
+            input: planes,
+            weights,
+            gain: if bipolar { 2 } else { 1 },
+            constants: (0..dense.weights.rows()).map(constant).collect(),
         }
     }
-    popcounts_of(weights, x, &mut each);
+
+    /// Calls `each(row, sum)` for every row of one frame.
+    #[inline(always)]
+    fn sums_of(&self, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
+        let stride = self.dense.weights.columns().div_ceil(64);
+        let padding = (stride * 64 - self.dense.weights.columns()) as u32;
+        let planes = &self.dense.planes;
+        for row in 0..self.dense.weights.rows() {
+            let mut sum = 0;
+            for (x, d) in frame.chunks_exact(stride).zip(&self.input) {
+                let of = |j: usize| x.iter().zip(planes[j].words(row));
+                let weighted = match self.dense.kind {
+                    // Padding bits, 0 on both sides, agree and are taken off.
+                    WeightKind::Binary => {
+                        (of(0).map(|(x, w)| (!(x ^ w)).count_ones()).sum::<u32>() - padding) as i32
+                    }
+                    WeightKind::Ternary => of(0)
+                        .zip(planes[1].words(row))
+                        .map(|((x, w), m)| (!(x ^ w) & m).count_ones())
+                        .sum::<u32>() as i32,
+                    WeightKind::Signed(_) => self
+                        .weights
+                        .iter()
+                        .enumerate()
+                        .map(|(j, c)| c * of(j).map(|(x, w)| (x & w).count_ones()).sum::<u32>() as i32)
+                        .sum(),
+                };
+                sum += d * weighted;
+            }
+            each(row, self.gain * sum + self.constants[row]);
+        }
+    }
+
+    /// [`sums_of`](Self::sums_of), with the processor's own popcount instruction where it has one.
+    #[allow(unsafe_code)]
+    fn sums(&self, frame: &[u64], mut each: impl FnMut(usize, i32)) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "popcnt")]
+            fn with_instruction(kernel: &Kernel<'_>, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
+                kernel.sums_of(frame, each);
+            }
+            if std::arch::is_x86_feature_detected!("popcnt") {
+                // SAFETY: the feature has just been detected.
+                return unsafe { with_instruction(self, frame, &mut each) };
+            }
+        }
+        self.sums_of(frame, &mut each);
+    }
 }
 
 /// Dense layers.
 pub const KIND: Kind = Kind { name: "dense", samples };
 
 fn samples() -> Vec<Sample> {
-    let sample = |rows: usize, fan_in: usize, thresholds: bool| {
-        let weights = BitMatrix::from_fn(rows, fan_in, |r, c| (r * 31 + c * 17 + r * c) % 7 < 3);
-        let edges = [-(fan_in as i32), 0, 1, fan_in as i32 + 1, -1];
-        let thresholds = thresholds.then(|| (0..rows).map(|r| edges[r % edges.len()]).collect());
-        let layer: Arc<dyn Layer> = Arc::new(Dense::new(weights, thresholds));
-        (Port { shape: vec![fan_in], element: Element::Bipolar }, layer)
+    let scatter = |r: usize, c: usize, n: usize| (r * 31 + c * 17 + r * c + c * c / 3) % n;
+    let weights = |rows, fan_in, values: &[i16]| {
+        let values = values.to_vec();
+        IntMatrix::from_fn(rows, fan_in, |r, c| values[scatter(r, c, 97) % values.len()])
     };
-    vec![
-        sample(1, 1, true),
-        sample(6, 12, true),
-        sample(8, 70, true),
-        sample(5, 9, false),
-        sample(1, 64, false),
-    ]
+    let thresholds = |weights: &IntMatrix, input: Element, element: Element, steps: usize| {
+        // From below the least sum to above the largest, so that every value occurs somewhere, and equal neighbours too.
+        let (least, most) = Dense::new(weights.clone(), None).sum_range(input);
+        let spread = |r: usize, t: usize| {
+            let width = (most - least + 3) as usize;
+            (least - 1) as i32 + ((t + 1) * width / (steps + 1) + r * 5 % 7) as i32 - 3
+        };
+        let least = element.range().0 as i32;
+        let row = |r: usize| (0..steps).map(|t| spread(r, t)).collect();
+        Activation { element, least, thresholds: (0..weights.rows()).map(row).collect() }
+    };
+    let bits: Vec<i16> = vec![1, -1];
+    let trits: Vec<i16> = vec![0, 1, -1, 0, -1];
+    let few: Vec<i16> = vec![-4, 3, 1, 0, -1, 2, -3];
+    let many: Vec<i16> = vec![-128, 127, 5, 0, -77, 1, 64];
+    let forms = [
+        (1, 1, &bits, Element::Bipolar, Some((Element::Bipolar, 1))),
+        (6, 12, &bits, Element::Bipolar, Some((Element::Bipolar, 1))),
+        (8, 70, &bits, Element::Bipolar, Some((Element::Bipolar, 1))),
+        (5, 9, &bits, Element::Bipolar, None),
+        (4, 6, &bits, Element::Unsigned(2), Some((Element::Unsigned(2), 3))),
+        (4, 6, &bits, Element::Signed(3), Some((Element::Signed(2), 3))),
+        (4, 10, &trits, Element::Bipolar, Some((Element::Bipolar, 1))),
+        (4, 10, &trits, Element::Unsigned(4), Some((Element::Signed(3), 7))),
+        (6, 4, &trits, Element::Signed(2), None),
+        (4, 6, &few, Element::Bipolar, Some((Element::Unsigned(1), 1))),
+        (4, 6, &few, Element::Unsigned(3), Some((Element::Unsigned(4), 15))),
+        (3, 8, &few, Element::Signed(16), None),
+        (2, 6, &many, Element::Signed(8), Some((Element::Unsigned(8), 255))),
+        (2, 6, &many, Element::Bipolar, None),
+    ];
+    forms
+        .into_iter()
+        .map(|(rows, fan_in, values, input, activation)| {
+            let weights = weights(rows, fan_in, values);
+            let activation = activation.map(|(element, steps)| thresholds(&weights, input, element, steps));
+            let layer: Arc<dyn Layer> = Arc::new(Dense::new(weights, activation));
+            (Port { shape: vec![fan_in], element: input }, layer)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,20 +359,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thresholds_of_the_popcount_decide_like_those_of_the_dot() {
-        for fan_in in 1..8i32 {
-            for t in -fan_in - 3..=fan_in + 3 {
-                let dense = Dense::new(BitMatrix::from_fn(1, fan_in as usize, |_, _| true), Some(vec![t]));
-                let threshold = dense.popcount_thresholds().unwrap()[0];
-                for popcount in 0..=fan_in {
-                    let by_dot = 2 * popcount - fan_in >= t;
-                    assert_eq!(
-                        popcount as u32 >= threshold,
-                        by_dot,
-                        "fan-in {fan_in}, t {t}, popcount {popcount}"
-                    );
-                }
-            }
+    fn samples_show_every_kind_of_weights() {
+        let kinds: Vec<String> = samples()
+            .iter()
+            .map(|(_, layer)| format!("{layer:?}"))
+            .map(|text| text.split("kind: ").nth(1).unwrap().split([',', '(']).next().unwrap().to_owned())
+            .collect();
+        for kind in ["Binary", "Ternary", "Signed"] {
+            assert!(kinds.iter().any(|k| k == kind), "{kind}");
         }
     }
 
@@ -237,10 +374,13 @@ mod tests {
     fn fast_equals_reference() {
         for (port, layer) in samples() {
             let n = port.elements();
-            let frames: Vec<Vec<i32>> = (0..9)
-                .map(|f| (0..n).map(|e| if (e * e + f * 5 + e * f) % 3 == 0 { 1 } else { -1 }).collect())
-                .collect();
-            let batch = Batch::pack_bipolar(n, frames.iter().map(Vec::as_slice));
+            let (least, most) = port.element.range();
+            let value = |f: usize, e: usize| {
+                let v = least + ((e * e * 7 + f * 5 + e * f) as i64 * 131) % (most - least + 1);
+                if port.element == Element::Bipolar && v == 0 { 1 } else { v as i32 }
+            };
+            let frames: Vec<Vec<i32>> = (0..9).map(|f| (0..n).map(|e| value(f, e)).collect()).collect();
+            let batch = Batch::pack(port.element, n, frames.iter().map(Vec::as_slice));
             assert_eq!(batch.unpack(), frames);
             let expected: Vec<Vec<i32>> = frames.iter().map(|f| layer.reference(&[f])).collect();
             assert_eq!(layer.fast(&[&batch]).unpack(), expected, "{layer:?}");

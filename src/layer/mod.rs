@@ -9,7 +9,7 @@ use stoxnor_hdl::Module;
 
 use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
-use crate::network::Port;
+use crate::network::{Element, Port};
 use crate::schedule::Schedule;
 
 /// What one layer computes, in every form that the engines need.
@@ -36,10 +36,10 @@ pub trait Layer: fmt::Debug + Send + Sync {
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module>;
 
     /// When output beats come, given when input beats come.
-    fn schedule(&self, fold: Folding) -> Schedule;
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule;
 
     /// What the layer occupies.
-    fn resources(&self, fold: Folding) -> Resources;
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources;
 }
 
 /// What a layer occupies, counted from its structure.
@@ -58,8 +58,11 @@ pub struct Resources {
 /// Frames of one edge, packed for the fast engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batch {
-    /// Bipolar frames: each starts on a 64-bit word, element e is bit e mod 64 of word e / 64, 1 is +1, padding is 0.
-    Bits {
+    /// Frames of few-bit elements as bit planes. A frame is its planes, least significant first; a plane starts on a 64-bit
+    /// word and has element e at bit e mod 64 of word e / 64. Padding is 0.
+    Planes {
+        /// Type of the elements.
+        element: Element,
         /// Elements of a frame.
         elements: usize,
         /// The words of all frames, one after another.
@@ -75,29 +78,40 @@ pub enum Batch {
 }
 
 impl Batch {
-    /// Packs frames of bipolar values.
-    pub fn pack_bipolar<'a>(elements: usize, frames: impl IntoIterator<Item = &'a [i32]>) -> Self {
+    /// Packs frames into bit planes.
+    pub fn pack<'a>(element: Element, elements: usize, frames: impl IntoIterator<Item = &'a [i32]>) -> Self {
+        let planes = element.bits() as usize;
+        let stride = elements.div_ceil(64);
         let mut words = Vec::new();
         for frame in frames {
             assert_eq!(frame.len(), elements);
-            words.extend(
-                frame.chunks(64).map(|chunk| {
-                    chunk.iter().enumerate().fold(0, |word, (i, &v)| word | u64::from(v > 0) << i)
-                }),
-            );
+            let base = words.len();
+            words.resize(base + planes * stride, 0);
+            for (e, value) in frame.iter().enumerate() {
+                let code = element.encode(*value);
+                for k in 0..planes {
+                    words[base + k * stride + e / 64] |= (code >> k & 1) << (e % 64);
+                }
+            }
         }
-        Self::Bits { elements, words }
+        Self::Planes { element, elements, words }
     }
 
     /// The frames as lists of integers.
     pub fn unpack(&self) -> Vec<Vec<i32>> {
         match self {
-            Self::Bits { elements, words } => words
-                .chunks(elements.div_ceil(64))
-                .map(|frame| {
-                    (0..*elements).map(|e| if frame[e / 64] >> (e % 64) & 1 == 1 { 1 } else { -1 }).collect()
-                })
-                .collect(),
+            Self::Planes { element, elements, words } => {
+                let planes = element.bits() as usize;
+                let stride = elements.div_ceil(64);
+                let value = |frame: &[u64], e: usize| {
+                    let bit = |k: usize| (frame[k * stride + e / 64] >> (e % 64) & 1) << k;
+                    element.decode((0..planes).map(bit).sum())
+                };
+                words
+                    .chunks(planes * stride)
+                    .map(|frame| (0..*elements).map(|e| value(frame, e)).collect())
+                    .collect()
+            }
             Self::Integers { elements, values } => values.chunks(*elements).map(<[i32]>::to_vec).collect(),
         }
     }

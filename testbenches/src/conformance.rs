@@ -5,12 +5,12 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stoxnor::arith::bits::BitMatrix;
+use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::compare::{Report, check};
 use stoxnor::engine::{Conditions, Engine, Figures};
 use stoxnor::fold::Folding;
 use stoxnor::host::HostGraph;
-use stoxnor::layer::{Layer, dense::Dense};
+use stoxnor::layer::{Layer, dense::{Activation, Dense}};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::{Element, Found, Network, Port, Source};
 
@@ -48,11 +48,12 @@ pub fn random_dense(seed: u64, sizes: &[usize]) -> Network {
         .enumerate()
         .map(|(i, pair)| {
             let (fan_in, rows) = (pair[0], pair[1]);
-            let weights = BitMatrix::from_fn(rows, fan_in, |_, _| rng.random());
+            let weights = IntMatrix::from_fn(rows, fan_in, |_, _| if rng.random() { 1 } else { -1 });
             let hidden = i + 2 < sizes.len();
             let spread = (fan_in as f64).sqrt().ceil() as i32;
-            let thresholds = hidden.then(|| (0..rows).map(|_| rng.random_range(-spread..=spread)).collect());
-            Arc::new(Dense::new(weights, thresholds)) as Arc<dyn Layer>
+            let activation =
+                hidden.then(|| Activation::bipolar((0..rows).map(|_| rng.random_range(-spread..=spread))));
+            Arc::new(Dense::new(weights, activation)) as Arc<dyn Layer>
         })
         .collect();
     chain(Port { shape: vec![sizes[0]], element: Element::Bipolar }, layers)
@@ -69,6 +70,7 @@ pub fn random_frames(seed: u64, network: &Network, count: usize) -> Vec<Vec<i32>
                 -1
             }
         }
+        Element::Unsigned(bits) => rng.random_range(0..1 << bits),
         Element::Signed(bits) => rng.random_range(-1 << (bits - 1)..1 << (bits - 1)),
     };
     (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect()
