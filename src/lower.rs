@@ -71,8 +71,11 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         let module = node.layer.hardware(&node.name, &network.inputs(index), fold, 0);
         let bits = node.output.element.bits();
         let width = fold.pe as u32 * bits;
-        let stage =
-            Stage { name: node.name.clone(), layer: Some(index), schedule: node.layer.schedule(&network.inputs(index), fold) };
+        let stage = Stage {
+            name: node.name.clone(),
+            layer: Some(index),
+            schedule: node.layer.schedule(&network.inputs(index), fold),
+        };
         let tap = format!("{}_m", node.name);
         at = chain.place(at, stage, &module, Some(&tap), fold.pe, bits);
         chain.taps.push(StreamShape { name: tap, width, user: 0 });

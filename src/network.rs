@@ -223,7 +223,9 @@ mod tests {
 
     #[test]
     fn elements_survive_their_encoding() {
-        for (element, values) in [(Element::Bipolar, -1..=1), (Element::Unsigned(3), 0..=7), (Element::Signed(5), -16..=15)] {
+        for (element, values) in
+            [(Element::Bipolar, -1..=1), (Element::Unsigned(3), 0..=7), (Element::Signed(5), -16..=15)]
+        {
             for v in values.filter(|v| element != Element::Bipolar || *v != 0) {
                 assert_eq!(element.decode(element.encode(v)), v, "{element} {v}");
             }
@@ -236,7 +238,8 @@ mod tests {
             let (least, most) = element.range();
             for v in least..=most {
                 let code = element.encode(v as i32);
-                let sum: i64 = element.planes().iter().enumerate().map(|(k, d)| d * (code >> k & 1) as i64).sum();
+                let sum: i64 =
+                    element.planes().iter().enumerate().map(|(k, d)| d * (code >> k & 1) as i64).sum();
                 assert_eq!(sum, v, "{element}");
             }
             assert!(element != Element::Signed(6) || Element::signed(least, most) == element);

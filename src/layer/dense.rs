@@ -68,10 +68,16 @@ impl Dense {
     pub fn new(weights: IntMatrix, activation: Option<Activation>) -> Self {
         if let Some(a) = &activation {
             assert_eq!(a.thresholds.len(), weights.rows(), "one list of thresholds a row");
-            assert!(a.thresholds.iter().all(|t| t.len() == a.steps() && t.is_sorted()), "ascending, as many in every row");
+            assert!(
+                a.thresholds.iter().all(|t| t.len() == a.steps() && t.is_sorted()),
+                "ascending, as many in every row"
+            );
             let (least, most) = a.element.range();
             let top = i64::from(a.least) + a.steps() as i64 * i64::from(a.step());
-            assert!(a.steps() > 0 && i64::from(a.least) >= least && top <= most, "values within the element's range");
+            assert!(
+                a.steps() > 0 && i64::from(a.least) >= least && top <= most,
+                "values within the element's range"
+            );
         }
         let kind = weights.kind();
         let planes = match kind {
@@ -123,7 +129,11 @@ impl Layer for Dense {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let fan_in = self.weights.columns();
         let [input] = inputs else {
-            return Err(Diagnostic::new(&MODEL_INVALID, format!("{} inputs where one is needed", inputs.len())).into());
+            return Err(Diagnostic::new(
+                &MODEL_INVALID,
+                format!("{} inputs where one is needed", inputs.len()),
+            )
+            .into());
         };
         if input.elements() != fan_in {
             let message = format!("{} elements come in where the weights take {fan_in}", input.elements());
@@ -149,7 +159,9 @@ impl Layer for Dense {
     }
 
     fn fast(&self, inputs: &[&Batch]) -> Batch {
-        let Batch::Planes { element, elements, words } = inputs[0] else { panic!("a dense layer takes bit planes") };
+        let Batch::Planes { element, elements, words } = inputs[0] else {
+            panic!("a dense layer takes bit planes")
+        };
         let (rows, fan_in) = (self.weights.rows(), self.weights.columns());
         assert_eq!(*elements, fan_in, "elements of a frame");
         let frame_words = element.bits() as usize * fan_in.div_ceil(64);
@@ -160,14 +172,16 @@ impl Layer for Dense {
                 let stride = rows.div_ceil(64);
                 let out_planes = activation.element.bits() as usize;
                 let mut out = vec![0u64; frames * out_planes * stride];
-                out.par_chunks_mut(out_planes * stride).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
-                    kernel.sums(frame, |row, sum| {
-                        let code = activation.element.encode(activation.value(row, sum));
-                        for k in 0..out_planes {
-                            to[k * stride + row / 64] |= (code >> k & 1) << (row % 64);
-                        }
-                    });
-                });
+                out.par_chunks_mut(out_planes * stride).zip(words.par_chunks(frame_words)).for_each(
+                    |(to, frame)| {
+                        kernel.sums(frame, |row, sum| {
+                            let code = activation.element.encode(activation.value(row, sum));
+                            for k in 0..out_planes {
+                                to[k * stride + row / 64] |= (code >> k & 1) << (row % 64);
+                            }
+                        });
+                    },
+                );
                 Batch::Planes { element: activation.element, elements: rows, words: out }
             }
             None => {
@@ -202,7 +216,11 @@ impl Layer for Dense {
             lanes: (fold.pe * fold.simd) as u64,
             weight_bits: rows * fan_in * u64::from(self.kind.bits()),
             threshold_bits: rows * steps * threshold_bits,
-            buffer_bits: if fold.pe < self.weights.rows() { fan_in * u64::from(inputs[0].element.bits()) } else { 0 },
+            buffer_bits: if fold.pe < self.weights.rows() {
+                fan_in * u64::from(inputs[0].element.bits())
+            } else {
+                0
+            },
         }
     }
 }
@@ -241,7 +259,9 @@ impl<'a> Kernel<'a> {
             }
         };
         let weights = match dense.kind {
-            WeightKind::Signed(bits) => Element::Signed(bits).planes().into_iter().map(|c| c as i32).collect(),
+            WeightKind::Signed(bits) => {
+                Element::Signed(bits).planes().into_iter().map(|c| c as i32).collect()
+            }
             _ => vec![1],
         };
         Self {

@@ -10,7 +10,10 @@ use stoxnor::compare::{Report, check};
 use stoxnor::engine::{Conditions, Engine, Figures};
 use stoxnor::fold::Folding;
 use stoxnor::host::HostGraph;
-use stoxnor::layer::{Layer, dense::{Activation, Dense}};
+use stoxnor::layer::{
+    Layer,
+    dense::{Activation, Dense},
+};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::{Element, Found, Network, Port, Source};
 
