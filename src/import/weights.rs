@@ -200,7 +200,10 @@ mod tests {
         assert_eq!(odd.matrix.row(0).iter().map(|w| w.signum()).collect::<Vec<_>>(), [1, -1, 1, 0]);
         assert_eq!(f32::from(odd.matrix.at(0, 1)) * odd.scales[0], -7.0 * s);
         let mixed = read(&[2, 2], &[1.0, 0.017, 3.0, 0.034]);
-        assert_eq!((mixed.matrix.row(0), mixed.matrix.row(1), mixed.scales[0]), (&[1, 3][..], &[1, 2][..], 1.0));
+        assert_eq!(
+            (mixed.matrix.row(0), mixed.matrix.row(1), mixed.scales[0]),
+            (&[1, 3][..], &[1, 2][..], 1.0)
+        );
     }
 
     #[test]
