@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, INPUT_VALUE, Result};
 use crate::import::attributes::Attributes;
-use crate::import::op::Operator;
-use crate::network::Network;
+use crate::import::op::{Codes, Operator};
+use crate::network::{Element, Network};
 use crate::tensor::{Data, Tensor};
 
 /// One input of a [`Step`].
@@ -40,6 +40,9 @@ pub struct Step {
     pub output: usize,
     /// Shape of that output, with the leading batch of 1.
     pub shape: Vec<usize>,
+    /// Of a matrix product: the integers and scales behind its constant operand, where a quantiser told them.
+    #[serde(skip)]
+    pub codes: Option<Arc<Codes>>,
 }
 
 fn name_of<S: Serializer>(operator: &&'static Operator, to: S) -> std::result::Result<S::Ok, S::Error> {
@@ -148,9 +151,9 @@ fn wrong_shape(found: &str, wanted: &[usize]) -> Diagnostic {
 }
 
 impl Network {
-    /// The integer frame that the hardware takes (channel last, row-major; +1 and -1) of a frame of the graph's input.
+    /// The integer frame that the hardware takes (channel last, row-major) of a frame of the graph's input.
     ///
-    /// Errors: a frame of the wrong size, and a value that the graph's quantiser makes neither -s nor +s.
+    /// Errors: a frame of the wrong size, and a value that is no integer of the input's type, such as not a number.
     pub fn quantise(&self, frame: &[f32]) -> Result<Vec<i32>> {
         let shape = self.front.input_shape();
         if frame.len() != shape.iter().product::<usize>() {
@@ -158,26 +161,19 @@ impl Network {
         }
         let out = self.front.eval(&Tensor { shape: shape.to_vec(), data: Data::Float(frame.to_vec()) })?;
         let values = out.floats("the quantised input")?;
-        let scale = values.first().map_or(1.0, |v| v.abs());
-        let element = |(at, &v): (usize, &f32)| {
-            if v.abs() == scale && scale > 0.0 {
-                Ok(if v > 0.0 { 1 } else { -1 })
-            } else {
-                // The front may move elements: where the cause is plain, its own place is named.
-                let message = match frame
-                    .iter()
-                    .position(|x| x.is_nan())
-                    .or_else(|| frame.iter().position(|x| x.is_infinite()))
-                {
-                    Some(at) => format!("element {at} is {}", frame[at]),
-                    None => format!("the model's input quantiser makes {v} of element {at}"),
-                };
-                Err(Diagnostic::new(&INPUT_VALUE, message)
-                    .help("give finite numbers that the model's input quantiser makes -s or +s")
-                    .into())
+        let element = self.input.element;
+        let (least, most) = element.range();
+        let bipolar = element == Element::Bipolar;
+        let integer = |(at, &v): (usize, &f32)| {
+            if v.fract() == 0.0 && (least as f32..=most as f32).contains(&v) && !(bipolar && v == 0.0) {
+                return Ok(v as i32);
             }
+            let message = format!("element {at} of the input becomes {v}, which is no {element} number");
+            Err(Diagnostic::new(&INPUT_VALUE, message)
+                .help("inputs must be numbers that the graph's input quantiser turns into its integers")
+                .into())
         };
-        values.iter().enumerate().map(element).collect()
+        values.iter().enumerate().map(integer).collect()
     }
 
     /// The graph's output of one frame: the tail applied once to `sums` / `members`, in float32.
@@ -214,6 +210,7 @@ mod tests {
             operands,
             output: 0,
             shape: shape.to_vec(),
+            codes: None,
         }
     }
 

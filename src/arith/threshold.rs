@@ -1,104 +1,207 @@
-//! Integer thresholds of a two-level function of a dot product.
+//! Integer thresholds of a staircase over the sums of a layer.
 //!
-//! A layer with K inputs of ±1 and weights of ±1 has the dot products -K, -K+2 .. K. An activation is given as a
-//! function from a dot product to "is the output +1", one per output channel. Where it is monotone, one integer
-//! comparison replaces it: active iff ±dot >= T.
+//! The sums that a row can give lie on a [`Lattice`]. An activation is given as a function from sums to integers, one per
+//! row. Where it rises with the sum, or falls, it is as many comparisons `y >= t` as there are levels above the least one:
+//! with y the sum, or the sum of the negated weights where the function falls.
 
-/// The comparison that replaces one channel's activation.
+/// The sums of one row: `low`, `low + step` and so on, `points` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Threshold {
-    /// The least active value of the dot product (after negation, if `negate`); -K where the channel is always
-    /// active, K + 1 where it never is.
-    pub least: i32,
-    /// Whether the channel falls as the dot product grows, so that its weights are to be negated.
+pub struct Lattice {
+    /// The smallest sum.
+    pub low: i64,
+    /// From one sum to the next, at least 1.
+    pub step: i64,
+    /// How many there are, at least 1.
+    pub points: i64,
+}
+
+impl Lattice {
+    /// The sums of `weights` times inputs that lie between `least` and `most`, `grain` apart.
+    pub fn of(weights: &[i16], (least, most): (i64, i64), grain: i64) -> Self {
+        let ends = |w: &i16| (i64::from(*w) * least, i64::from(*w) * most);
+        let low: i64 = weights.iter().map(ends).map(|(a, b)| a.min(b)).sum();
+        let high: i64 = weights.iter().map(ends).map(|(a, b)| a.max(b)).sum();
+        let divisor = weights.iter().fold(0, |d, w| gcd(d, i64::from(w.abs())));
+        // A row of zeros has one sum, and so has an input of one value.
+        let step = (divisor * grain).max(1);
+        Self { low, step, points: (high - low) / step + 1 }
+    }
+
+    /// The largest sum.
+    pub fn high(self) -> i64 {
+        self.low + (self.points - 1) * self.step
+    }
+
+    /// Sum number `point`, the largest where there are not so many.
+    fn at(self, point: i64) -> i32 {
+        (self.low + point.min(self.points - 1) * self.step) as i32
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The comparisons that replace one row's activation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stairs {
+    /// For each level the least y that reaches it, ascending: the least y where all do, the largest and 1 where none does.
+    pub thresholds: Vec<i32>,
+    /// Whether the activation falls as the sum grows, so that the row's weights are to be negated.
     pub negate: bool,
 }
 
-impl Threshold {
-    /// Whether the channel is active at `dot`, taken before negation.
-    pub fn active(self, dot: i32) -> bool {
-        (if self.negate { -dot } else { dot }) >= self.least
-    }
-}
-
-/// Why a channel's activation is not one comparison.
+/// Why a row's activation is no staircase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotMonotone {
-    /// The output channel.
-    pub channel: usize,
-    /// The dot products at which the output changes a second time: from the first to the second.
+    /// The row.
+    pub row: usize,
+    /// The sums between which the output turns back.
     pub again: (i32, i32),
 }
 
-/// The thresholds of `channels` channels by binary search: right if every channel is monotone, which the caller knows.
-///
-/// `active(dots, out)` is given one dot product per channel and sets, per channel, whether the output is +1.
-pub fn search<E>(
-    fan_in: i32,
-    channels: usize,
-    mut active: impl FnMut(&[i32], &mut [bool]) -> Result<(), E>,
-) -> Result<Vec<Threshold>, E> {
-    let mut first = vec![false; channels];
-    let mut last = vec![false; channels];
-    active(&vec![-fan_in; channels], &mut first)?;
-    active(&vec![fan_in; channels], &mut last)?;
-    // The output at -K + 2*below is that of -K, at -K + 2*above that of K.
-    let mut below = vec![0; channels];
-    let mut above = vec![fan_in; channels];
-    let mut dots = vec![0; channels];
-    let mut now = vec![false; channels];
-    while below.iter().zip(&above).any(|(b, a)| a - b > 1) {
-        for ((dot, b), a) in dots.iter_mut().zip(&below).zip(&above) {
-            *dot = 2 * (b + (a - b) / 2) - fan_in;
-        }
-        active(&dots, &mut now)?;
-        for c in 0..channels {
-            if above[c] - below[c] > 1 {
-                let middle = (dots[c] + fan_in) / 2;
-                if now[c] == first[c] { below[c] = middle } else { above[c] = middle }
-            }
-        }
-    }
-    Ok((0..channels).map(|c| from_edge(fan_in, first[c], last[c], below[c])).collect())
+/// What an activation makes of the sums, one per row.
+pub trait Rows<E>: FnMut(&[i32], &mut [i32]) -> Result<(), E> {}
+impl<E, F: FnMut(&[i32], &mut [i32]) -> Result<(), E>> Rows<E> for F {}
+
+/// Applications of the activation to all rows that [`search`] needs at most.
+pub fn search_calls(rows: &[Lattice], levels: usize) -> u64 {
+    let points = rows.iter().map(|r| r.points).max().unwrap_or(1).max(2) as u64;
+    2 + (levels as u64 * u64::from(64 - points.leading_zeros())).min(points)
 }
 
-/// The thresholds of `channels` channels by evaluating every reachable dot product.
+/// The stairs of all rows by binary search: right if every row rises or falls, which the caller knows.
 ///
-/// The inner error is the first channel (at the lowest dot product) that is not monotone.
-pub fn enumerate<E>(
-    fan_in: i32,
-    channels: usize,
-    mut active: impl FnMut(&[i32], &mut [bool]) -> Result<(), E>,
-) -> Result<Result<Vec<Threshold>, NotMonotone>, E> {
-    let mut first = vec![false; channels];
-    active(&vec![-fan_in; channels], &mut first)?;
-    let mut edge: Vec<Option<i32>> = vec![None; channels];
-    let mut before = first.clone();
-    let mut now = vec![false; channels];
-    for step in 1..=fan_in {
-        let dot = 2 * step - fan_in;
-        active(&vec![dot; channels], &mut now)?;
-        for channel in 0..channels {
-            if now[channel] != before[channel] {
-                if edge[channel].is_some() {
-                    return Ok(Err(NotMonotone { channel, again: (dot - 2, dot) }));
+/// `levels` are the values above the least one, ascending; `f(sums, out)` sets one value a row.
+pub fn search<E>(rows: &[Lattice], levels: &[i32], mut f: impl Rows<E>) -> Result<Vec<Stairs>, E> {
+    let mut first = vec![0; rows.len()];
+    let mut last = vec![0; rows.len()];
+    f(&rows.iter().map(|r| r.at(0)).collect::<Vec<_>>(), &mut first)?;
+    f(&rows.iter().map(|r| r.at(i64::MAX)).collect::<Vec<_>>(), &mut last)?;
+    // Points are counted in the direction in which the row rises. Level j is not reached at `below` and reached at `above`.
+    let n = levels.len();
+    let falls = |r: usize| last[r] < first[r];
+    let mut below = vec![-1; rows.len() * n];
+    let mut above = vec![0; rows.len() * n];
+    for r in 0..rows.len() {
+        let (least, most) = (first[r].min(last[r]), first[r].max(last[r]));
+        for j in 0..n {
+            let at = r * n + j;
+            above[at] = if least >= levels[j] { 0 } else { rows[r].points };
+            below[at] = match (least >= levels[j], most >= levels[j]) {
+                (true, _) => -1,
+                (_, true) => {
+                    above[at] = rows[r].points - 1;
+                    0
                 }
-                edge[channel] = Some(step - 1);
+                _ => rows[r].points - 1,
+            };
+        }
+    }
+    let mut next = vec![0; rows.len()];
+    let mut points = vec![0; rows.len()];
+    let mut sums = vec![0; rows.len()];
+    let mut now = vec![0; rows.len()];
+    loop {
+        let mut open = false;
+        for r in 0..rows.len() {
+            let unclear = |j: usize| above[r * n + j] - below[r * n + j] > 1;
+            while next[r] < n && !unclear(next[r]) {
+                next[r] += 1;
+            }
+            if next[r] < n {
+                open = true;
+                let at = r * n + next[r];
+                points[r] = below[at] + (above[at] - below[at]) / 2;
+            } else {
+                points[r] = 0;
+            }
+            sums[r] = rows[r].at(if falls(r) { rows[r].points - 1 - points[r] } else { points[r] });
+        }
+        if !open {
+            break;
+        }
+        f(&sums, &mut now)?;
+        for r in (0..rows.len()).filter(|&r| next[r] < n) {
+            for (j, level) in levels.iter().enumerate().skip(next[r]) {
+                let at = r * n + j;
+                if now[r] >= *level {
+                    above[at] = above[at].min(points[r]);
+                } else {
+                    below[at] = below[at].max(points[r]);
+                }
             }
         }
-        std::mem::swap(&mut before, &mut now);
     }
-    Ok(Ok((0..channels).map(|c| from_edge(fan_in, first[c], before[c], edge[c].unwrap_or(0))).collect()))
+    Ok((0..rows.len()).map(|r| stairs(rows[r], falls(r), &above[r * n..][..n])).collect())
 }
 
-/// `below`: the last step whose output is that of -K, where the outputs at -K and K differ.
-fn from_edge(fan_in: i32, first: bool, last: bool, below: i32) -> Threshold {
-    match (first, last) {
-        (true, true) => Threshold { least: -fan_in, negate: false },
-        (false, false) => Threshold { least: fan_in + 1, negate: false },
-        (false, true) => Threshold { least: 2 * (below + 1) - fan_in, negate: false },
-        (true, false) => Threshold { least: fan_in - 2 * below, negate: true },
+/// The stairs of all rows by evaluating every sum.
+///
+/// The inner error is the first row found that neither rises nor falls.
+pub fn enumerate<E>(
+    rows: &[Lattice],
+    levels: &[i32],
+    mut f: impl Rows<E>,
+) -> Result<Result<Vec<Stairs>, NotMonotone>, E> {
+    let n = levels.len();
+    let most = rows.iter().map(|r| r.points).max().unwrap_or(0);
+    let mut sums = vec![0; rows.len()];
+    let mut now = vec![0; rows.len()];
+    let mut before: Vec<i32> = Vec::new();
+    // -1 where the row has fallen, 1 where it has risen; and the first point at which each level's answer changed.
+    let mut direction = vec![0; rows.len()];
+    let mut edges = vec![None; rows.len() * n];
+    let mut first = Vec::new();
+    for point in 0..most {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            *sum = row.at(point);
+        }
+        f(&sums, &mut now)?;
+        if point == 0 {
+            first = now.clone();
+            before = now.clone();
+        }
+        for r in 0..rows.len() {
+            let turn = (now[r] - before[r]).signum();
+            if turn == 0 {
+                continue;
+            }
+            if direction[r] == -turn {
+                return Ok(Err(NotMonotone { row: r, again: (rows[r].at(point - 1), sums[r]) }));
+            }
+            direction[r] = turn;
+            for (j, level) in levels.iter().enumerate() {
+                if (now[r] >= *level) != (before[r] >= *level) {
+                    edges[r * n + j] = Some(point);
+                }
+            }
+        }
+        before.copy_from_slice(&now);
     }
+    Ok(Ok((0..rows.len())
+        .map(|r| {
+            let falls = direction[r] < 0;
+            let end = rows[r].points;
+            let above: Vec<i64> = (0..n)
+                .map(|j| match edges[r * n + j] {
+                    Some(edge) if falls => end - edge,
+                    Some(edge) => edge,
+                    None if first[r] >= levels[j] => 0,
+                    None => end,
+                })
+                .collect();
+            stairs(rows[r], falls, &above)
+        })
+        .collect()))
+}
+
+/// `above`: for each level the first point that reaches it, counted in the direction in which the row rises.
+fn stairs(row: Lattice, negate: bool, above: &[i64]) -> Stairs {
+    let low = if negate { -row.high() } else { row.low };
+    let high = low + (row.points - 1) * row.step;
+    let threshold = |point: &i64| if *point == row.points { high + 1 } else { low + point * row.step };
+    Stairs { thresholds: above.iter().map(|p| threshold(p) as i32).collect(), negate }
 }
 
 #[cfg(test)]
@@ -107,57 +210,80 @@ mod tests {
 
     use super::*;
 
-    /// An activation "dot >= edge", falling where `falls`.
-    fn step(edge: i32, falls: bool) -> impl Fn(i32) -> bool {
-        move |dot| (dot >= edge) != falls
-    }
-
-    #[test]
-    fn both_ways_reproduce_every_step_function() {
-        for fan_in in 1..=9 {
-            let cases: Vec<(i32, bool)> =
-                (-fan_in - 2..=fan_in + 2).flat_map(|e| [(e, false), (e, true)]).collect();
-            let mut calls = 0;
-            let mut active = |dots: &[i32], out: &mut [bool]| {
-                calls += 1;
-                for ((dot, out), &(edge, falls)) in dots.iter().zip(out).zip(&cases) {
-                    *out = step(edge, falls)(*dot);
-                }
-                Ok::<(), Infallible>(())
-            };
-            let searched = search(fan_in, cases.len(), &mut active).unwrap();
-            let enumerated = enumerate(fan_in, cases.len(), &mut active).unwrap().unwrap();
-            assert_eq!(searched, enumerated);
-            for (threshold, &(edge, falls)) in searched.iter().zip(&cases) {
-                for dot in (-fan_in..=fan_in).step_by(2) {
-                    let wanted = step(edge, falls)(dot);
-                    assert_eq!(
-                        threshold.active(dot),
-                        wanted,
-                        "K {fan_in}, edge {edge}, falls {falls}, dot {dot}"
-                    );
-                }
-            }
-            assert!(calls <= fan_in + 1 + 2 + 5, "the search is logarithmic");
+    fn value(stairs: &Stairs, levels: &[i32], least: i32, sum: i32) -> i32 {
+        let y = if stairs.negate { -sum } else { sum };
+        match stairs.thresholds.iter().filter(|t| y >= **t).count() {
+            0 => least,
+            n => levels[n - 1],
         }
     }
 
     #[test]
-    fn constant_channels_are_always_or_never_active() {
-        let thresholds = search(4, 2, |_: &[i32], out: &mut [bool]| {
-            out.copy_from_slice(&[true, false]);
+    fn both_ways_reproduce_every_staircase() {
+        let levels = [0, 1, 2];
+        let mut forms: Vec<(Lattice, [i64; 3], bool)> = Vec::new();
+        for lattice in [
+            Lattice { low: -5, step: 2, points: 6 },
+            Lattice { low: 3, step: 1, points: 1 },
+            Lattice { low: -9, step: 3, points: 8 },
+        ] {
+            let edges = lattice.low - 1..=lattice.high() + 1;
+            for a in edges.clone() {
+                for b in a..=*edges.end() {
+                    for c in [b, b + 1, b + 4] {
+                        forms.extend([(lattice, [a, b, c], false), (lattice, [a, b, c], true)]);
+                    }
+                }
+            }
+        }
+        let rows: Vec<Lattice> = forms.iter().map(|f| f.0).collect();
+        let of = |(row, edges, falls): &(Lattice, [i64; 3], bool), sum: i32| {
+            let mirrored = row.low + row.high() - i64::from(sum);
+            let y = if *falls { mirrored } else { i64::from(sum) };
+            edges.iter().filter(|e| y >= **e).count() as i32 - 1
+        };
+        let mut calls = 0;
+        let mut f = |sums: &[i32], out: &mut [i32]| {
+            calls += 1;
+            out.iter_mut().zip(sums).zip(&forms).for_each(|((out, sum), form)| *out = of(form, *sum));
             Ok::<(), Infallible>(())
-        });
-        let wanted = [Threshold { least: -4, negate: false }, Threshold { least: 5, negate: false }];
-        assert_eq!(thresholds.unwrap(), wanted);
+        };
+        let searched = search(&rows, &levels, &mut f).unwrap();
+        assert!(calls as u64 <= search_calls(&rows, 3), "{calls}");
+        let f = |sums: &[i32], out: &mut [i32]| {
+            out.iter_mut().zip(sums).zip(&forms).for_each(|((out, sum), form)| *out = of(form, *sum));
+            Ok::<(), Infallible>(())
+        };
+        let enumerated = enumerate(&rows, &levels, f).unwrap().unwrap();
+        for ((form, s), e) in forms.iter().zip(&searched).zip(&enumerated) {
+            assert!(s.thresholds.is_sorted() && e.thresholds.is_sorted());
+            for point in 0..form.0.points {
+                let sum = form.0.at(point);
+                let wanted = of(form, sum);
+                assert_eq!(
+                    (value(s, &levels, -1, sum), value(e, &levels, -1, sum)),
+                    (wanted, wanted),
+                    "{form:?}"
+                );
+            }
+        }
     }
 
     #[test]
-    fn a_bump_is_no_threshold() {
-        let found = enumerate(6, 1, |dots: &[i32], out: &mut [bool]| {
-            out[0] = dots[0] == 2;
+    fn lattices_are_as_wide_as_the_weights_make_them() {
+        assert_eq!(Lattice::of(&[1, -1, 1], (-1, 1), 2), Lattice { low: -3, step: 2, points: 4 });
+        assert_eq!(Lattice::of(&[2, -4], (0, 3), 1), Lattice { low: -12, step: 2, points: 10 });
+        assert_eq!(Lattice::of(&[0, 0], (0, 3), 1), Lattice { low: 0, step: 1, points: 1 });
+        assert_eq!(Lattice::of(&[-3], (-8, 7), 1).high(), 24);
+    }
+
+    #[test]
+    fn a_bump_is_no_staircase() {
+        let rows = [Lattice { low: -6, step: 2, points: 7 }];
+        let found = enumerate(&rows, &[1], |sums: &[i32], out: &mut [i32]| {
+            out[0] = i32::from(sums[0] == 2);
             Ok::<(), Infallible>(())
         });
-        assert_eq!(found.unwrap(), Err(NotMonotone { channel: 0, again: (2, 4) }));
+        assert_eq!(found.unwrap(), Err(NotMonotone { row: 0, again: (2, 4) }));
     }
 }

@@ -1,114 +1,150 @@
-//! Pass: everything between two matrix products becomes one integer threshold for each output.
+//! Pass: everything between two matrix products becomes integer thresholds for each output.
 //!
-//! The graph's own operators are evaluated at dot products, all outputs at once, so that the thresholds are exact for
-//! every value that can occur: by binary search where every step is known to be monotone, by enumeration elsewhere.
+//! The graph's own operators are evaluated at sums, all outputs at once, so that the thresholds are exact for every value
+//! that can occur, ties included: by binary search where every step is known to be monotone, by enumeration elsewhere.
 
-use super::op::{Levels, Role};
-use crate::arith::threshold::{self, Threshold};
+use super::grid::Grid;
+use super::op::Role;
+use crate::arith::threshold::{self, Lattice, Stairs};
 use crate::diagnostic::{
     ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
     THRESHOLD_INEXACT,
 };
 use crate::host::Step;
+use crate::layer::dense::Activation;
+use crate::network::Element;
 use crate::tensor::{Data, Tensor};
 
-/// Most operator applications, times elements, that enumerating one layer may take: 2^30.
-const MAX_WORK: usize = 1 << 30;
+/// Most operator applications, times elements, that finding the thresholds of one layer may take: 2^31.
+const MAX_WORK: u64 = 1 << 31;
+/// Most bits of an activation.
+const MAX_BITS: u32 = 8;
 
-/// The levels of what `steps` give: -s and +s. `steps` hold a quantiser.
-pub fn scale(steps: &[Step]) -> Result<f32> {
-    let Some((at, quantiser)) = steps.iter().enumerate().rev().find_map(|(i, s)| match s.operator.role {
-        Role::Quantiser(q) => Some((i, q)),
-        _ => None,
-    }) else {
-        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, "there is no quantiser")
-            .help("quantise to two levels (BipolarQuant, or MultiThreshold with one threshold)")
-            .into());
-    };
-    let step = &steps[at];
-    if step.position() != Some(0) {
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the parameters depend on the graph's input")
-            .at(step.place.clone())
-            .help("give the quantiser constant parameters: learned scales, not those of the data at hand")
-            .into());
-    }
-    let Levels::Bipolar { scale } =
-        (quantiser.levels)(&step.attributes, &step.constants()).map_err(|e| e.placed(&step.place))?;
-    // What follows the quantiser may scale its levels.
-    let mut levels = [-scale, scale].map(|v| Tensor {
-        shape: step.shape.clone(),
-        data: Data::Float(vec![v; step.shape.iter().product()]),
-    });
-    for step in &steps[at + 1..] {
-        for level in &mut levels {
-            *level = step.eval(level)?;
-        }
-    }
-    let [low, high] = &levels;
-    let (low, high) = (low.floats("the activation")?, high.floats("the activation")?);
-    let s = high.first().map_or(0.0, |v| v.abs());
-    let fits = |(l, h): (&f32, &f32)| *l == -*h && h.abs() == s;
-    if !(s > 0.0 && s.is_finite() && low.iter().zip(high).all(fits)) {
-        let odd = low.iter().zip(high).find(|&(l, h)| !fits((l, h))).or(low.first().zip(high.first()));
-        let message = match odd {
-            Some((l, h)) => format!("the activation has levels {l} and {h}"),
-            None => "the activation is empty".to_owned(),
-        };
-        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
-            .at(steps.last().unwrap_or(step).place.clone())
-            .help("two levels -s and +s are supported, with one finite s for all elements")
-            .into());
-    }
-    Ok(s)
-}
-
-/// The thresholds of a layer with `fan_in` inputs, whose dot products enter `steps` as a tensor of shape `shape`.
+/// The activation of a layer, and the rows whose weights are to be negated for it.
 ///
-/// `steps` ends in values of -`level` and +`level`, see [`scale`].
-pub fn thresholds(fan_in: usize, shape: &[usize], steps: &[Step], level: f32) -> Result<Vec<Threshold>> {
-    let channels: usize = shape.iter().product();
+/// `rows` are the sums that can occur; they enter `steps` as a tensor of shape `shape`. `steps` end in values of `grid`.
+pub fn activation(
+    rows: &[Lattice],
+    shape: &[usize],
+    steps: &[Step],
+    grid: &Grid,
+) -> Result<(Activation, Vec<bool>)> {
     keeps_order(shape, steps)?;
-    let fan_in = i32::try_from(fan_in).map_err(|_| inexact(format!("{fan_in} inputs")))?;
-    let mut active = |dots: &[i32], out: &mut [bool]| evaluate(shape, steps, level, dots, out);
-    if steps.iter().all(monotone) {
-        return threshold::search(fan_in, channels, active);
-    }
-    let work = (fan_in as usize + 1).saturating_mul(channels).saturating_mul(steps.len());
+    let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let grid = &narrowed(rows, steps, grid, &mut f)?;
+    let levels: Vec<i32> = match grid.bipolar {
+        true => vec![1],
+        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
+    };
+    let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
+    let searched = threshold::search_calls(rows, levels.len());
+    let search = steps.iter().all(monotone) && searched < most;
+    let work = if search { searched } else { most }
+        .saturating_mul(rows.len() as u64)
+        .saturating_mul(steps.iter().map(cost).sum());
     if work > MAX_WORK {
         let message = format!(
-            "finding the thresholds of {channels} outputs over {fan_in} inputs needs {work} steps; the limit is {MAX_WORK}"
+            "finding the {} thresholds of {} outputs over {most} sums takes {work} steps; the limit is {MAX_WORK}",
+            levels.len(),
+            rows.len()
         );
         return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
-            .help("use BipolarQuant or MultiThreshold")
+            .help("use fewer bits for the weights, the inputs or the activation")
             .into());
     }
-    threshold::enumerate(fan_in, channels, &mut active)?.map_err(|found| {
-        let (from, to) = found.again;
-        let message = format!(
-            "the activation of output {} rises and falls: it changes a second time between the dot products {from} and {to}",
-            found.channel
-        );
-        inexact(message).placed(&steps[0].place)
-    })
+    let stairs = if search {
+        threshold::search(rows, &levels, f)?
+    } else {
+        threshold::enumerate(rows, &levels, f)?.map_err(|found| {
+            let (from, to) = found.again;
+            let message = format!(
+                "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
+                found.row
+            );
+            inexact(message).placed(&steps[0].place)
+        })?
+    };
+    let negate = stairs.iter().map(|s| s.negate).collect();
+    Ok((staircase(grid, rows, stairs), negate))
+}
+
+/// Where the levels are more than an activation may have, those that occur may be few enough.
+fn narrowed(
+    rows: &[Lattice],
+    steps: &[Step],
+    grid: &Grid,
+    f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
+) -> Result<Grid> {
+    if grid.element().bits() <= MAX_BITS {
+        return Ok(*grid);
+    }
+    let mut found = *grid;
+    if steps.iter().all(monotone) {
+        let (mut low, mut high) = (vec![0; rows.len()], vec![0; rows.len()]);
+        f(&rows.iter().map(|r| r.low as i32).collect::<Vec<_>>(), &mut low)?;
+        f(&rows.iter().map(|r| r.high() as i32).collect::<Vec<_>>(), &mut high)?;
+        let all = || low.iter().chain(&high).map(|v| i64::from(*v));
+        (found.least, found.most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        if found.element().bits() <= MAX_BITS {
+            return Ok(found);
+        }
+    }
+    let message =
+        format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
+    Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+        .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
+        .help(format!("between two layers up to {MAX_BITS} bits are supported; quantise to fewer"))
+        .into())
+}
+
+/// The stairs in the form that a layer takes.
+fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
+    let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
+    // -1, 0 and +1 without a 0 are two levels: Sign, where no sum is 0.
+    if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
+        thresholds.iter_mut().for_each(|t| t.truncate(1));
+        return Activation { element: Element::Bipolar, least: -1, thresholds };
+    }
+    let element = grid.element();
+    let mut least = grid.least;
+    if grid.least == grid.most {
+        // One level has no threshold: another one is put beside it, which nothing or everything reaches.
+        let below = grid.least > element.range().0;
+        for ((t, row), s) in thresholds.iter_mut().zip(rows).zip(&stairs) {
+            let (low, high) = if s.negate { (-row.high(), -row.low) } else { (row.low, row.high()) };
+            t.push(if below { low } else { high + 1 } as i32);
+        }
+        least -= i64::from(below);
+    }
+    Activation { element, least: least as i32, thresholds }
 }
 
 fn inexact(message: String) -> Diagnostics {
     Diagnostic::new(&THRESHOLD_INEXACT, message)
-        .help("the function between two layers must rise or fall with the dot product, and stay finite")
+        .help("the function between two layers must rise or fall with the sum, and stay finite")
         .into()
 }
 
 /// Whether the step, as a function of the running tensor, rises or falls as long as everything is finite.
 fn monotone(step: &Step) -> bool {
     match (step.operator.role, step.position()) {
-        (Role::Elementwise { monotone }, Some(position)) => monotone.contains(&position),
-        (Role::Quantiser(q), Some(0)) => q.monotone,
-        (Role::Layout, Some(0)) => true,
+        (Role::Elementwise { monotone, .. }, Some(position)) => monotone.contains(&position),
+        (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
         _ => false,
     }
 }
 
-/// Refuses steps that move elements: output c must depend on dot product c alone.
+/// Elementary steps for an element: thresholds are compared one by one.
+fn cost(step: &Step) -> u64 {
+    match step.operator.name {
+        "MultiThreshold" => {
+            step.constants().get(1).copied().flatten().map_or(1, |t| t.shape.get(1).map_or(1, |&n| n as u64))
+        }
+        _ => 4,
+    }
+}
+
+/// Refuses steps that move elements: output c must depend on sum c alone.
 fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     let elements: usize = shape.iter().product();
     let ramp = || Data::Int((0..elements as i64).collect());
@@ -133,43 +169,43 @@ fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     Ok(())
 }
 
-/// Sets, for each output, whether `steps` make +`level` of its dot product.
-fn evaluate(shape: &[usize], steps: &[Step], level: f32, dots: &[i32], out: &mut [bool]) -> Result<()> {
-    let mut x = Tensor { shape: shape.to_vec(), data: Data::Float(dots.iter().map(|&d| d as f32).collect()) };
+/// Sets, for each output, the integer that `steps` make of its sum.
+fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mut [i32]) -> Result<()> {
+    let mut x = Tensor { shape: shape.to_vec(), data: Data::Float(sums.iter().map(|&d| d as f32).collect()) };
     for step in steps {
         x = step.eval(&x)?;
         if let Some((c, v)) = x.floats("the activation")?.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-            return Err(
-                inexact(format!("output {c} becomes {v} at the dot product {}", dots[c])).placed(&step.place)
-            );
+            return Err(inexact(format!("output {c} becomes {v} at the sum {}", sums[c])).placed(&step.place));
         }
     }
     for (c, (v, out)) in x.floats("the activation")?.iter().zip(out).enumerate() {
-        if v.abs() != level {
+        let integer = grid.decode(*v).filter(|i| (grid.least..=grid.most).contains(i));
+        let Some(integer) = integer.filter(|i| !grid.bipolar || *i != 0) else {
             let message = format!(
-                "output {c} becomes {v} at the dot product {}, neither {} nor {level}",
-                dots[c], -level
+                "output {c} becomes {v} at the sum {}, none of the levels {} to {} times {}",
+                sums[c], grid.least, grid.most, grid.scale
             );
             return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
                 .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
-                .help("two levels are supported; use BipolarQuant, which makes +1 of 0")
+                .help("end the activation in a quantiser")
                 .into());
-        }
-        *out = *v > 0.0;
+        };
+        *out = integer as i32;
     }
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::super::attributes::{Attribute, Attributes};
+    use super::super::grid::grid;
     use super::super::op;
     use super::*;
     use crate::host::Operand;
 
-    fn step(domain: &str, name: &str, constants: &[Tensor], shape: &[usize]) -> Step {
+    pub fn step(domain: &str, name: &str, constants: &[Tensor], shape: &[usize]) -> Step {
         let constants = constants.iter().map(|t| Operand::Constant(Arc::new(t.clone())));
         Step {
             operator: op::find(domain, name).unwrap(),
@@ -179,25 +215,47 @@ mod tests {
             operands: std::iter::once(Operand::Running).chain(constants).collect(),
             output: 0,
             shape: shape.to_vec(),
+            codes: None,
         }
     }
 
-    fn bipolar(scale: f32) -> Step {
+    pub fn bipolar(scale: f32) -> Step {
         step("onnx.brevitas", "BipolarQuant", &[Tensor::scalar(scale)], &[1, 4])
     }
 
-    /// Checks every reachable dot product against the steps themselves.
-    fn holds(fan_in: usize, steps: &[Step]) -> Result<Vec<Threshold>> {
-        let level = scale(steps)?;
-        let found = thresholds(fan_in, &[1, 4], steps, level)?;
-        for dot in (-(fan_in as i32)..=fan_in as i32).step_by(2) {
-            let mut wanted = [false; 4];
-            evaluate(&[1, 4], steps, level, &[dot; 4], &mut wanted)?;
-            for (c, t) in found.iter().enumerate() {
-                assert_eq!(t.active(dot), wanted[c], "channel {c} at {dot}");
+    pub fn quant(scale: f32, zero: f32, bits: i32, signed: bool) -> Step {
+        rounded(scale, zero, bits, signed, "ROUND")
+    }
+
+    fn rounded(scale: f32, zero: f32, bits: i32, signed: bool, mode: &str) -> Step {
+        let mut quant =
+            step("onnx.brevitas", "Quant", &[scale, zero, bits as f32].map(Tensor::scalar), &[1, 4]);
+        quant.attributes = Attributes::new(1)
+            .with("signed", Attribute::Int(signed.into()))
+            .with("narrow", Attribute::Int(0))
+            .with("rounding_mode", Attribute::String(mode.into()));
+        quant
+    }
+
+    /// Checks every sum of 4 equal rows against the steps themselves.
+    fn holds(row: Lattice, steps: &[Step]) -> Result<Activation> {
+        let grid = grid(None, &[1, 4], steps)?.expect("a quantiser");
+        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?;
+        for point in 0..row.points {
+            let sum = (row.low + point * row.step) as i32;
+            let mut wanted = [0; 4];
+            evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted)?;
+            for c in 0..4 {
+                let y = if negate[c] { -sum } else { sum };
+                assert_eq!(found.value(c, y), wanted[c], "channel {c} at {sum}");
             }
         }
         Ok(found)
+    }
+
+    /// The sums of `fan_in` products of -1 and +1.
+    fn bits(fan_in: i64) -> Lattice {
+        Lattice { low: -fan_in, step: 2, points: fan_in + 1 }
     }
 
     fn normalise(gamma: [f32; 4], beta: [f32; 4], mean: [f32; 4], variance: [f32; 4]) -> Step {
@@ -206,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_normalisation_becomes_a_threshold_for_gammas_of_any_sign() {
+    fn batch_normalisation_becomes_thresholds_for_gammas_of_any_sign() {
         let bn = normalise(
             [1.5, -0.7, 0.0, 0.0],
             [0.3, 0.1, 1.0, -1.0],
@@ -214,48 +272,78 @@ mod tests {
             [4.0, 9.0, 1.0, 1.0],
         );
         for fan_in in [1, 2, 7, 64] {
-            let found = holds(fan_in, &[bn.clone(), bipolar(1.0)]).unwrap();
-            assert_eq!(found[2], Threshold { least: -(fan_in as i32), negate: false }, "always");
-            assert_eq!(found[3], Threshold { least: fan_in as i32 + 1, negate: false }, "never");
+            let found = holds(bits(fan_in), &[bn.clone(), bipolar(1.0)]).unwrap();
+            assert_eq!(found.thresholds[2], [-fan_in as i32], "always");
+            assert_eq!(found.thresholds[3], [fan_in as i32 + 1], "never");
+            let few = holds(bits(fan_in), &[bn.clone(), quant(0.25, 0.0, 3, true)]).unwrap();
+            assert_eq!((few.element, few.least, few.steps()), (Element::Signed(3), -4, 7));
         }
+        let wide = Lattice { low: -1_000_000, step: 1, points: 2_000_001 };
+        let relu = step("", "Relu", &[], &[1, 4]);
+        holds(wide, &[normalise([0.001; 4], [0.5; 4], [7.0; 4], [2.0; 4]), relu, quant(0.5, 0.0, 8, false)])
+            .unwrap();
     }
 
     #[test]
-    fn the_edge_itself_is_active() {
-        let minus_two = step("", "Add", &[Tensor::vector(vec![-2.0, 2.0, 0.0, 1e-20])], &[1, 4]);
-        let found = holds(8, &[minus_two, bipolar(-0.5)]).unwrap();
-        assert!(found[0].negate && found[0].active(0) && !found[0].active(2));
+    fn ties_come_out_as_every_mode_says() {
+        let row = Lattice { low: -40, step: 1, points: 81 };
+        let half = step("", "Mul", &[Tensor::scalar(0.25)], &[1, 4]);
+        for mode in ["ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"] {
+            holds(row, &[half.clone(), rounded(0.5, 0.0, 4, true, mode)]).unwrap();
+            holds(row, &[half.clone(), rounded(0.5, 1.0, 3, false, mode)]).unwrap();
+        }
+        // 0.5 and 1.5, 2.5 and 3.5 round to 0 and 2, 2 and 4.
+        let found = holds(row, &[half, rounded(0.5, 0.0, 4, true, "ROUND")]).unwrap();
+        assert_eq!(found.thresholds[0][8..12], [2, 3, 6, 7]);
     }
 
     #[test]
-    fn sign_is_bipolar_only_where_zero_cannot_occur() {
+    fn quantisers_in_a_row_are_one() {
+        let row = Lattice { low: -100, step: 1, points: 201 };
+        let relu = step("", "Relu", &[], &[1, 4]);
+        let found = holds(row, &[quant(2.0, 0.0, 8, true), relu, quant(3.0, 0.0, 2, false)]).unwrap();
+        assert_eq!(found.element, Element::Unsigned(2));
+        let trunc = step("onnx.brevitas", "Trunc", &[2.0, 0.0, 8.0, 3.0].map(Tensor::scalar), &[1, 4]);
+        let found = holds(row, &[quant(2.0, 0.0, 8, true), trunc]).unwrap();
+        assert_eq!((found.element, found.least), (Element::Signed(3), -4));
+    }
+
+    #[test]
+    fn more_bits_than_eight_are_taken_where_eight_occur() {
+        let row = Lattice { low: -100, step: 1, points: 201 };
+        let found = holds(row, &[quant(1.0, 0.0, 12, true)]).unwrap();
+        assert_eq!(found.element, Element::Signed(8));
+        let text =
+            holds(Lattice { points: 2000, ..row }, &[quant(1.0, 0.0, 12, true)]).unwrap_err().to_string();
+        assert!(text.contains("12 bits (-100 to 1899)"), "{text}");
+    }
+
+    #[test]
+    fn sign_has_two_levels_or_three() {
         let sign = step("", "Sign", &[], &[1, 4]);
-        holds(3, std::slice::from_ref(&sign)).unwrap();
-        let text = holds(4, &[sign]).unwrap_err().to_string();
-        assert!(text.contains("[activation-unsupported]") && text.contains("dot product 0"), "{text}");
+        assert_eq!(holds(bits(3), std::slice::from_ref(&sign)).unwrap().element, Element::Bipolar);
+        assert_eq!(holds(bits(4), &[sign]).unwrap().element, Element::Signed(2));
+    }
+
+    #[test]
+    fn one_level_is_a_layer_too() {
+        let never = step("", "Sub", &[Tensor::scalar(1e6)], &[1, 4]);
+        holds(bits(4), &[never, quant(1.0, 0.0, 2, false)]).unwrap();
+        let none = step("onnx.brevitas", "MultiThreshold", &[Tensor::zeros(&[1, 0]).unwrap()], &[1, 4]);
+        assert_eq!(holds(bits(4), &[none]).unwrap().thresholds[0], [5]);
     }
 
     #[test]
     fn bumps_and_infinities_are_inexact() {
         let square = step("", "Pow", &[Tensor::scalar(2.0)], &[1, 4]);
         let less = step("", "Sub", &[Tensor::scalar(5.0)], &[1, 4]);
-        let text = holds(8, &[square, less, bipolar(1.0)]).unwrap_err().to_string();
-        assert!(text.contains("[threshold-inexact]") && text.contains("second time"), "{text}");
+        let text = holds(bits(8), &[square, less, bipolar(1.0)]).unwrap_err().to_string();
+        assert!(text.contains("[threshold-inexact]") && text.contains("turns back"), "{text}");
         let huge = step("", "Mul", &[Tensor::scalar(f32::MAX)], &[1, 4]);
-        let text = holds(8, &[huge, bipolar(1.0)]).unwrap_err().to_string();
+        let text = holds(bits(8), &[huge, bipolar(1.0)]).unwrap_err().to_string();
         assert!(text.contains("[threshold-inexact]") && text.contains("inf"), "{text}");
         let nan = normalise([1.0; 4], [f32::NAN; 4], [0.0; 4], [1.0; 4]);
-        assert!(holds(8, &[nan, bipolar(1.0)]).is_err());
-    }
-
-    #[test]
-    fn what_follows_the_quantiser_scales_its_levels() {
-        let double = step("", "Mul", &[Tensor::scalar(-2.0)], &[1, 4]);
-        assert_eq!(scale(&[bipolar(0.5), double.clone()]).unwrap(), 1.0);
-        assert!(holds(5, &[bipolar(0.5), double]).unwrap()[0].negate);
-        let shift = step("", "Add", &[Tensor::scalar(1.0)], &[1, 4]);
-        assert!(scale(&[bipolar(1.0), shift]).unwrap_err().to_string().contains("levels 0 and 2"));
-        assert!(scale(&[bipolar(f32::NAN)]).is_err() && scale(&[bipolar(0.0)]).is_err());
+        assert!(holds(bits(8), &[nan, bipolar(1.0)]).is_err());
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! Pass: the graph becomes one chain of steps on one running tensor, from its input to its output.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::fold::{Applied, Folded, Input};
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
+use super::op::{Codes, product::transposed};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
 use crate::host::{Operand, Step};
+use crate::network::Element;
+use crate::tensor::Tensor;
 
 /// A graph without branches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Chain {
     /// Shape of the graph's input.
     pub input: Vec<usize>,
+    /// The integer type that the file annotates the input with.
+    pub annotation: Option<Element>,
     /// What is applied to it, one after the other.
     pub steps: Vec<Step>,
 }
@@ -24,23 +30,24 @@ impl Chain {
 
 /// Follows the running tensor from the output back to the input; every join of branches is an error.
 pub fn chain(folded: Folded) -> Result<Chain> {
+    let mut errors = joins(&folded);
     let (input, shape) = folded.input;
+    let annotation = folded.annotation;
     let mut makers: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for (n, applied) in folded.nodes.iter().enumerate() {
         for (o, name) in applied.node.outputs.iter().enumerate() {
             makers.insert(name.clone(), (n, o));
         }
     }
-    let mut errors: Vec<Diagnostic> = folded.nodes.iter().filter_map(join).collect();
     let mut nodes: Vec<Option<Applied>> = folded.nodes.into_iter().map(Some).collect();
     let mut steps = Vec::new();
     let mut at = folded.output;
     while at != input && errors.is_empty() {
         let Some((applied, output)) = makers.get(&at).and_then(|&(n, o)| Some((nodes[n].take()?, o))) else {
-            errors.push(
-                Diagnostic::new(&MODEL_INVALID, format!("tensor {at} is not reached from the graph's input"))
-                    .help(SAVE_AGAIN),
-            );
+            errors.push(Diagnostic::new(
+                &MODEL_INVALID,
+                format!("tensor {at} is not reached from the graph's input"),
+            ));
             break;
         };
         let running = applied.inputs.iter().find_map(|i| match i {
@@ -53,7 +60,12 @@ pub fn chain(folded: Folded) -> Result<Chain> {
     }
     Diagnostics::collected(errors)?;
     steps.reverse();
-    Ok(Chain { input: shape, steps })
+    Ok(Chain { input: shape, annotation, steps })
+}
+
+/// What is wrong with a graph that is no chain: the nodes that join branches.
+pub fn joins(folded: &Folded) -> Vec<Diagnostic> {
+    folded.nodes.iter().filter_map(join).collect()
 }
 
 /// A node that reads two different tensors.
@@ -73,6 +85,34 @@ fn join(applied: &Applied) -> Option<Diagnostic> {
     })
 }
 
+/// A matrix product with its constant on the right, on its own: for graphs that make no chain.
+pub fn product(applied: &Applied) -> Option<Step> {
+    let constant = |i: usize| match applied.inputs.get(i) {
+        Some(Input::Constant(tensor)) => Some(tensor.clone()),
+        _ => None,
+    };
+    let (weights, turned) = match applied.operator.name {
+        "Gemm" => (constant(1)?, applied.node.attributes.int("transB", 0).ok()? != 0),
+        "MatMul" => (constant(1)?, false),
+        _ => return None,
+    };
+    let turn = |t: &Tensor| if turned { transposed(t).ok() } else { Some(t.clone()) };
+    let codes = match &applied.codes {
+        Some(c) => Some(Arc::new(Codes { integers: turn(&c.integers)?, scales: turn(&c.scales)? })),
+        None => None,
+    };
+    Some(Step {
+        operator: applied.operator,
+        place: applied.node.to_string(),
+        node: applied.node.name.clone(),
+        attributes: applied.node.attributes.clone(),
+        operands: vec![Operand::Running, Operand::Constant(Arc::new(turn(&weights)?))],
+        output: 0,
+        shape: Vec::new(),
+        codes,
+    })
+}
+
 fn step(mut applied: Applied, output: usize) -> Step {
     let operand = |input| match input {
         Input::Tensor(_) => Operand::Running,
@@ -86,6 +126,7 @@ fn step(mut applied: Applied, output: usize) -> Step {
         operands: applied.inputs.into_iter().map(operand).collect(),
         output,
         shape: applied.shapes.swap_remove(output),
+        codes: applied.codes,
     }
 }
 
@@ -111,11 +152,12 @@ mod tests {
             operator,
             inputs: inputs.iter().map(|s| Input::Tensor((*s).to_owned())).collect(),
             shapes: vec![vec![1]; outputs.len()],
+            codes: None,
         }
     }
 
     fn folded(nodes: Vec<Applied>) -> Folded {
-        Folded { nodes, input: ("x".into(), vec![1, 4]), output: "y".into() }
+        Folded { nodes, input: ("x".into(), vec![1, 4]), output: "y".into(), ..Folded::default() }
     }
 
     #[test]
@@ -144,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_input_may_be_the_output() {
-        let none = Folded { nodes: vec![], input: ("x".into(), vec![1, 4]), output: "x".into() };
+        let mut none = folded(vec![]);
+        none.output = "x".into();
         assert!(chain(none).unwrap().steps.is_empty());
     }
 }

@@ -1,12 +1,15 @@
 //! Constants in all the forms in which ONNX stores them.
 
-use super::file::{MAX_FIELDS, limit, name};
+use super::external::External;
+use super::file::{MAX_FIELDS, limit, name, pair};
 use super::wire::fields;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::tensor::{self, Data, Tensor};
 
 /// Reads a tensor in any of ONNX's storage forms. Errors name the tensor.
-pub fn read(message: &[u8]) -> Result<(String, Tensor)> {
+///
+/// Data in a file of its own is read from `external`.
+pub fn read(message: &[u8], external: &External) -> Result<(String, Tensor)> {
     let mut title = "";
     let mut parts = Parts::default();
     for field in fields(message) {
@@ -21,11 +24,15 @@ pub fn read(message: &[u8]) -> Result<(String, Tensor)> {
             (5 | 7 | 11, value) => value.ints(&mut parts.ints)?,
             (8, value) => title = name(value)?,
             (9, value) => parts.raw = Some(value.bytes()?),
+            (13, value) => {
+                limit("keys of external data", parts.place.len(), MAX_FIELDS)?;
+                parts.place.push(pair(value.bytes()?)?);
+            }
             (14, value) => parts.external = value.int()? == 1,
             _ => {}
         }
     }
-    match parts.assemble() {
+    match parts.assemble(external) {
         Ok(tensor) => Ok((title.to_owned(), tensor)),
         Err(found) if title.is_empty() => Err(found),
         Err(found) => Err(found.placed(&format!("tensor {title}"))),
@@ -39,21 +46,15 @@ struct Parts<'a> {
     kind: i64,
     segmented: bool,
     external: bool,
+    /// Where external data is, as keys and values.
+    place: Vec<(&'a str, &'a str)>,
     floats: Vec<f32>,
     ints: Vec<i64>,
     raw: Option<&'a [u8]>,
 }
 
 impl Parts<'_> {
-    fn assemble(self) -> Result<Tensor> {
-        if self.external {
-            return Err(Diagnostic::new(
-                &OPERATOR_UNSUPPORTED,
-                "the data is in a file of its own (external data)",
-            )
-            .help("save the model as one file (onnx.save with save_as_external_data=False)")
-            .into());
-        }
+    fn assemble(self, external: &External) -> Result<Tensor> {
         if self.segmented {
             return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the data is split into segments")
                 .help("save the model with whole tensors")
@@ -66,6 +67,10 @@ impl Parts<'_> {
         })?;
         // The size is known to be sane before anything of that size is allocated.
         let count = tensor::elements(&shape)?;
+        if self.external {
+            let raw = external.read(&self.place, count * width(self.kind)?)?;
+            return Tensor::new(shape, from_raw(self.kind, &raw, count)?);
+        }
         let data = match self.raw {
             Some(raw) => from_raw(self.kind, raw, count)?,
             None => from_typed(self.kind, self.floats, self.ints)?,
@@ -74,17 +79,22 @@ impl Parts<'_> {
     }
 }
 
+/// Bytes of one element.
+fn width(kind: i64) -> Result<usize> {
+    match kind {
+        2 | 3 | 9 => Ok(1),
+        4 | 5 => Ok(2),
+        1 | 6 | 12 => Ok(4),
+        7 => Ok(8),
+        _ => Err(type_unsupported(kind)),
+    }
+}
+
 fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
     fn ints<const N: usize>(raw: &[u8], f: impl Fn([u8; N]) -> i64) -> Data {
         Data::Int(raw.as_chunks().0.iter().map(|b| f(*b)).collect())
     }
-    let width = match kind {
-        2 | 3 | 9 => 1,
-        4 | 5 => 2,
-        1 | 6 | 12 => 4,
-        7 => 8,
-        _ => return Err(type_unsupported(kind)),
-    };
+    let width = width(kind)?;
     if raw.len() != count * width {
         return Err(Diagnostic::new(
             &MODEL_INVALID,
@@ -175,6 +185,10 @@ fn type_unsupported(kind: i64) -> Diagnostics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(message: &[u8]) -> Result<(String, Tensor)> {
+        super::read(message, &External::none())
+    }
 
     /// A message of one-byte fields: (field number, bytes) of wire type 2.
     fn message(kind: u8, dims: &[u8], parts: &[(u8, &[u8])]) -> Vec<u8> {

@@ -4,10 +4,12 @@ use std::fmt;
 
 use super::attributes::{Attribute, Attributes};
 use super::constant;
+use super::external::External;
 use super::wire::{Value, fields};
 use crate::diagnostic::{
     Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, MODEL_UNREADABLE, OPERATOR_UNSUPPORTED, Result,
 };
+use crate::network::Element;
 use crate::tensor::Tensor;
 
 /// Largest model file, in bytes: 256 MiB.
@@ -31,6 +33,8 @@ pub struct Graph {
     pub inputs: Vec<Edge>,
     /// What the graph gives.
     pub outputs: Vec<Edge>,
+    /// Integer types that tensors are annotated with (FINN's `finn_datatype`), by tensor name.
+    pub annotations: Vec<(String, Element)>,
 }
 
 /// One operator application.
@@ -85,7 +89,9 @@ impl Node {
 }
 
 /// Reads a file's bytes.
-pub fn parse(bytes: &[u8]) -> Result<Graph> {
+///
+/// Tensors in files of their own are read from `external`.
+pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
     if bytes.len() > MAX_BYTES {
         return Err(too_large("bytes", bytes.len(), MAX_BYTES));
     }
@@ -112,7 +118,7 @@ pub fn parse(bytes: &[u8]) -> Result<Graph> {
         }
     }
     let graph = graph.ok_or_else(|| unreadable(format!("no graph in {} bytes", bytes.len())))?;
-    read_graph(graph, &opsets)
+    read_graph(graph, &opsets, external)
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {
@@ -127,18 +133,18 @@ fn opset(message: &[u8]) -> Result<(&str, i64)> {
     Ok((domain, version))
 }
 
-fn read_graph(message: &[u8], opsets: &[(&str, i64)]) -> Result<Graph> {
+fn read_graph(message: &[u8], opsets: &[(&str, i64)], external: &External) -> Result<Graph> {
     let mut graph = Graph::default();
     let mut errors = Vec::new();
     for field in fields(message) {
         match field? {
             (1, value) => {
                 limit("nodes", graph.nodes.len(), MAX_NODES)?;
-                graph.nodes.push(node(value.bytes()?, graph.nodes.len(), opsets)?);
+                graph.nodes.push(node(value.bytes()?, graph.nodes.len(), opsets, external)?);
             }
             (5, value) => {
                 limit("initialisers", graph.initialisers.len() + errors.len(), MAX_NODES)?;
-                match constant::read(value.bytes()?) {
+                match constant::read(value.bytes()?, external) {
                     Ok(named) => graph.initialisers.push(named),
                     Err(found) => errors.extend(found),
                 }
@@ -150,6 +156,10 @@ fn read_graph(message: &[u8], opsets: &[(&str, i64)]) -> Result<Graph> {
             (12, value) => {
                 limit("outputs", graph.outputs.len(), MAX_NODES)?;
                 graph.outputs.push(edge(value.bytes()?)?);
+            }
+            (14, value) => {
+                limit("annotations", graph.annotations.len(), MAX_NODES)?;
+                graph.annotations.extend(annotation(value.bytes()?)?);
             }
             (15, _) => {
                 errors.push(
@@ -164,7 +174,7 @@ fn read_graph(message: &[u8], opsets: &[(&str, i64)]) -> Result<Graph> {
     Ok(graph)
 }
 
-fn node(message: &[u8], index: usize, opsets: &[(&str, i64)]) -> Result<Node> {
+fn node(message: &[u8], index: usize, opsets: &[(&str, i64)], external: &External) -> Result<Node> {
     let mut node = Node {
         index,
         op: String::new(),
@@ -206,7 +216,7 @@ fn node(message: &[u8], index: usize, opsets: &[(&str, i64)]) -> Result<Node> {
         .find(|(domain, _)| *domain == node.domain || (node.domain.is_empty() && *domain == "ai.onnx"));
     node.attributes.opset = version.map_or(1, |v| v.1);
     for message in attributes {
-        let (name, value) = attribute(message).map_err(|e| e.placed(&node.to_string()))?;
+        let (name, value) = attribute(message, external).map_err(|e| e.placed(&node.to_string()))?;
         if node.attributes.insert(name, value).is_some() {
             return Err(Diagnostic::new(&MODEL_INVALID, format!("attribute {name} is given twice"))
                 .at(node.to_string())
@@ -220,7 +230,7 @@ fn node(message: &[u8], index: usize, opsets: &[(&str, i64)]) -> Result<Node> {
 }
 
 /// Reads an attribute by its declared type; old files declare none, so what is there decides.
-fn attribute(message: &[u8]) -> Result<(&str, Attribute)> {
+fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Attribute)> {
     let mut name = "";
     let mut kind = 0;
     let (mut float, mut int, mut string, mut constant) = (None, None, None, None);
@@ -232,7 +242,7 @@ fn attribute(message: &[u8]) -> Result<(&str, Attribute)> {
             (2, value) => float = Some(value.float()?),
             (3, value) => int = Some(value.int()?),
             (4, value) => string = Some(String::from_utf8_lossy(value.bytes()?).into_owned()),
-            (5, value) => constant = Some(constant::read(value.bytes()?)?.1),
+            (5, value) => constant = Some(constant::read(value.bytes()?, external)?.1),
             (7, value) => value.floats(&mut floats)?,
             (8, value) => value.ints(&mut ints)?,
             (20, value) => kind = value.int()?,
@@ -306,6 +316,50 @@ fn edge_type(message: &[u8], edge: &mut Edge) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A tensor's integer type, where its annotation tells one.
+fn annotation(message: &[u8]) -> Result<Option<(String, Element)>> {
+    let (mut tensor, mut found) = ("", None);
+    for field in fields(message) {
+        match field? {
+            (1, value) => tensor = name(value)?,
+            (2, value) => {
+                if let ("finn_datatype", kind) = pair(value.bytes()?)? {
+                    found = integer_type(kind);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found.map(|kind| (tensor.to_owned(), kind)))
+}
+
+/// A key and its value.
+pub(super) fn pair(message: &[u8]) -> Result<(&str, &str)> {
+    let (mut key, mut text) = ("", "");
+    for field in fields(message) {
+        match field? {
+            (1, value) => key = name(value)?,
+            (2, value) => text = name(value)?,
+            _ => {}
+        }
+    }
+    Ok((key, text))
+}
+
+/// QONNX's name of an integer type of at most 16 bits.
+fn integer_type(name: &str) -> Option<Element> {
+    let bits = |digits: &str| digits.parse().ok().filter(|b| (1..=16).contains(b));
+    match name {
+        "BIPOLAR" => Some(Element::Bipolar),
+        "BINARY" => Some(Element::Unsigned(1)),
+        "TERNARY" => Some(Element::Signed(2)),
+        _ => match name.strip_prefix("UINT") {
+            Some(digits) => bits(digits).map(Element::Unsigned),
+            None => bits(name.strip_prefix("INT")?).map(Element::Signed),
+        },
+    }
 }
 
 /// A name of bounded length.

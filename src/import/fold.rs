@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::codes;
 use super::file::Node;
-use super::op::{self, Operator, Role};
+use super::op::{self, Codes, Operator, Role};
 use super::validate::Graph;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, MODEL_TOO_LARGE, Result, SAVE_AGAIN};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
+use crate::network::Element;
 use crate::tensor::{Data, Tensor};
 
 /// Most elementary steps that folding and shape inference may take together: 2^28.
@@ -35,17 +37,23 @@ pub struct Applied {
     pub inputs: Vec<Input>,
     /// Shapes of its outputs.
     pub shapes: Vec<Vec<usize>>,
+    /// Of a matrix product: the integers and scales behind its constant operand.
+    pub codes: Option<Arc<Codes>>,
 }
 
 /// A graph in which everything constant is folded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Folded {
     /// The nodes left, in topological order.
     pub nodes: Vec<Applied>,
     /// Name and shape of the input.
     pub input: (String, Vec<usize>),
+    /// The integer type that the file annotates the input with.
+    pub annotation: Option<Element>,
     /// Name of the output.
     pub output: String,
+    /// Matrix products behind a node with an error: their shapes are not known, their constants are.
+    pub loose: Vec<Applied>,
 }
 
 /// An [`Applied`] without its node.
@@ -53,33 +61,50 @@ struct Kept {
     operator: &'static Operator,
     inputs: Vec<Input>,
     shapes: Vec<Vec<usize>>,
+    codes: Option<Arc<Codes>>,
 }
 
 /// What is known of a tensor while the nodes are walked.
 enum Known {
-    Constant(Arc<Tensor>),
+    Constant(Arc<Tensor>, Option<Arc<Codes>>),
     /// Zeros of its shape and type.
     Running(Arc<Tensor>),
     /// Behind a node with an error: nothing more is said about it.
     Nothing,
 }
 
-/// Folds `graph`. All nodes without a translation are reported together.
-pub fn fold(graph: Graph) -> Result<Folded> {
-    let mut known: BTreeMap<String, Known> =
-        graph.constants.into_iter().map(|(name, tensor)| (name, Known::Constant(tensor))).collect();
-    known.insert(graph.input.clone(), Known::Running(Arc::new(Tensor::zeros(&graph.shape)?)));
-    let mut nodes = Vec::new();
-    let mut errors = Vec::new();
+/// Folds `graph`. All nodes without a translation are reported together, in `errors`; what does not depend on them is
+/// folded all the same.
+pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for (name, tensor) in graph.constants {
+        let codes = graph.annotations.get(&name).and_then(|t| codes::annotated(&tensor, *t)).map(Arc::new);
+        known.insert(name, Known::Constant(tensor, codes));
+    }
+    let mut folded = Folded {
+        nodes: Vec::new(),
+        annotation: graph.annotations.get(&graph.input).copied(),
+        input: (graph.input, graph.shape),
+        output: graph.output,
+        loose: Vec::new(),
+    };
+    match Tensor::zeros(&folded.input.1) {
+        Ok(zeros) => known.insert(folded.input.0.clone(), Known::Running(Arc::new(zeros))),
+        Err(found) => {
+            errors.extend(found);
+            return folded;
+        }
+    };
     let mut work = 0;
     for node in graph.nodes {
         match apply(&node, &known, &mut work) {
-            Ok(Outcome { kept, outputs }) => {
+            Ok(Outcome { kept, loose, outputs }) => {
                 for (name, tensor) in node.outputs.iter().zip(outputs) {
                     known.insert(name.clone(), tensor);
                 }
-                if let Some(Kept { operator, inputs, shapes }) = kept {
-                    nodes.push(Applied { node, operator, inputs, shapes });
+                if let Some(Kept { operator, inputs, shapes, codes }) = kept {
+                    let applied = Applied { node, operator, inputs, shapes, codes };
+                    (if loose { &mut folded.loose } else { &mut folded.nodes }).push(applied);
                 }
             }
             Err(found) => {
@@ -92,28 +117,29 @@ pub fn fold(graph: Graph) -> Result<Folded> {
             let message = format!("the graph needs more than {MAX_WORK} steps of constant arithmetic");
             errors.push(
                 Diagnostic::new(&MODEL_TOO_LARGE, message)
-                    .help("simplify the graph before the import (onnxsim), or export a smaller one"),
+                    .help("fold the constants before the import (onnxsim), or split the model"),
             );
             break;
         }
     }
-    if let Some(Known::Constant(_)) = known.get(&graph.output) {
+    if let Some(Known::Constant(..)) = known.get(&folded.output) {
         errors.push(
             Diagnostic::new(
                 &MODEL_INVALID,
-                format!("the output {} does not depend on the input", graph.output),
+                format!("the output {} does not depend on the input", folded.output),
             )
-            .help("export the model with the output that its layers make"),
+            .help("name the tensor that the network computes as the graph's output"),
         );
     }
-    Diagnostics::collected(errors)?;
-    Ok(Folded { nodes, input: (graph.input, graph.shape), output: graph.output })
+    folded
 }
 
 #[derive(Default)]
 struct Outcome {
     /// Nothing where the node is folded.
     kept: Option<Kept>,
+    /// Whether an input is behind a node with an error.
+    loose: bool,
     outputs: Vec<Known>,
 }
 
@@ -122,28 +148,41 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     operator.accepts(&node.attributes, node.inputs.len())?;
     let mut tensors: Vec<&Tensor> = Vec::with_capacity(node.inputs.len());
     let mut inputs = Vec::with_capacity(node.inputs.len());
+    let mut integers: Vec<Option<&Codes>> = Vec::with_capacity(node.inputs.len());
+    let mut kept_codes = None;
+    let mut loose = false;
+    let none = Tensor::vector(Vec::new());
     for name in &node.inputs {
+        integers.push(None);
         match known.get(name) {
-            Some(Known::Constant(tensor)) => {
+            Some(Known::Constant(tensor, codes)) => {
                 tensors.push(tensor);
                 inputs.push(Input::Constant(tensor.clone()));
+                integers.pop();
+                integers.push(codes.as_deref());
+                kept_codes = kept_codes.or_else(|| codes.clone());
             }
             Some(Known::Running(zeros)) => {
                 tensors.push(zeros);
                 inputs.push(Input::Tensor(name.clone()));
             }
             Some(Known::Nothing) => {
-                return Ok(Outcome {
-                    kept: None,
-                    outputs: node.outputs.iter().map(|_| Known::Nothing).collect(),
-                });
+                loose = true;
+                inputs.push(Input::Tensor(name.clone()));
             }
-            None => {
-                return Err(Diagnostic::new(&MODEL_INVALID, "an input in the middle is left out")
-                    .help(SAVE_AGAIN)
-                    .into());
+            None if name.is_empty() => {
+                tensors.push(&none);
+                inputs.push(Input::Constant(Arc::new(none.clone())));
             }
+            None => return Err(Diagnostic::new(&MODEL_INVALID, format!("input {name} is not there")).into()),
         }
+    }
+    let codes = kept_codes.filter(|_| matches!(operator.role, Role::Product));
+    if loose {
+        let outputs = node.outputs.iter().map(|_| Known::Nothing).collect();
+        let product = matches!(operator.role, Role::Product);
+        let kept = product.then(|| Kept { operator, inputs, shapes: vec![Vec::new()], codes });
+        return Ok(Outcome { kept, loose, outputs });
     }
     let constant = operator.is_constant() || inputs.iter().all(|i| matches!(i, Input::Constant(_)));
     *work += tensors.iter().map(|t| t.len()).sum::<usize>() + 1;
@@ -156,15 +195,18 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     if outputs.len() < node.outputs.len() {
         let message =
             format!("{} outputs where {} gives {}", node.outputs.len(), operator.name, outputs.len());
-        return Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into());
+        return Err(Diagnostic::new(&MODEL_INVALID, message).into());
     }
     if constant {
-        let outputs = outputs.into_iter().map(|t| Known::Constant(Arc::new(t))).collect();
-        return Ok(Outcome { kept: None, outputs });
+        let codes = codes::through(operator, &node.attributes, &tensors, &integers).map(Arc::new);
+        let outputs = outputs.into_iter().enumerate();
+        let outputs =
+            outputs.map(|(i, t)| Known::Constant(Arc::new(t), codes.clone().filter(|_| i == 0))).collect();
+        return Ok(Outcome { outputs, ..Outcome::default() });
     }
     let shapes = outputs.iter().map(|t| t.shape.clone()).collect();
     let outputs = outputs.into_iter().map(|t| Known::Running(Arc::new(zeroed(t)))).collect();
-    Ok(Outcome { kept: Some(Kept { operator, inputs, shapes }), outputs })
+    Ok(Outcome { kept: Some(Kept { operator, inputs, shapes, codes }), loose, outputs })
 }
 
 /// Zeros again, so that what later nodes are shown does not depend on the constants before them.
@@ -180,6 +222,7 @@ fn zeroed(mut tensor: Tensor) -> Tensor {
 mod tests {
     use super::super::attributes::{Attribute, Attributes};
     use super::*;
+    use crate::diagnostic::Diagnostics;
 
     fn node(index: usize, op: &str, inputs: &[&str], output: &str, attributes: Attributes) -> Node {
         let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
@@ -196,6 +239,7 @@ mod tests {
         Graph {
             nodes,
             constants: constants.map(|(n, t)| (n.to_owned(), Arc::new(t))).into(),
+            annotations: BTreeMap::new(),
             input: "x".into(),
             shape: vec![1, 2, 3],
             output: "y".into(),
@@ -206,7 +250,8 @@ mod tests {
     fn shape_chains_become_constants() {
         let none = || Attributes::new(9);
         let axis = || none().with("axis", Attribute::Int(0));
-        let folded = fold(graph(vec![
+        let mut errors = Vec::new();
+        let nodes = vec![
             node(0, "Shape", &["x"], "s", none()),
             node(1, "Gather", &["s", "zero"], "b", axis()),
             node(2, "Unsqueeze", &["b"], "u", none().with("axes", Attribute::Ints(vec![0]))),
@@ -214,8 +259,9 @@ mod tests {
             node(4, "Reshape", &["x", "t"], "r", none()),
             node(5, "Mul", &["two", "two"], "four", none()),
             node(6, "Mul", &["r", "four"], "y", none()),
-        ]));
-        let folded = folded.unwrap();
+        ];
+        let folded = fold(graph(nodes), &mut errors);
+        assert!(errors.is_empty());
         assert_eq!(folded.nodes.iter().map(|n| n.node.op.as_str()).collect::<Vec<_>>(), ["Reshape", "Mul"]);
         assert_eq!(folded.nodes[0].shapes, [[1, 6]]);
         let Input::Constant(four) = &folded.nodes[1].inputs[1] else { panic!("folded") };
@@ -225,14 +271,16 @@ mod tests {
     #[test]
     fn every_unknown_operator_is_reported_and_nothing_twice() {
         let none = || Attributes::new(9);
-        let found = fold(graph(vec![
+        let nodes = vec![
             node(0, "Warp", &["x"], "a", none()),
             node(1, "Mul", &["a", "two"], "b", none()),
             node(2, "Weft", &["b"], "c", none()),
             node(3, "Reshape", &["x", "zero"], "d", none()),
             node(4, "Add", &["c", "d"], "y", none()),
-        ]));
-        let text = found.unwrap_err().to_string();
+        ];
+        let mut errors = Vec::new();
+        fold(graph(nodes), &mut errors);
+        let text = Diagnostics::collected(errors).unwrap_err().to_string();
         assert!(text.contains("Warp_0") && text.contains("Weft_2") && text.contains("Reshape_3"), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
         assert!(text.contains("number 3 of the graph"), "{text}");

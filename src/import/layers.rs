@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use super::activation;
-use super::attributes::Attributes;
+use super::activation::activation;
 use super::chain::Chain;
-use super::op;
+use super::grid::{Grid, grid};
+use super::rewrite::{made, with};
 use super::segment::{Segment, Segments};
+use super::survey::Sketch;
 use super::weights::{self, Weights};
-use crate::arith::bits::BitMatrix;
 use crate::arith::matrix::IntMatrix;
-use crate::diagnostic::{Diagnostic, Diagnostics, Result};
+use crate::arith::threshold::Lattice;
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result, SUM_TOO_WIDE};
 use crate::host::{HostGraph, Operand, Step};
-use crate::layer::dense::{Activation, Dense};
-use crate::network::{Element, Found, Port, Source};
+use crate::layer::dense::Dense;
+use crate::network::{Found, Port, Source};
 use crate::tensor::{Data, Tensor};
+
+/// Most bits of the network's input.
+const MAX_INPUT_BITS: u32 = 16;
 
 /// A network's parts.
 #[derive(Debug)]
@@ -29,41 +33,77 @@ pub struct Parts {
     pub tail: HostGraph,
 }
 
-/// Builds the layers; the errors of all of them are collected.
-pub fn layers(chain: &Chain, segments: &Segments) -> Result<Parts> {
-    let mut errors = Vec::new();
+/// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
+pub fn layers(
+    chain: &Chain,
+    segments: &Segments,
+    sketches: &mut Vec<Sketch>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Parts> {
     let mut found = Vec::new();
     let mut tail = Vec::new();
-    let mut level = keep(activation::scale(&chain.steps[segments.front.clone()]), &mut errors);
+    let front = &chain.steps[segments.front.clone()];
+    let input = keep(grid(chain.annotation, &chain.input, front), errors).flatten();
+    let input = input.filter(|grid| {
+        let bits = grid.element().bits();
+        if bits > MAX_INPUT_BITS {
+            let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
+            errors.push(
+                Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                    .at(chain.steps[segments.front.end].place.clone())
+                    .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
+            );
+        }
+        bits <= MAX_INPUT_BITS
+    });
+    let mut level = input;
     for (index, segment) in segments.layers.iter().enumerate() {
         let product = &chain.steps[segment.product];
         let read = weights::weights(product, chain.shape_before(segment.product))
             .map_err(|e| e.placed(&product.place));
-        let read = keep(read, &mut errors);
-        let next =
-            segment.activation.clone().map(|range| keep(activation::scale(&chain.steps[range]), &mut errors));
+        let read = keep(read, errors);
+        let mut next = segment.activation.clone().and_then(|range| {
+            let told = grid(None, &product.shape, &chain.steps[range.clone()]);
+            let told = keep(told, errors)?;
+            if told.is_none() {
+                errors.push(unquantised(product, &chain.steps[range.end]));
+            }
+            told
+        });
+        let mut sketch = Sketch::new(product);
+        sketch.weights = read.as_ref().map(|r| r.matrix.kind());
+        sketch.input = level.map(|l| l.element());
+        sketch.output = next.map(|n| n.element());
         if let (Some(read), Some(level)) = (read, level) {
-            let scaling = scaling(product, &read, level);
-            let layer = match next {
-                None => {
-                    tail.extend(scaling);
-                    Some(Dense::new(signs(&read.bits, |_| false), None))
-                }
-                Some(None) => None,
-                Some(Some(next)) => keep(activated(chain, segment, read, scaling, next), &mut errors),
+            let layer = match (&segment.activation, next) {
+                (None, _) => keep(last(product, read, &level, &mut tail), errors),
+                (Some(_), Some(next)) => keep(activated(chain, segment, read, &level, &next), errors),
+                _ => None,
             };
+            if let (Some(activation), Some(next)) = (layer.as_ref().and_then(Dense::activation), &mut next) {
+                // Where fewer levels occur, the next layer takes those.
+                next.narrow(activation);
+                sketch.output = Some(activation.element);
+            }
             let inputs = vec![index.checked_sub(1).map_or(Source::Input, Source::Layer)];
             found.extend(layer.map(|l| Found { origin: product.node.clone(), inputs, layer: Arc::new(l) }));
         }
-        level = next.flatten();
+        sketches.push(sketch);
+        level = next;
     }
-    Diagnostics::collected(errors)?;
+    let level = input?;
+    if !errors.is_empty() {
+        return None;
+    }
     tail.extend_from_slice(&chain.steps[segments.tail.clone()]);
     let first = segments.layers[0].product;
     let last = &chain.steps[segments.layers[segments.layers.len() - 1].product];
-    Ok(Parts {
-        front: HostGraph::new(chain.input.clone(), chain.steps[segments.front.clone()].to_vec()),
-        input: Port { shape: vec![chain.shape_before(first).iter().product()], element: Element::Bipolar },
+    let mut front = front.to_vec();
+    let integers = keep(integers(&chain.steps[first], chain.shape_before(first), level.scale), errors)?;
+    front.extend(integers);
+    Some(Parts {
+        front: HostGraph::new(chain.input.clone(), front),
+        input: Port { shape: vec![chain.shape_before(first).iter().product()], element: level.element() },
         layers: found,
         tail: HostGraph::new(last.shape.clone(), tail),
     })
@@ -73,12 +113,35 @@ fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()
 }
 
-/// The multiplication that makes the graph's number of an integer dot product: the scale of the inputs times that of
-/// the weights. Nothing where that is 1.
-fn scaling(product: &Step, weights: &Weights, level: f32) -> Option<Step> {
-    let scales: Vec<f32> = weights.scales.iter().map(|s| level * s).collect();
+fn unquantised(from: &Step, to: &Step) -> Diagnostic {
+    let message = format!("it is fed with the real numbers of {} without a quantiser between", from.node);
+    Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(
+        "put an activation of 1 to 8 bits between the two (Quant, BipolarQuant, MultiThreshold or Sign)",
+    )
+}
+
+/// What makes integers of the host's multiples of `scale`: a division and a rounding, or nothing where that is 1.
+fn integers(product: &Step, shape: &[usize], scale: f32) -> Result<Vec<Step>> {
+    if scale == 1.0 {
+        return Ok(Vec::new());
+    }
+    let round = made(product, "Round", vec![Operand::Running], product.attributes.clone(), shape)?;
+    Ok(vec![with(product, "Div", Tensor::scalar(scale), shape)?, round])
+}
+
+/// The multiplication that makes the graph's number of an integer sum: the scale of the inputs times that of the weights.
+/// Nothing where that is 1.
+fn scaling(product: &Step, weights: &Weights, input: f32) -> Result<Option<Step>> {
+    let scales: Vec<f32> = weights.scales.iter().map(|s| input * s).collect();
+    if let Some(s) = scales.iter().find(|s| !s.is_normal()) {
+        let message = format!("the scale of the inputs, {input}, times that of the weights is {s}");
+        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+            .at(product.place.clone())
+            .help("use scales whose product float32 holds")
+            .into());
+    }
     if scales.iter().all(|&s| s == 1.0) {
-        return None;
+        return Ok(None);
     }
     let constant = if scales.iter().all(|&s| s == scales[0]) {
         Tensor::scalar(scales[0])
@@ -86,61 +149,63 @@ fn scaling(product: &Step, weights: &Weights, level: f32) -> Option<Step> {
         // The outputs lie on the last axis of the product.
         Tensor { shape: vec![scales.len()], data: Data::Float(scales) }
     };
-    Some(Step {
-        operator: op::find("", "Mul")?,
-        node: format!("{}_scale", product.node),
-        place: product.place.clone(),
-        attributes: Attributes::new(product.attributes.opset),
-        operands: vec![Operand::Running, Operand::Constant(Arc::new(constant))],
-        output: 0,
-        shape: product.shape.clone(),
-    })
+    let mut step = with(product, "Mul", constant, &product.shape)?;
+    step.node = format!("{}_scale", product.node);
+    Ok(Some(step))
 }
 
-fn activated(
-    chain: &Chain,
-    segment: &Segment,
-    read: Weights,
-    scaling: Option<Step>,
-    next: f32,
-) -> Result<Dense> {
+fn last(product: &Step, read: Weights, level: &Grid, tail: &mut Vec<Step>) -> Result<Dense> {
+    tail.extend(scaling(product, &read, level.scale)?);
+    Ok(Dense::new(read.matrix, None))
+}
+
+fn activated(chain: &Chain, segment: &Segment, read: Weights, level: &Grid, next: &Grid) -> Result<Dense> {
     let product = &chain.steps[segment.product];
     let range = segment.activation.clone().unwrap_or_default();
+    let rows = lattices(&read.matrix, level);
+    let reach = |f: fn(&Lattice) -> i64| rows.iter().map(f);
+    let (low, high) = (reach(|r| r.low).min().unwrap_or(0), reach(|r| r.high()).max().unwrap_or(0));
+    if low < -(1 << 30) || high >= 1 << 30 {
+        return Err(Diagnostic::new(&SUM_TOO_WIDE, format!("sums reach from {low} to {high}"))
+            .at(product.place.clone())
+            .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
+            .into());
+    }
+    let scaling = scaling(product, &read, level.scale)?;
     let steps: Vec<Step> = scaling.into_iter().chain(chain.steps[range].iter().cloned()).collect();
-    let found = activation::thresholds(read.bits.columns(), &product.shape, &steps, next)?;
-    let activation = Activation::bipolar(found.iter().map(|t| t.least));
-    Ok(Dense::new(signs(&read.bits, |row| found[row].negate), Some(activation)))
+    let (activation, negate) = activation(&rows, &product.shape, &steps, next)?;
+    let matrix = &read.matrix;
+    let value =
+        |row: usize, column| if negate[row] { -matrix.at(row, column) } else { matrix.at(row, column) };
+    Ok(Dense::new(IntMatrix::from_fn(matrix.rows(), matrix.columns(), value), Some(activation)))
 }
 
-fn signs(bits: &BitMatrix, negate: impl Fn(usize) -> bool) -> IntMatrix {
-    let sign = |row, column| if bits.plus(row, column) != negate(row) { 1 } else { -1 };
-    IntMatrix::from_fn(bits.rows(), bits.columns(), sign)
+/// The sums of every row.
+fn lattices(matrix: &IntMatrix, input: &Grid) -> Vec<Lattice> {
+    // What the stream's type holds is what the hardware computes with.
+    let range = (input.least, input.most);
+    (0..matrix.rows()).map(|r| Lattice::of(matrix.row(r), range, input.grain())).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::activation::tests::step;
     use super::*;
 
     #[test]
     fn the_scale_is_one_multiplication_or_none() {
-        let product = Step {
-            operator: op::find("", "MatMul").unwrap(),
-            node: "fc".into(),
-            place: "node fc".into(),
-            attributes: Attributes::new(9),
-            operands: Vec::new(),
-            output: 0,
-            shape: vec![1, 2],
-        };
+        let product = step("", "MatMul", &[], &[1, 2]);
         let weights = |scales: [f32; 2]| Weights {
-            bits: BitMatrix::from_fn(2, 1, |row, _| row == 0),
+            matrix: IntMatrix::from_fn(2, 1, |row, _| row as i16),
             scales: scales.to_vec(),
         };
         let constant = |scales, level| {
-            scaling(&product, &weights(scales), level).map(|s| s.constants()[1].unwrap().clone())
+            let step = scaling(&product, &weights(scales), level).unwrap();
+            step.map(|s| s.constants()[1].unwrap().clone())
         };
         assert_eq!(constant([2.0, 2.0], 0.5), None);
         assert_eq!(constant([2.0, 2.0], 1.0), Some(Tensor::scalar(2.0)));
         assert_eq!(constant([0.5, 3.0], 2.0), Some(Tensor::vector(vec![1.0, 6.0])));
+        assert!(scaling(&product, &weights([1e-30, 1.0]), 1e-20).is_err());
     }
 }

@@ -1,18 +1,41 @@
 //! Model files become networks: every step is one small pass, and [`read`] is all of them in order.
 //!
+//! 1. [`file`] reads the bytes; data in files of its own comes from beside the model file only.
+//! 2. `validate` checks names and orders the nodes, `prune` drops what the output does not need.
+//! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
+//!    that quantisers and annotations tell of them (`codes`).
+//! 4. `chain` follows the running tensor; `rewrite` makes a MatMul of every product; `input` puts the fixed-point type
+//!    of a real input in its place.
+//! 5. `segment` cuts the chain at its products. For every layer `weights` tells integers and scales, `grid` the integers
+//!    that come in, and `activation` finds the thresholds.
+//!
+//! A network of integers is what the graph says: every scale moves into the thresholds, which are found by evaluating the
+//! graph's own float32 operators at the sums that can occur, or into what the host computes last. The one difference is
+//! that the graph sums scaled products in float32 where the network scales an integer sum: where scales are powers of two
+//! the two are equal to the last bit, elsewhere up to the roundings of the graph's own summation. Sums above 2^24 are
+//! rounded to float32 once.
+//!
 //! Files are not trusted. Whatever they hold, the result is a network or a list of diagnostics, within the limits of
-//! [`file::MAX_BYTES`], [`file::MAX_NODES`] and [`MAX_ELEMENTS`](crate::tensor::MAX_ELEMENTS).
+//! [`file::MAX_BYTES`], [`file::MAX_NODES`] and [`MAX_ELEMENTS`](crate::tensor::MAX_ELEMENTS). All reasons are
+//! collected, of one pass and, as far as they don't follow from one another, of all: [`survey`] shows them and how far a
+//! model got.
 
 mod activation;
 pub mod attributes;
 mod chain;
-mod constant;
+mod codes;
+pub(crate) mod constant;
+mod external;
 pub mod file;
 mod fold;
+mod grid;
+mod input;
 mod layers;
 pub mod op;
 mod prune;
+mod rewrite;
 mod segment;
+mod survey;
 mod validate;
 mod weights;
 mod wire;
@@ -21,13 +44,72 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::diagnostic::{Diagnostic, MODEL_UNREADABLE, Result};
+pub use survey::{Sketch, Survey};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
 use crate::emit::sha256;
-use crate::host::HostGraph;
+use crate::host::{HostGraph, Step};
 use crate::network::Network;
+use external::External;
+use fold::{Applied, Folded};
+
+/// What the user states about a model beside its file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The type of a real-valued input that the graph leaves unquantised: what enters the first layer is rounded to it.
+    /// Graphs that quantise their input themselves don't need it, and it changes nothing there.
+    pub input: Option<FixedPoint>,
+}
+
+/// Signed two's complement fixed point: numbers are rounded half to even to multiples of 2^-`fraction_bits`, and
+/// saturate at `bits` bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FixedPoint {
+    /// Bits in all, 1 to 16.
+    pub bits: u32,
+    /// How many of them stand behind the point; -64 to 64.
+    pub fraction_bits: i32,
+}
 
 /// Reads the model file at `path`; the network takes its file stem as name.
 pub fn load(path: &Path) -> Result<Network> {
+    load_with(path, &Options::default())
+}
+
+/// [`load`], with options.
+pub fn load_with(path: &Path, options: &Options) -> Result<Network> {
+    let place = path.display().to_string();
+    let bytes = bytes(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (survey, network) = analyse(&name, &bytes, &External::beside(path), options);
+    network.ok_or_else(|| refused(survey.reasons).placed(&place))
+}
+
+/// Reads a model file's bytes; `name` names the network. Tensors with data in files of their own are refused.
+pub fn read(name: &str, bytes: &[u8]) -> Result<Network> {
+    read_with(name, bytes, &Options::default())
+}
+
+/// [`read`], with options.
+pub fn read_with(name: &str, bytes: &[u8], options: &Options) -> Result<Network> {
+    let (survey, network) = analyse(name, bytes, &External::none(), options);
+    network.ok_or_else(|| refused(survey.reasons))
+}
+
+/// How far the model file at `path` gets, and every reason why it gets no further.
+///
+/// # Errors
+/// Where the file cannot be read at all.
+pub fn survey(path: &Path, options: &Options) -> Result<Survey> {
+    Ok(analyse("survey", &bytes(path)?, &External::beside(path), options).0)
+}
+
+/// [`survey`] of a model file's bytes.
+pub fn survey_bytes(bytes: &[u8], options: &Options) -> Survey {
+    analyse("survey", bytes, &External::none(), options).0
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |e: std::io::Error| {
         Diagnostic::new(&MODEL_UNREADABLE, e.to_string())
             .at(path.display().to_string())
@@ -37,28 +119,92 @@ pub fn load(path: &Path) -> Result<Network> {
     // One byte above the limit is enough to see that it is exceeded, even where the path has no end.
     let most = file::MAX_BYTES as u64 + 1;
     File::open(path).and_then(|f| f.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    read(&name, &bytes).map_err(|found| found.placed(&path.display().to_string()))
+    Ok(bytes)
 }
 
-/// Reads a model file's bytes; `name` names the network.
-pub fn read(name: &str, bytes: &[u8]) -> Result<Network> {
-    let file = file::parse(bytes)?;
-    let graph = validate::validate(file)?;
-    let graph = prune::prune(graph);
-    let folded = fold::fold(graph)?;
+/// The reasons as an error; there is one at least.
+fn refused(reasons: Vec<Diagnostic>) -> Diagnostics {
+    match Diagnostics::collected(reasons) {
+        Err(found) => found,
+        Ok(()) => unreachable!("a model that is not built has a reason"),
+    }
+}
+
+/// All passes in order. There is a network, or a reason.
+fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> (Survey, Option<Network>) {
+    let mut survey = Survey::default();
+    let network = passes(name, bytes, external, options, &mut survey).unwrap_or_else(|found| {
+        survey.reasons.extend(found);
+        None
+    });
+    (survey, network)
+}
+
+fn passes(
+    name: &str,
+    bytes: &[u8],
+    external: &External,
+    options: &Options,
+    survey: &mut Survey,
+) -> Result<Option<Network>> {
+    let graph = prune::prune(validate::validate(file::parse(bytes, external)?)?);
+    survey.input = Some(graph.shape.clone());
+    let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
+    survey.operators = (graph.nodes.len(), known);
+    let folded = fold::fold(graph, &mut survey.reasons);
+    survey.reasons.extend(chain::joins(&folded));
+    if !survey.reasons.is_empty() {
+        // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
+        loose(&products(&folded), survey);
+        return Ok(None);
+    }
     let chain = chain::chain(folded)?;
-    let segments = segment::segment(&chain)?;
-    let parts = layers::layers(&chain, &segments)?;
-    Network::new(name, sha256(bytes), parts.front, parts.input, parts.layers, parts.tail)
+    let chain = rewrite::rewrite(chain, &mut survey.reasons);
+    let chain = input::quantise_input(chain, options, &mut survey.reasons);
+    let Some(segments) = segment::segment(&chain, &mut survey.reasons) else { return Ok(None) };
+    let Survey { layers, reasons, .. } = survey;
+    let parts = layers::layers(&chain, &segments, layers, reasons);
+    let Some(parts) = parts else { return Ok(None) };
+    Network::new(name, sha256(bytes), parts.front, parts.input, parts.layers, parts.tail).map(Some)
+}
+
+/// The matrix products of a graph that could not be folded, in file order.
+fn products(folded: &Folded) -> Vec<Step> {
+    let is_product = |a: &&Applied| matches!(a.operator.role, op::Role::Product);
+    let mut products: Vec<&Applied> = folded.nodes.iter().filter(is_product).chain(&folded.loose).collect();
+    products.sort_by_key(|a| a.node.index);
+    products.into_iter().filter_map(chain::product).collect()
+}
+
+/// What can be said of matrix products alone.
+fn loose(products: &[Step], survey: &mut Survey) {
+    for product in products {
+        let mut sketch = Sketch::new(product);
+        if let Some(Some(constant)) = product.constants().get(1) {
+            match weights::matrix(constant, product.codes.as_deref()) {
+                Ok(read) => sketch.weights = Some(read.matrix.kind()),
+                Err(found) => survey.reasons.extend(found.placed(&product.place)),
+            }
+        }
+        survey.layers.push(sketch);
+    }
 }
 
 /// The whole graph as float32 arithmetic on the host, one operation after the other: what a network must equal.
 ///
 /// Only the scales differ: the graph sums scaled products, a [`Network`] scales an integer sum.
 pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
-    let graph = prune::prune(validate::validate(file::parse(bytes)?)?);
-    let chain = chain::chain(fold::fold(graph)?)?;
+    float_graph_with(bytes, &Options::default())
+}
+
+/// [`float_graph`], with the options that the network is read with.
+pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
+    let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
+    let mut errors = Vec::new();
+    let folded = fold::fold(graph, &mut errors);
+    Diagnostics::collected(errors)?;
+    // A real input is not an error here.
+    let chain = input::quantise_input(chain::chain(folded)?, options, &mut Vec::new());
     Ok(HostGraph::new(chain.input, chain.steps))
 }
 

@@ -42,6 +42,7 @@ mod tests {
         let graph = prune(Graph {
             nodes: vec![node(0, "x", "a"), node(1, "x", "b"), node(2, "b", "c"), node(3, "a", "y")],
             constants: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             input: "x".into(),
             shape: vec![1, 1],
             output: "y".into(),

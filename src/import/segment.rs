@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use super::chain::Chain;
 use super::op::Role;
-use crate::diagnostic::{
-    ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, INPUT_NOT_QUANTISED, OPERATOR_UNSUPPORTED, Result,
-};
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
 
 /// One layer, as indices into the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +26,16 @@ pub struct Segments {
     pub tail: Range<usize>,
 }
 
-/// Cuts `chain` at its matrix products. What feeds one of them has to be quantised.
-pub fn segment(chain: &Chain) -> Result<Segments> {
-    let products: Vec<usize> = positions(chain);
+/// Cuts `chain` at its matrix products. What may not stand before one of them is added to `errors`.
+pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
+    let is_product = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product);
+    let products: Vec<usize> = (0..chain.steps.len()).filter(is_product).collect();
     let (Some(&first), Some(&last)) = (products.first(), products.last()) else {
         let found =
             Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph holds no matrix product: nothing to build");
-        return Err(found.help("give a network with MatMul layers").into());
+        errors.push(found.help("give a network with MatMul or Gemm layers"));
+        return None;
     };
-    let mut errors = Vec::new();
     let layers: Vec<Segment> = products
         .iter()
         .enumerate()
@@ -45,52 +44,27 @@ pub fn segment(chain: &Chain) -> Result<Segments> {
             activation: products.get(i + 1).map(|&next| product + 1..next),
         })
         .collect();
-    if !quantised(chain, 0..first, &mut errors) {
-        let found = Diagnostic::new(&INPUT_NOT_QUANTISED, "it is fed with the graph's real-valued input")
-            .at(chain.steps[first].place.clone());
-        errors
-            .push(found.help(
-                "quantise the input in the graph (BipolarQuant, or MultiThreshold with one threshold)",
-            ));
-    }
+    // On the host, and before the first integers, everything goes.
+    let quantised = (0..first).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
+    places(chain, quantised.unwrap_or(first)..first, errors);
     for segment in &layers {
-        if let Some(activation) = segment.activation.clone()
-            && !quantised(chain, activation.clone(), &mut errors)
-        {
-            let (from, to) = (&chain.steps[segment.product], &chain.steps[activation.end]);
-            let message =
-                format!("it is fed with the real numbers of {} without a quantiser between", from.node);
-            let found = Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone());
-            errors
-                .push(found.help("put a 1-bit activation between the two (BipolarQuant or MultiThreshold)"));
-        }
+        places(chain, segment.activation.clone().unwrap_or_default(), errors);
     }
-    Diagnostics::collected(errors)?;
-    Ok(Segments { front: 0..first, layers, tail: last + 1..chain.steps.len() })
+    Some(Segments { front: 0..first, layers, tail: last + 1..chain.steps.len() })
 }
 
-fn positions(chain: &Chain) -> Vec<usize> {
-    (0..chain.steps.len()).filter(|&i| matches!(chain.steps[i].operator.role, Role::Product)).collect()
-}
-
-/// Whether `range` holds a quantiser. What may not stand before a matrix product is reported.
-fn quantised(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) -> bool {
-    let front = range.start == 0;
-    let mut found = false;
+/// Reports what is not element by element.
+fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
     for step in &chain.steps[range] {
         match step.operator.role {
-            Role::Quantiser(_) => found = true,
-            Role::Elementwise { .. } | Role::Layout => {}
-            // On the host, and before the first integers, everything goes.
-            Role::Host | Role::Constant | Role::Product if front && !found => {}
+            Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout => {}
             Role::Host | Role::Constant | Role::Product => errors.push(
                 Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                     .at(step.place.clone())
-                    .help("between layers there may be elementwise arithmetic with constants, BatchNormalization and a quantiser"),
+                    .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip and quantisers"),
             ),
         }
     }
-    found
 }
 
 #[cfg(test)]
@@ -109,39 +83,35 @@ mod tests {
             operands: vec![Operand::Running],
             output: 0,
             shape: vec![1, 4],
+            codes: None,
         };
-        Chain { input: vec![1, 4], steps: ops.iter().enumerate().map(step).collect() }
+        Chain { input: vec![1, 4], annotation: None, steps: ops.iter().enumerate().map(step).collect() }
     }
 
     #[test]
     fn the_chain_is_cut_at_its_products() {
-        let parts = segment(&chain(&[
-            "Mul",
-            "BipolarQuant",
-            "MatMul",
-            "Add",
-            "BipolarQuant",
-            "MatMul",
-            "Mul",
-            "TopK",
-        ]));
+        let ops = ["Mul", "BipolarQuant", "MatMul", "Add", "BipolarQuant", "MatMul", "Mul", "TopK"];
+        let mut errors = Vec::new();
         let layers =
             vec![Segment { product: 2, activation: Some(3..5) }, Segment { product: 5, activation: None }];
-        assert_eq!(parts.unwrap(), Segments { front: 0..2, layers, tail: 6..8 });
+        let wanted = Segments { front: 0..2, layers, tail: 6..8 };
+        assert_eq!(segment(&chain(&ops), &mut errors), Some(wanted));
+        assert!(errors.is_empty());
     }
 
     #[test]
-    fn unquantised_products_are_all_named() {
-        let text = segment(&chain(&["Mul", "MatMul", "Add", "MatMul", "TopK", "BipolarQuant", "MatMul"]));
-        let text = text.unwrap_err().to_string();
-        assert!(text.contains("[input-not-quantised] node MatMul_1"), "{text}");
-        assert!(text.contains("[activation-unsupported] node MatMul_3"), "{text}");
-        assert!(text.contains("[operator-unsupported] node TopK_4"), "{text}");
-        assert_eq!(text.lines().count(), 3);
+    fn what_stands_in_the_way_is_named() {
+        let mut errors = Vec::new();
+        let ops = ["Softmax", "BipolarQuant", "MatMul", "TopK", "Softmax", "MatMul", "Softmax"];
+        segment(&chain(&ops), &mut errors);
+        let places: Vec<&str> = errors.iter().filter_map(|e| e.at.as_deref()).collect();
+        assert_eq!(places, ["node TopK_3", "node Softmax_4"]);
     }
 
     #[test]
     fn a_graph_without_products_is_no_network() {
-        assert!(segment(&chain(&["Mul", "BipolarQuant"])).is_err());
+        let mut errors = Vec::new();
+        assert_eq!(segment(&chain(&["Mul", "BipolarQuant"]), &mut errors), None);
+        assert_eq!(errors.len(), 1);
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::constant;
 use super::file::{self, Edge, Node};
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
+use super::op::SAVE_AGAIN;
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::network::Element;
 use crate::tensor::{self, Tensor};
 
 /// A graph with sound names: one input, one output, nodes in topological order.
@@ -15,6 +17,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Initialisers by name.
     pub constants: BTreeMap<String, Arc<Tensor>>,
+    /// Integer types that the file annotates tensors with, by name.
+    pub annotations: BTreeMap<String, Element>,
     /// Name of the input.
     pub input: String,
     /// Shape of the input, with the leading batch of 1.
@@ -61,7 +65,8 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
     let nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
-    Ok(Graph { nodes, constants, input: input.name.clone(), shape, output: output.name.clone() })
+    let annotations = file.annotations.into_iter().collect();
+    Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, output: output.name.clone() })
 }
 
 /// Broken names are reported up to this many: a hostile file has millions.
@@ -200,6 +205,7 @@ mod tests {
             initialisers: vec![("w".into(), Tensor::scalar(1.0))],
             inputs: vec![edge("w"), edge("x")],
             outputs: vec![edge("y")],
+            annotations: Vec::new(),
         }
     }
 

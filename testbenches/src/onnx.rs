@@ -58,6 +58,9 @@ pub struct Graph {
     /// Outputs.
     #[prost(message, repeated, tag = "12")]
     pub outputs: Vec<ValueInfo>,
+    /// What is said of tensors.
+    #[prost(message, repeated, tag = "14")]
+    pub annotations: Vec<Annotation>,
 }
 
 /// `NodeProto`.
@@ -133,9 +136,41 @@ pub struct TensorProto {
     /// Elements of any type, little-endian.
     #[prost(bytes = "vec", optional, tag = "9")]
     pub raw: Option<Vec<u8>>,
+    /// Where data in another file is.
+    #[prost(message, repeated, tag = "13")]
+    pub external: Vec<Pair>,
     /// 1: the data is in another file.
     #[prost(int32, tag = "14")]
     pub location: i32,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Pair {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+impl Pair {
+    /// A key and its value.
+    pub fn new(key: &str, value: &str) -> Self {
+        Self { key: key.into(), value: value.into() }
+    }
+}
+
+/// `TensorAnnotation`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Annotation {
+    /// The tensor's name.
+    #[prost(string, tag = "1")]
+    pub tensor: String,
+    /// What is said of it.
+    #[prost(message, repeated, tag = "2")]
+    pub pairs: Vec<Pair>,
 }
 
 /// `ValueInfoProto`.
@@ -296,6 +331,23 @@ impl Builder {
         self.node_of(BREVITAS, "BipolarQuant", &[x, &scale], Vec::new())
     }
 
+    /// Adds QONNX's Quant with a scale, and the bits.
+    pub fn quant(&mut self, x: &str, scale: f32, bits: u32, signed: bool, rounding: &str) -> String {
+        let [scale, zero, bits] = [scale, 0.0, bits as f32].map(|v| self.floats(&[], &[v]));
+        let attributes = vec![
+            Attribute::int("signed", signed.into()),
+            Attribute::int("narrow", 0),
+            Attribute::string("rounding_mode", rounding),
+        ];
+        self.node_of(QONNX, "Quant", &[x, &scale, &zero, &bits], attributes)
+    }
+
+    /// Says the integer type of a tensor, as FINN does.
+    pub fn annotate(&mut self, tensor: &str, kind: &str) {
+        let pairs = vec![Pair::new("finn_datatype", kind)];
+        self.graph.annotations.push(Annotation { tensor: tensor.into(), pairs });
+    }
+
     /// Adds BatchNormalization with gamma, beta, mean and variance.
     pub fn normalise(&mut self, x: &str, parameters: [&[f32]; 4]) -> String {
         let [g, b, m, v] = parameters.map(|p| self.floats(&[p.len()], p));
@@ -338,6 +390,51 @@ pub fn random_dense(seed: u64, widths: &[usize]) -> Vec<u8> {
         let (mean, variance) = (draw(-spread, spread), draw(0.5 * inputs as f32, 2.0 * inputs as f32));
         x = model.normalise(&x, [&gamma, &beta, &mean, &variance]);
         x = model.bipolar(&x, 1.0);
+    }
+    model.finish(&x)
+}
+
+/// A random dense network of few bits in QONNX's form: Quant before every layer and on all weights, Gemm, Relu, Clip and
+/// MultiThreshold by turns. Scales are powers of two: the graph's float32 sums are exact.
+pub fn few_bits(seed: u64, widths: &[usize]) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut model = Builder::new(&[1, widths[0]]);
+    let mut x = model.quant("x", 0.125, 4, true, "ROUND");
+    for (layer, pair) in widths.windows(2).enumerate() {
+        let &[inputs, outputs] = pair else { continue };
+        let latent: Vec<f32> = (0..inputs * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let mut draw =
+            |n: usize, to: f32| -> Vec<f32> { (0..n).map(|_| rng.random_range(-to..to)).collect() };
+        if layer % 2 == 0 {
+            let latent = model.floats(&[outputs, inputs], &latent);
+            let w = model.quant(&latent, 0.25, 3, true, "HALF_UP");
+            let bias = model
+                .floats(&[outputs], &draw(outputs, 8.0).iter().map(|b| b.round() / 8.0).collect::<Vec<_>>());
+            x = model.node("Gemm", &[&x, &w, &bias], vec![Attribute::int("transB", 1)]);
+        } else {
+            let latent = model.floats(&[inputs, outputs], &latent);
+            let w = model.quant(&latent, 0.5, 2, true, "FLOOR");
+            x = model.node("MatMul", &[&x, &w], Vec::new());
+        }
+        if layer + 2 == widths.len() {
+            return model.finish(&x);
+        }
+        match layer % 3 {
+            0 => {
+                x = model.node("Relu", &[&x], Vec::new());
+                x = model.quant(&x, 0.25, 3, false, "ROUND");
+            }
+            1 => {
+                let [low, high] = [-1.0, 1.0].map(|v| model.floats(&[], &[v]));
+                x = model.node("Clip", &[&x, &low, &high], Vec::new());
+                x = model.quant(&x, 0.25, 4, true, "CEIL");
+            }
+            _ => {
+                let thresholds = model.floats(&[outputs, 3], &draw(outputs * 3, 2.0));
+                let scaled = vec![Attribute::float("out_scale", 0.5), Attribute::float("out_bias", -1.0)];
+                x = model.node_of(FINN, "MultiThreshold", &[&x, &thresholds], scaled);
+            }
+        }
     }
     model.finish(&x)
 }

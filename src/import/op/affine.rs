@@ -1,32 +1,39 @@
 //! Arithmetic, element by element, in float32 or checked integers.
 
-use super::{Eval, ONNX, Operator, Role, invalid, unsupported};
+use super::Spacing::{Kept, Lost, Scaled};
+use super::{Eval, ONNX, Operator, Role, Spacing, invalid, unsupported};
 use crate::diagnostic::Result;
 use crate::import::attributes::Attributes;
 use crate::tensor::{self, Data, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    arithmetic("Add", 2, &[0, 1], |_, x| binary(x, |a, b| a + b, i64::checked_add)),
-    arithmetic("Sub", 2, &[0, 1], |_, x| binary(x, |a, b| a - b, i64::checked_sub)),
-    arithmetic("Mul", 2, &[0, 1], |_, x| binary(x, |a, b| a * b, i64::checked_mul)),
+    arithmetic("Add", 2, &[0, 1], Kept, |_, x| binary(x, |a, b| a + b, i64::checked_add)),
+    arithmetic("Sub", 2, &[0, 1], Kept, |_, x| binary(x, |a, b| a - b, i64::checked_sub)),
+    arithmetic("Mul", 2, &[0, 1], Scaled, |_, x| binary(x, |a, b| a * b, i64::checked_mul)),
     // A constant divided by x has a pole at 0.
-    arithmetic("Div", 2, &[0], |_, x| binary(x, |a, b| a / b, i64::checked_div)),
-    arithmetic("Neg", 1, &[0], |_, x| unary(x[0], |a| -a, i64::checked_neg)),
+    arithmetic("Div", 2, &[0], Scaled, |_, x| binary(x, |a, b| a / b, i64::checked_div)),
+    arithmetic("Neg", 1, &[0], Scaled, |_, x| unary(x[0], |a| -a, i64::checked_neg)),
     // Not a number below 0.
-    arithmetic("Sqrt", 1, &[], |_, x| unary(x[0], f32::sqrt, |_| None)),
-    arithmetic("Pow", 2, &[], |_, x| pow(x[0], x[1])),
+    arithmetic("Sqrt", 1, &[], Lost, |_, x| unary(x[0], f32::sqrt, |_| None)),
+    arithmetic("Pow", 2, &[], Lost, |_, x| pow(x[0], x[1])),
     Operator {
         name: "BatchNormalization",
         domains: ONNX,
         inputs: (5, 5),
         attributes: &["epsilon", "momentum", "training_mode", "spatial"],
-        role: Role::Elementwise { monotone: &[0] },
+        role: Role::Elementwise { monotone: &[0], spacing: Scaled },
         eval: batch_normalization,
     },
 ];
 
-const fn arithmetic(name: &'static str, inputs: usize, monotone: &'static [usize], eval: Eval) -> Operator {
-    let role = Role::Elementwise { monotone };
+const fn arithmetic(
+    name: &'static str,
+    inputs: usize,
+    monotone: &'static [usize],
+    spacing: Spacing,
+    eval: Eval,
+) -> Operator {
+    let role = Role::Elementwise { monotone, spacing };
     Operator { name, domains: ONNX, inputs: (inputs, inputs), attributes: &[], role, eval }
 }
 

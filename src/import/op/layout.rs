@@ -7,6 +7,7 @@ use crate::tensor::{self, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[
     layout("Identity", (1, 1), &[], |_, x| Ok(vec![x[0].clone()])),
+    layout("Dropout", (1, 3), &["ratio", "seed", "is_test"], dropout),
     layout("Reshape", (1, 2), &["shape", "allowzero"], reshape),
     layout("Flatten", (1, 1), &["axis"], flatten),
     layout("Transpose", (1, 1), &["perm"], transpose),
@@ -21,6 +22,17 @@ const fn layout(
     eval: Eval,
 ) -> Operator {
     Operator { name, domains: ONNX, inputs, attributes, role: Role::Layout, eval }
+}
+
+/// In inference: nothing, and a mask of ones.
+fn dropout(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    if let Some(training) = x.get(2).filter(|t| !t.is_empty())
+        && training.ints("training_mode")?.iter().any(|&v| v != 0)
+    {
+        return Err(unsupported("training_mode is on; export the model in evaluation mode"));
+    }
+    let mask = Tensor { shape: x[0].shape.clone(), data: tensor::Data::Int(vec![1; x[0].len()]) };
+    Ok(vec![x[0].clone(), mask])
 }
 
 fn reshaped(x: &Tensor, shape: Vec<usize>) -> Result<Vec<Tensor>> {

@@ -9,14 +9,21 @@
 //! refused for it.
 
 mod affine;
+mod clamp;
+mod fixed;
 mod index;
 mod layout;
-mod product;
+pub(super) mod product;
+mod quant;
 mod quantise;
+pub mod rounding;
+mod tail;
 
 use super::attributes::Attributes;
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
-use crate::tensor::Tensor;
+use crate::diagnostic::{
+    ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result,
+};
+use crate::tensor::{Data, Tensor};
 
 /// Where an operator may stand, seen from the running tensor.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +32,8 @@ pub enum Role {
     Elementwise {
         /// The inputs with which every element rises or falls (weakly) as long as everything is finite.
         monotone: &'static [usize],
+        /// What it does to the distance between two levels.
+        spacing: Spacing,
     },
     /// Moves elements and changes no value.
     Layout,
@@ -38,24 +47,62 @@ pub enum Role {
     Constant,
 }
 
+/// What an elementwise operator does to the distance between equally spaced levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spacing {
+    /// Nothing, where the levels stay distinct.
+    Kept,
+    /// It is scaled: by what the operator makes of it, less what it makes of 0.
+    Scaled,
+    /// It is gone: the levels are no longer equally spaced.
+    Lost,
+}
+
 /// What a quantiser tells about itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiser {
-    /// The levels, from the attributes and the constant operands (the running one is `None`), or why they have none
-    /// that the hardware takes.
-    pub levels: fn(&Attributes, &[Option<&Tensor>]) -> Result<Levels>,
-    /// Whether every element rises or falls (weakly) with its input.
-    pub monotone: bool,
+    /// The levels, from the attributes and the constant operands (the running one is `None`), or why there are none;
+    /// no levels where the operator only coarsens those that it is given.
+    pub levels: fn(&Attributes, &[Option<&Tensor>]) -> Result<Option<Levels>>,
+    /// Integers and scales whose products the outputs are, from all inputs; nothing where that has no use.
+    pub codes: Option<fn(&Attributes, &[&Tensor]) -> Result<Codes>>,
 }
 
-/// The values that a quantiser's elements may have.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Levels {
-    /// Two: -scale and +scale, where a scale below 0 makes the first the active one.
-    Bipolar {
-        /// The scale of all elements.
-        scale: f32,
-    },
+/// The values that a quantiser's elements may have: one for every code.
+pub struct Levels {
+    /// The codes: `first`, `first + step` and so on, `count` of them.
+    pub first: i64,
+    /// From one code to the next.
+    pub step: i64,
+    /// How many codes there are, at least 1.
+    pub count: usize,
+    /// The distance between the values of codes that differ by 1; it broadcasts to the running tensor.
+    pub scale: Tensor,
+    /// The values of a code, of the shape of `scale`.
+    pub value: Box<dyn Fn(f32) -> Result<Tensor>>,
+}
+
+impl Levels {
+    /// The codes, ascending.
+    pub fn codes(&self) -> impl Iterator<Item = i64> + use<> {
+        let (first, step) = (self.first, self.step);
+        (0..self.count as i64).map(move |i| first + i * step)
+    }
+}
+
+impl std::fmt::Debug for Levels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} codes from {} by {}", self.count, self.first, self.step)
+    }
+}
+
+/// A tensor as integers times scales, two tensors of its shape.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Codes {
+    /// The integers, in float32.
+    pub integers: Tensor,
+    /// The scale of each.
+    pub scales: Tensor,
 }
 
 /// Computes the outputs of an operator, given all its inputs.
@@ -67,7 +114,7 @@ pub struct Operator {
     pub name: &'static str,
     /// Domains that it is known in.
     pub domains: &'static [&'static str],
-    /// Fewest and most inputs.
+    /// Fewest and most inputs. One that is left out in the middle comes to `eval` as a tensor without elements.
     pub inputs: (usize, usize),
     /// The attributes that `eval` reads or that mean nothing to inference.
     pub attributes: &'static [&'static str],
@@ -85,12 +132,23 @@ impl std::fmt::Debug for Operator {
 
 /// ONNX's own domain.
 const ONNX: &[&str] = &[""];
+/// The domain of stoxnor's own operators.
+pub(super) const OWN: &str = "stoxnor";
 /// The domains of the quantised operators: Brevitas, FINN and QONNX name the same operators differently.
 const QUANTISED: &[&str] = &["onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general"];
 
 /// Every operator, by group.
-pub static OPERATORS: &[&[Operator]] =
-    &[affine::OPERATORS, index::OPERATORS, layout::OPERATORS, product::OPERATORS, quantise::OPERATORS];
+pub static OPERATORS: &[&[Operator]] = &[
+    affine::OPERATORS,
+    clamp::OPERATORS,
+    fixed::OPERATORS,
+    index::OPERATORS,
+    layout::OPERATORS,
+    product::OPERATORS,
+    quant::OPERATORS,
+    quantise::OPERATORS,
+    tail::OPERATORS,
+];
 
 /// The operator `name` of `domain`.
 pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
@@ -129,7 +187,6 @@ impl Operator {
         }
         let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
         Err(Diagnostic::new(&MODEL_INVALID, format!("{} takes {wanted} inputs, not {inputs}", self.name))
-            .help(SAVE_AGAIN)
             .into())
     }
 }
@@ -146,6 +203,9 @@ fn invalid(message: impl Into<String>) -> Diagnostics {
     Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into()
 }
 
+/// The way out where the file itself is broken.
+pub(super) const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
+
 /// Axis `axis` of `rank`, counted from the end where negative.
 fn axis(axis: i64, rank: usize) -> Result<usize> {
     let positive = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
@@ -153,6 +213,45 @@ fn axis(axis: i64, rank: usize) -> Result<usize> {
         .ok()
         .filter(|&a| a < rank)
         .ok_or_else(|| invalid(format!("axis {axis} of a tensor with {rank} axes")))
+}
+
+/// The one number that `tensor` holds, of either type, however many times.
+fn number(tensor: &Tensor, what: &str) -> Result<f32> {
+    let values: Vec<f32> = numbers(tensor).floats(what)?.to_vec();
+    match values.first() {
+        Some(first) if values.iter().all(|v| v == first) => Ok(*first),
+        Some(first) => {
+            let other = values.iter().find(|v| *v != first).unwrap_or(first);
+            Err(unsupported(format!("the {what} differs between elements: {first} and {other}")))
+        }
+        None => Err(invalid(format!("the {what} is empty"))),
+    }
+}
+
+/// The tensor in float32, whatever its type.
+fn numbers(tensor: &Tensor) -> std::borrow::Cow<'_, Tensor> {
+    match &tensor.data {
+        Data::Float(_) => std::borrow::Cow::Borrowed(tensor),
+        Data::Int(v) => std::borrow::Cow::Owned(Tensor {
+            shape: tensor.shape.clone(),
+            data: Data::Float(v.iter().map(|&i| i as f32).collect()),
+        }),
+    }
+}
+
+/// The constant that stands at input number `input`.
+fn constant<'a>(x: &[Option<&'a Tensor>], input: usize, what: &str) -> Result<&'a Tensor> {
+    x.get(input)
+        .copied()
+        .flatten()
+        .ok_or_else(|| unsupported(format!("the {what} is computed from the graph's input")))
+}
+
+/// An activation that the hardware does not compute.
+fn unfit(fact: String) -> Diagnostics {
+    Diagnostic::new(&ACTIVATION_UNSUPPORTED, fact)
+        .help("activations of 1 to 8 bits are supported, inputs of 1 to 16: integers times one scale (Quant, BipolarQuant, MultiThreshold)")
+        .into()
 }
 
 /// A list that old operator sets give as attribute `name` and new ones as input number `input`.

@@ -1,9 +1,14 @@
 //! Quantisers: real numbers onto few levels.
 
-use super::{Levels, ONNX, Operator, QUANTISED, Quantiser, Role, invalid, unsupported};
-use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, Result};
+use super::{
+    Codes, Levels, ONNX, Operator, QUANTISED, Quantiser, Role, constant, invalid, numbers, unfit, unsupported,
+};
+use crate::diagnostic::Result;
 use crate::import::attributes::Attributes;
 use crate::tensor::{self, Data, Tensor};
+
+/// Most thresholds of a channel that are listed as levels.
+const MAX_STEPS: usize = 1 << 16;
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator {
@@ -11,7 +16,7 @@ pub(super) const OPERATORS: &[Operator] = &[
         domains: QUANTISED,
         inputs: (2, 2),
         attributes: &[],
-        role: Role::Quantiser(Quantiser { levels: bipolar_levels, monotone: true }),
+        role: Role::Quantiser(Quantiser { levels: bipolar_levels, codes: Some(bipolar_codes) }),
         eval: bipolar,
     },
     Operator {
@@ -19,7 +24,7 @@ pub(super) const OPERATORS: &[Operator] = &[
         domains: QUANTISED,
         inputs: (2, 2),
         attributes: &["out_scale", "out_bias", "out_dtype", "data_layout"],
-        role: Role::Quantiser(Quantiser { levels: multi_threshold_levels, monotone: true }),
+        role: Role::Quantiser(Quantiser { levels: multi_threshold_levels, codes: None }),
         eval: multi_threshold,
     },
     Operator {
@@ -27,34 +32,40 @@ pub(super) const OPERATORS: &[Operator] = &[
         domains: ONNX,
         inputs: (1, 1),
         attributes: &[],
-        // Three levels. Two, if 0 cannot occur: every value that can occur is looked at.
-        role: Role::Quantiser(Quantiser {
-            levels: |_, _| Ok(Levels::Bipolar { scale: 1.0 }),
-            monotone: false,
-        }),
+        // Three levels: 0 stays 0.
+        role: Role::Quantiser(Quantiser { levels: |_, _| Ok(Some(sign_levels())), codes: None }),
         eval: sign,
     },
 ];
 
 /// scale * (x >= 0 ? +1 : -1); not a number stays so.
-fn bipolar(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+fn bipolar(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Codes { integers, scales } = bipolar_codes(attributes, x)?;
+    let out = integers.floats("the signs")?.iter().zip(scales.floats("the scale")?).map(|(i, s)| i * s);
+    Ok(vec![Tensor { shape: integers.shape.clone(), data: Data::Float(out.collect()) }])
+}
+
+fn bipolar_codes(_: &Attributes, x: &[&Tensor]) -> Result<Codes> {
     let (values, scale) = (x[0].floats("the input")?, x[1].floats("the scale")?);
     let sign = |v: f32| match v {
         v if v >= 0.0 => 1.0,
         v if v < 0.0 => -1.0,
         v => v,
     };
-    let (shape, out) = tensor::zip((&x[0].shape, values), (&x[1].shape, scale), |v, s| sign(v) * s)?;
-    Ok(vec![Tensor { shape, data: Data::Float(out) }])
+    let (shape, integers) = tensor::zip((&x[0].shape, values), (&x[1].shape, scale), |v, _| sign(v))?;
+    let (_, scales) = tensor::zip((&x[0].shape, values), (&x[1].shape, scale), |_, s| s)?;
+    let tensor = |v| Tensor { shape: shape.clone(), data: Data::Float(v) };
+    Ok(Codes { integers: tensor(integers), scales: tensor(scales) })
 }
 
-fn bipolar_levels(_: &Attributes, x: &[Option<&Tensor>]) -> Result<Levels> {
-    let scale = constant(x, 1, "scale")?.floats("the scale")?;
-    let first = *scale.first().ok_or_else(|| invalid("the scale is empty"))?;
-    if let Some(other) = scale.iter().find(|s| **s != first) {
-        return Err(unfit(format!("the scale differs between channels: {first} and {other}")));
-    }
-    Ok(Levels::Bipolar { scale: first })
+fn bipolar_levels(_: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels>> {
+    let scale = numbers(constant(x, 1, "scale")?).into_owned();
+    let values = scale.clone();
+    let value = move |code: f32| {
+        let data = Data::Float(values.floats("the scale")?.iter().map(|s| code * s).collect());
+        Ok(Tensor { shape: values.shape.clone(), data })
+    };
+    Ok(Some(Levels { first: -1, step: 2, count: 2, scale, value: Box::new(value) }))
 }
 
 /// out_scale * (number of thresholds t with x >= t) + out_bias.
@@ -67,8 +78,10 @@ fn multi_threshold(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>
     let &[rows, steps] = &x[1].shape[..] else {
         return Err(invalid(format!("the thresholds have shape {:?}, not [channels, steps]", x[1].shape)));
     };
-    let axis = match attributes.text("data_layout", "NCHW")? {
-        "NC" | "NCW" | "NCHW" => 1,
+    let axis = match attributes.text("data_layout", "")? {
+        // Where nothing is said, three axes are taken as NWC.
+        "" if x[0].rank() == 3 => 2,
+        "" | "NC" | "NCW" | "NCHW" => 1,
         "NWC" | "NHWC" => x[0].rank().saturating_sub(1),
         other => return Err(unsupported(format!("data_layout {other}"))),
     };
@@ -85,17 +98,24 @@ fn multi_threshold(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>
     Ok(vec![Tensor { shape: x[0].shape.clone(), data: Data::Float(out.collect()) }])
 }
 
-fn multi_threshold_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Result<Levels> {
+fn multi_threshold_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels>> {
     let steps = constant(x, 1, "thresholds")?.shape.get(1).copied().unwrap_or(0);
     let (scale, bias) = (attributes.float("out_scale", 1.0)?, attributes.float("out_bias", 0.0)?);
-    if steps != 1 {
+    if steps >= MAX_STEPS {
         return Err(unfit(format!("{steps} thresholds a channel")));
     }
-    let (low, high) = (bias, scale + bias);
-    if low != -high {
-        return Err(unfit(format!("levels {low} and {high} (out_scale {scale}, out_bias {bias})")));
-    }
-    Ok(Levels::Bipolar { scale: high })
+    Ok(Some(Levels {
+        first: 0,
+        step: 1,
+        count: steps + 1,
+        scale: Tensor::scalar(scale),
+        value: Box::new(move |count| Ok(Tensor::scalar(scale * count + bias))),
+    }))
+}
+
+fn sign_levels() -> Levels {
+    let value = Box::new(|code| Ok(Tensor::scalar(code)));
+    Levels { first: -1, step: 1, count: 3, scale: Tensor::scalar(1.0), value }
 }
 
 fn sign(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -107,19 +127,6 @@ fn sign(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     };
     let out = x[0].floats("the input")?.iter().map(sign).collect();
     Ok(vec![Tensor { shape: x[0].shape.clone(), data: Data::Float(out) }])
-}
-
-fn constant<'a>(x: &[Option<&'a Tensor>], input: usize, what: &str) -> Result<&'a Tensor> {
-    x.get(input)
-        .copied()
-        .flatten()
-        .ok_or_else(|| unsupported(format!("the {what} is computed from the graph's input")))
-}
-
-fn unfit(fact: String) -> Diagnostics {
-    Diagnostic::new(&ACTIVATION_UNSUPPORTED, fact)
-        .help("1-bit activations are supported: two levels -s and +s with one s for all channels (BipolarQuant, or MultiThreshold with one threshold, out_scale 2 and out_bias -1)")
-        .into()
 }
 
 #[cfg(test)]
@@ -167,19 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_two_and_symmetric_or_refused() {
-        let t = Tensor::new(vec![1, 1], Data::Float(vec![0.0])).unwrap();
-        let at = |scale, bias, t: &Tensor| {
-            let a = Attributes::new(1)
-                .with("out_scale", Attribute::Float(scale))
-                .with("out_bias", Attribute::Float(bias));
-            multi_threshold_levels(&a, &[None, Some(t)])
-        };
-        assert_eq!(at(2.0, -1.0, &t).unwrap(), Levels::Bipolar { scale: 1.0 });
-        assert_eq!(at(-2.0, 1.0, &t).unwrap(), Levels::Bipolar { scale: -1.0 });
-        assert!(at(1.0, 0.0, &t).is_err());
-        assert!(at(2.0, -1.0, &Tensor::new(vec![1, 2], Data::Float(vec![0.0; 2])).unwrap()).is_err());
-        let uneven = Tensor::vector(vec![1.0, 2.0]);
-        assert!(bipolar_levels(&Attributes::new(1), &[None, Some(&uneven)]).is_err());
+    fn levels_are_what_the_graph_gives() {
+        let t = Tensor::new(vec![1, 3], Data::Float(vec![0.0; 3])).unwrap();
+        let a = Attributes::new(1)
+            .with("out_scale", Attribute::Float(0.5))
+            .with("out_bias", Attribute::Float(-1.0));
+        let levels = multi_threshold_levels(&a, &[None, Some(&t)]).unwrap().unwrap();
+        let values: Vec<f32> =
+            levels.codes().map(|c| (levels.value)(c as f32).unwrap().floats("").unwrap()[0]).collect();
+        assert_eq!(values, [-1.0, -0.5, 0.0, 0.5]);
+        let scale = Tensor::vector(vec![1.0, 2.0]);
+        let levels = bipolar_levels(&Attributes::new(1), &[None, Some(&scale)]).unwrap().unwrap();
+        assert_eq!((levels.value)(-1.0).unwrap(), Tensor::vector(vec![-1.0, -2.0]));
+        assert!(bipolar_levels(&Attributes::new(1), &[None, None]).is_err());
+    }
+
+    #[test]
+    fn three_axes_without_a_layout_have_their_channels_last() {
+        let x = Tensor::new(vec![1, 1, 2], Data::Float(vec![1.0, 1.0])).unwrap();
+        let own = Tensor::new(vec![2, 1], Data::Float(vec![0.0, 2.0])).unwrap();
+        let y = run(QUANTISED[2], "MultiThreshold", &Attributes::new(1), &[&x, &own]).unwrap();
+        assert_eq!(y.data, Data::Float(vec![1.0, 0.0]));
     }
 }

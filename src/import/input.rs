@@ -1,0 +1,79 @@
+//! Pass: a real-valued input that the graph leaves unquantised gets the fixed-point type that the user states.
+
+use super::Options;
+use super::attributes::{Attribute, Attributes};
+use super::chain::Chain;
+use super::op::{self, Role};
+use crate::diagnostic::{Diagnostic, INPUT_NOT_QUANTISED};
+use crate::host::{Operand, Step};
+
+/// Where the first matrix product takes real numbers, puts the quantiser of `options` before it. Without one that is an
+/// error, with the advice to state it.
+pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diagnostic>) -> Chain {
+    let Some(first) = chain.steps.iter().position(|s| matches!(s.operator.role, Role::Product)) else {
+        return chain;
+    };
+    let quantised = chain.steps[..first].iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    if quantised || chain.annotation.is_some() {
+        return chain;
+    }
+    let (product, shape) = (&chain.steps[first], chain.shape_before(first));
+    let Some(fixed) = options.input else {
+        let elements: usize = shape.iter().product();
+        let message = format!("it takes {elements} real numbers of the graph's input, quantised by nothing");
+        errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(product.place.clone()).help(
+            "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10 \
+             (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, BipolarQuant)",
+        ));
+        return chain;
+    };
+    let Some(operator) = op::find(op::OWN, "FixedPoint") else { return chain };
+    let step = Step {
+        operator,
+        node: "input".to_owned(),
+        place: "the configuration's [input]".to_owned(),
+        attributes: Attributes::new(1)
+            .with("bits", Attribute::Int(fixed.bits.into()))
+            .with("fraction_bits", Attribute::Int(fixed.fraction_bits.into())),
+        operands: vec![Operand::Running],
+        output: 0,
+        shape: shape.to_vec(),
+        codes: None,
+    };
+    chain.steps.insert(first, step);
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FixedPoint;
+    use super::super::activation::tests::{bipolar, step};
+    use super::*;
+    use crate::network::Element;
+    use crate::tensor::Tensor;
+
+    fn chain(front: Vec<Step>) -> Chain {
+        let product = step("", "MatMul", &[Tensor::zeros(&[4, 4]).unwrap()], &[1, 4]);
+        Chain { input: vec![1, 4], annotation: None, steps: [front, vec![product]].concat() }
+    }
+
+    #[test]
+    fn only_real_inputs_are_quantised_and_only_as_stated() {
+        let mut errors = Vec::new();
+        let stated = Options { input: Some(FixedPoint { bits: 8, fraction_bits: 4 }) };
+        let names = |chain: &Chain| chain.steps.iter().map(|s| s.operator.name).collect::<Vec<_>>();
+        let real = || chain(vec![step("", "Relu", &[], &[1, 4])]);
+        assert_eq!(names(&quantise_input(real(), &stated, &mut errors)), ["Relu", "FixedPoint", "MatMul"]);
+        let bits = quantise_input(chain(vec![bipolar(1.0)]), &stated, &mut errors);
+        assert_eq!(names(&bits), ["BipolarQuant", "MatMul"]);
+        let mut annotated = real();
+        annotated.annotation = Some(Element::Unsigned(8));
+        assert_eq!(names(&quantise_input(annotated, &Options::default(), &mut errors)), ["Relu", "MatMul"]);
+        assert!(errors.is_empty());
+        quantise_input(real(), &Options::default(), &mut errors);
+        assert!(
+            errors[0].message.contains("4 real numbers")
+                && errors[0].help.as_ref().unwrap().contains("fraction_bits")
+        );
+    }
+}
