@@ -10,6 +10,7 @@ use crate::diagnostic::{
     CONFIG_UNKNOWN_KEY, CONFIG_UNREADABLE, CONFIG_VALUE, Diagnostic, Diagnostics, Result,
 };
 use crate::fold::Folding;
+use crate::import;
 use crate::network::Network;
 
 /// A configuration, as its TOML file says it.
@@ -53,6 +54,10 @@ pub struct InputConfig {
     /// Multiplies every input: a number or `"p/q"`.
     #[serde(deserialize_with = "number_or_text")]
     pub scale: Option<String>,
+    /// Bits of the fixed-point type of a real input that the graph leaves unquantised.
+    pub bits: Option<i64>,
+    /// How many of them stand behind the point.
+    pub fraction_bits: Option<i64>,
 }
 
 /// What a value of each key looks like.
@@ -87,7 +92,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles"]),
     ("layers.*", &["pe", "simd"]),
-    ("input", &["scale"]),
+    ("input", &["scale", "bits", "fraction_bits"]),
 ];
 
 impl Config {
@@ -125,6 +130,36 @@ impl Config {
         });
         Diagnostics::collected(unknown)?;
         toml::from_str(text).map_err(|e| unreadable(e).into())
+    }
+
+    /// What the configuration states about the model: the fixed-point type of its input.
+    ///
+    /// # Errors
+    /// Where one of the two keys stands alone, or a number is outside its range.
+    pub fn import_options(&self) -> Result<import::Options> {
+        let value = |message: String, help: &str| Diagnostic::new(&CONFIG_VALUE, message).help(help);
+        let input = match (self.input.bits, self.input.fraction_bits) {
+            (None, None) => None,
+            (Some(bits), Some(fraction)) => {
+                let mut errors = Vec::new();
+                if !(1..=16).contains(&bits) {
+                    errors.push(value(format!("input.bits is {bits}"), "give 1 to 16"));
+                }
+                if !(-32..=32).contains(&fraction) {
+                    let help = "give -32 to 32; the last bit stands for 2^-fraction_bits";
+                    errors.push(value(format!("input.fraction_bits is {fraction}"), help));
+                }
+                Diagnostics::collected(errors)?;
+                Some(import::FixedPoint { bits: bits as u32, fraction_bits: fraction as i32 })
+            }
+            (bits, _) => {
+                let (there, missing) =
+                    if bits.is_some() { ("bits", "fraction_bits") } else { ("fraction_bits", "bits") };
+                let message = format!("input.{there} is given without input.{missing}");
+                return Err(value(message, "give both, for example bits = 16 and fraction_bits = 10").into());
+            }
+        };
+        Ok(import::Options { input })
     }
 
     /// Cycles a frame that the default folding aims at.
@@ -299,6 +334,24 @@ mod tests {
         assert_eq!(config("").unwrap(), 1024);
         assert!(config("[target]\nframes_per_second = 5").is_err());
         assert!(config("[target]\nframes_per_second = -5.0\nclock_mhz = 100").is_err());
+    }
+
+    #[test]
+    fn the_type_of_a_real_input_is_stated_whole_and_in_range() {
+        let options = |text: &str| Config::parse(text, "c").unwrap().import_options();
+        let stated = import::FixedPoint { bits: 12, fraction_bits: -2 };
+        assert_eq!(options("[input]\nbits = 12\nfraction_bits = -2").unwrap().input, Some(stated));
+        assert_eq!(options("").unwrap().input, None);
+        for (text, word) in [
+            ("bits = 17\nfraction_bits = 2", "input.bits is 17"),
+            ("bits = 0\nfraction_bits = 40", "input.fraction_bits is 40"),
+            ("bits = 8", "without input.fraction_bits"),
+            ("fraction_bits = 8", "without input.bits"),
+        ] {
+            let found = options(&format!("[input]\n{text}")).unwrap_err().to_string();
+            assert!(found.contains("[config-value]") && found.contains(word), "{found}");
+        }
+        assert!(codes("[input]\nfractionbits = 8\n")[0].contains("did you mean fraction_bits?"));
     }
 
     #[test]

@@ -39,7 +39,7 @@ codes! {
     CONFIG_VALUE = "config-value", 2, "A configuration value or an option is outside its legal range.";
     INPUT_UNREADABLE = "input-unreadable", 2, "An input file cannot be opened or is not a npy array of float32 or uint8.";
     INPUT_SHAPE = "input-shape", 2, "An input array does not fit the model's input.";
-    INPUT_VALUE = "input-value", 2, "An input value is one that the model's input quantiser does not turn into +1 or -1, for example not a number.";
+    INPUT_VALUE = "input-value", 2, "An input value is one that the model's input quantiser does not turn into an integer of the input's type, for example not a number.";
     OUTPUT_EXISTS = "output-exists", 2, "The output directory is there already.";
     OUTPUT_UNWRITABLE = "output-unwritable", 2, "A file or directory cannot be written.";
     TOOL_MISSING = "tool-missing", 3, "An external tool is not installed.";

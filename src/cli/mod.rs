@@ -73,7 +73,7 @@ impl Project {
     fn load(model: &Path, common: &Common) -> Result<Self> {
         // A mistake in the configuration is told before a large model is read.
         let (config, config_sha256) = common.config()?;
-        Self::new(import::load(model)?, &config, config_sha256)
+        Self::new(import::load_with(model, &config.import_options()?)?, &config, config_sha256)
     }
 
     fn new(network: Network, config: &Config, config_sha256: Option<String>) -> Result<Self> {

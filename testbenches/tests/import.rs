@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor::arith::matrix::WeightKind;
 use stoxnor::host::HostGraph;
-use stoxnor::import::{self, Options};
+use stoxnor::import::{self, FixedPoint, Options};
 use stoxnor::network::{Element, Network, Source};
 use stoxnor::tensor::{Data, Tensor};
 use stoxnor_testbenches::data::{data_dir, read_idx, read_npy, read_npz};
@@ -406,9 +406,18 @@ fn twist(model: &mut Model, rng: &mut ChaCha8Rng) {
             }
         }
         8 => {
-            // Any four bytes of any tensor.
-            let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e38, -1e-38, 0.3, 64.0, 1e9]
-                [rng.random_range(0..9)];
+            // Any number of any tensor: where it is a scale, sums stay exact.
+            let odd = [
+                f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                0.0,
+                2f32.powi(100),
+                -f32::MIN_POSITIVE,
+                0.375,
+                64.0,
+                2f32.powi(30),
+            ][rng.random_range(0..9)];
             if let Some(raw) = tensor.raw.as_mut().filter(|raw| raw.len() >= 4) {
                 let at = rng.random_range(0..raw.len() / 4) * 4;
                 raw[at..at + 4].copy_from_slice(&odd.to_le_bytes());
@@ -461,6 +470,67 @@ fn twisted_graphs_end_in_diagnostics() {
         }
     }
     assert!((1_500..3_900).contains(&refused), "{refused} of 4,000");
+}
+
+/// What the fuzz target does, on a stable toolchain: whatever the bytes, there is a network or a diagnostic, and a network
+/// computes. `STOXNOR_FUZZ_ROUNDS` makes it longer.
+#[test]
+fn random_mutations_end_in_networks_or_diagnostics() {
+    let rounds = std::env::var("STOXNOR_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/onnx");
+    let mut seeds: Vec<Vec<u8>> = std::fs::read_dir(cases)
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.unwrap().path().join("model.onnx")).ok())
+        .collect();
+    seeds.sort();
+    assert!(seeds.len() >= 40);
+    let (start, mut built) = (std::time::Instant::now(), 0);
+    for round in 0..rounds {
+        let mut bytes = seeds[rng.random_range(0..seeds.len())].clone();
+        if round % 2 == 0 {
+            // Readable files with another meaning.
+            let mut model = Model::decode(&bytes[..]).unwrap();
+            (0..=rng.random_range(0..3)).for_each(|_| twist(&mut model, &mut rng));
+            bytes = model.encode_to_vec();
+        }
+        for _ in 0..rng.random_range(round % 2..6) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..5) {
+                0 => bytes[at] = rng.random(),
+                1 => bytes[at] ^= 1 << rng.random_range(0..8),
+                2 => bytes.insert(at, rng.random()),
+                3 => {
+                    bytes.remove(at);
+                }
+                // A piece of another model.
+                _ => {
+                    let other = &seeds[rng.random_range(0..seeds.len())];
+                    let from = rng.random_range(0..other.len());
+                    let to = (from + rng.random_range(1..64)).min(other.len());
+                    bytes.splice(at..at, other[from..to].iter().copied());
+                }
+            }
+        }
+        let options =
+            Options { input: rng.random::<bool>().then_some(FixedPoint { bits: 8, fraction_bits: 3 }) };
+        let before = std::time::Instant::now();
+        match import::read_with("fuzz", &bytes, &options) {
+            Err(found) => assert!(found.list().iter().all(|d| d.code.exit == 2 && !d.message.is_empty())),
+            Ok(network) => {
+                built += 1;
+                let frame = vec![0.5; network.front.input_shape().iter().product()];
+                if let Ok(input) = network.quantise(&frame) {
+                    let sums: Vec<i64> =
+                        layers(&network, &input).pop().unwrap().iter().map(|s| i64::from(*s)).collect();
+                    network.finish(&sums, 1).unwrap();
+                }
+            }
+        }
+        assert!(before.elapsed().as_secs() < 30, "{:?} for one file", before.elapsed());
+    }
+    eprintln!("{built} of {rounds} files are still networks; {:?}", start.elapsed());
+    assert!(built > 0);
 }
 
 #[test]
