@@ -1,5 +1,6 @@
 //! `stoxnor inspect`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use super::args::{Common, Model};
 use super::{Project, view};
 use crate::diagnostic::Result;
 use crate::engine::Figures;
+use crate::import;
 use crate::layer::Resources;
 use crate::network::Port;
 
@@ -34,7 +36,11 @@ struct Inspection<'a> {
 }
 
 pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
-    let project = Project::load(&arguments.model, common)?;
+    let project = Project::load(&arguments.model, common).inspect_err(|_| {
+        if !common.json {
+            sketch(&arguments.model, common);
+        }
+    })?;
     let hardware = project.lower();
     let network = &project.network;
     let layers = network.nodes.iter().zip(&project.folds).enumerate().map(|(index, (node, fold))| Layer {
@@ -92,4 +98,34 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     view::line(&format!("host after   {}", view::host(&network.tail, "the integers are the model's output")));
     view::figures(inspection.figures);
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far a model got that cannot be built; the reasons are told as errors. Nothing where it is not the model's fault.
+fn sketch(model: &Path, common: &Common) {
+    let options = common.config().and_then(|(config, _)| config.import_options());
+    let Some(survey) = options.and_then(|options| import::survey(model, &options)).ok() else { return };
+    if survey.reasons.is_empty() || survey.input.is_none() {
+        return;
+    }
+    let (operators, known) = survey.operators;
+    view::line(&format!(
+        "{}: cannot be compiled; {known} of {} understood, {} found",
+        model.display(),
+        view::count(operators, "operator"),
+        view::count(survey.layers.len(), "matrix product")
+    ));
+    let known = |value: Option<String>| value.unwrap_or_else(|| "?".to_owned());
+    let rows = survey.layers.iter().map(|l| {
+        vec![
+            l.origin.clone(),
+            known(l.inputs.map(|n| n.to_string())),
+            known(l.outputs.map(|n| n.to_string())),
+            known(l.weights.map(|k| k.to_string())),
+            known(l.input.map(|e| e.to_string())),
+            known(l.output.map(|e| e.to_string())),
+        ]
+    });
+    if !survey.layers.is_empty() {
+        view::table(&["from", "inputs", "outputs", "weights", "takes", "gives"], rows);
+    }
 }

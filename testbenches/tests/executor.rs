@@ -4,31 +4,15 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stoxnor::engine;
+use stoxnor::engine::{self, Engine};
 use stoxnor::import::{self, FixedPoint, Options};
-use stoxnor::network::{Network, Source};
+use stoxnor::lower::lower;
+use stoxnor::network::Network;
+use stoxnor_testbenches::conformance::{compared, default_folds};
 use stoxnor_testbenches::data::read_npy;
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases/onnx")
-}
-
-/// The last layer's integers, by the reference.
-fn reference(network: &Network, input: &[i32]) -> Vec<i32> {
-    let mut frames: Vec<Vec<i32>> = Vec::new();
-    for node in &network.nodes {
-        let inputs: Vec<&[i32]> = node
-            .inputs
-            .iter()
-            .map(|source| match source {
-                Source::Input => input,
-                Source::Layer(i) => &frames[*i],
-            })
-            .collect();
-        let frame = node.layer.reference(&inputs);
-        frames.push(frame);
-    }
-    frames.pop().expect("a layer")
 }
 
 fn equal(kind: &str, found: &[f32], wanted: &[f64]) -> bool {
@@ -39,6 +23,20 @@ fn equal(kind: &str, found: &[f32], wanted: &[f64]) -> bool {
         _ => (f64::from(*f) - w).abs() <= 1e-5 * w.abs().max(0.1 * largest),
     };
     found.len() == wanted.len() && found.iter().zip(wanted).all(close)
+}
+
+/// Reference and fast on all frames, rtl on some, Icarus on one.
+fn engines_agree(name: &str, network: &Network, frames: &[Vec<i32>]) {
+    let hardware = lower(network, &default_folds(network, 60));
+    for (engines, count) in [
+        (&[Engine::Reference, Engine::Fast][..], frames.len()),
+        (&[Engine::Reference, Engine::Rtl], 4),
+        (&[Engine::Rtl, Engine::Icarus], 1),
+    ] {
+        let frames = &frames[..count.min(frames.len())];
+        let report = compared(network, &hardware, frames, engines, None);
+        assert!(report.equal, "{name}: {:?}", report.first_difference);
+    }
 }
 
 #[test]
@@ -70,8 +68,8 @@ fn every_case_equals_the_executor() {
             .collect();
         let fast = engine::sums(&network, &frames);
         assert_eq!(frames.len(), y.shape[0]);
-        for (i, ((frame, sums), wanted)) in frames.iter().zip(&fast).zip(y.rows()).enumerate() {
-            assert_eq!(*sums, reference(&network, frame), "{name}: fast and reference, frame {i}");
+        engines_agree(name, &network, &frames);
+        for (i, (sums, wanted)) in fast.iter().zip(y.rows()).enumerate() {
             let sums: Vec<i64> = sums.iter().map(|s| i64::from(*s)).collect();
             let found = network.finish(&sums, 1).unwrap();
             if !equal(kind, &found, wanted) {
