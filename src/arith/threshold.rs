@@ -85,16 +85,13 @@ pub fn search<E>(rows: &[Lattice], levels: &[i32], mut f: impl Rows<E>) -> Resul
     let mut above = vec![0; rows.len() * n];
     for r in 0..rows.len() {
         let (least, most) = (first[r].min(last[r]), first[r].max(last[r]));
-        for j in 0..n {
-            let at = r * n + j;
-            above[at] = if least >= levels[j] { 0 } else { rows[r].points };
-            below[at] = match (least >= levels[j], most >= levels[j]) {
-                (true, _) => -1,
-                (_, true) => {
-                    above[at] = rows[r].points - 1;
-                    0
-                }
-                _ => rows[r].points - 1,
+        for (j, level) in levels.iter().enumerate() {
+            // The ends are known: outside them every level is clear.
+            let end = rows[r].points - 1;
+            (below[r * n + j], above[r * n + j]) = match (least >= *level, most >= *level) {
+                (true, _) => (-1, 0),
+                (_, true) => (0, end),
+                _ => (end, end + 1),
             };
         }
     }

@@ -1,6 +1,6 @@
 //! Model files become networks: every step is one small pass, and [`read`] is all of them in order.
 //!
-//! 1. [`file`] reads the bytes; data in files of its own comes from beside the model file only.
+//! 1. [`mod@file`] reads the bytes; data in files of its own comes from beside the model file only.
 //! 2. `validate` checks names and orders the nodes, `prune` drops what the output does not need.
 //! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
 //!    that quantisers and annotations tell of them (`codes`).
@@ -17,7 +17,7 @@
 //!
 //! Files are not trusted. Whatever they hold, the result is a network or a list of diagnostics, within the limits of
 //! [`file::MAX_BYTES`], [`file::MAX_NODES`] and [`MAX_ELEMENTS`](crate::tensor::MAX_ELEMENTS). All reasons are
-//! collected, of one pass and, as far as they don't follow from one another, of all: [`survey`] shows them and how far a
+//! collected, of one pass and, as far as they don't follow from one another, of all: [`survey()`] shows them and how far a
 //! model got.
 
 mod activation;
@@ -46,7 +46,7 @@ use std::path::Path;
 
 pub use survey::{Sketch, Survey};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
 use crate::emit::sha256;
 use crate::host::{HostGraph, Step};
 use crate::network::Network;
@@ -104,7 +104,7 @@ pub fn survey(path: &Path, options: &Options) -> Result<Survey> {
     Ok(analyse("survey", &bytes(path)?, &External::beside(path), options).0)
 }
 
-/// [`survey`] of a model file's bytes.
+/// [`survey()`] of a model file's bytes.
 pub fn survey_bytes(bytes: &[u8], options: &Options) -> Survey {
     analyse("survey", bytes, &External::none(), options).0
 }
@@ -130,6 +130,19 @@ fn refused(reasons: Vec<Diagnostic>) -> Diagnostics {
     }
 }
 
+/// What helps against mistakes of a kind, where nothing more special is known.
+fn way_out(code: &Code) -> Option<&'static str> {
+    Some(match code.word {
+        "model-invalid" => op::SAVE_AGAIN,
+        "model-too-large" => "give a smaller model, or simplify the graph before the import (onnxsim)",
+        "operator-unsupported" => {
+            "replace this form in the model, or simplify the graph before the import (onnxsim)"
+        }
+        "sum-too-wide" => "use fewer bits for the weights or the inputs, or a smaller fan-in",
+        _ => return None,
+    })
+}
+
 /// All passes in order. There is a network, or a reason.
 fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> (Survey, Option<Network>) {
     let mut survey = Survey::default();
@@ -137,6 +150,9 @@ fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> 
         survey.reasons.extend(found);
         None
     });
+    for reason in survey.reasons.iter_mut().filter(|r| r.help.is_none()) {
+        reason.help = way_out(reason.code).map(str::to_owned);
+    }
     (survey, network)
 }
 

@@ -81,7 +81,7 @@ fn flatten(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     reshaped(x[0], vec![outer.iter().product(), inner.iter().product()])
 }
 
-/// Output axis i is input axis perm[i]; by default the axes are reversed.
+/// Output axis i is input axis `perm[i]`; by default the axes are reversed.
 fn transpose(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let x = x[0];
     let perm: Vec<usize> = match attributes.ints("perm")? {

@@ -58,14 +58,19 @@ pub enum Spacing {
     Lost,
 }
 
+/// Tells the levels of a quantiser, if it has any of its own.
+pub type TellLevels = fn(&Attributes, &[Option<&Tensor>]) -> Result<Option<Levels>>;
+/// Tells the integers and scales of a quantiser's output, given all inputs.
+pub type TellCodes = fn(&Attributes, &[&Tensor]) -> Result<Codes>;
+
 /// What a quantiser tells about itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiser {
     /// The levels, from the attributes and the constant operands (the running one is `None`), or why there are none;
     /// no levels where the operator only coarsens those that it is given.
-    pub levels: fn(&Attributes, &[Option<&Tensor>]) -> Result<Option<Levels>>,
+    pub levels: TellLevels,
     /// Integers and scales whose products the outputs are, from all inputs; nothing where that has no use.
-    pub codes: Option<fn(&Attributes, &[&Tensor]) -> Result<Codes>>,
+    pub codes: Option<TellCodes>,
 }
 
 /// The values that a quantiser's elements may have: one for every code.
