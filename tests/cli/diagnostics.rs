@@ -69,7 +69,9 @@ const FIXTURES: &[(&str, Fixture)] = &[
             m.bipolar(&x, 1.0)
         })
     }),
-    ("weights-unsupported", |bed| model(bed, &[0.5, 0.314_159, 0.5, 0.5, 0.271_828, -0.577_216], |m, x| m.bipolar(x, 1.0))),
+    ("weights-unsupported", |bed| {
+        model(bed, &[0.5, 0.314_159, 0.5, 0.5, 0.271_828, -0.577_216], |m, x| m.bipolar(x, 1.0))
+    }),
     ("activation-unsupported", |bed| model(bed, &WEIGHTS, |_, x| x.to_owned())),
     ("input-not-quantised", |bed| {
         let mut raw = Builder::new(&[1, 2]);
@@ -86,7 +88,8 @@ const FIXTURES: &[(&str, Fixture)] = &[
     }),
     ("sum-too-wide", |bed| {
         let mut wide = Builder::new(&[1, 300]);
-        let w = wide.floats(&[300, 1], &[127.0; 300]);
+        let weights: Vec<f32> = (0..300).map(|i| if i % 2 == 0 { 127.0 } else { 126.0 }).collect();
+        let w = wide.floats(&[300, 1], &weights);
         let y = wide.node("MatMul", &["x", &w], Vec::new());
         bed.write("net.onnx", wide.finish(&y));
         bed.write("stoxnor.toml", "[input]\nbits = 16\nfraction_bits = 8\n");
