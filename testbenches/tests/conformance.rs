@@ -1,9 +1,14 @@
 //! Every layer kind and many networks on every engine.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
+use rand::RngExt;
+use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::engine::Figures;
 use stoxnor::fold::Folding;
-use stoxnor::layer::KINDS;
+use stoxnor::layer::{KINDS, dense::Dense};
+use stoxnor::network::{Element, Port};
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, random, random_dense, random_few_bit, random_folds, random_frames,
     single,
@@ -79,6 +84,51 @@ fn few_bit_networks_in_every_simulator() {
         let frames = random_frames(seed, &network, ALL.rtl);
         for stall in [None, Some(seed)] {
             agree(&format!("seed {seed}, folds {folds:?}"), &network, &hardware, &frames, stall, ALL);
+        }
+    }
+}
+
+/// Inputs that drive every row's sum to the ends of its range: a sum one bit too narrow would wrap here. All engines.
+#[test]
+fn sums_hold_the_ends_of_their_range() {
+    let mut rng = random(11);
+    for (index, input) in [Element::Bipolar, Element::Unsigned(3), Element::Signed(4), Element::Signed(16)]
+        .into_iter()
+        .enumerate()
+    {
+        for most in [1i16, 1, 7, 127] {
+            let binary = index % 2 == 0 && most == 1;
+            let weights = IntMatrix::from_fn(6, 12, |_, _| match rng.random_range(-most..=most) {
+                0 if binary => 1,
+                w => w,
+            });
+            let (least, end) = input.range();
+            let drive = |row: usize, up: bool| -> Vec<i32> {
+                let at = |w: &i16| if (*w > 0) == up { end as i32 } else { least as i32 };
+                weights.row(row).iter().map(at).collect()
+            };
+            let frames: Vec<Vec<i32>> = (0..6).flat_map(|r| [drive(r, true), drive(r, false)]).collect();
+            let layer = Dense::new(weights.clone(), None);
+            let (low, high) = layer.sum_range(input);
+            let sums: Vec<i64> = frames.iter().flat_map(|f| layer.sums(f)).map(i64::from).collect();
+            assert_eq!(
+                (sums.iter().min(), sums.iter().max()),
+                (Some(&low), Some(&high)),
+                "the ends are reached"
+            );
+            let network = single(Port { shape: vec![12], element: input }, Arc::new(layer));
+            for (fold, icarus) in [(Folding { pe: 1, simd: 3 }, 12), (Folding { pe: 6, simd: 12 }, 0)] {
+                let hardware = stoxnor::lower::lower(&network, &[fold]);
+                let effort = Effort { rtl: 12, verilator: 0, icarus };
+                agree(
+                    &format!("{input}, weights to {most}, {fold:?}"),
+                    &network,
+                    &hardware,
+                    &frames,
+                    None,
+                    effort,
+                );
+            }
         }
     }
 }
