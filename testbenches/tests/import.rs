@@ -446,7 +446,7 @@ fn twisted_graphs_end_in_diagnostics() {
     let models = models.map(|bytes| Model::decode(&bytes[..]).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut refused = 0;
-    for round in 0..4_000 {
+    for round in 0..2_000 {
         let mut twisted = models[round % 2].clone();
         for _ in 0..=round % 3 {
             twist(&mut twisted, &mut rng);
@@ -469,7 +469,7 @@ fn twisted_graphs_end_in_diagnostics() {
             }
         }
     }
-    assert!((1_500..3_900).contains(&refused), "{refused} of 4,000");
+    assert!((1_000..1_950).contains(&refused), "{refused} of 2,000");
 }
 
 /// What the fuzz target does, on a stable toolchain: whatever the bytes, there is a network or a diagnostic, and a network
@@ -683,7 +683,7 @@ fn damaged_public_models_end_in_diagnostics() {
     let Some(data) = data_dir() else { return };
     for (seed, name) in [(7, "qonnx-zoo/TFC_1W1A.onnx"), (8, "finn-tfc-w1a1/model.onnx")] {
         let bytes = std::fs::read(data.join(name)).unwrap();
-        damage(&bytes, seed, 100);
+        damage(&bytes, seed, 400);
     }
 }
 
@@ -691,7 +691,9 @@ fn damaged_public_models_end_in_diagnostics() {
 fn a_convolutional_model_is_refused_with_every_reason() {
     let Some(data) = data_dir() else { return };
     let text = import::load(&data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")).unwrap_err().to_string();
-    assert!(text.contains("Conv_5") && text.contains("MaxPool_1") && text.contains("Quant_0"), "{text}");
+    // Every operator without a translation, and nothing that only follows from it.
+    assert!(text.contains("Conv_0") && text.contains("Conv_5") && text.contains("MaxPool_1"), "{text}");
+    assert_eq!(text.lines().count(), 8, "{text}");
 }
 
 #[test]
