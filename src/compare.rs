@@ -88,13 +88,17 @@ pub fn check(
     for &engine in engines {
         results.push((engine, engine::run(engine, network, hardware, frames, conditions, progress)?));
     }
-    let figures = if engines.contains(&Engine::Rtl) {
+    let mut report = compare(network, hardware, frames.len(), &results, Figures::of_schedule(hardware));
+    if engines.contains(&Engine::Rtl) {
         progress.set_message("latency and interval");
-        engine::measure(hardware, progress)?
-    } else {
-        Figures::of_schedule(hardware)
-    };
-    Ok(compare(network, hardware, frames.len(), &results, figures))
+        match engine::measure(hardware, progress) {
+            Ok(measured) => report.figures = measured,
+            // Hardware that differs may stand still for ever; the difference is what there is to tell.
+            Err(_) if !report.equal => {}
+            Err(stuck) => return Err(stuck),
+        }
+    }
+    Ok(report)
 }
 
 fn compare(
@@ -160,7 +164,8 @@ impl Layer<'_> {
     ) -> (usize, Option<Difference>) {
         let mut count = 0;
         let mut first = None;
-        for at in 0..self.frames * self.elements {
+        // Beats beyond the last frame are differences too: something came that nobody expects.
+        for at in 0..(self.frames * self.elements).max(found.values.len()) {
             let beat = at / self.lanes;
             let cycle_of = |b: &Boundary| b.cycles.as_ref().and_then(|c| c.get(beat).copied());
             let (cycle, due) = (cycle_of(found), clock.and_then(cycle_of));

@@ -98,20 +98,24 @@ pub fn verilator() -> Verilator {
     })
 }
 
+/// What the taps showed, as numbers. A beat that should end its frame and does not, or ends it too early, is not the beat
+/// that was wanted: it and all behind it count as missing.
 fn results(network: &Network, hardware: &Hardware, trace: &Trace) -> Results {
     network
         .nodes
         .iter()
         .zip(&hardware.folds)
+        .zip(hardware.boundary_beats(network))
         .zip(&trace.taps)
-        .map(|((node, fold), beats)| {
+        .map(|(((node, fold), per_frame), beats)| {
             let element = node.output.element;
             let bits = element.bits();
             let decode = |data: &Bits| -> Vec<i32> {
                 (0..fold.pe as u32).map(|lane| element.decode(data.extract(lane * bits, bits))).collect()
             };
+            let framed = beats.iter().enumerate().take_while(|(i, b)| b.last == ((i + 1) % per_frame == 0));
             Boundary {
-                values: beats.iter().flat_map(|b| decode(&b.data)).collect(),
+                values: framed.flat_map(|(_, b)| decode(&b.data)).collect(),
                 cycles: Some(beats.iter().map(|b| b.cycle).collect()),
             }
         })

@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 use stoxnor_sim::Simulator;
 
-use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
 use crate::lower::Hardware;
 
 /// Timing of an unstalled run.
@@ -26,6 +26,8 @@ impl Figures {
 
 /// Cycles after which a network that has not come to a steady state is given up.
 const LIMIT: u64 = 400_000_000;
+/// Latencies after which a frame that has not come is given up.
+const PATIENCE: u64 = 4;
 
 /// Runs the rtl engine with a source that is always valid and a sink that is always ready, until control is in a state that
 /// it was in before: from there on everything repeats, so the distance found is the steady one for ever.
@@ -34,7 +36,7 @@ const LIMIT: u64 = 400_000_000;
 /// frames (Brent's way to find a cycle): no number of frames is assumed to be enough.
 ///
 /// # Errors
-/// Where no frame comes out, or no state repeats, within 400 million cycles.
+/// Where a frame does not come out within four times its latency, or no state repeats within 400 million cycles.
 pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
     let mut s = Simulator::new(&hardware.design.top);
     let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
@@ -49,7 +51,8 @@ pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
     let mut beat = 0;
     let mut latency = None;
     let mut kept: Option<(Vec<u64>, u64, u64)> = None;
-    let (mut frame, mut next_kept) = (0u64, 1);
+    let (mut frame, mut next_kept, mut last_frame) = (0u64, 1, 0);
+    let patience = PATIENCE * hardware.latency() + 1000;
     for cycle in 0..LIMIT {
         s.set_bit(s_last, beat + 1 == hardware.input_beats);
         s.settle();
@@ -59,8 +62,13 @@ pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
         }
         s.edge(false);
         if !frame_done {
+            if cycle - last_frame > patience {
+                let message = format!("frame {frame} has not come {patience} cycles after the one before");
+                return Err(stuck(message));
+            }
             continue;
         }
+        last_frame = cycle;
         frame += 1;
         progress.inc(1);
         let latency = *latency.get_or_insert(cycle);
@@ -77,8 +85,12 @@ pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
             next_kept *= 2;
         }
     }
-    let message = format!("{frame} frames and no steady state after {LIMIT} cycles");
-    Err(Diagnostic::new(&SIMULATION_STUCK, message)
+    Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
+}
+
+fn stuck(message: String) -> Diagnostics {
+    Diagnostic::new(&SIMULATION_STUCK, message)
+        .at("latency and interval, engine rtl")
         .help("run check with --engines reference,fast to see whether the network's values are right")
-        .into())
+        .into()
 }

@@ -1,5 +1,6 @@
 //! Hardware with one fault: `check` has to find it, at the layer, frame and element where arithmetic says it shows.
 
+use stoxnor::compare::DifferenceKind;
 use stoxnor::engine::Engine;
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
@@ -197,4 +198,21 @@ fn a_width_converter_with_reversed_order() {
     let outputs =
         bed.with_inputs(1, |x| x.chunks(6).flat_map(|beat| [&beat[3..], &beat[..3]].concat()).collect());
     bed.must_be_found("reversed width converter", &faulty, 1, &outputs);
+}
+
+/// A frame whose end is not marked where it should be: seen at the layer that passes it on, at the frame's final beat.
+#[test]
+fn a_lost_last() {
+    let bed = bed();
+    let faulty = edit_module(&bed.hardware, "widener_2x3", |m| {
+        let never = add_cell(m, "never", 1, Cell::Const(stoxnor_hdl::Bits::zero(1)));
+        m.ports.iter_mut().find(|p| p.name == "m_last").unwrap().net = never;
+    });
+    for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
+        let report = compared(&bed.network, &faulty, &bed.frames, &[Engine::Reference, engine], None);
+        let found = report.first_difference.expect("not equal");
+        assert_eq!(found.kind, DifferenceKind::Missing);
+        assert_eq!((found.layer.as_str(), found.frame, found.element), ("l2_dense", 0, 6), "{engine}");
+        assert_eq!(report.layers[0].mismatches, 0);
+    }
 }

@@ -102,7 +102,7 @@ fn print_versions() -> Result<(), String> {
             .output()
             .map_err(|e| format!("{program} (package {package}) cannot be started: {e}"))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = text.lines().next().unwrap_or_default();
+        let version = text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
         eprintln!("xtask: {program:10} {version}");
         if let Some((_, known)) =
             KNOWN.iter().find(|(name, known)| *name == program && !version.contains(known))

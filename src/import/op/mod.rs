@@ -163,7 +163,9 @@ pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
 /// Says that there is no entry for `name` of `domain`, and what there is.
 pub fn unknown(domain: &str, name: &str) -> Diagnostic {
     let elsewhere = OPERATORS.iter().copied().flatten().find(|o| o.name == name);
-    let names: Vec<&str> = OPERATORS.iter().copied().flatten().map(|o| o.name).collect();
+    // Operators of our own stand in no file.
+    let public = OPERATORS.iter().copied().flatten().filter(|o| o.domains != [OWN]);
+    let names: Vec<&str> = public.map(|o| o.name).collect();
     let domain = if domain.is_empty() { "ONNX" } else { domain };
     let found = Diagnostic::new(
         &OPERATOR_UNSUPPORTED,
