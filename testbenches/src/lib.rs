@@ -3,4 +3,5 @@
 pub mod conformance;
 pub mod data;
 pub mod fault;
+pub mod graph;
 pub mod onnx;

@@ -1,0 +1,42 @@
+//! What networks and float graphs compute, for comparison.
+
+use stoxnor::host::HostGraph;
+use stoxnor::network::{Network, Source};
+use stoxnor::tensor::{Data, Tensor};
+
+/// Every layer's frame, by the reference.
+pub fn layers(network: &Network, input: &[i32]) -> Vec<Vec<i32>> {
+    let mut frames: Vec<Vec<i32>> = Vec::new();
+    for node in &network.nodes {
+        let inputs: Vec<&[i32]> = node
+            .inputs
+            .iter()
+            .map(|source| match source {
+                Source::Input => input,
+                Source::Layer(i) => &frames[*i],
+            })
+            .collect();
+        let frame = node.layer.reference(&inputs);
+        frames.push(frame);
+    }
+    frames
+}
+
+/// The last layer's integers and the graph's output for one frame.
+pub fn run(network: &Network, frame: &[f32]) -> (Vec<i32>, Vec<f32>) {
+    let sums = layers(network, &network.quantise(frame).unwrap()).pop().unwrap();
+    let wide: Vec<i64> = sums.iter().map(|&s| s.into()).collect();
+    let output = network.finish(&wide, 1).unwrap();
+    (sums, output)
+}
+
+/// Whether network and float graph give the same numbers.
+pub fn equals_float_graph(network: &Network, graph: &HostGraph, frame: &[f32]) -> bool {
+    let x = Tensor::new(graph.input_shape().to_vec(), Data::Float(frame.to_vec())).unwrap();
+    let wanted = match graph.eval(&x).unwrap().data {
+        Data::Float(v) => v,
+        Data::Int(v) => v.into_iter().map(|i| i as f32).collect(),
+    };
+    let found = run(network, frame).1;
+    found.len() == wanted.len() && found.iter().zip(&wanted).all(|(f, w)| f == w || f.is_nan() && w.is_nan())
+}
