@@ -88,7 +88,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
 }
 
 /// Keys by table; `*` stands for any layer.
-const KEYS: &[(&str, &[&str])] = &[
+pub const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles"]),
     ("layers.*", &["pe", "simd"]),

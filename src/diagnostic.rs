@@ -37,8 +37,8 @@ codes! {
     CONFIG_UNREADABLE = "config-unreadable", 2, "The configuration file cannot be opened or is not TOML of the right types.";
     CONFIG_UNKNOWN_KEY = "config-unknown-key", 2, "The configuration has a key that does not exist.";
     CONFIG_VALUE = "config-value", 2, "A configuration value or an option is outside its legal range.";
-    INPUT_UNREADABLE = "input-unreadable", 2, "An input file cannot be opened or is not a npy array of float32 or uint8.";
-    INPUT_SHAPE = "input-shape", 2, "An input array does not fit the model's input.";
+    INPUT_UNREADABLE = "input-unreadable", 2, "An input file cannot be opened, or is neither a npy array of a known type nor an IDX file of bytes.";
+    INPUT_SHAPE = "input-shape", 2, "An input array does not fit the model's input, or labels do not fit it.";
     INPUT_VALUE = "input-value", 2, "An input value is one that the model's input quantiser does not turn into an integer of the input's type, for example not a number.";
     OUTPUT_EXISTS = "output-exists", 2, "The output directory is there already.";
     OUTPUT_UNWRITABLE = "output-unwritable", 2, "A file or directory cannot be written.";

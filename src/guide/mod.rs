@@ -16,6 +16,7 @@ chapters! {
     configuration: include_str!("configuration.md");
     engines: include_str!("engines.md");
     extending: include_str!("extending.md");
+    import: include_str!("import.md");
     numerics: include_str!("numerics.md");
     diagnostics: include_str!("diagnostics.md");
     measurements: include_str!("measurements.md");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use stoxnor::config::KEYS;
 use stoxnor::diagnostic::CODES;
 use stoxnor::layer::KINDS;
 
@@ -197,6 +198,32 @@ fn every_diagnostic_has_its_paragraph() {
     for (word, paragraph) in sections {
         assert!(paragraph.split_whitespace().count() >= 15, "{word} is hardly explained");
     }
+}
+
+/// The guide's chapter on configuration names every key, and every long option of the command line.
+#[test]
+fn every_key_and_option_is_explained() {
+    let text = fs::read_to_string(root().join("src/guide/configuration.md")).unwrap();
+    let (tables, _) = text.split_once("\n## Folding").unwrap();
+    let rows: String = tables.lines().filter(|l| l.starts_with('|')).collect::<Vec<_>>().join("\n");
+    // What a table holds that is itself a table needs no row.
+    for (table, keys) in KEYS.iter().filter(|(table, _)| !table.is_empty()) {
+        for key in *keys {
+            let name = format!("| `{}.{key}` |", table.replace('*', "NAME"));
+            assert!(rows.contains(&name), "{name} has no row");
+        }
+    }
+    let arguments = fs::read_to_string(root().join("src/cli/args.rs")).unwrap();
+    let mut options = 0;
+    for part in arguments.split("#[arg(long").skip(1) {
+        // The attribute may go over several lines; the field behind it names the option.
+        let field = part.split_once("pub ").and_then(|(_, rest)| rest.split_once(':')).unwrap().0;
+        let name = format!("`--{}", field.replace('_', "-"));
+        let found = rows.match_indices(&name).any(|(at, _)| rows[at + name.len()..].starts_with([' ', '`']));
+        assert!(found, "{name}` has no row");
+        options += 1;
+    }
+    assert!(options >= 20, "{options} options");
 }
 
 /// Every chapter is part of the documentation, so that its snippets compile.

@@ -66,7 +66,7 @@ fn mat_mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             size * k
         );
         return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
-            .help("only smaller products are computed on the host: a layer with constant 1-bit weights becomes hardware")
+            .help("only smaller products are computed on the host: a product with constant weights of a few bits becomes hardware")
             .into());
     }
     let mut out = vec![0.0; size];
