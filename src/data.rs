@@ -138,7 +138,7 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
 }
 
 /// How to make an input file.
-const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]";
+const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]; IDX files of bytes are read too";
 
 /// What an IDX file has to be.
 const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";

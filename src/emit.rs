@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use stoxnor_hdl::{Module, Net, verilog};
 
+use crate::arith::matrix::WeightKind;
 use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::engine::Figures;
 use crate::fold::Folding;
@@ -184,6 +185,7 @@ struct ManifestLayer<'a> {
     #[serde(flatten)]
     fold: Folding,
     cycles: u64,
+    weights: Option<WeightKind>,
     output: &'a Port,
     resources: Resources,
 }
@@ -227,6 +229,7 @@ impl<'a> Manifest<'a> {
                     origin: &node.origin,
                     fold: *fold,
                     cycles: node.layer.lanes().cycles(*fold),
+                    weights: node.layer.weights(),
                     output: &node.output,
                     resources: node.layer.resources(&network.inputs(index), *fold),
                 })

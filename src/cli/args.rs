@@ -51,7 +51,7 @@ pub struct Compile {
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Inputs for the test bench: npy, float32 or uint8, [N, input shape]; random ones without it
+    /// Inputs for the test bench, as check takes them; random ones without it
     #[arg(long, value_name = "X.npy")]
     pub input: Option<PathBuf>,
     /// Frames of the test bench
@@ -66,7 +66,7 @@ pub struct Compile {
 pub struct Run {
     #[command(flatten)]
     pub model: Model,
-    /// Inputs: npy, float32 or uint8, [N, input shape]
+    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
     #[arg(long, value_name = "X.npy")]
     pub input: PathBuf,
     /// Where the graph's outputs go: npy, float32, [N, output shape]
@@ -84,7 +84,7 @@ pub struct Run {
 pub struct Check {
     #[command(flatten)]
     pub model: Model,
-    /// Inputs: npy, float32 or uint8, [N, input shape]
+    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
     #[arg(long, value_name = "X.npy")]
     pub input: PathBuf,
     /// Engines to compare, the first is the yardstick: reference, fast, rtl, verilator, icarus

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::args::{Common, Model};
 use super::{Project, view};
+use crate::arith::matrix::WeightKind;
 use crate::diagnostic::Result;
 use crate::engine::Figures;
 use crate::import;
 use crate::layer::Resources;
-use crate::network::Port;
+use crate::network::{Element, Port};
 
 #[derive(Serialize)]
 struct Layer<'a> {
@@ -21,6 +22,8 @@ struct Layer<'a> {
     pe: usize,
     simd: usize,
     cycles: u64,
+    weights: Option<WeightKind>,
+    input: Element,
     output: &'a Port,
     #[serde(flatten)]
     resources: Resources,
@@ -50,6 +53,8 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         pe: fold.pe,
         simd: fold.simd,
         cycles: node.layer.lanes().cycles(*fold),
+        weights: node.layer.weights(),
+        input: network.inputs(index)[0].element,
         output: &node.output,
         resources: node.layer.resources(&network.inputs(index), *fold),
     });
@@ -70,8 +75,10 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     let head = [
         "layer",
         "from",
+        "takes",
+        "weights",
         "out",
-        "type",
+        "gives",
         "PE",
         "SIMD",
         "cycles",
@@ -83,6 +90,8 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         vec![
             l.name.to_owned(),
             l.origin.to_owned(),
+            l.input.to_string(),
+            l.weights.map_or_else(String::new, |k| k.to_string()),
             format!("{:?}", l.output.shape),
             l.output.element.to_string(),
             l.pe.to_string(),

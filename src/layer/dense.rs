@@ -90,13 +90,8 @@ impl Dense {
     }
 
     /// The weights, rows by fan-in.
-    pub fn weights(&self) -> &IntMatrix {
+    pub fn matrix(&self) -> &IntMatrix {
         &self.weights
-    }
-
-    /// What the weights are.
-    pub fn weight_kind(&self) -> WeightKind {
-        self.kind
     }
 
     /// The activation.
@@ -199,6 +194,10 @@ impl Layer for Dense {
                 Batch::Integers { elements: rows, values: out }
             }
         }
+    }
+
+    fn weights(&self) -> Option<WeightKind> {
+        Some(self.kind)
     }
 
     fn lanes(&self) -> Lanes {

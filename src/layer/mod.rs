@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use stoxnor_hdl::Module;
 
+use crate::arith::matrix::WeightKind;
 use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
 use crate::network::{Element, Port};
@@ -27,6 +28,9 @@ pub trait Layer: fmt::Debug + Send + Sync {
 
     /// Many frames at once, on packed words.
     fn fast(&self, inputs: &[&Batch]) -> Batch;
+
+    /// What its weights are, where it has some.
+    fn weights(&self) -> Option<WeightKind>;
 
     /// What PE and SIMD may divide.
     fn lanes(&self) -> Lanes;

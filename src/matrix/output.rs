@@ -56,10 +56,8 @@ impl Output<'_> {
                 format!("{sum}; element r of a frame is 1 (+1) where y[r] >= threshold[r], else 0 (-1).")
             }
             Self::Activation(a) => {
-                format!(
-                    "{sum}; element r of a frame is {} + number of thresholds t of r with y[r] >= t.",
-                    a.least
-                )
+                let least = if a.least == 0 { String::new() } else { format!("{} + ", a.least) };
+                format!("{sum}; element r of a frame is {least}number of thresholds t of r with y[r] >= t.")
             }
             Self::Sums(_) => format!("{sum}; element r of a frame is y[r]."),
         }

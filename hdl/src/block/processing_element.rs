@@ -24,35 +24,19 @@ pub struct ProcessingElement<'a> {
     pub accumulates: bool,
 }
 
+/// Terms that a header writes out.
+const FORMULA_TERMS: usize = 4;
+
 impl ProcessingElement<'_> {
     /// Builds it: ports `enable`, `first`, `a` (`a_0` and so on where the input has several planes), `w` (`w_0` ...), `active`
     /// (masked lanes) and `sum`.
     pub fn build(&self) -> Arc<Module> {
         let &Self { lane, simd, input, weights, bits, accumulates } = self;
         let mut b = Builder::new(self.name());
-        let mut formula = String::new();
-        for (j, c) in weights.iter().enumerate() {
-            for (k, d) in input.iter().enumerate() {
-                let sign = if c * d < 0 {
-                    " - "
-                } else if formula.is_empty() {
-                    ""
-                } else {
-                    " + "
-                };
-                let factor = if c * d == 1 { String::new() } else { format!("{} * ", (c * d).abs()) };
-                let _ = write!(
-                    formula,
-                    "{sign}{factor}count({}, {})",
-                    port("a", k, input.len()),
-                    port("w", j, weights.len())
-                );
-            }
-        }
         b.doc(format!(
             "Processing element of {simd} lanes: sum of the steps of a row, modulo 2^{bits}; a step is"
         ));
-        b.doc(formula);
+        b.doc(self.formula());
         b.doc(
             "Timing: where enable is 1 at an edge, sum contains the step after it; first starts a new sum.",
         );
@@ -114,6 +98,29 @@ impl ProcessingElement<'_> {
                 b.named("step", step)
             }
         }
+    }
+
+    /// One step in the ports' names; where that would be long, by the coefficients.
+    fn formula(&self) -> String {
+        let &Self { input, weights, .. } = self;
+        if input.len() * weights.len() > FORMULA_TERMS {
+            return format!("sum of c[j] * d[k] * count(a_k, w_j), c = {weights:?}, d = {input:?}");
+        }
+        let mut formula = String::new();
+        for (j, c) in weights.iter().enumerate() {
+            for (k, d) in input.iter().enumerate() {
+                let sign = match (c * d < 0, formula.is_empty()) {
+                    (true, true) => "-",
+                    (true, false) => " - ",
+                    (false, true) => "",
+                    (false, false) => " + ",
+                };
+                let factor = if (c * d).abs() == 1 { String::new() } else { format!("{} * ", (c * d).abs()) };
+                let (a, w) = (port("a", k, input.len()), port("w", j, weights.len()));
+                let _ = write!(formula, "{sign}{factor}count({a}, {w})");
+            }
+        }
+        formula
     }
 
     fn name(&self) -> String {
