@@ -43,7 +43,13 @@ fn compile(c: &mut Criterion) {
         b.iter(|| {
             let network = import::read(&name, black_box(&bytes)).expect("imports");
             let folds = Config::default().foldings(&network).expect("folds");
-            emit::files(&network, &lower(&network, &folds), None, &testbench::random_frames(&network, 2))
+            emit::files(
+                &network,
+                &lower(&network, &folds),
+                None,
+                None,
+                &testbench::random_frames(&network, 2),
+            )
         });
     });
 }

@@ -71,6 +71,30 @@ pub struct Report {
     pub first_difference: Option<Difference>,
 }
 
+impl Report {
+    /// Hardware whose latency or interval is not what its schedule says: told at the last layer's final element.
+    fn differs_in_time(&mut self, network: &Network, hardware: &Hardware, measured: Figures, due: Figures) {
+        let late = measured.latency != due.latency;
+        let (expected, found) =
+            if late { (due.latency, measured.latency) } else { (due.interval, measured.interval) };
+        let node = &network.nodes[network.nodes.len() - 1];
+        let lanes = hardware.folds[hardware.folds.len() - 1].pe;
+        self.equal = false;
+        self.layers.iter_mut().last().into_iter().for_each(|l| l.mismatches += lanes);
+        self.first_difference = Some(Difference {
+            kind: DifferenceKind::Cycle,
+            engine: Engine::Rtl,
+            layer: node.name.clone(),
+            frame: usize::from(!late),
+            member: 0,
+            element: node.output.elements() - lanes,
+            cycle: Some(measured.latency),
+            expected: Some(expected as i64),
+            found: Some(found as i64),
+        });
+    }
+}
+
 /// Runs every engine on the frames and compares each with the first one; cycles are compared with those of the first engine that
 /// has some.
 ///
@@ -92,7 +116,13 @@ pub fn check(
     if engines.contains(&Engine::Rtl) {
         progress.set_message("latency and interval");
         match engine::measure(hardware, progress) {
-            Ok(measured) => report.figures = measured,
+            Ok(measured) => {
+                report.figures = measured;
+                let due = Figures::of_schedule(hardware);
+                if measured != due && report.equal {
+                    report.differs_in_time(network, hardware, measured, due);
+                }
+            }
             // Hardware that differs may stand still for ever; the difference is what there is to tell.
             Err(_) if !report.equal => {}
             Err(stuck) => return Err(stuck),

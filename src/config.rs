@@ -95,6 +95,9 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("input", &["scale", "bits", "fraction_bits"]),
 ];
 
+/// Largest configuration file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
 impl Config {
     /// Reads a file.
     ///
@@ -102,9 +105,16 @@ impl Config {
     /// Where it cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
     pub fn load(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Diagnostic::new(&CONFIG_UNREADABLE, e.to_string()).at(&place).help("check the path")
-        })?;
+        let unreadable = |reason: String| {
+            Diagnostic::new(&CONFIG_UNREADABLE, reason)
+                .at(&place)
+                .help("check the path: it is a text file of a few lines")
+        };
+        let meta = std::fs::metadata(path).map_err(|e| unreadable(e.to_string()))?;
+        if !meta.is_file() || meta.len() > MAX_BYTES {
+            return Err(unreadable(format!("it is no regular file of at most {MAX_BYTES} bytes")).into());
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
         Self::parse(&text, &place)
     }
 
@@ -258,7 +268,7 @@ fn nearest(key: &str, known: &[&str]) -> String {
 }
 
 /// What every input is multiplied with: p, then divided by q, in float32.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Scale {
     /// Multiplies.
     pub p: f32,

@@ -154,6 +154,9 @@ pub fn read_labels(path: &Path) -> Result<Vec<usize>> {
             .at(&place)
             .help("labels are an IDX file of bytes, or a npy file of shape [N] of integers from 0 on")
     };
+    if !fs::metadata(path).map_err(|e| bad(e.to_string()))?.is_file() {
+        return Err(bad("it is not a regular file".to_owned()).into());
+    }
     if idx::is_idx(path) {
         let (dims, bytes) = idx::read(path).map_err(|e| bad(e.to_string()))?;
         if dims.len() != 1 {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use stoxnor_hdl::{Module, Net, verilog};
 
 use crate::arith::matrix::WeightKind;
+use crate::config::Scale;
 use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::engine::Figures;
 use crate::fold::Folding;
@@ -23,6 +24,7 @@ use crate::testbench;
 const MANIFEST_FORMAT: u32 = 1;
 /// The file that marks a directory as ours.
 const MANIFEST: &str = "manifest.json";
+const README: &str = "README.md";
 
 /// All that a compilation gives: relative paths and contents, in the order of their names.
 ///
@@ -31,6 +33,7 @@ pub fn files(
     network: &Network,
     hardware: &Hardware,
     config_sha256: Option<&str>,
+    scale: Option<Scale>,
     frames: &[Vec<i32>],
 ) -> BTreeMap<String, String> {
     let mut files = testbench::files(network, hardware, frames);
@@ -40,9 +43,9 @@ pub fn files(
     for image in hardware.design.top.parameters.iter().filter_map(|p| p.image.as_ref()) {
         files.insert(format!("rtl/{}", image.file), image.text());
     }
-    let manifest = Manifest::new(network, hardware, config_sha256, &files);
+    let manifest = Manifest::new(network, hardware, config_sha256, scale, &files);
     let json = serde_json::to_string_pretty(&manifest).expect("a manifest has only plain values");
-    files.insert("README.md".to_owned(), readme(network, hardware, &manifest));
+    files.insert(README.to_owned(), readme(network, hardware, &manifest));
     files.insert(MANIFEST.to_owned(), json + "\n");
     files
 }
@@ -65,14 +68,12 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
             .help("choose another one, or replace it with --force")
             .into());
     }
-    if exists && !replaceable(directory) {
-        return Err(Diagnostic::new(
-            &OUTPUT_EXISTS,
-            format!("it is there, and is no directory that compile wrote: it has no {MANIFEST} of stoxnor"),
-        )
-        .at(&place)
-        .help("--force only replaces what compile wrote: remove it yourself, or choose another directory")
-        .into());
+    if exists {
+        replaceable(directory).map_err(|reason| {
+            Diagnostic::new(&OUTPUT_EXISTS, format!("it is there, and {reason}")).at(&place).help(
+                "--force only replaces what compile wrote: move what is yours, or choose another directory",
+            )
+        })?;
     }
     let parent = match directory.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -106,13 +107,48 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     Ok(())
 }
 
-/// Whether `--force` may replace it: a real directory that is empty or was written by a compilation.
-fn replaceable(directory: &Path) -> bool {
-    let is_directory = fs::symlink_metadata(directory).is_ok_and(|m| m.is_dir());
-    let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
-    let ours =
-        fs::read_to_string(directory.join(MANIFEST)).is_ok_and(|text| text.contains("\"stoxnor_version\""));
-    is_directory && (empty || ours)
+/// Whether `--force` may replace it: a real directory that is empty, or holds nothing but what a compilation wrote and what
+/// its test bench leaves; else the reason why not.
+fn replaceable(directory: &Path) -> std::result::Result<(), String> {
+    if !fs::symlink_metadata(directory).is_ok_and(|m| m.is_dir()) {
+        return Err("is not a directory".to_owned());
+    }
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none()) {
+        return Ok(());
+    }
+    let no_manifest = || format!("is no directory that compile wrote: it has no {MANIFEST} of stoxnor");
+    let text = fs::read_to_string(directory.join(MANIFEST)).map_err(|_| no_manifest())?;
+    let manifest: serde_json::Value = serde_json::from_str(&text).map_err(|_| no_manifest())?;
+    let (Some(_), Some(files)) = (manifest.get("stoxnor_version"), manifest["files"].as_object()) else {
+        return Err(no_manifest());
+    };
+    let ours = |name: &str| {
+        [MANIFEST, README].contains(&name)
+            || files.contains_key(name)
+            || LEFT_BY_BENCH.iter().any(|left| name.starts_with(left))
+    };
+    let mut foreign = Vec::new();
+    foreign_files(directory, "", &ours, &mut foreign);
+    match foreign.first() {
+        None => Ok(()),
+        Some(first) => {
+            Err(format!("holds {} that compile did not write, {first} for one", count(foreign.len(), "file")))
+        }
+    }
+}
+
+/// What running the test bench leaves behind.
+const LEFT_BY_BENCH: &[&str] = &["tb/build/", "tb/bench.vvp", "tb/icarus.log", "tb/verilator.log"];
+
+fn foreign_files(directory: &Path, below: &str, ours: &dyn Fn(&str) -> bool, out: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            foreign_files(&entry.path(), &format!("{name}/"), ours, out);
+        } else if !ours(&name) {
+            out.push(name);
+        }
+    }
 }
 
 /// SHA-256 in hexadecimal.
@@ -155,6 +191,7 @@ struct Manifest<'a> {
     #[serde(flatten)]
     figures: Figures,
     layers: Vec<ManifestLayer<'a>>,
+    input_scale: Option<Scale>,
     host_before: &'a HostGraph,
     host_after: &'a HostGraph,
     files: BTreeMap<&'a str, String>,
@@ -195,6 +232,7 @@ impl<'a> Manifest<'a> {
         network: &'a Network,
         hardware: &'a Hardware,
         config_sha256: Option<&'a str>,
+        input_scale: Option<Scale>,
         files: &'a BTreeMap<String, String>,
     ) -> Self {
         let top = &hardware.design.top;
@@ -234,6 +272,7 @@ impl<'a> Manifest<'a> {
                     resources: node.layer.resources(&network.inputs(index), *fold),
                 })
                 .collect(),
+            input_scale,
             host_before: &network.front,
             host_after: &network.tail,
             files: files.iter().map(|(name, text)| (name.as_str(), sha256(text.as_bytes()))).collect(),

@@ -4,14 +4,14 @@ use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
 use crate::network::Network;
 
 /// What the outputs of a network decide on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
-    /// The graph gives the class itself, by ArgMax or TopK.
-    Index,
-    /// The class of the largest output; of equal ones the first.
-    Largest,
-    /// One score: class 1 where it is above 0, else class 0.
-    Score,
+    /// The graph gives the class itself, by ArgMax or the indices of TopK, of so many classes.
+    Index(usize),
+    /// The class of the largest of so many outputs; of equal ones the first.
+    Largest(usize),
+    /// One score: class 1 where it is above the border, else class 0.
+    Score(f32),
 }
 
 /// The class that outputs decide on, and whether another had as much right to it.
@@ -19,29 +19,48 @@ pub enum Decision {
 pub struct Answer {
     /// The class.
     pub class: usize,
-    /// Whether it is a tie: several largest outputs, or a score of exactly 0.
+    /// Whether it is a tie: several largest outputs, or a score on the border.
     pub tie: bool,
 }
 
+/// Operators that move or rename outputs and leave their values alone.
+const SHAPE_ONLY: &[&str] = &["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout"];
+
 impl Decision {
-    /// How a network's output is read.
-    pub fn of(network: &Network) -> Self {
-        let last = network.tail.steps().last().map(|s| s.operator.name);
-        if matches!(last, Some("TopK" | "ArgMax")) {
-            Self::Index
-        } else if network.tail.output_shape().iter().product::<usize>() == 1 {
-            Self::Score
-        } else {
-            Self::Largest
+    /// How a network's output is read: by the last operator that is more than a change of shape.
+    ///
+    /// # Errors
+    /// Where the graph gives the largest values and not their classes.
+    pub fn of(network: &Network) -> Result<Self> {
+        let steps = network.tail.steps();
+        let outputs = network.tail.output_shape().iter().product();
+        let by_size = |border| if outputs == 1 { Self::Score(border) } else { Self::Largest(outputs) };
+        let Some(at) = steps.iter().rposition(|s| !SHAPE_ONLY.contains(&s.operator.name)) else {
+            return Ok(by_size(0.0));
+        };
+        let before = at.checked_sub(1).map_or(network.tail.input_shape(), |i| &steps[i].shape);
+        match (steps[at].operator.name, steps[at].output) {
+            ("ArgMax", _) | ("TopK", 1) => Ok(Self::Index(before.iter().product())),
+            ("TopK", _) => Err(Diagnostic::new(
+                &INPUT_SHAPE,
+                "the graph's output is the largest values, not their classes",
+            )
+            .at(steps[at].place.clone())
+            .help("make the indices of TopK the graph's output, or what comes before it")
+            .into()),
+            ("Sigmoid", _) => Ok(by_size(0.5)),
+            _ => Ok(by_size(0.0)),
         }
     }
 
     /// The answer of one frame's outputs.
     pub fn answer(self, outputs: &[f32]) -> Answer {
         match self {
-            Self::Index => Answer { class: outputs[0] as usize, tie: false },
-            Self::Score => Answer { class: usize::from(outputs[0] > 0.0), tie: outputs[0] == 0.0 },
-            Self::Largest => {
+            Self::Index(_) => Answer { class: outputs[0] as usize, tie: false },
+            Self::Score(border) => {
+                Answer { class: usize::from(outputs[0] > border), tie: outputs[0] == border }
+            }
+            Self::Largest(_) => {
                 let largest = outputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let mut of_it = outputs.iter().enumerate().filter(|(_, v)| **v == largest).map(|(i, _)| i);
                 Answer { class: of_it.next().unwrap_or(0), tie: of_it.next().is_some() }
@@ -49,12 +68,11 @@ impl Decision {
         }
     }
 
-    /// Number of classes that outputs of this shape tell apart; unknown where the graph gives the class itself.
-    pub fn classes(self, network: &Network) -> Option<usize> {
+    /// Number of classes.
+    pub fn classes(self) -> usize {
         match self {
-            Self::Index => None,
-            Self::Score => Some(2),
-            Self::Largest => Some(network.tail.output_shape().iter().product()),
+            Self::Index(classes) | Self::Largest(classes) => classes,
+            Self::Score(_) => 2,
         }
     }
 }
@@ -73,21 +91,14 @@ impl Confusion {
     ///
     /// # Errors
     /// Where a label is no class of the network.
-    pub fn new(answers: &[Answer], labels: &[usize], classes: Option<usize>) -> Result<Self> {
-        if let Some((frame, label)) =
-            labels.iter().enumerate().find(|(_, l)| classes.is_some_and(|c| **l >= c))
-        {
-            let message = format!(
-                "label {label} of frame {frame}, where the network has {} classes",
-                classes.unwrap_or(0)
-            );
+    pub fn new(answers: &[Answer], labels: &[usize], classes: usize) -> Result<Self> {
+        if let Some((frame, label)) = labels.iter().enumerate().find(|(_, l)| **l >= classes) {
+            let message = format!("label {label} of frame {frame}, where the network has {classes} classes");
             return Err(Diagnostic::new(&INPUT_SHAPE, message)
                 .at("the labels")
                 .help("labels count from 0; give the labels of this network's task")
                 .into());
         }
-        let seen = answers.iter().map(|a| a.class).chain(labels.iter().copied()).max().map_or(0, |m| m + 1);
-        let classes = classes.unwrap_or(seen);
         let mut counts = vec![vec![0; classes]; classes];
         for (answer, label) in answers.iter().zip(labels) {
             counts[*label][answer.class] += 1;
@@ -107,18 +118,18 @@ mod tests {
 
     #[test]
     fn the_first_of_equal_outputs_wins_and_the_tie_is_said() {
-        assert_eq!(Decision::Largest.answer(&[1.0, 3.0, 3.0]), Answer { class: 1, tie: true });
-        assert_eq!(Decision::Largest.answer(&[-1.0, -3.0]), Answer { class: 0, tie: false });
-        assert_eq!(Decision::Score.answer(&[0.0]), Answer { class: 0, tie: true });
-        assert_eq!(Decision::Index.answer(&[7.0]), Answer { class: 7, tie: false });
+        assert_eq!(Decision::Largest(3).answer(&[1.0, 3.0, 3.0]), Answer { class: 1, tie: true });
+        assert_eq!(Decision::Largest(3).answer(&[-1.0, -3.0]), Answer { class: 0, tie: false });
+        assert_eq!(Decision::Score(0.0).answer(&[0.0]), Answer { class: 0, tie: true });
+        assert_eq!(Decision::Index(10).answer(&[7.0]), Answer { class: 7, tie: false });
     }
 
     #[test]
     fn confusion_counts_by_label_and_answer() {
         let answers = [0, 1, 1, 2].map(|class| Answer { class, tie: class == 2 });
-        let confusion = Confusion::new(&answers, &[0, 1, 2, 2], Some(3)).unwrap();
+        let confusion = Confusion::new(&answers, &[0, 1, 2, 2], 3).unwrap();
         assert_eq!(confusion.counts, [[1, 0, 0], [0, 1, 0], [0, 1, 1]]);
         assert_eq!((confusion.correct(), confusion.ties), (3, 1));
-        assert!(Confusion::new(&answers, &[0, 1, 2, 3], Some(3)).is_err());
+        assert!(Confusion::new(&answers, &[0, 1, 2, 3], 3).is_err());
     }
 }

@@ -6,20 +6,14 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-/// Bytes of an IDX file that are read at most; a compressed file may claim more.
-const MAX_BYTES: u64 = 4 << 30;
+/// Bytes of data that are read at most; a compressed file of a few bytes may claim any number.
+const MAX_BYTES: usize = 1 << 30;
 
-/// Extents and bytes.
+/// Extents and bytes. The header is read first, and no more than it says.
 pub fn read(path: &Path) -> io::Result<(Vec<usize>, Vec<u8>)> {
     let mut reader = BufReader::new(File::open(path)?);
     let compressed = io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
-    let mut bytes = Vec::new();
-    if compressed {
-        GzDecoder::new(reader).take(MAX_BYTES).read_to_end(&mut bytes)?;
-    } else {
-        reader.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    }
-    parse(&bytes)
+    if compressed { parse(GzDecoder::new(reader)) } else { parse(reader) }
 }
 
 /// Whether a file begins like IDX or gzip.
@@ -29,20 +23,30 @@ pub fn is_idx(path: &Path) -> bool {
     read.is_ok() && (start[..2] == [0x1f, 0x8b] || start == [0, 0, 8])
 }
 
-fn parse(bytes: &[u8]) -> io::Result<(Vec<usize>, Vec<u8>)> {
+fn parse(mut from: impl Read) -> io::Result<(Vec<usize>, Vec<u8>)> {
     let bad = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
-    let Some((&[0, 0, 8, axes], rest)) = bytes.split_first_chunk() else {
-        return Err(bad("it does not begin like an IDX file of bytes".to_owned()));
+    let mut magic = [0; 4];
+    from.read_exact(&mut magic)?;
+    let [0, 0, 8, axes @ 1..=8] = magic else {
+        return Err(bad("it does not begin like an IDX file of bytes of 1 to 8 axes".to_owned()));
     };
-    let Some((extents, data)) = rest.split_at_checked(usize::from(axes) * 4) else {
-        return Err(bad(format!("it ends within its {axes} extents")));
-    };
-    let shape: Vec<usize> = extents.as_chunks().0.iter().map(|b| u32::from_be_bytes(*b) as usize).collect();
-    let total = shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent));
-    if total != Some(data.len()) {
-        return Err(bad(format!("its header says {shape:?}, and {} bytes follow", data.len())));
+    let mut shape = Vec::new();
+    for _ in 0..axes {
+        let mut extent = [0; 4];
+        from.read_exact(&mut extent).map_err(|_| bad(format!("it ends within its {axes} extents")))?;
+        shape.push(u32::from_be_bytes(extent) as usize);
     }
-    Ok((shape, data.to_vec()))
+    let total = shape.iter().try_fold(1usize, |product, extent| product.checked_mul(*extent));
+    let Some(total) = total.filter(|t| *t <= MAX_BYTES) else {
+        return Err(bad(format!("its header says {shape:?}, more than {MAX_BYTES} bytes")));
+    };
+    let mut data = Vec::new();
+    from.take(total as u64 + 1).read_to_end(&mut data)?;
+    if data.len() != total {
+        let follow = if data.len() > total { "more".to_owned() } else { data.len().to_string() };
+        return Err(bad(format!("its header says {shape:?}, and {follow} bytes follow")));
+    }
+    Ok((shape, data))
 }
 
 #[cfg(test)]
@@ -55,7 +59,10 @@ mod tests {
             let extents: Vec<u8> = extents.iter().flat_map(|e| e.to_be_bytes()).collect();
             [&[0, 0, 8, (extents.len() / 4) as u8][..], &extents, data].concat()
         };
-        assert_eq!(parse(&file(&[2, 3], &[1, 2, 3, 4, 5, 6])).unwrap(), (vec![2, 3], vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(
+            parse(&file(&[2, 3], &[1, 2, 3, 4, 5, 6])[..]).unwrap(),
+            (vec![2, 3], vec![1, 2, 3, 4, 5, 6])
+        );
         for bad in [
             file(&[2, 3], &[1]),
             file(&[u32::MAX; 4], &[1]),
@@ -63,7 +70,7 @@ mod tests {
             vec![],
             b"\0\0\x0d\x01".to_vec(),
         ] {
-            assert!(parse(&bad).is_err());
+            assert!(parse(&bad[..]).is_err());
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor_hdl::Bits;
+use stoxnor_sim::DRAIN;
 use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
 use stoxnor_sim::verilator::driver;
 
@@ -193,6 +194,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats:
     include_str!("testbench.v")
         .replace("@TOP@", &hardware.design.top.name)
         .replace("@BEATS@", &beats.to_string())
+        .replace("@DRAIN@", &DRAIN.to_string())
         .replace("@LIMIT@", &limit.to_string())
         .replace("@WIDTH@", &hardware.design.input.width.to_string())
         .replace("@FRAMES@", &frames.to_string())

@@ -4,7 +4,7 @@ use stoxnor_hdl::Bits;
 
 use crate::engine::{Simulator, Slot};
 use crate::stall::{SINK, SOURCE, Stall};
-use crate::stimulus::{Beat, Design, Stimulus, StreamShape, Stuck, Trace};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace};
 
 struct Tap {
     data: Slot,
@@ -58,6 +58,7 @@ pub fn simulate(
         simulator.edge(true);
     }
     let (mut next, mut holding, mut output_beats) = (0, false, 0);
+    let mut end = None;
     for cycle in 0..stimulus.limit {
         let (source_stalls, sink_stalls) =
             stalls.as_mut().map_or((false, false), |(a, b)| (a.next() == Some(true), b.next() == Some(true)));
@@ -91,12 +92,18 @@ pub fn simulate(
             next += usize::from(valid && !holding);
             let accepted = taps.last().is_some_and(|t| simulator.bit(t.valid) && simulator.bit(t.ready));
             output_beats += usize::from(accepted);
+            if accepted && output_beats == stimulus.output_beats {
+                end = Some(cycle + DRAIN);
+            }
         }
         simulator.edge(reset);
         trace.cycles = cycle + 1;
-        if output_beats == stimulus.output_beats {
-            return Ok(trace);
+        if end == Some(cycle) {
+            break;
         }
+    }
+    if end.is_some() {
+        return Ok(trace);
     }
     Err(Stuck { trace, wanted: stimulus.output_beats })
 }

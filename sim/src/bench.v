@@ -23,6 +23,7 @@ module stoxnor_bench (
 
   reg  [1:0] start;
   reg  [63:0] cycle;
+  reg  [63:0] end_at;
   integer next;
   integer accepted;
   reg  holding;
@@ -42,6 +43,7 @@ module stoxnor_bench (
     trace = $fopen("trace.txt", "w");
     start = 2'd0;
     cycle = 64'd0;
+    end_at = 64'hffffffffffffffff;
     next = 0;
     accepted = 0;
     holding = 1'b0;
@@ -80,7 +82,8 @@ module stoxnor_bench (
         if (s_valid && s_ready) next <= next + 1;
 @TAPS@
       end
-      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted || cycle + 64'd1 == limit) begin
+      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted) end_at <= cycle + 64'd@DRAIN@;
+      if (cycle == end_at || cycle + 64'd1 == limit) begin
         $fwrite(trace, "end %0d\n", cycle + 64'd1);
         $fclose(trace);
         $finish;

@@ -7,7 +7,7 @@ use std::path::Path;
 use stoxnor_hdl::{Bits, verilog};
 
 use crate::stall::{SINK, SOURCE, VERILOG, start};
-use crate::stimulus::{Beat, Design, Stimulus, Stuck, Trace};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, Stuck, Trace};
 use crate::tool::ToolError;
 
 /// The top module of the bench; its one port is `clk`.
@@ -66,6 +66,7 @@ fn bench(design: &Design, capacity: usize) -> String {
         .replace("@WIDTH@", &width.to_string())
         .replace("@WORD@", &(width + 1 + user).to_string())
         .replace("@CAPACITY@", &capacity.max(1).to_string())
+        .replace("@DRAIN@", &DRAIN.to_string())
         .replace("@TOP@", &design.top.name)
         .replace(
             "@CONNECTIONS@",

@@ -37,6 +37,9 @@ pub struct Reset {
     pub cycles: u64,
 }
 
+/// Cycles that a run goes on after its last wanted beat: a beat too many shows in them.
+pub const DRAIN: u64 = 64;
+
 /// What a simulation is given.
 #[derive(Debug, Clone, Default)]
 pub struct Stimulus {
@@ -50,7 +53,7 @@ pub struct Stimulus {
     pub hold: u64,
     /// A reset in the middle.
     pub reset: Option<Reset>,
-    /// The run ends with the cycle that accepts so many beats (since the reset, if there is one) at the last tap.
+    /// The run ends [`DRAIN`] cycles after so many beats (since the reset, if there is one) were accepted at the last tap.
     pub output_beats: usize,
     /// The run fails where it has not ended before this cycle.
     pub limit: u64,

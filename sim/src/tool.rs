@@ -63,6 +63,8 @@ pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Res
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
+        // A relative one would mean another place in the directory of the run.
+        .env("TMPDIR", directory)
         // A VERILATOR_ROOT of another installation would mix two versions.
         .env_remove("VERILATOR_ROOT")
         .output()

@@ -95,7 +95,13 @@ impl Verilator {
         ]
         .map(str::to_owned)
         .to_vec();
-        run(Path::new("make"), &make, directory)?;
+        if let Err(error) = run(Path::new("make"), &make, directory) {
+            // A kept object may be damaged, or of another compiler: once more without them.
+            if cache.as_ref().is_none_or(|cache| !forget_objects(cache, &build)) {
+                return Err(error);
+            }
+            run(Path::new("make"), &make, directory)?;
+        }
         if let Some(cache) = &cache {
             keep_objects(&build, cache);
         }
@@ -107,7 +113,8 @@ impl Verilator {
     fn cache(&self) -> Option<PathBuf> {
         let base = std::env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .filter(|base| base.is_absolute())?;
         let version = version(&self.program, "--version").ok()?;
         let program = fs::canonicalize(&self.program).unwrap_or_else(|_| self.program.clone());
         let name: String = format!("{version} {}", program.display())
@@ -134,14 +141,27 @@ fn copy_objects(cache: &Path, build: &Path) {
     }
 }
 
+/// Removes the kept objects and their copies; tells whether there were any.
+fn forget_objects(cache: &Path, build: &Path) -> bool {
+    let mut found = false;
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_runtime_object) {
+            found = true;
+            let _ = fs::remove_file(build.join(entry.file_name()));
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    found
+}
+
 /// Keeps objects that were compiled here; each arrives whole, by a rename.
 fn keep_objects(build: &Path, cache: &Path) {
     for entry in fs::read_dir(build).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(is_runtime_object) && !cache.join(&name).exists() {
-            let unfinished = cache.join(format!("{}.{}", name.display(), std::process::id()));
-            if fs::copy(entry.path(), &unfinished).is_ok() {
-                let _ = fs::rename(&unfinished, cache.join(&name));
+            let Ok(unfinished) = tempfile::NamedTempFile::new_in(cache) else { continue };
+            if fs::copy(entry.path(), unfinished.path()).is_ok() {
+                let _ = unfinished.persist(cache.join(&name));
             }
         }
     }

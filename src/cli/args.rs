@@ -133,10 +133,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "S", allow_hyphen_values = true)]
     pub scale: Option<String>,
     /// Frames a second that the default folding aims at; needs a clock
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
     /// Clock that --fps is reckoned with, in MHz
-    #[arg(long, global = true, value_name = "F")]
+    #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
     /// Print one JSON object on standard output and nothing else
     #[arg(long, global = true)]

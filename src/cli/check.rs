@@ -39,7 +39,7 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
     if common.json {
         view::json(&report);
     } else {
-        view::report(&report, &project.folds, network);
+        view::report(&report, &project.folds, network, project.clock_mhz);
     }
     if let Some(path) = wave {
         // Words: where standard error is gone, so are they.

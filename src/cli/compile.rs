@@ -39,7 +39,7 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
         }
     };
     let hardware = project.lower();
-    let files = emit::files(network, &hardware, project.config_sha256.as_deref(), &frames);
+    let files = emit::files(network, &hardware, project.config_sha256.as_deref(), project.scale, &frames);
     emit::write(&arguments.out, &files, arguments.force)?;
     let figures = Figures::of_schedule(&hardware);
     if common.json {
@@ -56,7 +56,7 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
             hardware.design.top.name,
             arguments.out.display()
         ));
-        view::figures(figures);
+        view::figures(figures, project.clock_mhz);
     }
     Ok(ExitCode::SUCCESS)
 }

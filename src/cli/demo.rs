@@ -44,6 +44,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
         network,
         &hardware,
         project.config_sha256.as_deref(),
+        project.scale,
         &testbench::random_frames(network, 2),
     );
     let compiled = start.elapsed();
@@ -89,7 +90,7 @@ fn show(project: &Project, reports: &[Report], absent: &[&str]) {
     view::line(&format!("the bundled model {NAME} on random frames, engine against engine at every layer"));
     view::line("");
     for report in reports {
-        view::report(report, &project.folds, &project.network);
+        view::report(report, &project.folds, &project.network, project.clock_mhz);
         view::line("");
     }
     if !absent.is_empty() {

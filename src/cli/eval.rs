@@ -42,7 +42,7 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
             .help("give the labels of these images, one each, in the same order")
             .into());
     }
-    let decision = Decision::of(network);
+    let decision = Decision::of(network)?;
     let progress = common.progress(frames.count() as u64);
     let start = Instant::now();
     let mut answers = Vec::with_capacity(labels.len());
@@ -54,7 +54,7 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     }
     progress.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
-    let confusion = Confusion::new(&answers, &labels, decision.classes(network))?;
+    let confusion = Confusion::new(&answers, &labels, decision.classes())?;
     let correct = confusion.correct();
     let total = labels.len();
     if common.json {
@@ -69,8 +69,8 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     ));
     if confusion.ties > 0 {
         view::line(&match decision {
-            Decision::Score => format!(
-                "{} with a score of exactly 0, taken as class 0",
+            Decision::Score(border) => format!(
+                "{} with a score of exactly {border}, taken as class 0",
                 view::count(confusion.ties, "frame")
             ),
             _ => format!(

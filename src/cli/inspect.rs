@@ -105,7 +105,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     view::table(&head, rows);
     view::line(&format!("hardware out {}", view::port(network.output())));
     view::line(&format!("host after   {}", view::host(&network.tail, "the integers are the model's output")));
-    view::figures(inspection.figures);
+    view::figures(inspection.figures, project.clock_mhz);
     Ok(ExitCode::SUCCESS)
 }
 

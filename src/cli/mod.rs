@@ -66,6 +66,7 @@ struct Project {
     network: Network,
     folds: Vec<Folding>,
     scale: Option<Scale>,
+    clock_mhz: Option<f64>,
     config_sha256: Option<String>,
 }
 
@@ -79,7 +80,7 @@ impl Project {
     fn new(network: Network, config: &Config, config_sha256: Option<String>) -> Result<Self> {
         let folds = config.foldings(&network)?;
         let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
-        Ok(Self { network, folds, scale, config_sha256 })
+        Ok(Self { network, folds, scale, clock_mhz: config.target.clock_mhz, config_sha256 })
     }
 
     fn lower(&self) -> Hardware {

@@ -14,6 +14,9 @@ use crate::network::{Network, Port};
 
 /// Prints a line. A reader that has gone away (`| head`) is no mistake: the command goes on to its exit code.
 pub fn line(text: &str) {
+    // Names of a model file may hold anything: no control character reaches the terminal.
+    let text: String =
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
     if e.kind() != ErrorKind::BrokenPipe {
         let lost = Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
@@ -66,21 +69,23 @@ pub fn host(graph: &HostGraph, nothing: &str) -> String {
 }
 
 /// Latency and interval in words.
-pub fn figures(figures: Figures) {
+pub fn figures(figures: Figures, clock_mhz: Option<f64>) {
     line(&format!(
         "latency {} cycles, a frame every {} cycles{}",
         figures.latency,
         figures.interval,
-        rate(figures.interval)
+        rate(figures.interval, clock_mhz)
     ));
 }
 
-fn rate(interval: u64) -> String {
-    format!(" ({:.0} frames/s at 100 MHz)", 100e6 / interval as f64)
+/// Frames a second at the user's clock, or at 100 MHz.
+fn rate(interval: u64, clock_mhz: Option<f64>) -> String {
+    let clock = clock_mhz.unwrap_or(100.0);
+    format!(" ({:.0} frames/s at {clock} MHz)", clock * 1e6 / interval as f64)
 }
 
 /// The result of a check.
-pub fn report(report: &Report, folds: &[Folding], network: &Network) {
+pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: Option<f64>) {
     let engines: Vec<&str> = report.engines.iter().map(|e| e.name()).collect();
     let sign = if report.equal { " = " } else { ", " };
     line(&format!("{}, {}", count(report.frames, "frame"), engines.join(sign)));
@@ -100,7 +105,7 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network) {
         "latency {} cycles, a frame every {} cycles, {measured}{}",
         report.figures.latency,
         report.figures.interval,
-        rate(report.figures.interval)
+        rate(report.figures.interval, clock_mhz)
     ));
     let Some(d) = &report.first_difference else {
         if engines.len() == 1 {

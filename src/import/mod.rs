@@ -115,6 +115,10 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
             .at(path.display().to_string())
             .help("check the path and the permissions")
     };
+    // A pipe or a device may have no end, or never begin.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")).into());
+    }
     let mut bytes = Vec::new();
     // One byte above the limit is enough to see that it is exceeded, even where the path has no end.
     let most = file::MAX_BYTES as u64 + 1;

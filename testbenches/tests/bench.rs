@@ -37,8 +37,12 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
         let hardware = lower(&network, &folds);
         let temporary = tempfile::tempdir().unwrap();
         let directory = temporary.path().join("out");
-        emit::write(&directory, &emit::files(&network, &hardware, None, &random_frames(&network, 5)), false)
-            .unwrap();
+        emit::write(
+            &directory,
+            &emit::files(&network, &hardware, None, None, &random_frames(&network, 5)),
+            false,
+        )
+        .unwrap();
         for simulator in ["icarus", "verilator"] {
             for stall in ["STALL=0", "STALL=1"] {
                 let (passed, text) = make(&directory, &[simulator, stall]);

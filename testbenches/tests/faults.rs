@@ -216,3 +216,33 @@ fn a_lost_last() {
         assert_eq!(report.layers[0].mismatches, 0);
     }
 }
+
+/// Right values on time by no engine's word but the schedule's: a schedule that promises another latency is a difference.
+#[test]
+fn a_schedule_that_is_not_kept() {
+    let bed = bed();
+    let mut promised = bed.hardware.clone();
+    let last = promised.stages.len() - 1;
+    promised.stages[last].schedule = stoxnor::schedule::Schedule::matrix(4, 2, 4);
+    let report = compared(&bed.network, &promised, &bed.frames, &[Engine::Reference, Engine::Rtl], None);
+    let found = report.first_difference.expect("not equal");
+    assert_eq!((found.kind, found.layer.as_str()), (DifferenceKind::Cycle, "l3_dense"));
+    assert_eq!(found.expected, found.found.map(|cycles| cycles + 1));
+}
+
+/// A beat behind the last one: the output's valid stays up.
+#[test]
+fn a_beat_too_many() {
+    let bed = bed();
+    let faulty = edit_module(&bed.hardware, "l3_dense", |m| {
+        let valid = m.net("out_m_valid").unwrap();
+        let seen = m.net("sum_last_q").unwrap();
+        let more = add_cell(m, "more", 1, Cell::Or(valid, seen));
+        m.ports.iter_mut().find(|p| p.name == "m_valid").unwrap().net = more;
+    });
+    for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
+        let report = compared(&bed.network, &faulty, &bed.frames[..1], &[Engine::Reference, engine], None);
+        assert!(!report.equal, "{engine}");
+        assert_eq!(report.first_difference.expect("not equal").layer, "l3_dense");
+    }
+}

