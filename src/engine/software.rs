@@ -62,7 +62,7 @@ pub fn fast_sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
 
 fn fast_batch(network: &Network, frames: &[Vec<i32>]) -> Vec<Batch> {
     let elements = network.input.elements();
-    let input = Batch::pack(network.input.element, elements, frames.iter().map(Vec::as_slice));
+    let input = Batch::pack(network.input.element, elements, frames);
     let mut outputs: Vec<Batch> = Vec::with_capacity(network.nodes.len());
     for node in &network.nodes {
         let inputs: Vec<&Batch> = node

@@ -46,7 +46,10 @@ impl Activation {
 
     /// The value for a row's sum.
     pub fn value(&self, row: usize, sum: i32) -> i32 {
-        let reached = self.thresholds[row].partition_point(|t| *t <= sum) as i32;
+        let reached = match self.thresholds[row][..] {
+            [one] => i32::from(one <= sum),
+            ref all => all.partition_point(|t| *t <= sum) as i32,
+        };
         self.least + reached * self.step()
     }
 
@@ -268,32 +271,26 @@ impl<'a> Kernel<'a> {
     /// Calls `each(row, sum)` for every row of one frame.
     #[inline(always)]
     fn sums_of(&self, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
-        let stride = self.dense.weights.columns().div_ceil(64);
-        let padding = (stride * 64 - self.dense.weights.columns()) as u32;
+        let columns = self.dense.weights.columns();
+        let padding = (columns.div_ceil(64) * 64 - columns) as i32;
         let planes = &self.dense.planes;
-        for row in 0..self.dense.weights.rows() {
-            let mut sum = 0;
-            for (x, d) in frame.chunks_exact(stride).zip(&self.input) {
-                let of = |j: usize| x.iter().zip(planes[j].words(row));
-                let weighted = match self.dense.kind {
-                    // Padding bits, 0 on both sides, agree and are taken off.
-                    WeightKind::Binary => {
-                        (of(0).map(|(x, w)| (!(x ^ w)).count_ones()).sum::<u32>() - padding) as i32
-                    }
-                    WeightKind::Ternary => of(0)
-                        .zip(planes[1].words(row))
-                        .map(|((x, w), m)| (!(x ^ w) & m).count_ones())
-                        .sum::<u32>() as i32,
-                    WeightKind::Signed(_) => self
-                        .weights
-                        .iter()
-                        .enumerate()
-                        .map(|(j, c)| c * of(j).map(|(x, w)| (x & w).count_ones()).sum::<u32>() as i32)
-                        .sum(),
-                };
-                sum += d * weighted;
+        match self.dense.kind {
+            WeightKind::Binary => self.rows(frame, each, &Agreeing { weights: &planes[0], padding }),
+            WeightKind::Ternary => self.rows(frame, each, &Active { signs: &planes[0], mask: &planes[1] }),
+            WeightKind::Signed(_) => {
+                self.rows(frame, each, &Weighted { planes, coefficients: &self.weights })
             }
-            each(row, self.gain * sum + self.constants[row]);
+        }
+    }
+
+    /// Weighs the counts of a frame's planes by their coefficients.
+    #[inline(always)]
+    fn rows(&self, frame: &[u64], each: &mut impl FnMut(usize, i32), lanes: &impl Count) {
+        let stride = self.dense.weights.columns().div_ceil(64);
+        for (row, constant) in self.constants.iter().enumerate() {
+            let planes = frame.chunks_exact(stride).zip(&self.input);
+            let raw: i32 = planes.map(|(x, d)| d * lanes.count(row, x)).sum();
+            each(row, self.gain * raw + constant);
         }
     }
 
@@ -312,6 +309,57 @@ impl<'a> Kernel<'a> {
             }
         }
         self.sums_of(frame, &mut each);
+    }
+}
+
+/// What one row of weights counts in one plane of a frame. A trait and no closure, so that each is inlined into the
+/// function that may use the processor's popcount instruction.
+trait Count {
+    fn count(&self, row: usize, x: &[u64]) -> i32;
+}
+
+/// Binary weights: places that agree. Padding bits, 0 on both sides, agree and are taken off.
+struct Agreeing<'a> {
+    weights: &'a BitMatrix,
+    padding: i32,
+}
+
+impl Count for Agreeing<'_> {
+    #[inline(always)]
+    fn count(&self, row: usize, x: &[u64]) -> i32 {
+        let words = x.iter().zip(self.weights.words(row));
+        words.map(|(x, w)| (!(x ^ w)).count_ones()).sum::<u32>() as i32 - self.padding
+    }
+}
+
+/// Ternary weights: active places that agree.
+struct Active<'a> {
+    signs: &'a BitMatrix,
+    mask: &'a BitMatrix,
+}
+
+impl Count for Active<'_> {
+    #[inline(always)]
+    fn count(&self, row: usize, x: &[u64]) -> i32 {
+        let words = x.iter().zip(self.signs.words(row)).zip(self.mask.words(row));
+        words.map(|((x, w), m)| (!(x ^ w) & m).count_ones()).sum::<u32>() as i32
+    }
+}
+
+/// Weights of several planes: places where both are 1, weighted by the plane's coefficient.
+struct Weighted<'a> {
+    planes: &'a [BitMatrix],
+    coefficients: &'a [i32],
+}
+
+impl Count for Weighted<'_> {
+    #[inline(always)]
+    fn count(&self, row: usize, x: &[u64]) -> i32 {
+        let mut sum = 0;
+        for (plane, c) in self.planes.iter().zip(self.coefficients) {
+            sum += c * x.iter().zip(plane.words(row)).map(|(x, w)| (x & w).count_ones()).sum::<u32>() as i32;
+        }
+        sum
     }
 }
 
@@ -392,7 +440,7 @@ mod tests {
                 if port.element == Element::Bipolar && v == 0 { 1 } else { v as i32 }
             };
             let frames: Vec<Vec<i32>> = (0..9).map(|f| (0..n).map(|e| value(f, e)).collect()).collect();
-            let batch = Batch::pack(port.element, n, frames.iter().map(Vec::as_slice));
+            let batch = Batch::pack(port.element, n, &frames);
             assert_eq!(batch.unpack(), frames);
             let expected: Vec<Vec<i32>> = frames.iter().map(|f| layer.reference(&[f])).collect();
             assert_eq!(layer.fast(&[&batch]).unpack(), expected, "{layer:?}");

@@ -5,6 +5,7 @@ pub mod dense;
 use std::fmt;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use stoxnor_hdl::Module;
 
 use crate::arith::matrix::WeightKind;
@@ -83,21 +84,25 @@ pub enum Batch {
 
 impl Batch {
     /// Packs frames into bit planes.
-    pub fn pack<'a>(element: Element, elements: usize, frames: impl IntoIterator<Item = &'a [i32]>) -> Self {
+    pub fn pack(element: Element, elements: usize, frames: &[Vec<i32>]) -> Self {
         let planes = element.bits() as usize;
         let stride = elements.div_ceil(64);
-        let mut words = Vec::new();
-        for frame in frames {
+        let mut words = vec![0; frames.len() * planes * stride];
+        words.par_chunks_mut(planes * stride).zip(frames).for_each(|(to, frame)| {
             assert_eq!(frame.len(), elements);
-            let base = words.len();
-            words.resize(base + planes * stride, 0);
+            if element == Element::Bipolar {
+                for (word, chunk) in to.iter_mut().zip(frame.chunks(64)) {
+                    *word = chunk.iter().rev().fold(0, |word, v| word << 1 | u64::from(*v > 0));
+                }
+                return;
+            }
             for (e, value) in frame.iter().enumerate() {
                 let code = element.encode(*value);
                 for k in 0..planes {
-                    words[base + k * stride + e / 64] |= (code >> k & 1) << (e % 64);
+                    to[k * stride + e / 64] |= (code >> k & 1) << (e % 64);
                 }
             }
-        }
+        });
         Self::Planes { element, elements, words }
     }
 
