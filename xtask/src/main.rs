@@ -111,7 +111,8 @@ fn print_versions() -> Result<(), String> {
             .arg(argument)
             .output()
             .map_err(|e| format!("{program} (package {package}) cannot be started: {e}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // vvp prints its version on standard error.
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let version = text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
         eprintln!("xtask: {program:10} {version}");
         if let Some((_, known)) =
