@@ -10,7 +10,7 @@ use stoxnor_sim::DRAIN;
 use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
 use stoxnor_sim::verilator::driver;
 
-use crate::engine::frames_to_beats;
+use crate::engine::{cycle_limit, frames_to_beats};
 use crate::lower::Hardware;
 use crate::network::{Element, Network};
 
@@ -188,8 +188,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats:
         .collect();
     let parameters =
         if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
-    // Twelve times the unstalled time is room for any stall pattern.
-    let limit = 12 * (hardware.latency() + hardware.interval() * frames as u64) + 20_000;
+    let limit = cycle_limit(hardware, frames, true);
     let stuck = |b: &Boundary<'_>| format!(" {} has %0d of {} beats", b.name, b.total());
     include_str!("testbench.v")
         .replace("@TOP@", &hardware.design.top.name)

@@ -31,6 +31,12 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
     frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
 }
 
+/// Cycles after which a run of so many frames is taken for stuck.
+pub fn cycle_limit(hardware: &Hardware, frames: usize, stalled: bool) -> u64 {
+    let unstalled = hardware.latency() + hardware.interval() * frames as u64;
+    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
+}
+
 /// What a simulation of these frames is given.
 pub fn stimulus(
     network: &Network,
@@ -39,12 +45,11 @@ pub fn stimulus(
     conditions: Conditions,
 ) -> Stimulus {
     let beats = hardware.boundary_beats(network);
-    let unstalled = hardware.latency() + hardware.interval() * frames.len() as u64;
     Stimulus {
         frames: frames_to_beats(frames, hardware.folds[0].simd, network.input.element),
         stall: conditions.stall,
         output_beats: beats.last().copied().unwrap_or(0) * frames.len(),
-        limit: unstalled * if conditions.stall.is_some() { PATIENCE } else { 2 } + MARGIN,
+        limit: cycle_limit(hardware, frames.len(), conditions.stall.is_some()),
         ..Stimulus::default()
     }
 }
@@ -87,7 +92,7 @@ pub fn run(
         Err(ToolError::Stuck(stuck)) => stuck.trace,
         Err(error) => return Err(diagnostic(engine, error)),
     };
-    Ok(results(network, hardware, &trace))
+    Ok(results(network, hardware, frames.len(), &trace))
 }
 
 /// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
@@ -99,8 +104,8 @@ pub fn verilator() -> Verilator {
 }
 
 /// What the taps showed, as numbers. A beat that should end its frame and does not, or ends it too early, is not the beat
-/// that was wanted: it and all behind it count as missing.
-fn results(network: &Network, hardware: &Hardware, trace: &Trace) -> Results {
+/// that was wanted: it and all behind it count as missing. What comes behind the last frame is kept, whatever its `last`.
+fn results(network: &Network, hardware: &Hardware, frames: usize, trace: &Trace) -> Results {
     network
         .nodes
         .iter()
@@ -113,7 +118,9 @@ fn results(network: &Network, hardware: &Hardware, trace: &Trace) -> Results {
             let decode = |data: &Bits| -> Vec<i32> {
                 (0..fold.pe as u32).map(|lane| element.decode(data.extract(lane * bits, bits))).collect()
             };
-            let framed = beats.iter().enumerate().take_while(|(i, b)| b.last == ((i + 1) % per_frame == 0));
+            let framed =
+                |i: usize, last: bool| i >= per_frame * frames || last == (i + 1).is_multiple_of(per_frame);
+            let framed = beats.iter().enumerate().take_while(|(i, b)| framed(*i, b.last));
             Boundary {
                 values: framed.flat_map(|(_, b)| decode(&b.data)).collect(),
                 cycles: Some(beats.iter().map(|b| b.cycle).collect()),

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use indicatif::ProgressBar;
 
-pub use cycle::{frames_to_beats, stimulus, verilator};
+pub use cycle::{cycle_limit, frames_to_beats, stimulus, verilator};
 pub use measure::{Figures, measure};
 
 use crate::diagnostic::Result;

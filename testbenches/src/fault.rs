@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use stoxnor::lower::Hardware;
-use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net, NetInfo};
+use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net, NetInfo, Register};
 
 /// The hardware with module `name` changed, wherever it is instantiated.
 ///
@@ -56,4 +56,17 @@ pub fn add_cell(module: &mut Module, name: &str, width: u32, cell: Cell) -> Net 
         at: Location::caller(),
     });
     module.net(name).expect("just added")
+}
+
+/// Adds a register of one bit that starts at 0 and takes `next` at every edge; returns its net.
+pub fn add_register(module: &mut Module, name: &str, next: Net) -> Net {
+    module.nets.push(NetInfo {
+        width: 1,
+        name: Some(name.to_owned()),
+        driver: Driver::Register(module.registers.len()),
+        at: Location::caller(),
+    });
+    let q = module.net(name).expect("just added");
+    module.registers.push(Register { q, next: Some(next), enable: None, reset: Some(Bits::zero(1)) });
+    q
 }

@@ -5,9 +5,9 @@ use stoxnor::engine::Engine;
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor_hdl::{Cell, Driver};
+use stoxnor_hdl::{Cell, Driver, Module};
 use stoxnor_testbenches::conformance::{compared, random_dense, random_frames};
-use stoxnor_testbenches::fault::{add_cell, edit_image, edit_module};
+use stoxnor_testbenches::fault::{add_cell, add_register, edit_image, edit_module};
 
 const FRAMES: usize = 20;
 
@@ -230,19 +230,23 @@ fn a_schedule_that_is_not_kept() {
     assert_eq!(found.expected, found.found.map(|cycles| cycles + 1));
 }
 
-/// A beat behind the last one: the output's valid stays up.
+/// A beat behind the last one of the last frame, which repeats it: nothing that was wanted is wrong.
 #[test]
 fn a_beat_too_many() {
     let bed = bed();
     let faulty = edit_module(&bed.hardware, "l3_dense", |m| {
-        let valid = m.net("out_m_valid").unwrap();
-        let seen = m.net("sum_last_q").unwrap();
-        let more = add_cell(m, "more", 1, Cell::Or(valid, seen));
+        let net = |m: &Module, name: &str| m.net(name).unwrap();
+        let (valid, last, ready) = (net(m, "out_m_valid"), net(m, "out_m_last"), net(m, "m_ready"));
+        let ending = add_cell(m, "ending", 1, Cell::And(valid, last));
+        let ended = add_cell(m, "ended", 1, Cell::And(ending, ready));
+        let again = add_register(m, "again", ended);
+        let more = add_cell(m, "more", 1, Cell::Or(valid, again));
         m.ports.iter_mut().find(|p| p.name == "m_valid").unwrap().net = more;
     });
     for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
         let report = compared(&bed.network, &faulty, &bed.frames[..1], &[Engine::Reference, engine], None);
-        assert!(!report.equal, "{engine}");
-        assert_eq!(report.first_difference.expect("not equal").layer, "l3_dense");
+        let found = report.first_difference.expect("not equal");
+        assert_eq!((found.layer.as_str(), found.frame, found.element), ("l3_dense", 1, 0), "{engine}");
+        assert_eq!((found.kind, found.expected), (DifferenceKind::Missing, None), "{engine}");
     }
 }
