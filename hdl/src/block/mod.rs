@@ -2,20 +2,28 @@
 
 mod accumulator;
 mod fifo;
+mod frame_sum;
 mod lane;
+mod lfsr;
 mod processing_element;
 mod ram;
+mod replay;
 mod rom;
+mod rounding;
 mod stream_register;
 mod threshold;
 mod width_converter;
 
 pub use accumulator::accumulator;
 pub use fifo::fifo;
+pub use frame_sum::{Summand, frame_sum};
 pub use lane::Lane;
+pub use lfsr::{lfsr, lfsr_window};
 pub use processing_element::ProcessingElement;
 pub use ram::ram;
+pub use replay::{replay, replay_user};
 pub use rom::rom;
+pub use rounding::RoundingLane;
 pub use stream_register::stream_register;
 pub use threshold::{threshold, threshold_count};
 pub use width_converter::{narrower, widener};
@@ -73,11 +81,27 @@ mod tests {
             rom(1, 4),
             rom(100, 70),
             ram(16, 8),
+            lfsr(1, false),
+            lfsr(60, true),
+            lfsr(61, false),
+            lfsr(700, true),
+            RoundingLane::Binary.build(1, 1),
+            RoundingLane::Binary.build(5, 4),
+            RoundingLane::Ternary.build(3, 1),
+            RoundingLane::Ternary.build(4, 3),
+            replay(1, 3, 1),
+            replay(1, 3, 5),
+            replay(6, 2, 1),
+            replay(6, 2, 16),
+            frame_sum(1, 2, Summand::Signed(4), 7),
+            frame_sum(2, 2, Summand::Bipolar, 4),
+            frame_sum(5, 1, Summand::Unsigned(3), 6),
             Lane::Xnor.popcount(1, 1),
             Lane::Xnor.popcount(49, 6),
             Lane::MaskedXnor.popcount(8, 3),
             Lane::And.popcount(8, 4),
-            threshold_count(7, 5),
+            threshold_count(7, 5, false),
+            threshold_count(3, 4, true),
             pe(Lane::Xnor, &[1], &[1], 9, true),
             pe(Lane::Xnor, &[1], &[1], 5, false),
             pe(Lane::MaskedXnor, &[1, 2, -4], &[1], 6, true),

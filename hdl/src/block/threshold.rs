@@ -11,18 +11,24 @@ pub fn threshold(b: &mut Builder, sum: Net, threshold: Net) -> Net {
 }
 
 /// The number of `steps` thresholds of `bits` bits that a sum reaches; ports `sum`, `thresholds` (the first in the least significant
-/// bits), `count`. All unsigned. Combinational.
-pub fn threshold_count(steps: u32, bits: u32) -> Arc<Module> {
-    let mut b = Builder::new(format!("threshold_count_{steps}x{bits}"));
+/// bits), `count`. All unsigned. Combinational. With `falling` there is a port `falls`: where it is 1, those not reached are counted.
+pub fn threshold_count(steps: u32, bits: u32, falling: bool) -> Arc<Module> {
+    let suffix = if falling { "_falling" } else { "" };
+    let mut b = Builder::new(format!("threshold_count_{steps}x{bits}{suffix}"));
     b.doc(format!(
         "Activation: count = number of the {steps} thresholds with sum >= threshold, unsigned. Combinational."
     ));
+    if falling {
+        b.doc("Where falls is 1: of those with sum < threshold.");
+    }
     let sum = b.input("sum", bits, Role::Data);
     let thresholds = b.input("thresholds", steps * bits, Role::Data);
+    let falls = falling.then(|| b.input("falls", 1, Role::Data));
     let reached: Vec<Net> = (0..steps)
         .map(|step| {
             let own = b.slice(thresholds, step * bits, bits);
-            threshold(&mut b, sum, own)
+            let reached = threshold(&mut b, sum, own);
+            falls.map_or(reached, |falls| b.xor(reached, falls))
         })
         .collect();
     let reached = b.concat(&reached);

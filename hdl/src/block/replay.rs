@@ -1,0 +1,160 @@
+//! A buffer that gives every frame several times.
+
+use std::sync::Arc;
+
+use super::counter;
+use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
+
+/// Frames whose number of passes is kept: the rest of one that is leaving, a whole one, and the beginning of a third.
+const FRAMES: u32 = 4;
+
+/// User bits that say up to `most` passes: none where there is no choice.
+pub fn replay_user(most: u32) -> u32 {
+    if most == 1 { 0 } else { bits_for(most.into()) }
+}
+
+/// A ring of two frames of `beats` beats, each given as often as the user bits of its first beat say: at least once, at most `most`
+/// times. 0, or more than `most`, is taken for `most`.
+///
+/// The input has [`replay_user`] user bits. The output has one: it is 1 in a frame's last pass. `last` stands on the final beat of
+/// every pass. A beat's place is free once its last pass has read it, so writing and reading both go at full rate.
+pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
+    let user = replay_user(most);
+    let mut b = Builder::new(format!("replay_d{beats}_w{width}_m{most}"));
+    let times =
+        if user == 0 { "once".to_owned() } else { format!("s_user times, 1 to {most} (else {most})") };
+    b.doc(format!("Replay buffer: two frames of {beats} beats; each is given {times}."));
+    b.doc("m_last stands on the final beat of every pass, m_user is 1 in the last pass of a frame.");
+    b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
+    let s = b.stream_input("s", width, user);
+    let m_ready = b.input("m_ready", 1, Role::Control);
+    let depth = 2 * beats;
+
+    let used = b.register("used", bits_for(depth.into()), Some(0));
+    let unread = b.register("unread", bits_for(depth.into()), Some(0));
+    let valid = b.register("valid", 1, Some(0));
+    let full = b.is(used, depth.into());
+    let ready = b.not(full);
+    let ready = b.named("s_ready", ready);
+    let write = b.and(s.valid, ready);
+    let write = b.named("write", write);
+
+    // Reading: pass after pass over one half, then over the other.
+    let read = b.wire("read", 1);
+    let position = counter(&mut b, "position", beats.into(), read);
+    let pass_end = position.map_or(read, |(_, end)| {
+        let done = b.and(read, end);
+        b.named("pass_end", done)
+    });
+    let frame_end = b.wire("frame_end", 1);
+    let (first_pass, last_pass) = match s.user {
+        None => (None, None),
+        Some(said) => {
+            let passes = passes(&mut b, said, write, frame_end, beats);
+            let pass = b.register("pass", index_bits(most.into()), Some(0));
+            let one = b.constant(b.width(pass), 1);
+            let more = b.add(pass, one);
+            let number = b.zero_extend(pass, user);
+            let one = b.constant(user, 1);
+            let count = b.add(number, one);
+            let count = b.named("pass_count", count);
+            let as_said = b.eq(count, passes);
+            let as_built = b.is(pass, u64::from(most) - 1);
+            let last = b.or(as_said, as_built);
+            let last = b.named("last_pass", last);
+            let zero = b.constant(b.width(pass), 0);
+            let next = b.mux(last, zero, more);
+            b.next_if(pass, pass_end, next);
+            let first = b.is(pass, 0);
+            (Some(b.named("first_pass", first)), Some(last))
+        }
+    };
+    let done = last_pass.map_or(pass_end, |last| b.and(pass_end, last));
+    b.drive(frame_end, done);
+    let there = b.reduce_or(unread);
+    let available = match first_pass {
+        None => there,
+        Some(first) => {
+            let again = b.not(first);
+            b.or(again, there)
+        }
+    };
+    let available = b.named("available", available);
+    let empty = b.not(valid);
+    let free = b.or(empty, m_ready);
+    let free = b.named("free", free);
+    let can_read = b.and(available, free);
+    b.drive(read, can_read);
+    b.next_if(valid, free, available);
+
+    let taken = first_pass.map_or(read, |first| b.and(read, first));
+    count(&mut b, unread, write, taken);
+    let freed = last_pass.map_or(read, |last| b.and(read, last));
+    count(&mut b, used, write, freed);
+
+    let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("two frames");
+    let half = b.register("half", 1, Some(0));
+    let other = b.not(half);
+    b.next_if(half, frame_end, other);
+    let read_at = {
+        let bits = index_bits(depth.into());
+        let base = b.constant(bits, beats.into());
+        let zero = b.constant(bits, 0);
+        let start = b.mux(half, base, zero);
+        match position {
+            None => start,
+            Some((q, _)) => {
+                let offset = b.zero_extend(q, bits);
+                b.add(start, offset)
+            }
+        }
+    };
+    let read_at = b.named("read_at", read_at);
+    let memory = b.memory("data_words", width, depth, None);
+    b.write(memory, write_at, write, s.data);
+    let data = b.read(memory, "data", read_at, read);
+    // As in a FIFO, control comes out of no memory that holds data.
+    let last_memory = b.memory("last_words", 1, depth, None);
+    b.write(last_memory, write_at, write, s.last);
+    let last = b.read(last_memory, "last", read_at, read);
+    let last_pass = match last_pass {
+        Some(last) => b.registered("user", None, read, last),
+        None => b.constant(1, 1),
+    };
+    b.stream_output_forward("m", Stream { data, valid, last, user: Some(last_pass) });
+    b.output("s_ready", ready, Role::Control);
+    b.finish()
+}
+
+/// The number of passes of the frame in work: kept as `said` by each frame's first beat, until the frame before it is done.
+fn passes(b: &mut Builder, said: Net, write: Net, done: Net, beats: u32) -> Net {
+    let place = counter(b, "written", beats.into(), write);
+    let begins = place.map_or(write, |(q, _)| {
+        let first = b.is(q, 0);
+        b.and(write, first)
+    });
+    let begins = b.named("frame_begins", begins);
+    let (into, _) = counter(b, "into", FRAMES.into(), begins).expect("several");
+    let (from, _) = counter(b, "from", FRAMES.into(), done).expect("several");
+    let mut value = None;
+    for frame in 0..FRAMES {
+        let here = b.is(into, frame.into());
+        let here = b.and(begins, here);
+        let kept = b.registered(&format!("passes_{frame}"), None, here, said);
+        value = Some(value.map_or(kept, |others| {
+            let selected = b.is(from, frame.into());
+            b.mux(selected, kept, others)
+        }));
+    }
+    let value = value.expect("several");
+    b.named("passes", value)
+}
+
+/// `q` takes one more where `up` is 1, one less where `down` is 1.
+fn count(b: &mut Builder, q: Net, up: Net, down: Net) {
+    let one = b.constant(b.width(q), 1);
+    let (more, less) = (b.add(q, one), b.sub(q, one));
+    let next = b.mux(up, more, less);
+    let changed = b.xor(up, down);
+    b.next_if(q, changed, next);
+}
