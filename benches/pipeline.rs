@@ -48,7 +48,7 @@ fn compile(c: &mut Criterion) {
                 &lower(&network, &folds),
                 None,
                 None,
-                &testbench::random_frames(&network, 2),
+                &testbench::random_frames(&network, 2, &[]),
             )
         });
     });
@@ -66,7 +66,7 @@ fn fast(c: &mut Criterion) {
 fn rtl(c: &mut Criterion) {
     let (network, hardware) = network();
     let frames = frames(&network, 8);
-    let stimulus = stimulus(&network, &hardware, &frames, Conditions::default());
+    let stimulus = stimulus(&network, &hardware, &frames, &Conditions::default());
     let mut simulator = Simulator::new(&hardware.design.top);
     let cycles = simulate(&hardware.design, &mut simulator, &stimulus, |_, _| {}).expect("ends").cycles;
     let mut group = c.benchmark_group("rtl engine");

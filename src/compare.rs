@@ -4,7 +4,7 @@ use indicatif::ProgressBar;
 
 use crate::diagnostic::Result;
 use crate::engine::{self, Boundary, Conditions, Engine, Figures, Results};
-use crate::lower::Hardware;
+use crate::lower::{self, Hardware};
 use crate::network::Network;
 
 /// How two engines differ.
@@ -26,7 +26,7 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// The engine that differs.
     pub engine: Engine,
-    /// At which layer's output.
+    /// At which layer's output; `ensemble` for the sums over the members.
     pub layer: String,
     /// In which frame.
     pub frame: usize,
@@ -47,7 +47,7 @@ pub struct Difference {
 pub struct LayerReport {
     /// The layer.
     pub name: String,
-    /// Elements compared with each engine: frames times elements of the boundary.
+    /// Elements compared with each engine: frames times elements of the boundary, times members where it passes once for each.
     pub elements: usize,
     /// Elements that differ in value, are missing or come on another cycle, over all engines.
     pub mismatches: usize,
@@ -73,21 +73,20 @@ pub struct Report {
 
 impl Report {
     /// Hardware whose latency or interval is not what its schedule says: told at the last layer's final element.
-    fn differs_in_time(&mut self, network: &Network, hardware: &Hardware, measured: Figures, due: Figures) {
+    fn differs_in_time(&mut self, hardware: &Hardware, measured: Figures, due: Figures) {
         let late = measured.latency != due.latency;
         let (expected, found) =
             if late { (due.latency, measured.latency) } else { (due.interval, measured.interval) };
-        let node = &network.nodes[network.nodes.len() - 1];
-        let lanes = hardware.folds[hardware.folds.len() - 1].pe;
+        let last = &hardware.boundaries[hardware.boundaries.len() - 1];
         self.equal = false;
-        self.layers.iter_mut().last().into_iter().for_each(|l| l.mismatches += lanes);
+        self.layers.iter_mut().last().into_iter().for_each(|l| l.mismatches += last.lanes);
         self.first_difference = Some(Difference {
             kind: DifferenceKind::Cycle,
             engine: Engine::Rtl,
-            layer: node.name.clone(),
+            layer: last.name.clone(),
             frame: usize::from(!late),
             member: 0,
-            element: node.output.elements() - lanes,
+            element: last.elements - last.lanes,
             cycle: Some(measured.latency),
             expected: Some(expected as i64),
             found: Some(found as i64),
@@ -105,22 +104,24 @@ pub fn check(
     hardware: &Hardware,
     frames: &[Vec<i32>],
     engines: &[Engine],
-    conditions: Conditions,
+    conditions: &Conditions,
     progress: &ProgressBar,
 ) -> Result<Report> {
     let mut results: Vec<(Engine, Results)> = Vec::new();
     for &engine in engines {
         results.push((engine, engine::run(engine, network, hardware, frames, conditions, progress)?));
     }
-    let mut report = compare(network, hardware, frames.len(), &results, Figures::of_schedule(hardware));
+    let members = conditions.members(network, frames.len());
+    let constant = conditions.first_members(network);
+    let due = Figures::of_schedule(hardware, constant);
+    let mut report = compare(hardware, &members, &results, due);
     if engines.contains(&Engine::Rtl) {
         progress.set_message("latency and interval");
-        match engine::measure(hardware, progress) {
+        match engine::measure(hardware, constant, progress) {
             Ok(measured) => {
                 report.figures = measured;
-                let due = Figures::of_schedule(hardware);
                 if measured != due && report.equal {
-                    report.differs_in_time(network, hardware, measured, due);
+                    report.differs_in_time(hardware, measured, due);
                 }
             }
             // Hardware that differs may stand still for ever; the difference is what there is to tell.
@@ -131,23 +132,12 @@ pub fn check(
     Ok(report)
 }
 
-fn compare(
-    network: &Network,
-    hardware: &Hardware,
-    frames: usize,
-    results: &[(Engine, Results)],
-    figures: Figures,
-) -> Report {
+fn compare(hardware: &Hardware, members: &[u32], results: &[(Engine, Results)], figures: Figures) -> Report {
     let timed = results.iter().find(|(engine, _)| engine.has_cycles());
     let mut layers = Vec::new();
     let mut first = None;
-    for (index, node) in network.nodes.iter().enumerate() {
-        let layer = Layer {
-            name: &node.name,
-            elements: node.output.elements(),
-            lanes: hardware.folds[index].pe,
-            frames,
-        };
+    for (index, boundary) in hardware.boundaries.iter().enumerate() {
+        let layer = Layer { boundary, members };
         let mut mismatches = 0;
         let mut earliest: Option<Difference> = None;
         let (yardstick, others) = results.split_first().expect("at least one engine");
@@ -156,7 +146,7 @@ fn compare(
             let (count, difference) =
                 layer.differences(*engine, &yardstick.1[index], &boundaries[index], clock);
             mismatches += count;
-            let place = |d: &Difference| (d.frame, d.element);
+            let place = |d: &Difference| (d.frame, d.member, d.element);
             if let Some(d) = difference
                 && earliest.as_ref().is_none_or(|e| place(&d) < place(e))
             {
@@ -164,12 +154,12 @@ fn compare(
             }
         }
         first = first.or(earliest);
-        layers.push(LayerReport { name: node.name.clone(), elements: frames * layer.elements, mismatches });
+        layers.push(LayerReport { name: boundary.name.clone(), elements: layer.total(), mismatches });
     }
     Report {
         equal: first.is_none(),
         engines: results.iter().map(|(e, _)| *e).collect(),
-        frames,
+        frames: members.len(),
         layers,
         figures,
         first_difference: first,
@@ -177,13 +167,30 @@ fn compare(
 }
 
 struct Layer<'a> {
-    name: &'a str,
-    elements: usize,
-    lanes: usize,
-    frames: usize,
+    boundary: &'a lower::Boundary,
+    /// Members of each frame.
+    members: &'a [u32],
 }
 
 impl Layer<'_> {
+    /// Elements of all frames.
+    fn total(&self) -> usize {
+        self.members.iter().map(|m| self.boundary.passes(*m)).sum::<usize>() * self.boundary.elements
+    }
+
+    /// Frame and member that a pass belongs to; behind the last one, further frames of one member.
+    fn place(&self, pass: usize) -> (usize, usize) {
+        let mut before = 0;
+        for (frame, members) in self.members.iter().enumerate() {
+            let passes = self.boundary.passes(*members);
+            if pass < before + passes {
+                return (frame, pass - before);
+            }
+            before += passes;
+        }
+        (self.members.len() + pass - before, 0)
+    }
+
     /// Number of differing elements, and the first of them.
     fn differences(
         &self,
@@ -195,8 +202,8 @@ impl Layer<'_> {
         let mut count = 0;
         let mut first = None;
         // Beats beyond the last frame are differences too: something came that nobody expects.
-        for at in 0..(self.frames * self.elements).max(found.values.len()) {
-            let beat = at / self.lanes;
+        for at in 0..self.total().max(found.values.len()) {
+            let beat = at / self.boundary.lanes;
             let cycle_of = |b: &Boundary| b.cycles.as_ref().and_then(|c| c.get(beat).copied());
             let (cycle, due) = (cycle_of(found), clock.and_then(cycle_of));
             let (value, wanted) = (found.values.get(at).copied(), expected.values.get(at).copied());
@@ -212,13 +219,14 @@ impl Layer<'_> {
             count += 1;
             if first.is_none() {
                 let in_cycles = kind == DifferenceKind::Cycle;
+                let (frame, member) = self.place(at / self.boundary.elements);
                 first = Some(Difference {
                     kind,
                     engine,
-                    layer: self.name.to_owned(),
-                    frame: at / self.elements,
-                    member: 0,
-                    element: at % self.elements,
+                    layer: self.boundary.name.clone(),
+                    frame,
+                    member,
+                    element: at % self.boundary.elements,
                     cycle,
                     expected: if in_cycles { due.map(|c| c as i64) } else { wanted.map(i64::from) },
                     found: if in_cycles { cycle.map(|c| c as i64) } else { value.map(i64::from) },

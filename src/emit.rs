@@ -18,7 +18,7 @@ use crate::host::HostGraph;
 use crate::layer::Resources;
 use crate::lower::Hardware;
 use crate::network::{Element, Network, Port};
-use crate::testbench;
+use crate::testbench::{self, BenchFrames};
 
 /// Version of the manifest's format.
 const MANIFEST_FORMAT: u32 = 1;
@@ -34,7 +34,7 @@ pub fn files(
     hardware: &Hardware,
     config_sha256: Option<&str>,
     scale: Option<Scale>,
-    frames: &[Vec<i32>],
+    frames: &BenchFrames,
 ) -> BTreeMap<String, String> {
     let mut files = testbench::files(network, hardware, frames);
     for file in verilog::files(&hardware.design.top, &header(network)) {
@@ -255,7 +255,7 @@ impl<'a> Manifest<'a> {
             ports: ports(top),
             input: beats(&network.input, hardware.folds[0].simd),
             output: beats(network.output(), last),
-            figures: Figures::of_schedule(hardware),
+            figures: Figures::of_schedule(hardware, hardware.default_members()),
             layers: network
                 .nodes
                 .iter()

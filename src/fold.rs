@@ -18,6 +18,8 @@ pub struct Lanes {
     pub rows: usize,
     /// Columns of the weight matrix, the fan-in of a row.
     pub fan_in: usize,
+    /// Legal PE, ascending.
+    pub pe: Vec<usize>,
     /// Legal SIMD, ascending.
     pub simd: Vec<usize>,
 }
@@ -28,12 +30,19 @@ const SIMD_PREFERRED: usize = 64;
 impl Lanes {
     /// Lanes of a layer whose SIMD may be any divisor of the fan-in.
     pub fn dense(rows: usize, fan_in: usize) -> Self {
-        Self { rows, fan_in, simd: divisors(fan_in) }
+        Self { rows, fan_in, pe: divisors(rows), simd: divisors(fan_in) }
     }
 
-    /// Legal PE, ascending.
-    pub fn pe(&self) -> Vec<usize> {
-        divisors(self.rows)
+    /// These lanes where `share` neighbouring rows share random bits: PE divides `share`, or is a multiple of it, unless all rows do.
+    #[must_use]
+    pub fn sharing(mut self, share: usize) -> Self {
+        self.pe.retain(|pe| share >= self.rows || share.is_multiple_of(*pe) || pe.is_multiple_of(share));
+        self
+    }
+
+    /// All rows, where they may be computed side by side.
+    fn most_pe(&self) -> usize {
+        self.pe.last().copied().unwrap_or(1)
     }
 
     /// Cycles of a frame.
@@ -42,7 +51,7 @@ impl Lanes {
     }
 
     /// The folding for a target of `cycles` a frame: the smallest legal SIMD that meets it at PE = 1; where that exceeds 64,
-    /// or none does, the largest legal SIMD up to 64 and the smallest legal PE that meets it; failing that, PE = rows and
+    /// or none does, the largest legal SIMD up to 64 and the smallest legal PE that meets it; failing that, PE = rows (the largest legal PE) and
     /// the smallest legal SIMD that meets it, or all of it.
     pub fn default_folding(&self, cycles: u64) -> Folding {
         let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
@@ -50,11 +59,12 @@ impl Lanes {
             return Folding { pe: 1, simd };
         }
         let simd = self.simd.iter().copied().rfind(|s| *s <= SIMD_PREFERRED).unwrap_or(1);
-        if let Some(pe) = self.pe().into_iter().find(|p| meets(*p, simd)) {
+        if let Some(pe) = self.pe.iter().copied().find(|p| meets(*p, simd)) {
             return Folding { pe, simd };
         }
-        let grown = self.simd.iter().copied().find(|s| meets(self.rows, *s));
-        Folding { pe: self.rows, simd: grown.unwrap_or(self.fan_in) }
+        let most = self.most_pe();
+        let grown = self.simd.iter().copied().find(|s| meets(most, *s));
+        Folding { pe: most, simd: grown.unwrap_or(self.fan_in) }
     }
 
     /// A folding with what the user gave, the rest by [`default_folding`](Self::default_folding).
@@ -68,7 +78,6 @@ impl Lanes {
         simd: Option<usize>,
         cycles: u64,
     ) -> Result<Folding> {
-        let legal_pe = self.pe();
         let refuse = |what: &str, of: String, given: usize, legal: &[usize]| {
             let legal: Vec<String> = legal.iter().map(usize::to_string).collect();
             Diagnostic::new(&LANES_DO_NOT_DIVIDE, format!("{of} cannot be split over {what} = {given}"))
@@ -76,8 +85,10 @@ impl Lanes {
                 .help(format!("use one of {}", legal.join(", ")))
         };
         let mut errors = Vec::new();
-        if let Some(pe) = pe.filter(|p| !legal_pe.contains(p)) {
-            errors.push(refuse("pe", format!("{} rows", self.rows), pe, &legal_pe));
+        if let Some(pe) = pe.filter(|p| !self.pe.contains(p)) {
+            let shared =
+                if self.rows.is_multiple_of(pe.max(1)) { ", of which some share random bits," } else { "" };
+            errors.push(refuse("pe", format!("{} rows{shared}", self.rows), pe, &self.pe));
         }
         if let Some(simd) = simd.filter(|s| !self.simd.contains(s)) {
             errors.push(refuse("simd", format!("a fan-in of {}", self.fan_in), simd, &self.simd));
@@ -93,8 +104,8 @@ impl Lanes {
                 Folding { pe, simd: meets.unwrap_or(self.fan_in) }
             }
             (None, Some(simd)) => {
-                let meets = legal_pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);
-                Folding { pe: meets.unwrap_or(self.rows), simd }
+                let meets = self.pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);
+                Folding { pe: meets.unwrap_or(self.most_pe()), simd }
             }
         })
     }
@@ -131,6 +142,19 @@ mod tests {
         assert_eq!(error.list().len(), 2);
         assert_eq!(error.list()[0].to_string(), "layer l1_dense: 64 rows cannot be split over pe = 6");
         assert_eq!(error.list()[0].help.as_deref(), Some("use one of 1, 2, 4, 8, 16, 32, 64"));
+    }
+
+    #[test]
+    fn rows_that_share_random_bits_limit_pe() {
+        let pe = |rows, share| Lanes::dense(rows, 4).sharing(share).pe;
+        assert_eq!(pe(12, 4), [1, 2, 4, 12], "3 and 6 are neither divisors nor multiples of 4");
+        assert_eq!(pe(10, 64), [1, 2, 5, 10], "one group");
+        assert_eq!(pe(6, 1), [1, 2, 3, 6]);
+        let error = Lanes::dense(12, 4).sharing(4).folding("l1_dense", Some(3), None, 9).unwrap_err();
+        assert_eq!(
+            error.list()[0].to_string(),
+            "layer l1_dense: 12 rows, of which some share random bits, cannot be split over pe = 3"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! [`guide`] explains the house, the streams, the Verilog, the configuration and how to add to all of it.
 
+pub mod activation;
 pub mod arith;
 pub mod cli;
 pub mod compare;
@@ -16,6 +17,7 @@ pub mod guide;
 pub mod host;
 pub mod idx;
 pub mod import;
+pub mod kernel;
 pub mod layer;
 pub mod lower;
 pub mod matrix;

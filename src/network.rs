@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostics, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, Result, SUM_TOO_WIDE};
 use crate::host::HostGraph;
 use crate::layer::Layer;
 
@@ -139,9 +139,28 @@ pub struct Network {
     pub input: Port,
     /// The layers, in topological order.
     pub nodes: Vec<Node>,
-    /// From the last layer's integers to the graph's output.
+    /// The members that are sampled from its weights; `None` where no weights are stochastic.
+    pub ensemble: Option<Ensemble>,
+    /// From the last layer's integers, or their mean over the members, to the graph's output.
     pub tail: HostGraph,
 }
+
+/// Many networks sampled from one set of weights. Layers before [`first`](Self::first) compute the same in all of them and run once a
+/// frame; the others run once for each member, and the last one's integers are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensemble {
+    /// The first layer that differs between members.
+    pub first: usize,
+    /// Members of a frame, where nobody says.
+    pub members: u32,
+    /// Members that are built: a frame may have up to so many.
+    pub max_members: u32,
+    /// The sums over the members.
+    pub output: Port,
+}
+
+/// Name of the boundary at which the sums over the members leave.
+pub const ENSEMBLE: &str = "ensemble";
 
 /// A layer as the importer found it, before names and shapes.
 #[derive(Debug, Clone)]
@@ -155,13 +174,15 @@ pub struct Found {
 }
 
 impl Network {
-    /// Names the layers, infers every shape and collects what does not fit.
+    /// Names the layers, infers every shape and collects what does not fit. `members` is the number of members of a frame where nobody
+    /// says; it has no meaning where no layer is stochastic.
     pub fn new(
         name: &str,
         sha256: String,
         front: HostGraph,
         input: Port,
         found: Vec<Found>,
+        members: u32,
         tail: HostGraph,
     ) -> Result<Self> {
         let mut nodes: Vec<Node> = Vec::new();
@@ -186,7 +207,8 @@ impl Network {
             }
         }
         Diagnostics::collected(errors)?;
-        Ok(Self { name: identifier(name), sha256, front, input, nodes, tail })
+        let ensemble = Ensemble::of(&nodes, members)?;
+        Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, tail })
     }
 
     /// The ports that feed layer `index`.
@@ -201,9 +223,47 @@ impl Network {
             .collect()
     }
 
-    /// What leaves the last layer.
+    /// What leaves the hardware: the last layer's integers, or their sums over the members.
     pub fn output(&self) -> &Port {
-        self.nodes.last().map_or(&self.input, |n| &n.output)
+        match &self.ensemble {
+            Some(ensemble) => &ensemble.output,
+            None => self.nodes.last().map_or(&self.input, |n| &n.output),
+        }
+    }
+
+    /// Members of a frame where nobody says; 1 without an ensemble.
+    pub fn members(&self) -> u32 {
+        self.ensemble.as_ref().map_or(1, |e| e.members)
+    }
+
+    /// How often a frame of `members` members passes layer `index`.
+    pub fn passes(&self, index: usize, members: u32) -> u32 {
+        match &self.ensemble {
+            Some(ensemble) if index >= ensemble.first => members,
+            _ => 1,
+        }
+    }
+}
+
+impl Ensemble {
+    /// The ensemble of a network's layers, if there is one.
+    fn of(nodes: &[Node], members: u32) -> Result<Option<Self>> {
+        let differs = |n: &Node| n.layer.sampling().is_some() || n.layer.members() > 1;
+        let (Some(first), Some(last)) = (nodes.iter().position(differs), nodes.last()) else {
+            return Ok(None);
+        };
+        let built = nodes.iter().map(|n| n.layer.members()).max().unwrap_or(1) as u32;
+        let (least, most) = last.output.element.range();
+        let (least, most) = (least * i64::from(built), most * i64::from(built));
+        if least < -(1 << 30) || most >= 1 << 30 {
+            let message = format!("the sums over {built} members reach from {least} to {most}");
+            return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
+                .at(last.name.clone())
+                .help("build fewer members")
+                .into());
+        }
+        let output = Port { shape: last.output.shape.clone(), element: Element::signed(least, most) };
+        Ok(Some(Self { first, members: members.clamp(1, built), max_members: built, output }))
     }
 }
 

@@ -55,22 +55,60 @@ impl Schedule {
     }
 
     /// A matrix unit: `steps` steps for each of `folds` groups of rows; the first group's steps each take an input
-    /// beat, the rest read them again. A group's output is offered `latency` edges after its last step.
-    pub fn matrix(folds: u64, steps: u64, latency: u64) -> Self {
-        Self::new(folds * steps, move |offered| {
+    /// beat, the rest read them again. A group's output is offered `latency` edges after its last step. Where weights are
+    /// `sampled` into a memory, that is the number of edges after a frame's first step (or the reset) at which the next frame's may
+    /// be issued.
+    pub fn matrix(folds: u64, steps: u64, latency: u64, sampled: Option<u64>) -> Self {
+        Self::new((folds * steps).max(sampled.unwrap_or(0)), move |offered| {
             let mut accepted = Vec::with_capacity(offered.len());
             let mut outputs = Vec::new();
-            let mut free = 0;
+            let (mut free, mut full) = (0, sampled.unwrap_or(0));
             for frame in offered.chunks(steps as usize) {
-                for &beat in frame {
+                free = free.max(full);
+                for (step, &beat) in frame.iter().enumerate() {
                     free = beat.max(free) + 1;
                     accepted.push(free - 1);
+                    if let (0, Some(sampled)) = (step, sampled) {
+                        full = free - 1 + sampled;
+                    }
                 }
                 outputs.extend((0..folds).map(|fold| free - 1 + fold * steps + latency));
                 free += (folds - 1) * steps;
             }
             Beats { accepted, offered: outputs }
         })
+    }
+
+    /// A replay buffer: frames of `beats` beats, each given `passes` times.
+    pub fn replay(beats: u64, passes: u64) -> Self {
+        Self::new(beats, move |offered| {
+            let mut accepted = Vec::with_capacity(offered.len());
+            let mut given = Vec::with_capacity(offered.len() * passes as usize);
+            let (mut free, mut read) = (0, 0);
+            for frame in offered.chunks(beats as usize) {
+                for &beat in frame {
+                    free = beat.max(free) + 1;
+                    accepted.push(free - 1);
+                    // A beat is read from the edge after its writing on, and then offered.
+                    read = free.max(read) + 1;
+                    given.push(read);
+                }
+                for _ in 1..passes {
+                    given.extend((1..=beats).map(|beat| read + beat));
+                    read += beats;
+                }
+            }
+            Beats { accepted, offered: given }
+        })
+    }
+
+    /// A sum of `passes` frames of `beats` beats: the last of them gives it, `latency` edges after its beats.
+    pub fn frame_sum(beats: u64, passes: u64, latency: u64) -> Self {
+        Self::buffer(beats, latency).then(Self::new(beats, move |offered| {
+            let sums = offered.chunks((beats * passes) as usize);
+            let last = sums.flat_map(|sum| &sum[sum.len() - beats as usize..]);
+            Beats { accepted: offered.to_vec(), offered: last.copied().collect() }
+        }))
     }
 
     /// A buffer that offers a beat `latency` edges after it took it; one beat a cycle.
@@ -121,12 +159,28 @@ mod tests {
 
     #[test]
     fn a_matrix_unit_takes_its_input_once_and_its_time_for_every_fold() {
-        let unit = Schedule::matrix(3, 2, 3);
+        let unit = Schedule::matrix(3, 2, 3, None);
         assert_eq!(unit.interval, 6);
         // Frame 0 at full rate, frame 1 waiting from the start.
         let beats = unit.beats(&[0, 0, 0, 0]);
         assert_eq!(beats.accepted, [0, 1, 6, 7]);
         assert_eq!(beats.offered, [4, 6, 8, 10, 12, 14]);
+    }
+
+    #[test]
+    fn a_sampled_frame_waits_for_its_weights() {
+        let unit = Schedule::matrix(3, 2, 3, Some(10));
+        assert_eq!(unit.interval, 10);
+        assert_eq!(unit.beats(&[0, 0, 0, 0]).accepted, [10, 11, 20, 21]);
+    }
+
+    #[test]
+    fn a_frame_is_given_again_and_summed() {
+        let replay = Schedule::replay(2, 3);
+        let beats = replay.beats(&[0, 5]);
+        assert_eq!((beats.accepted, &beats.offered[..]), (vec![0, 5], &[2, 7, 8, 9, 10, 11][..]));
+        let sum = Schedule::frame_sum(2, 3, 2);
+        assert_eq!(sum.beats(&beats.offered).offered, [12, 13]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use stoxnor_sim::DRAIN;
 use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
 use stoxnor_sim::verilator::driver;
 
-use crate::engine::{cycle_limit, frames_to_beats};
+use crate::engine::{self, cycle_limit, frames_to_beats};
 use crate::lower::Hardware;
 use crate::network::{Element, Network};
 
@@ -19,8 +19,28 @@ const SEED: u64 = 1;
 /// The stall seed that `STALL=1` stands for.
 const STALL_SEED: u64 = 1;
 
+/// The frames of a test bench.
+#[derive(Debug, Clone)]
+pub struct BenchFrames {
+    /// The integers that go in.
+    pub frames: Vec<Vec<i32>>,
+    /// Members of each frame, where there is an ensemble.
+    pub members: Vec<u32>,
+}
+
+impl BenchFrames {
+    /// Frames of so many members each, from the start again where there are more frames; where nothing is given few, because
+    /// simulators take their time: 2 and 1 in turn.
+    pub fn new(network: &Network, frames: Vec<Vec<i32>>, members: &[u32]) -> Self {
+        let few = [network.ensemble.as_ref().map_or(1, |e| e.max_members.min(2)), 1];
+        let members = if members.is_empty() { &few } else { members };
+        let members = members.iter().copied().cycle().take(frames.len()).collect();
+        Self { frames, members }
+    }
+}
+
 /// Frames of random elements, the same on every machine.
-pub fn random_frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
+pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchFrames {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut element = || match network.input.element {
         Element::Bipolar => {
@@ -35,43 +55,36 @@ pub fn random_frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
             random.random_range(least..=most) as i32
         }
     };
-    (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect()
+    let frames = (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect();
+    BenchFrames::new(network, frames, members)
 }
 
 /// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
-pub fn files(network: &Network, hardware: &Hardware, frames: &[Vec<i32>]) -> BTreeMap<String, String> {
-    let input = frames_to_beats(frames, hardware.folds[0].simd, network.input.element);
+pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
+    let input = frames_to_beats(&of.frames, hardware.folds[0].simd, network.input.element);
+    let user = hardware.design.input.user;
+    let members: Vec<Bits> =
+        of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();
     let mut files = BTreeMap::new();
-    files.insert("tb/stimulus.mem".to_owned(), image(&input));
+    files.insert("tb/stimulus.mem".to_owned(), image(&input, &members));
     let mut boundaries = Vec::new();
-    let mut outputs: Vec<Vec<Vec<i32>>> = Vec::new();
-    for (index, node) in network.nodes.iter().enumerate() {
-        let inputs = |frame: usize| -> Vec<&[i32]> {
-            let sources = node.inputs.iter();
-            sources
-                .map(|source| match source {
-                    crate::network::Source::Input => frames[frame].as_slice(),
-                    crate::network::Source::Layer(i) => outputs[*i][frame].as_slice(),
-                })
-                .collect()
-        };
-        let own: Vec<Vec<i32>> = (0..frames.len()).map(|f| node.layer.reference(&inputs(f))).collect();
-        let pe = hardware.folds[index].pe;
-        let beats = frames_to_beats(&own, pe, node.output.element);
-        files.insert(format!("tb/{}_expected.mem", node.name), image(&beats));
+    let results = engine::reference(network, &of.frames, &of.members);
+    for (boundary, result) in hardware.boundaries.iter().zip(results) {
+        let passes: Vec<Vec<i32>> = result.values.chunks(boundary.elements).map(<[i32]>::to_vec).collect();
+        let beats = frames_to_beats(&passes, boundary.lanes, boundary.element);
+        files.insert(format!("tb/{}_expected.mem", boundary.name), image(&beats, &[]));
         boundaries.push(Boundary {
-            name: &node.name,
-            element: node.output.element,
-            pe,
-            beats: node.output.elements() / pe,
-            frames: frames.len(),
+            name: &boundary.name,
+            element: boundary.element,
+            pe: boundary.lanes,
+            beats: boundary.elements / boundary.lanes,
+            passes: passes.len(),
         });
-        outputs.push(own);
     }
     let top = &hardware.design.top.name;
     files.insert(
         format!("tb/{top}_tb.v"),
-        bench(hardware, &boundaries, frames.len(), input.iter().map(Vec::len).sum()),
+        bench(hardware, &boundaries, &of.members, input.iter().map(Vec::len).sum()),
     );
     files.insert("tb/clock.v".to_owned(), format!(
         "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
@@ -88,16 +101,22 @@ struct Boundary<'a> {
     pe: usize,
     /// Beats of a frame.
     beats: usize,
-    frames: usize,
+    /// How often a frame passes, over all frames.
+    passes: usize,
 }
 
-/// Beats as the lines of a memory image, `last` above the data.
-fn image(frames: &[Vec<Bits>]) -> String {
+/// Beats as the lines of a memory image: `last` above the data, and the user bits of each frame above it.
+fn image(frames: &[Vec<Bits>], users: &[Bits]) -> String {
     let mut text = String::new();
-    for frame in frames {
+    for (at, frame) in frames.iter().enumerate() {
+        let user = users.get(at).filter(|u| u.width() > 0);
         for (index, beat) in frame.iter().enumerate() {
-            let mut word = Bits::from_words(beat.width() + 1, beat.words().iter().copied());
+            let width = beat.width() + 1 + user.map_or(0, Bits::width);
+            let mut word = Bits::from_words(width, beat.words().iter().copied());
             word.set(beat.width(), index + 1 == frame.len());
+            if let Some(user) = user {
+                word.insert(beat.width() + 1, user.width(), user.words()[0]);
+            }
             let _ = writeln!(text, "{word}");
         }
     }
@@ -110,7 +129,7 @@ impl Boundary<'_> {
     }
 
     fn total(&self) -> usize {
-        self.beats * self.frames
+        self.beats * self.passes
     }
 
     fn declarations(&self) -> String {
@@ -174,7 +193,7 @@ impl Boundary<'_> {
     }
 }
 
-fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats: usize) -> String {
+fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: usize) -> String {
     let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
     let complete: Vec<String> =
         boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
@@ -188,15 +207,23 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], frames: usize, beats:
         .collect();
     let parameters =
         if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
-    let limit = cycle_limit(hardware, frames, true);
+    let limit = cycle_limit(hardware, members, true);
+    let input = &hardware.design.input;
+    let user = if input.user > 0 {
+        format!("    .s_user(beat[{}:{}]),\n", input.width + input.user, input.width + 1)
+    } else {
+        String::new()
+    };
     let stuck = |b: &Boundary<'_>| format!(" {} has %0d of {} beats", b.name, b.total());
     include_str!("testbench.v")
         .replace("@TOP@", &hardware.design.top.name)
         .replace("@BEATS@", &beats.to_string())
         .replace("@DRAIN@", &DRAIN.to_string())
         .replace("@LIMIT@", &limit.to_string())
-        .replace("@WIDTH@", &hardware.design.input.width.to_string())
-        .replace("@FRAMES@", &frames.to_string())
+        .replace("@WIDTH@", &input.width.to_string())
+        .replace("@WORD@", &(input.width + input.user).to_string())
+        .replace("    @USER@\n", &user)
+        .replace("@FRAMES@", &members.len().to_string())
         .replace("@DECLARATIONS@", all(&|b: &Boundary<'_>| b.declarations()).trim_end())
         .replace("@INITIAL@", all(&|b: &Boundary<'_>| b.initial()).trim_end())
         .replace("@PARAMETERS@", &parameters)

@@ -11,7 +11,7 @@ module @TOP@_tb (
   localparam BEATS = @BEATS@;
   localparam [63:0] LIMIT = 64'd@LIMIT@;
 
-  reg  [@WIDTH@:0] stimulus [0:BEATS-1];
+  reg  [@WORD@:0] stimulus [0:BEATS-1];
 @DECLARATIONS@
   integer element;
   integer first;
@@ -49,7 +49,7 @@ module @TOP@_tb (
 
   wire s_valid = !rst && sent < BEATS && (holding || !source_stalls);
   wire s_ready;
-  wire [@WIDTH@:0] beat = stimulus[sent < BEATS ? sent : 0];
+  wire [@WORD@:0] beat = stimulus[sent < BEATS ? sent : 0];
   wire m_ready = !rst && !sink_stalls;
 
   @TOP@ @PARAMETERS@dut (
@@ -58,6 +58,7 @@ module @TOP@_tb (
     .s_data(beat[@WIDTH@-1:0]),
     .s_valid(s_valid),
     .s_last(beat[@WIDTH@]),
+    @USER@
     .s_ready(s_ready),
     .m_data(),
     .m_valid(),

@@ -26,16 +26,21 @@ pub fn write(
     network: &Network,
     hardware: &Hardware,
     frames: &[Vec<i32>],
-    conditions: Conditions,
+    conditions: &Conditions,
     difference: Option<&Difference>,
 ) -> Result<PathBuf> {
-    let (name, frames, window) = match difference {
-        None => ("first_frame.vcd", &frames[..frames.len().min(1)], 0..u64::MAX),
+    let (name, shown, window) = match difference {
+        None => ("first_frame.vcd", 0..frames.len().min(1), 0..u64::MAX),
         Some(d) => match d.cycle {
-            Some(cycle) => ("first_difference.vcd", frames, cycle.saturating_sub(AROUND)..cycle + AROUND + 1),
-            None => ("first_difference.vcd", &frames[d.frame..=d.frame], 0..u64::MAX),
+            Some(cycle) => {
+                ("first_difference.vcd", 0..frames.len(), cycle.saturating_sub(AROUND)..cycle + AROUND + 1)
+            }
+            None => ("first_difference.vcd", d.frame..d.frame + 1, 0..u64::MAX),
         },
     };
+    let members = conditions.members(network, frames.len())[shown.clone()].to_vec();
+    let conditions = Conditions { members, ..conditions.clone() };
+    let frames = &frames[shown];
     let path = directory.join(name);
     let attempt = || -> std::io::Result<()> {
         fs::create_dir_all(directory)?;
@@ -43,7 +48,7 @@ pub fn write(
         let mut out = BufWriter::new(File::create(&path)?);
         let mut waveform = Waveform::new(&mut out, &hardware.design.top.name, &simulator)?;
         let mut written = Ok(());
-        let mut stimulus = stimulus(network, hardware, frames, conditions);
+        let mut stimulus = stimulus(network, hardware, frames, &conditions);
         stimulus.limit = stimulus.limit.min(window.end);
         let sample = |cycle: u64, s: &Simulator| {
             if window.contains(&cycle) && written.is_ok() {

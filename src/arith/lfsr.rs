@@ -131,7 +131,8 @@ mod tests {
             if count < 64 {
                 continue;
             }
-            let from_there = |from: usize| bits[from..from + 64].iter().fold(0, |n, b| n << 1 | u64::from(*b));
+            let from_there =
+                |from: usize| bits[from..from + 64].iter().fold(0, |n, b| n << 1 | u64::from(*b));
             // Whatever 64 bits of it are taken for a seed, the rest and the sequence follow.
             for from in [0, count - 64] {
                 let rest: Vec<bool> = Bits::new(from_there(from)).take(count - 64 - from + 40).collect();

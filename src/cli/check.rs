@@ -28,12 +28,12 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
     let count = arguments.frames.unwrap_or(usize::MAX).min(input.count());
     let frames = input.quantise(network, project.scale, count)?;
     let hardware = project.lower();
-    let conditions = Conditions { stall: arguments.stall };
+    let conditions = Conditions::stalled(arguments.stall);
     let progress = common.progress((count * arguments.engines.len()) as u64);
-    let report = compare::check(network, &hardware, &frames, &arguments.engines, conditions, &progress)?;
+    let report = compare::check(network, &hardware, &frames, &arguments.engines, &conditions, &progress)?;
     progress.finish_and_clear();
     let wave = arguments.wave.as_ref().map(|directory| {
-        wave::write(directory, network, &hardware, &frames, conditions, report.first_difference.as_ref())
+        wave::write(directory, network, &hardware, &frames, &conditions, report.first_difference.as_ref())
     });
     let wave = wave.transpose()?;
     if common.json {

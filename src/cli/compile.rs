@@ -10,7 +10,7 @@ use crate::data::read_frames;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
 use crate::engine::Figures;
-use crate::testbench;
+use crate::testbench::{self, BenchFrames};
 
 #[derive(Serialize)]
 struct Compiled<'a> {
@@ -31,17 +31,17 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     }
     let network = &project.network;
     let frames = match &arguments.input {
-        None => testbench::random_frames(network, arguments.frames),
+        None => testbench::random_frames(network, arguments.frames, &[]),
         Some(path) => {
             let shape = network.front.input_shape();
             let frames = read_frames(path, shape.iter().product(), &shape[1..])?;
-            frames.quantise(network, project.scale, arguments.frames)?
+            BenchFrames::new(network, frames.quantise(network, project.scale, arguments.frames)?, &[])
         }
     };
     let hardware = project.lower();
     let files = emit::files(network, &hardware, project.config_sha256.as_deref(), project.scale, &frames);
     emit::write(&arguments.out, &files, arguments.force)?;
-    let figures = Figures::of_schedule(&hardware);
+    let figures = Figures::of_schedule(&hardware, hardware.default_members());
     if common.json {
         view::json(&Compiled {
             out: &arguments.out.display().to_string(),

@@ -45,7 +45,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
         &hardware,
         project.config_sha256.as_deref(),
         project.scale,
-        &testbench::random_frames(network, 2),
+        &testbench::random_frames(network, 2, &[]),
     );
     let compiled = start.elapsed();
 
@@ -56,7 +56,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let progress = common.progress(3 * FRAMES as u64);
     let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
     let mut reports =
-        vec![compare::check(network, &hardware, &frames, &engines, Conditions::default(), &progress)?];
+        vec![compare::check(network, &hardware, &frames, &engines, &Conditions::default(), &progress)?];
     let mut absent = Vec::new();
     for (engine, program) in [(Engine::Verilator, "verilator"), (Engine::Icarus, "iverilog")] {
         if stoxnor_sim::version(Path::new(program), "--version").is_err() {
@@ -65,7 +65,14 @@ pub fn run(common: &Common) -> Result<ExitCode> {
         }
         let engines = [Engine::Rtl, engine];
         let frames = &frames[..EXTERNAL_FRAMES];
-        reports.push(compare::check(network, &hardware, frames, &engines, Conditions::default(), &progress)?);
+        reports.push(compare::check(
+            network,
+            &hardware,
+            frames,
+            &engines,
+            &Conditions::default(),
+            &progress,
+        )?);
     }
     progress.finish_and_clear();
     let equal = reports.iter().all(|r| r.equal);

@@ -62,7 +62,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         model: &network.name,
         input: &network.input,
         layers: layers.collect(),
-        figures: Figures::of_schedule(&hardware),
+        figures: Figures::of_schedule(&hardware, hardware.default_members()),
     };
     if common.json {
         view::json(&inspection);

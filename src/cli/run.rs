@@ -62,7 +62,7 @@ pub fn outputs(
         engine::sums(network, &quantised).into_iter().flatten().map(i64::from).collect()
     } else {
         let hardware = project.lower();
-        let results = engine::run(engine, network, &hardware, &quantised, Conditions::default(), progress)?;
+        let results = engine::run(engine, network, &hardware, &quantised, &Conditions::default(), progress)?;
         results.last().map_or_else(Vec::new, |b| b.values.iter().map(|v| i64::from(*v)).collect())
     };
     if sums.len() != elements * frames.count() {

@@ -31,9 +31,10 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
     frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
 }
 
-/// Cycles after which a run of so many frames is taken for stuck.
-pub fn cycle_limit(hardware: &Hardware, frames: usize, stalled: bool) -> u64 {
-    let unstalled = hardware.latency() + hardware.interval() * frames as u64;
+/// Cycles after which a run of frames of these numbers of members is taken for stuck.
+pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
+    let most = members.iter().copied().max().unwrap_or(1);
+    let unstalled = hardware.latency(most) + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
     unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
 }
 
@@ -42,14 +43,21 @@ pub fn stimulus(
     network: &Network,
     hardware: &Hardware,
     frames: &[Vec<i32>],
-    conditions: Conditions,
+    conditions: &Conditions,
 ) -> Stimulus {
-    let beats = hardware.boundary_beats(network);
+    let members = conditions.members(network, frames.len());
+    let last = hardware.boundaries.last().expect("a network has layers");
+    let input = &hardware.design.input;
     Stimulus {
         frames: frames_to_beats(frames, hardware.folds[0].simd, network.input.element),
+        users: members
+            .iter()
+            .filter(|_| input.user > 0)
+            .map(|m| Bits::new(input.user, (*m).into()))
+            .collect(),
         stall: conditions.stall,
-        output_beats: beats.last().copied().unwrap_or(0) * frames.len(),
-        limit: cycle_limit(hardware, frames.len(), conditions.stall.is_some()),
+        output_beats: last.elements / last.lanes * frames.len(),
+        limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
         ..Stimulus::default()
     }
 }
@@ -59,7 +67,7 @@ pub fn run(
     network: &Network,
     hardware: &Hardware,
     frames: &[Vec<i32>],
-    conditions: Conditions,
+    conditions: &Conditions,
     progress: &ProgressBar,
 ) -> Result<Results> {
     let stimulus = stimulus(network, hardware, frames, conditions);
@@ -92,7 +100,7 @@ pub fn run(
         Err(ToolError::Stuck(stuck)) => stuck.trace,
         Err(error) => return Err(diagnostic(engine, error)),
     };
-    Ok(results(network, hardware, frames.len(), &trace))
+    Ok(results(hardware, &conditions.members(network, frames.len()), &trace))
 }
 
 /// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
@@ -105,21 +113,20 @@ pub fn verilator() -> Verilator {
 
 /// What the taps showed, as numbers. A beat that should end its frame and does not, or ends it too early, is not the beat
 /// that was wanted: it and all behind it count as missing. What comes behind the last frame is kept, whatever its `last`.
-fn results(network: &Network, hardware: &Hardware, frames: usize, trace: &Trace) -> Results {
-    network
-        .nodes
+fn results(hardware: &Hardware, members: &[u32], trace: &Trace) -> Results {
+    hardware
+        .boundaries
         .iter()
-        .zip(&hardware.folds)
-        .zip(hardware.boundary_beats(network))
         .zip(&trace.taps)
-        .map(|(((node, fold), per_frame), beats)| {
-            let element = node.output.element;
-            let bits = element.bits();
+        .map(|(boundary, beats)| {
+            let bits = boundary.element.bits();
             let decode = |data: &Bits| -> Vec<i32> {
-                (0..fold.pe as u32).map(|lane| element.decode(data.extract(lane * bits, bits))).collect()
+                let lanes = 0..boundary.lanes as u32;
+                lanes.map(|lane| boundary.element.decode(data.extract(lane * bits, bits))).collect()
             };
-            let framed =
-                |i: usize, last: bool| i >= per_frame * frames || last == (i + 1).is_multiple_of(per_frame);
+            let per_frame = boundary.elements / boundary.lanes;
+            let all: usize = members.iter().map(|m| boundary.passes(*m) * per_frame).sum();
+            let framed = |i: usize, last: bool| i >= all || last == (i + 1).is_multiple_of(per_frame);
             let framed = beats.iter().enumerate().take_while(|(i, b)| framed(*i, b.last));
             Boundary {
                 values: framed.flat_map(|(_, b)| decode(&b.data)).collect(),

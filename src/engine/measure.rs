@@ -1,6 +1,7 @@
 //! Latency and interval, measured on the rtl engine.
 
 use indicatif::ProgressBar;
+use stoxnor_hdl::Bits;
 use stoxnor_sim::Simulator;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
@@ -18,9 +19,9 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// What the schedules say.
-    pub fn of_schedule(hardware: &Hardware) -> Self {
-        Self { latency: hardware.latency(), interval: hardware.interval() }
+    /// What the schedules say of frames of `members` members.
+    pub fn of_schedule(hardware: &Hardware, members: u32) -> Self {
+        Self { latency: hardware.latency(members), interval: hardware.interval(members) }
     }
 }
 
@@ -29,7 +30,7 @@ const LIMIT: u64 = 400_000_000;
 /// Latencies after which a frame that has not come is given up.
 const PATIENCE: u64 = 4;
 
-/// Runs the rtl engine with a source that is always valid and a sink that is always ready, until control is in a state that
+/// Runs the rtl engine at a constant number of members with a source that is always valid and a sink that is always ready, until control is in a state that
 /// it was in before: from there on everything repeats, so the distance found is the steady one for ever.
 ///
 /// The state is looked at after each frame's last output beat and compared with a kept one, which is replaced after 1, 2, 4, ...
@@ -37,7 +38,7 @@ const PATIENCE: u64 = 4;
 ///
 /// # Errors
 /// Where a frame does not come out within four times its latency, or no state repeats within 400 million cycles.
-pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
+pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Result<Figures> {
     let mut s = Simulator::new(&hardware.design.top);
     let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
     let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
@@ -46,13 +47,17 @@ pub fn measure(hardware: &Hardware, progress: &ProgressBar) -> Result<Figures> {
         s.settle();
         s.edge(true);
     }
+    if hardware.design.input.user > 0 {
+        let s_user = port(&s, "s_user");
+        s.set(s_user, &Bits::new(hardware.design.input.user, members.into()));
+    }
     s.set_bit(s_valid, true);
     s.set_bit(m_ready, true);
     let mut beat = 0;
     let mut latency = None;
     let mut kept: Option<(Vec<u64>, u64, u64)> = None;
     let (mut frame, mut next_kept, mut last_frame) = (0u64, 1, 0);
-    let patience = PATIENCE * hardware.latency() + 1000;
+    let patience = PATIENCE * hardware.latency(members) + 1000;
     for cycle in 0..LIMIT {
         s.set_bit(s_last, beat + 1 == hardware.input_beats);
         s.settle();

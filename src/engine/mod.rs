@@ -71,23 +71,47 @@ impl FromStr for Engine {
     }
 }
 
-/// How engines that count cycles are run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How engines are run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// Seed of the stall patterns of the source and the sink; without it neither stalls.
     pub stall: Option<u64>,
+    /// Members of an ensemble for each frame, from the start again where there are more frames; the network's own number where
+    /// nothing is given.
+    pub members: Vec<u32>,
 }
 
-/// What an engine gives at one layer boundary.
+impl Conditions {
+    /// Stalled or not, with the network's own number of members.
+    pub fn stalled(stall: Option<u64>) -> Self {
+        Self { stall, ..Self::default() }
+    }
+
+    /// Members of each of `frames` frames.
+    pub fn members(&self, network: &Network, frames: usize) -> Vec<u32> {
+        if self.members.is_empty() {
+            return vec![network.members(); frames];
+        }
+        self.members.iter().copied().cycle().take(frames).collect()
+    }
+
+    /// The number of members that figures are measured at: that of the first frame.
+    pub fn first_members(&self, network: &Network) -> u32 {
+        self.members.first().copied().unwrap_or(network.members())
+    }
+}
+
+/// What an engine gives at one boundary: the output of a layer, or the sums over the members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Boundary {
-    /// The elements of all frames, one frame after another. Shorter than that where a simulation got stuck.
+    /// The elements of all frames, one frame after another, where it passes once for each member one member after another. Shorter
+    /// than that where a simulation got stuck.
     pub values: Vec<i32>,
     /// For each beat the cycle at which it was accepted, where the engine counts cycles.
     pub cycles: Option<Vec<u64>>,
 }
 
-/// What an engine gives: one entry a layer.
+/// What an engine gives: one entry a layer, and one for the sums over the members of an ensemble.
 pub type Results = Vec<Boundary>;
 
 /// Runs one engine on frames of input integers.
@@ -101,20 +125,35 @@ pub fn run(
     network: &Network,
     hardware: &Hardware,
     frames: &[Vec<i32>],
-    conditions: Conditions,
+    conditions: &Conditions,
     progress: &ProgressBar,
 ) -> Result<Results> {
     progress.set_message(engine.name());
     match engine {
-        Engine::Reference => Ok(software::reference(network, frames, progress)),
-        Engine::Fast => Ok(software::fast(network, frames, progress)),
+        Engine::Reference => {
+            Ok(software::reference(network, frames, &conditions.members(network, frames.len()), progress))
+        }
+        Engine::Fast => {
+            Ok(software::fast(network, frames, &conditions.members(network, frames.len()), progress))
+        }
         Engine::Rtl | Engine::Verilator | Engine::Icarus => {
             cycle::run(engine, network, hardware, frames, conditions, progress)
         }
     }
 }
 
-/// The last layer's integers for every frame, by the fast engine: what whole data sets are run with.
+/// Every boundary by the reference, for frames of these numbers of members.
+pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Results {
+    software::reference(network, frames, members, &ProgressBar::hidden())
+}
+
+/// The last layer's integers for every frame, by the fast engine, summed over the network's own number of members.
 pub fn sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
-    software::fast_sums(network, frames)
+    software::fast_sums(network, frames, &[network.members()]).remove(0)
+}
+
+/// For each of several numbers of members the last layer's sums over them, for every frame, by the fast engine in one pass: what whole
+/// data sets are run with.
+pub fn sums_at(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
+    software::fast_sums(network, frames, members)
 }

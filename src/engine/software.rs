@@ -7,31 +7,64 @@ use super::{Boundary, Results};
 use crate::layer::Batch;
 use crate::network::{Network, Source};
 
-/// Layer by layer, frame by frame, in plain integers.
-pub fn reference(network: &Network, frames: &[Vec<i32>], progress: &ProgressBar) -> Results {
+/// The layers that run once a frame, and the number of them that do.
+fn once(network: &Network) -> usize {
+    network.ensemble.as_ref().map_or(network.nodes.len(), |e| e.first)
+}
+
+/// The outputs of layer `index`, given the frame and those of the layers before.
+fn inputs<'a, T>(network: &Network, index: usize, frame: &'a T, outputs: &'a [T]) -> Vec<&'a T> {
+    let sources = network.nodes[index].inputs.iter();
+    sources
+        .map(|source| match source {
+            Source::Input => frame,
+            Source::Layer(i) => &outputs[*i],
+        })
+        .collect()
+}
+
+/// Adds `more` to `sum`, element by element.
+fn add(sum: &mut Vec<i32>, more: &[i32]) {
+    sum.resize(more.len(), 0);
+    sum.iter_mut().zip(more).for_each(|(sum, v)| *sum += v);
+}
+
+/// Layer by layer, frame by frame, member by member, in plain integers.
+pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
+    let layers = network.nodes.len();
+    let compute = |outputs: &mut Vec<Vec<i32>>, frame: &Vec<i32>, member: usize| {
+        let index = outputs.len();
+        let inputs: Vec<&[i32]> =
+            inputs(network, index, frame, outputs).into_iter().map(Vec::as_slice).collect();
+        let output = network.nodes[index].layer.reference(&inputs, member);
+        outputs.push(output);
+    };
     let per_frame: Vec<Vec<Vec<i32>>> = frames
         .par_iter()
-        .map(|frame| {
-            let mut outputs: Vec<Vec<i32>> = Vec::with_capacity(network.nodes.len());
-            for node in &network.nodes {
-                let inputs: Vec<&[i32]> = node
-                    .inputs
-                    .iter()
-                    .map(|source| match source {
-                        Source::Input => frame.as_slice(),
-                        Source::Layer(i) => outputs[*i].as_slice(),
-                    })
-                    .collect();
-                let output = node.layer.reference(&inputs);
-                outputs.push(output);
+        .zip(members)
+        .map(|(frame, members)| {
+            let mut outputs: Vec<Vec<i32>> = Vec::with_capacity(layers);
+            (0..once(network)).for_each(|_| compute(&mut outputs, frame, 0));
+            let mut boundaries: Vec<Vec<i32>> = outputs.clone();
+            if network.ensemble.is_some() {
+                boundaries.resize(layers + 1, Vec::new());
+                for member in 0..*members as usize {
+                    outputs.truncate(once(network));
+                    (once(network)..layers).for_each(|_| compute(&mut outputs, frame, member));
+                    for layer in once(network)..layers {
+                        boundaries[layer].extend(&outputs[layer]);
+                    }
+                    add(&mut boundaries[layers], &outputs[layers - 1]);
+                }
             }
             progress.inc(1);
-            outputs
+            boundaries
         })
         .collect();
-    (0..network.nodes.len())
-        .map(|layer| Boundary {
-            values: per_frame.iter().flat_map(|outputs| outputs[layer].iter().copied()).collect(),
+    let boundaries = layers + usize::from(network.ensemble.is_some());
+    (0..boundaries)
+        .map(|at| Boundary {
+            values: per_frame.iter().flat_map(|frame| frame[at].iter().copied()).collect(),
             cycles: None,
         })
         .collect()
@@ -40,40 +73,78 @@ pub fn reference(network: &Network, frames: &[Vec<i32>], progress: &ProgressBar)
 /// Frames that the fast engine takes at once: enough to spread over threads, few enough to stay in cache.
 const BATCH: usize = 1024;
 
-/// Packed words, a batch at a time.
-pub fn fast(network: &Network, frames: &[Vec<i32>], progress: &ProgressBar) -> Results {
-    let mut results = vec![Boundary::default(); network.nodes.len()];
-    for batch in frames.chunks(BATCH) {
-        for (boundary, output) in results.iter_mut().zip(fast_batch(network, batch)) {
+/// Packed words, a batch at a time, member after member.
+pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
+    let layers = network.nodes.len();
+    let first = once(network);
+    let mut results = vec![Boundary::default(); layers + usize::from(network.ensemble.is_some())];
+    for (batch, members) in frames.chunks(BATCH).zip(members.chunks(BATCH)) {
+        let packed = pack(network, batch);
+        let outputs = layers_from(network, &packed, Vec::new(), first, 0);
+        for (boundary, output) in results.iter_mut().zip(&outputs) {
             boundary.values.extend(output.unpack().into_iter().flatten());
+        }
+        if network.ensemble.is_some() {
+            // For each layer and frame, its outputs in one member after another.
+            let mut looped = vec![vec![Vec::new(); batch.len()]; layers - first];
+            let mut sums = vec![Vec::new(); batch.len()];
+            for member in 0..members.iter().copied().max().unwrap_or(0) {
+                let present: Vec<usize> = (0..batch.len()).filter(|f| members[*f] > member).collect();
+                let packed = packed.select(&present);
+                let outputs: Vec<Batch> = outputs.iter().map(|o| o.select(&present)).collect();
+                let outputs = layers_from(network, &packed, outputs, layers, member as usize);
+                for (layer, output) in looped.iter_mut().zip(&outputs[first..]) {
+                    for (frame, values) in present.iter().zip(output.unpack()) {
+                        layer[*frame].extend(values);
+                    }
+                }
+                for (frame, values) in present.iter().zip(outputs[layers - 1].unpack()) {
+                    add(&mut sums[*frame], &values);
+                }
+            }
+            for (boundary, frames) in results[first..].iter_mut().zip(looped.iter().chain([&sums])) {
+                boundary.values.extend(frames.iter().flatten());
+            }
         }
         progress.inc(batch.len() as u64);
     }
     results
 }
 
-/// The last layer's integers for every frame.
-pub fn fast_sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
-    frames
-        .chunks(BATCH)
-        .flat_map(|batch| fast_batch(network, batch).pop().map_or_else(Vec::new, |last| last.unpack()))
-        .collect()
+/// For each number of members the last layer's sums over them, for every frame.
+pub fn fast_sums(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
+    let layers = network.nodes.len();
+    let mut found = vec![Vec::with_capacity(frames.len()); members.len()];
+    for batch in frames.chunks(BATCH) {
+        let packed = pack(network, batch);
+        let outputs = layers_from(network, &packed, Vec::new(), once(network), 0);
+        let mut sums = vec![Vec::new(); batch.len()];
+        for member in 0..members.iter().copied().max().unwrap_or(0) {
+            let outputs = layers_from(network, &packed, outputs.clone(), layers, member as usize);
+            let last = outputs.last().map_or_else(Vec::new, Batch::unpack);
+            sums.iter_mut().zip(&last).for_each(|(sum, values)| add(sum, values));
+            for (found, _) in found.iter_mut().zip(members).filter(|(_, m)| **m == member + 1) {
+                found.extend(sums.iter().cloned());
+            }
+        }
+    }
+    found
 }
 
-fn fast_batch(network: &Network, frames: &[Vec<i32>]) -> Vec<Batch> {
-    let elements = network.input.elements();
-    let input = Batch::pack(network.input.element, elements, frames);
-    let mut outputs: Vec<Batch> = Vec::with_capacity(network.nodes.len());
-    for node in &network.nodes {
-        let inputs: Vec<&Batch> = node
-            .inputs
-            .iter()
-            .map(|source| match source {
-                Source::Input => &input,
-                Source::Layer(i) => &outputs[*i],
-            })
-            .collect();
-        let output = node.layer.fast(&inputs);
+fn pack(network: &Network, frames: &[Vec<i32>]) -> Batch {
+    Batch::pack(network.input.element, network.input.elements(), frames)
+}
+
+/// Adds the outputs of the layers up to `end` in a member to those of the layers before.
+fn layers_from(
+    network: &Network,
+    input: &Batch,
+    mut outputs: Vec<Batch>,
+    end: usize,
+    member: usize,
+) -> Vec<Batch> {
+    for index in outputs.len()..end {
+        let output = network.nodes[index].layer.fast(&inputs(network, index, input, &outputs), member);
         outputs.push(output);
     }
     outputs

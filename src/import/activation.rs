@@ -5,13 +5,13 @@
 
 use super::grid::Grid;
 use super::op::Role;
+use crate::activation::Activation;
 use crate::arith::threshold::{self, Lattice, Stairs};
 use crate::diagnostic::{
     ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
     THRESHOLD_INEXACT,
 };
 use crate::host::Step;
-use crate::layer::dense::Activation;
 use crate::network::Element;
 use crate::tensor::{Data, Tensor};
 
@@ -103,7 +103,7 @@ fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     // -1, 0 and +1 without a 0 are two levels: Sign, where no sum is 0.
     if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
         thresholds.iter_mut().for_each(|t| t.truncate(1));
-        return Activation { element: Element::Bipolar, least: -1, thresholds };
+        return Activation::rising(Element::Bipolar, -1, thresholds);
     }
     let element = grid.element();
     let mut least = grid.least;
@@ -116,7 +116,7 @@ fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
         }
         least -= i64::from(below);
     }
-    Activation { element, least: least as i32, thresholds }
+    Activation::rising(element, least as i32, thresholds)
 }
 
 fn inexact(message: String) -> Diagnostics {

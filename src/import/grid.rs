@@ -3,9 +3,9 @@
 //! The levels of the last quantiser are taken through what follows it, one after the other, by the graph's own operators.
 
 use super::op::{Levels, Role, Spacing};
+use crate::activation::Activation;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, Result};
 use crate::host::Step;
-use crate::layer::dense::Activation;
 use crate::network::Element;
 use crate::tensor::{self, Data, Tensor, broadcast_indices};
 

@@ -80,7 +80,8 @@ pub fn layers(
                 (Some(_), Some(next)) => keep(activated(chain, segment, read, &level, &next), errors),
                 _ => None,
             };
-            if let (Some(activation), Some(next)) = (layer.as_ref().and_then(Dense::activation), &mut next) {
+            if let (Some(activation), Some(next)) = (layer.as_ref().and_then(|l| l.activation(0)), &mut next)
+            {
                 // Where fewer levels occur, the next layer takes those.
                 next.narrow(activation);
                 sketch.output = Some(activation.element);

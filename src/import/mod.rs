@@ -185,7 +185,7 @@ fn passes(
     let Survey { layers, reasons, .. } = survey;
     let parts = layers::layers(&chain, &segments, layers, reasons);
     let Some(parts) = parts else { return Ok(None) };
-    Network::new(name, sha256(bytes), parts.front, parts.input, parts.layers, parts.tail).map(Some)
+    Network::new(name, sha256(bytes), parts.front, parts.input, parts.layers, 1, parts.tail).map(Some)
 }
 
 /// The matrix products of a graph that could not be folded, in file order.

@@ -1,66 +1,60 @@
-//! Fully connected layers of binary, ternary and few-bit weights.
+//! Fully connected layers of binary, ternary, few-bit and stochastic weights.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use stoxnor_hdl::Module;
 
+use crate::activation::Activation;
 use crate::arith::bits::BitMatrix;
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::arith::planes::PlaneSums;
+use crate::arith::stochastic::StochasticMatrix;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result, SUM_TOO_WIDE};
 use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::matrix::{BitPlanes, Form, LATENCY, MatrixUnit, Output, Rom, sums_element, threshold_bits};
+use crate::kernel::{self, Kernel};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
+use crate::matrix::{
+    BitPlanes, Fly, MatrixUnit, Output, Realisation, Rom, Sampled, Sampler, WeightSource, sums_element,
+};
 use crate::network::{Element, Port};
 use crate::schedule::Schedule;
 
-/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation.
+/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation. Stochastic weights differ from member to member.
 #[derive(Debug, Clone)]
 pub struct Dense {
-    weights: IntMatrix,
+    rows: usize,
+    fan_in: usize,
     kind: WeightKind,
-    /// The bits of the weights, as the kernels take them: what [`WeightKind`] says.
+    /// Where the members come from; `None` for weights that are what they are.
+    stochastic: Option<Stochastic>,
+    /// The weights of each member; one where all have the same.
+    members: Vec<Member>,
+    /// None where the sums leave as they are, one for all members, or one for each.
+    activations: Vec<Activation>,
+}
+
+/// Weights that are sampled.
+#[derive(Debug, Clone)]
+pub struct Stochastic {
+    /// The real weights.
+    pub matrix: StochasticMatrix,
+    /// How hardware holds them.
+    pub realisation: Realisation,
+    /// Members that are built.
+    pub members: usize,
+}
+
+/// The weights of one member.
+#[derive(Debug, Clone)]
+struct Member {
+    weights: IntMatrix,
     planes: Vec<BitMatrix>,
-    activation: Option<Activation>,
 }
 
-/// A staircase: `least` plus the number of thresholds that the sum reaches; for bipolar elements -1 below the one threshold
-/// and +1 from it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activation {
-    /// Type of what leaves.
-    pub element: Element,
-    /// The value where no threshold is reached.
-    pub least: i32,
-    /// For each row the thresholds of the sum y, ascending, reached where y >= t; as many in every row.
-    pub thresholds: Vec<Vec<i32>>,
-}
-
-impl Activation {
-    /// A bipolar activation: one threshold a row.
-    pub fn bipolar(thresholds: impl IntoIterator<Item = i32>) -> Self {
-        let thresholds = thresholds.into_iter().map(|t| vec![t]).collect();
-        Self { element: Element::Bipolar, least: -1, thresholds }
-    }
-
-    /// The value for a row's sum.
-    pub fn value(&self, row: usize, sum: i32) -> i32 {
-        let reached = match self.thresholds[row][..] {
-            [one] => i32::from(one <= sum),
-            ref all => all.partition_point(|t| *t <= sum) as i32,
-        };
-        self.least + reached * self.step()
-    }
-
-    /// From one value to the next.
-    fn step(&self) -> i32 {
-        if self.element == Element::Bipolar { 2 } else { 1 }
-    }
-
-    /// Thresholds a row.
-    pub fn steps(&self) -> usize {
-        self.thresholds.first().map_or(0, Vec::len)
+impl Member {
+    fn new(weights: IntMatrix, kind: WeightKind) -> Self {
+        let planes = kernel::planes(&weights, kind);
+        Self { weights, planes }
     }
 }
 
@@ -68,62 +62,99 @@ impl Dense {
     /// Weights (rows by fan-in) and, unless the sums leave as they are, an activation.
     ///
     /// # Panics
-    /// Where the activation has not the same number of ascending thresholds for every row, or a value outside its element's range.
+    /// Where the activation does not fit the rows.
     pub fn new(weights: IntMatrix, activation: Option<Activation>) -> Self {
-        if let Some(a) = &activation {
-            assert_eq!(a.thresholds.len(), weights.rows(), "one list of thresholds a row");
-            assert!(
-                a.thresholds.iter().all(|t| t.len() == a.steps() && t.is_sorted()),
-                "ascending, as many in every row"
-            );
-            let (least, most) = a.element.range();
-            let top = i64::from(a.least) + a.steps() as i64 * i64::from(a.step());
-            assert!(
-                a.steps() > 0 && i64::from(a.least) >= least && top <= most,
-                "values within the element's range"
-            );
-        }
+        Self::with(weights, activation.into_iter().collect())
+    }
+
+    /// Weights, and an activation for each member of an ensemble.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn with(weights: IntMatrix, activations: Vec<Activation>) -> Self {
         let kind = weights.kind();
-        let planes = match kind {
-            WeightKind::Binary => vec![weights.bits(|w| w > 0)],
-            WeightKind::Ternary => vec![weights.bits(|w| w > 0), weights.bits(|w| w != 0)],
-            WeightKind::Signed(bits) => (0..bits).map(|j| weights.bits(|w| w >> j & 1 == 1)).collect(),
-        };
-        Self { weights, kind, planes, activation }
+        let (rows, fan_in) = (weights.rows(), weights.columns());
+        Self { rows, fan_in, kind, stochastic: None, members: vec![Member::new(weights, kind)], activations }
+            .fitting()
     }
 
-    /// The weights, rows by fan-in.
-    pub fn matrix(&self) -> &IntMatrix {
-        &self.weights
+    /// Stochastic weights, and no activation, one for all members, or one for each.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and where there are several activations and not one for each member.
+    pub fn stochastic(stochastic: Stochastic, activations: Vec<Activation>) -> Self {
+        let matrix = &stochastic.matrix;
+        let kind = matrix.rounding().law.kind();
+        let member = |m: usize| Member::new(matrix.sample(m), kind);
+        let members: Vec<Member> = (0..stochastic.members).into_par_iter().map(member).collect();
+        assert!(activations.len() <= 1 || activations.len() == members.len(), "an activation a member");
+        let (rows, fan_in) = (matrix.rows(), matrix.columns());
+        Self { rows, fan_in, kind, stochastic: Some(stochastic), members, activations }.fitting()
     }
 
-    /// The activation.
-    pub fn activation(&self) -> Option<&Activation> {
-        self.activation.as_ref()
+    fn fitting(self) -> Self {
+        let steps = |a: &Activation| (a.element, a.steps());
+        for activation in &self.activations {
+            activation.assert_fits(self.rows);
+            assert_eq!(steps(activation), steps(&self.activations[0]), "one kind of activation");
+        }
+        self
     }
 
-    /// The sums of one frame.
-    pub fn sums(&self, x: &[i32]) -> Vec<i32> {
-        assert_eq!(x.len(), self.weights.columns(), "elements of a frame");
-        let sum = |r: usize| self.weights.row(r).iter().zip(x).map(|(w, x)| i32::from(*w) * x).sum();
-        (0..self.weights.rows()).map(sum).collect()
+    /// The weights of a member, rows by fan-in.
+    pub fn weights_of(&self, member: usize) -> &IntMatrix {
+        &of_member(&self.members, member).weights
     }
 
-    /// The smallest and the largest sum that inputs of a type can give, over all rows.
+    /// The activation of a member.
+    pub fn activation(&self, member: usize) -> Option<&Activation> {
+        (!self.activations.is_empty()).then(|| of_member(&self.activations, member))
+    }
+
+    /// The sums of one frame in a member.
+    pub fn sums(&self, x: &[i32], member: usize) -> Vec<i32> {
+        assert_eq!(x.len(), self.fan_in, "elements of a frame");
+        let weights = self.weights_of(member);
+        let sum = |r: usize| weights.row(r).iter().zip(x).map(|(w, x)| i32::from(*w) * x).sum();
+        (0..self.rows).map(sum).collect()
+    }
+
+    /// The smallest and the largest sum that inputs of a type can give, over all rows and members.
     pub fn sum_range(&self, input: Element) -> (i64, i64) {
         let (least, most) = input.range();
-        let ends = |w: &i16| (i64::from(*w) * least, i64::from(*w) * most);
-        let low = |r: usize| self.weights.row(r).iter().map(ends).map(|(a, b)| a.min(b)).sum();
-        let high = |r: usize| self.weights.row(r).iter().map(ends).map(|(a, b)| a.max(b)).sum();
-        let rows = 0..self.weights.rows();
-        (rows.clone().map(low).min().unwrap_or(0), rows.map(high).max().unwrap_or(0))
+        let row = |row: &[i16]| {
+            row.iter().fold((0, 0), |(low, high), w| {
+                let ends = (i64::from(*w) * least, i64::from(*w) * most);
+                (low + ends.0.min(ends.1), high + ends.0.max(ends.1))
+            })
+        };
+        let rows = self.members.iter().flat_map(|m| (0..self.rows).map(|r| row(m.weights.row(r))));
+        rows.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))).unwrap_or((0, 0))
+    }
+
+    fn sum_element(&self, input: Element) -> Element {
+        let form = BitPlanes::new(self.kind, input);
+        sums_element(self.sum_range(input), &form, &self.matrices())
+    }
+
+    fn matrices(&self) -> Vec<&IntMatrix> {
+        self.members.iter().map(|m| &m.weights).collect()
+    }
+
+    /// The memory of the weights, or what stands in its place.
+    fn source<'a>(&'a self, name: &'a str, form: &'a BitPlanes, fold: Folding) -> Box<dyn WeightSource + 'a> {
+        let sampler = |s: &'a Stochastic| Sampler { name, matrix: &s.matrix, members: s.members, fold };
+        match &self.stochastic {
+            Some(s) if s.realisation == Realisation::Fly => Box::new(Fly(sampler(s))),
+            Some(s) if s.realisation == Realisation::Sampled => Box::new(Sampled(sampler(s))),
+            _ => Box::new(Rom { name, form, members: self.matrices(), fold }),
+        }
     }
 }
 
-impl Dense {
-    fn sum_element(&self, input: Element) -> Element {
-        sums_element(self.sum_range(input), &BitPlanes::new(self.kind, input), &self.weights)
-    }
+/// One for all, or one for each.
+fn of_member<T>(list: &[T], member: usize) -> &T {
+    if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
 impl Layer for Dense {
@@ -132,7 +163,6 @@ impl Layer for Dense {
     }
 
     fn output(&self, inputs: &[Port]) -> Result<Port> {
-        let fan_in = self.weights.columns();
         let [input] = inputs else {
             return Err(Diagnostic::new(
                 &MODEL_INVALID,
@@ -140,8 +170,9 @@ impl Layer for Dense {
             )
             .into());
         };
-        if input.elements() != fan_in {
-            let message = format!("{} elements come in where the weights take {fan_in}", input.elements());
+        if input.elements() != self.fan_in {
+            let message =
+                format!("{} elements come in where the weights take {}", input.elements(), self.fan_in);
             return Err(Diagnostic::new(&MODEL_INVALID, message).into());
         }
         let (least, most) = self.sum_range(input.element);
@@ -151,28 +182,38 @@ impl Layer for Dense {
                 .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
                 .into());
         }
-        let element = self.activation.as_ref().map_or_else(|| self.sum_element(input.element), |a| a.element);
-        Ok(Port { shape: vec![self.weights.rows()], element })
+        let element = self.activation(0).map_or_else(|| self.sum_element(input.element), |a| a.element);
+        Ok(Port { shape: vec![self.rows], element })
     }
 
-    fn reference(&self, inputs: &[&[i32]]) -> Vec<i32> {
-        let sums = self.sums(inputs[0]);
-        match &self.activation {
+    fn members(&self) -> usize {
+        self.members.len().max(self.activations.len())
+    }
+
+    fn sampling(&self) -> Option<Sampling> {
+        let Stochastic { matrix, realisation, .. } = self.stochastic.as_ref()?;
+        Some(Sampling { rounding: matrix.rounding(), realisation: *realisation })
+    }
+
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32> {
+        let sums = self.sums(inputs[0], member);
+        match self.activation(member) {
             None => sums,
             Some(activation) => sums.iter().enumerate().map(|(row, y)| activation.value(row, *y)).collect(),
         }
     }
 
-    fn fast(&self, inputs: &[&Batch]) -> Batch {
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
         let Batch::Planes { element, elements, words } = inputs[0] else {
             panic!("a dense layer takes bit planes")
         };
-        let (rows, fan_in) = (self.weights.rows(), self.weights.columns());
+        let (rows, fan_in) = (self.rows, self.fan_in);
         assert_eq!(*elements, fan_in, "elements of a frame");
         let frame_words = element.bits() as usize * fan_in.div_ceil(64);
         let frames = words.len() / frame_words;
-        let kernel = Kernel::new(self, *element);
-        match &self.activation {
+        let Member { weights, planes } = of_member(&self.members, member);
+        let kernel = Kernel::new(weights, self.kind, planes, *element);
+        match self.activation(member) {
             Some(activation) => {
                 let stride = rows.div_ceil(64);
                 let out_planes = activation.element.bits() as usize;
@@ -204,162 +245,46 @@ impl Layer for Dense {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::dense(self.weights.rows(), self.weights.columns())
+        let lanes = Lanes::dense(self.rows, self.fan_in);
+        match &self.stochastic {
+            Some(stochastic) => lanes.sharing(stochastic.matrix.rounding().share),
+            None => lanes,
+        }
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
         let form = BitPlanes::new(self.kind, inputs[0].element);
-        let source = Rom::new(format!("{name}_weights.mem"), form.encode(&self.weights, fold));
-        let output = match &self.activation {
-            Some(activation) => Output::Activation(activation),
-            None => Output::Sums(self.sum_element(inputs[0].element)),
+        let source = self.source(name, &form, fold);
+        let output = if self.activations.is_empty() {
+            Output::Sums(self.sum_element(inputs[0].element))
+        } else {
+            Output::Activations(&self.activations)
         };
-        MatrixUnit { name, weights: &self.weights, fold, user, form: &form, source: &source, output }.build()
+        MatrixUnit::new(name, self.matrices(), fold, user, &form, &*source, output).build()
     }
 
-    fn schedule(&self, _inputs: &[Port], fold: Folding) -> Schedule {
-        let folds = self.weights.rows() / fold.pe;
-        let steps = self.weights.columns() / fold.simd;
-        Schedule::matrix(folds as u64, steps as u64, LATENCY)
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        let form = BitPlanes::new(self.kind, inputs[0].element);
+        let source = self.source("", &form, fold);
+        let (folds, steps) = (self.rows / fold.pe, self.fan_in / fold.simd);
+        Schedule::matrix(folds as u64, steps as u64, crate::matrix::latency(&*source), source.sampling())
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
-        let (rows, fan_in) = (self.weights.rows() as u64, self.weights.columns() as u64);
+        let fan_in = self.fan_in as u64;
         let form = BitPlanes::new(self.kind, inputs[0].element);
-        let threshold_bits = u64::from(threshold_bits(&form, &self.weights));
-        let steps = self.activation.as_ref().map_or(0, |a| a.steps() as u64);
+        let source = self.source("", &form, fold);
+        let output = match self.activations[..] {
+            [] => Output::Sums(self.sum_element(inputs[0].element)),
+            _ => Output::Activations(&self.activations),
+        };
+        let unit = MatrixUnit::new("", self.matrices(), fold, 0, &form, &*source, output);
         Resources {
             lanes: (fold.pe * fold.simd) as u64,
-            weight_bits: rows * fan_in * u64::from(self.kind.bits()),
-            threshold_bits: rows * steps * threshold_bits,
-            buffer_bits: if fold.pe < self.weights.rows() {
-                fan_in * u64::from(inputs[0].element.bits())
-            } else {
-                0
-            },
+            weight_bits: source.memory_bits(),
+            threshold_bits: if self.activations.is_empty() { 0 } else { unit.table_bits() },
+            buffer_bits: if fold.pe < self.rows { fan_in * u64::from(inputs[0].element.bits()) } else { 0 },
         }
-    }
-}
-
-/// The sums of a layer on packed inputs of one type, by [`PlaneSums`].
-struct Kernel<'a> {
-    dense: &'a Dense,
-    /// Coefficients of the input's planes.
-    input: Vec<i32>,
-    /// Coefficients of the weights' planes.
-    weights: Vec<i32>,
-    /// Factor of the weighted popcounts.
-    gain: i32,
-    /// For each row, what is added.
-    constants: Vec<i32>,
-}
-
-impl<'a> Kernel<'a> {
-    fn new(dense: &'a Dense, input: Element) -> Self {
-        let sums = PlaneSums::new(dense.kind, input.planes(), input == Element::Bipolar);
-        let narrow = |list: &[i64]| list.iter().map(|c| *c as i32).collect();
-        let rows = 0..dense.weights.rows();
-        Self {
-            dense,
-            input: narrow(&sums.input),
-            weights: narrow(&sums.weights),
-            gain: sums.gain as i32,
-            constants: rows.map(|row| sums.constant(dense.weights.row(row)) as i32).collect(),
-        }
-    }
-
-    /// Calls `each(row, sum)` for every row of one frame.
-    #[inline(always)]
-    fn sums_of(&self, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
-        let columns = self.dense.weights.columns();
-        let padding = (columns.div_ceil(64) * 64 - columns) as i32;
-        let planes = &self.dense.planes;
-        match self.dense.kind {
-            WeightKind::Binary => self.rows(frame, each, &Agreeing { weights: &planes[0], padding }),
-            WeightKind::Ternary => self.rows(frame, each, &Active { signs: &planes[0], mask: &planes[1] }),
-            WeightKind::Signed(_) => {
-                self.rows(frame, each, &Weighted { planes, coefficients: &self.weights })
-            }
-        }
-    }
-
-    /// Weighs the counts of a frame's planes by their coefficients.
-    #[inline(always)]
-    fn rows(&self, frame: &[u64], each: &mut impl FnMut(usize, i32), lanes: &impl Count) {
-        let stride = self.dense.weights.columns().div_ceil(64);
-        for (row, constant) in self.constants.iter().enumerate() {
-            let planes = frame.chunks_exact(stride).zip(&self.input);
-            let raw: i32 = planes.map(|(x, d)| d * lanes.count(row, x)).sum();
-            each(row, self.gain * raw + constant);
-        }
-    }
-
-    /// [`sums_of`](Self::sums_of), with the processor's own popcount instruction where it has one.
-    #[allow(unsafe_code)]
-    fn sums(&self, frame: &[u64], mut each: impl FnMut(usize, i32)) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "popcnt")]
-            fn with_instruction(kernel: &Kernel<'_>, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
-                kernel.sums_of(frame, each);
-            }
-            if std::arch::is_x86_feature_detected!("popcnt") {
-                // SAFETY: the feature has just been detected.
-                return unsafe { with_instruction(self, frame, &mut each) };
-            }
-        }
-        self.sums_of(frame, &mut each);
-    }
-}
-
-/// What one row of weights counts in one plane of a frame. A trait and no closure, so that each is inlined into the
-/// function that may use the processor's popcount instruction.
-trait Count {
-    fn count(&self, row: usize, x: &[u64]) -> i32;
-}
-
-/// Binary weights: places that agree. Padding bits, 0 on both sides, agree and are taken off.
-struct Agreeing<'a> {
-    weights: &'a BitMatrix,
-    padding: i32,
-}
-
-impl Count for Agreeing<'_> {
-    #[inline(always)]
-    fn count(&self, row: usize, x: &[u64]) -> i32 {
-        let words = x.iter().zip(self.weights.words(row));
-        words.map(|(x, w)| (!(x ^ w)).count_ones()).sum::<u32>() as i32 - self.padding
-    }
-}
-
-/// Ternary weights: active places that agree.
-struct Active<'a> {
-    signs: &'a BitMatrix,
-    mask: &'a BitMatrix,
-}
-
-impl Count for Active<'_> {
-    #[inline(always)]
-    fn count(&self, row: usize, x: &[u64]) -> i32 {
-        let words = x.iter().zip(self.signs.words(row)).zip(self.mask.words(row));
-        words.map(|((x, w), m)| (!(x ^ w) & m).count_ones()).sum::<u32>() as i32
-    }
-}
-
-/// Weights of several planes: places where both are 1, weighted by the plane's coefficient.
-struct Weighted<'a> {
-    planes: &'a [BitMatrix],
-    coefficients: &'a [i32],
-}
-
-impl Count for Weighted<'_> {
-    #[inline(always)]
-    fn count(&self, row: usize, x: &[u64]) -> i32 {
-        let mut sum = 0;
-        for (plane, c) in self.planes.iter().zip(self.coefficients) {
-            sum += c * x.iter().zip(plane.words(row)).map(|(x, w)| (x & w).count_ones()).sum::<u32>() as i32;
-        }
-        sum
     }
 }
 
@@ -381,7 +306,7 @@ fn samples() -> Vec<Sample> {
         };
         let least = element.range().0 as i32;
         let row = |r: usize| (0..steps).map(|t| spread(r, t)).collect();
-        Activation { element, least, thresholds: (0..weights.rows()).map(row).collect() }
+        Activation::rising(element, least, (0..weights.rows()).map(row).collect())
     };
     let bits: Vec<i16> = vec![1, -1];
     let trits: Vec<i16> = vec![0, 1, -1, 0, -1];
@@ -442,8 +367,8 @@ mod tests {
             let frames: Vec<Vec<i32>> = (0..9).map(|f| (0..n).map(|e| value(f, e)).collect()).collect();
             let batch = Batch::pack(port.element, n, &frames);
             assert_eq!(batch.unpack(), frames);
-            let expected: Vec<Vec<i32>> = frames.iter().map(|f| layer.reference(&[f])).collect();
-            assert_eq!(layer.fast(&[&batch]).unpack(), expected, "{layer:?}");
+            let expected: Vec<Vec<i32>> = frames.iter().map(|f| layer.reference(&[f], 0)).collect();
+            assert_eq!(layer.fast(&[&batch], 0).unpack(), expected, "{layer:?}");
         }
     }
 }

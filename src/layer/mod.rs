@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use stoxnor_hdl::Module;
 
 use crate::arith::matrix::WeightKind;
+use crate::arith::stochastic::Rounding;
 use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
+use crate::matrix::Realisation;
 use crate::network::{Element, Port};
 use crate::schedule::Schedule;
 
@@ -24,11 +26,18 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// Shape and type of what leaves the layer, or why the inputs do not fit.
     fn output(&self, inputs: &[Port]) -> Result<Port>;
 
-    /// One frame, in plain integer arithmetic: the yardstick. May use [`arith`](crate::arith) and nothing of the hardware.
-    fn reference(&self, inputs: &[&[i32]]) -> Vec<i32>;
+    /// Members that differ in what the layer computes, as many as are built; 1 where all compute the same.
+    fn members(&self) -> usize;
 
-    /// Many frames at once, on packed words.
-    fn fast(&self, inputs: &[&Batch]) -> Batch;
+    /// How its weights are sampled, where they are.
+    fn sampling(&self) -> Option<Sampling>;
+
+    /// One frame in one member (from 0), in plain integer arithmetic: the yardstick. May use [`arith`](crate::arith) and nothing of
+    /// the hardware.
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32>;
+
+    /// Many frames at once in one member, on packed words.
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch;
 
     /// What its weights are, where it has some.
     fn weights(&self) -> Option<WeightKind>;
@@ -37,7 +46,8 @@ pub trait Layer: fmt::Debug + Send + Sync {
     fn lanes(&self) -> Lanes;
 
     /// The layer as a module named `name`: one input stream of SIMD elements a beat, one output stream of PE, `user`
-    /// user bits on both.
+    /// user bits on both. Where members differ, a frame passes once for each member, the first one first, and the one user bit says
+    /// that it is the last.
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module>;
 
     /// When output beats come, given when input beats come.
@@ -45,6 +55,16 @@ pub trait Layer: fmt::Debug + Send + Sync {
 
     /// What the layer occupies.
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources;
+}
+
+/// How a layer's weights are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Sampling {
+    /// The rounding of its real weights.
+    #[serde(flatten)]
+    pub rounding: Rounding,
+    /// How hardware holds the members.
+    pub realisation: Realisation,
 }
 
 /// What a layer occupies, counted from its structure.
@@ -104,6 +124,23 @@ impl Batch {
             }
         });
         Self::Planes { element, elements, words }
+    }
+
+    /// Some of the frames.
+    #[must_use]
+    pub fn select(&self, frames: &[usize]) -> Self {
+        fn of<T: Copy>(list: &[T], size: usize, frames: &[usize]) -> Vec<T> {
+            frames.iter().flat_map(|f| list[f * size..][..size].iter().copied()).collect()
+        }
+        match self {
+            Self::Planes { element, elements, words } => {
+                let size = element.bits() as usize * elements.div_ceil(64);
+                Self::Planes { element: *element, elements: *elements, words: of(words, size, frames) }
+            }
+            Self::Integers { elements, values } => {
+                Self::Integers { elements: *elements, values: of(values, *elements, frames) }
+            }
+        }
     }
 
     /// The frames as lists of integers.

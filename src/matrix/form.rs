@@ -33,11 +33,14 @@ pub trait Form: Debug {
         first: Option<Net>,
     ) -> Vec<Net>;
 
-    /// The range of raw sums over all rows, and any part of them.
-    fn range(&self, weights: &IntMatrix) -> (i64, i64);
+    /// The range of raw sums over all rows and members, and any part of them.
+    fn range(&self, members: &[&IntMatrix]) -> (i64, i64);
 
-    /// Bits of a raw sum: what the range needs.
-    fn bits(&self, weights: &IntMatrix) -> u32;
+    /// Bits of a raw sum within a range: at least what it needs.
+    fn bits(&self, range: (i64, i64)) -> u32;
+
+    /// Kind of the weights.
+    fn kind(&self) -> WeightKind;
 
     /// Factor of a raw sum, 1 or 2.
     fn gain(&self) -> i64;
@@ -147,7 +150,7 @@ impl Form for BitPlanes {
             simd,
             input: &self.sums.input,
             weights: &self.sums.weights,
-            bits: self.bits(unit.weights),
+            bits: unit.raw.bits,
             accumulates: first.is_some(),
         }
         .build();
@@ -175,15 +178,19 @@ impl Form for BitPlanes {
             .collect()
     }
 
-    fn range(&self, weights: &IntMatrix) -> (i64, i64) {
-        let rows = (0..weights.rows()).map(|r| self.sums.range(weights.row(r)));
+    fn range(&self, members: &[&IntMatrix]) -> (i64, i64) {
+        let rows = members.iter().flat_map(|w| (0..w.rows()).map(|r| self.sums.range(w.row(r))));
         rows.fold((0, 0), |(low, high), (a, b)| (low.min(a), high.max(b)))
     }
 
-    fn bits(&self, weights: &IntMatrix) -> u32 {
+    fn kind(&self) -> WeightKind {
+        self.sums.kind
+    }
+
+    fn bits(&self, range: (i64, i64)) -> u32 {
         // At least one bit of every plane counts, even where no weight lets it: no input of a processing element is idle.
         let planes = self.sums.input.len() + self.sums.weights.len() - 1;
-        super::width(self.range(weights)).max(planes as u32)
+        super::width(range).max(planes as u32)
     }
 
     fn gain(&self) -> i64 {

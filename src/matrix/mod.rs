@@ -14,42 +14,62 @@
 
 mod form;
 mod output;
+mod random;
 mod source;
 
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{counter, ram, rom, stream_register};
-use stoxnor_hdl::{Bits, Builder, Image, InstanceId, Module, Net, Role, Stream, bits_for};
+use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream, bits_for};
 
 pub use form::{BitPlanes, Form};
-pub use output::{Output, sums_element, threshold_bits};
-pub use source::{Rom, Step, WeightSource};
+pub use output::{Output, sums_element};
+pub use random::{Fly, Sampled, Sampler};
+pub use source::{Realisation, Rom, Step, WeightSource, Word};
 
 use crate::arith::matrix::IntMatrix;
 use crate::fold::Folding;
 use crate::network::Element;
 
-/// Edges from a row group's last step to the first edge at which its output beat is offered, with a weight source of
-/// latency 1.
-pub const LATENCY: u64 = 3;
+/// Edges from a row group's last step to the first edge at which its output beat is offered, with this source of weights.
+pub fn latency(source: &dyn WeightSource) -> u64 {
+    2 + u64::from(source.latency())
+}
 
 /// A matrix unit to be built.
 #[derive(Debug)]
 pub struct MatrixUnit<'a> {
     /// The module's name.
-    pub name: &'a str,
-    /// The weights: what its widths and constants follow from.
-    pub weights: &'a IntMatrix,
+    name: &'a str,
+    /// The weights of each member, one where all have the same: what its widths and constants follow from.
+    members: Vec<&'a IntMatrix>,
     /// PE and SIMD.
-    pub fold: Folding,
+    fold: Folding,
     /// User bits of its streams.
-    pub user: u32,
+    user: u32,
     /// How a processing element works and what it needs its weights to be.
-    pub form: &'a dyn Form,
+    form: &'a dyn Form,
     /// Where the words of weights come from.
-    pub source: &'a dyn WeightSource,
+    source: &'a dyn WeightSource,
     /// What leaves it.
-    pub output: Output<'a>,
+    output: Output<'a>,
+    /// The raw sums of its processing elements.
+    raw: Raw,
+}
+
+/// The raw sums of processing elements, over all rows and members.
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    range: (i64, i64),
+    bits: u32,
+}
+
+impl Raw {
+    /// Bits of a threshold: it reaches one beyond the range.
+    fn threshold_bits(self) -> u32 {
+        let (least, most) = self.range;
+        width((least, most + 1)).max(self.bits)
+    }
 }
 
 /// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
@@ -69,13 +89,34 @@ struct Stage {
     user: Option<Net>,
 }
 
-impl MatrixUnit<'_> {
+impl<'a> MatrixUnit<'a> {
+    /// A unit called `name` for the weights of each member (one, where all have the same). Its streams have `user` user bits; where
+    /// members differ that is one, and it says that the frame is the last member's.
+    pub fn new(
+        name: &'a str,
+        members: Vec<&'a IntMatrix>,
+        fold: Folding,
+        user: u32,
+        form: &'a dyn Form,
+        source: &'a dyn WeightSource,
+        output: Output<'a>,
+    ) -> Self {
+        let range = form.range(&members);
+        let raw = Raw { range, bits: form.bits(range) };
+        Self { name, members, fold, user, form, source, output, raw }
+    }
+
     fn rows(&self) -> usize {
-        self.weights.rows()
+        self.members[0].rows()
     }
 
     fn fan_in(&self) -> usize {
-        self.weights.columns()
+        self.members[0].columns()
+    }
+
+    /// Bits of the memory of thresholds, or of what is added to sums.
+    pub fn table_bits(&self) -> u64 {
+        self.output.table(self).map_or(0, |table| table.total_bits())
     }
 
     /// Builds the module.
@@ -96,6 +137,10 @@ impl MatrixUnit<'_> {
         let issue = b.wire("issue", 1);
         let step = counter(&mut b, "step", steps, issue);
         let step_end = step.map(|(_, end)| end);
+        let first = step.map(|(q, _)| {
+            let first = b.is(q, 0);
+            b.named("step_first", first)
+        });
         let fold = (folds > 1).then(|| {
             let done = step_end.map_or(issue, |end| b.and(issue, end));
             let done = b.named("group_done", done);
@@ -105,26 +150,48 @@ impl MatrixUnit<'_> {
             let loading = b.is(q, 0);
             b.named("loading", loading)
         });
-        let (ready, can_issue) = match loading {
-            None => (run, b.and(run, s.valid)),
-            Some(loading) => {
-                let ready = b.and(run, loading);
-                let again = b.not(loading);
-                let operand = b.or(again, s.valid);
-                (ready, b.and(run, operand))
-            }
-        };
-        b.drive(issue, can_issue);
-        b.output("s_ready", ready, Role::Control);
-
         let take = loading.map_or(issue, |loading| {
             let take = b.and(issue, loading);
             b.named("take", take)
         });
         let (last, user) = self.carried(&mut b, s, take, loading);
+        let control = Step {
+            run,
+            issue,
+            first,
+            end: step_end,
+            group: fold.map(|(q, _)| q),
+            first_group: loading,
+            last_group: fold.map(|(_, end)| end),
+            last_member: user.filter(|_| self.user == 1),
+        };
+        let Word { word: weights, ready: source_ready } = self.source.hardware(&mut b, control);
+        let starts = source_ready.map(|ready| {
+            // The source holds a frame's first step back, not those behind it.
+            let begins = source::all(&mut b, [first, loading]);
+            let going = begins.map(|begins| b.not(begins));
+            let going = going.map_or(ready, |going| b.or(going, ready));
+            b.named("source_ready", going)
+        });
+        let may = starts.map_or(run, |starts| {
+            let may = b.and(run, starts);
+            b.named("may_issue", may)
+        });
+        let (ready, can_issue) = match loading {
+            None => (may, b.and(may, s.valid)),
+            Some(loading) => {
+                let ready = b.and(may, loading);
+                let again = b.not(loading);
+                let operand = b.or(again, s.valid);
+                (ready, b.and(may, operand))
+            }
+        };
+        b.drive(issue, can_issue);
+        b.output("s_ready", ready, Role::Control);
+        let constants = self.constants(&mut b, control);
         let stage = Stage {
             valid: issue,
-            first: step.map(|(q, _)| b.is(q, 0)),
+            first,
             end: step_end,
             last: match fold {
                 None => last,
@@ -133,7 +200,6 @@ impl MatrixUnit<'_> {
             user,
         };
         let mut operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
-        let weights = self.source.hardware(&mut b, Step { run, issue });
         let mut stage = self.advance(&mut b, "a", run, stage);
         for extra in 1..self.source.latency() {
             // A slower weight source: the operand waits for it.
@@ -144,7 +210,6 @@ impl MatrixUnit<'_> {
         let enable = b.and(run, stage.valid);
         let enable = b.named("accumulate", enable);
         let sums = self.form.processing_elements(&mut b, self, operand, weights, enable, stage.first);
-        let constants = self.constants(&mut b, run, fold.map(|(q, _)| q));
         let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
         let done = Stage { valid, first: None, end: None, ..stage };
         let done = self.advance(&mut b, "sum", run, done);
@@ -158,26 +223,21 @@ impl MatrixUnit<'_> {
 
     fn document(&self, b: &mut Builder, folds: u64, steps: u64) {
         let Folding { pe, simd } = self.fold;
-        let (kind, input) = (self.weights.kind(), self.form.input());
+        let (kind, input) = (self.form.kind(), self.form.input());
         b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
         b.doc(self.output.formula());
         b.doc(format!(
             "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
             folds * steps
         ));
-        b.doc(format!("Weights: {}.", self.form.layout(self.fold, steps)));
+        self.source.document(b);
         if let Some(table) = self.output.table(self) {
             b.doc(table.layout(pe));
         }
         b.doc(format!(
             "Timing: the output of a row group is offered {} edges after its last step.",
-            self.latency()
+            latency(self.source)
         ));
-    }
-
-    /// Edges from a row group's last step to the first edge at which its output is offered.
-    pub fn latency(&self) -> u64 {
-        LATENCY - 1 + u64::from(self.source.latency())
     }
 
     /// `last` of the frame's final beat, for its last row group, and the user bits of the frame in work.
@@ -186,7 +246,8 @@ impl MatrixUnit<'_> {
         let last = b.registered("kept_last", None, take, s.last);
         let user = s.user.map(|user| {
             let kept = b.registered("kept_user", None, take, user);
-            b.mux(loading, user, kept)
+            let user = b.mux(loading, user, kept);
+            b.named("frame_user", user)
         });
         (last, user)
     }
@@ -234,42 +295,44 @@ impl MatrixUnit<'_> {
 
     /// The constants of the row group whose sums are complete (thresholds, or what is added), one net for each PE. They come
     /// from a memory beside the weights; nothing where the output needs none.
-    fn constants(&self, b: &mut Builder, run: Net, fold: Option<Net>) -> Vec<Net> {
+    fn constants(&self, b: &mut Builder, step: Step) -> Vec<Net> {
         let Some(table) = self.output.table(self) else { return vec![] };
-        let pe = self.fold.pe;
-        let words: Vec<Bits> = table.rows.chunks(pe).map(|group| pack(table.bits, &group.concat())).collect();
+        let words = table.words(self.fold.pe);
         let image = Arc::new(Image { file: format!("{}_{}.mem", self.name, table.name), words });
-        let mut address = fold.unwrap_or_else(|| b.constant(1, 0));
-        if fold.is_some() {
-            for stage in 0..self.source.latency() {
-                address = b.registered(&format!("{}_at_{stage}", table.name), None, run, address);
+        let depth = image.words.len() as u64;
+        let mut address = match step.group.filter(|_| table.members.len() == 1) {
+            Some(group) => group,
+            None if depth == 1 => b.constant(1, 0),
+            None => {
+                // Member after member, group after group.
+                let done = source::all(b, [Some(step.issue), step.end]).expect("issue is there");
+                source::address(b, &format!("{}_at", table.name), depth, done, |b| {
+                    source::all(b, [step.last_group, step.last_member]).expect("members differ")
+                })
             }
+        };
+        for stage in (0..self.source.latency()).filter(|_| depth > 1) {
+            address = b.registered(&format!("{}_at_{stage}", table.name), None, step.run, address);
         }
         let parameter = format!("{}_FILE", table.name.to_uppercase());
-        let depth = image.words.len() as u32;
-        let memory = memory(b, &format!("u_{}", table.name), &parameter, depth, &image);
+        let memory = memory(b, &format!("u_{}", table.name), &parameter, &image);
         b.connect(memory, "address", address);
-        b.connect(memory, "enable", run);
+        b.connect(memory, "enable", step.run);
         let word = b.out(memory, "data");
-        let own = table.bits * table.rows[0].len() as u32;
-        (0..pe as u32).map(|p| b.slice(word, p * own, own)).collect()
+        let row = |p: u32| {
+            let own = b.slice(word, p * table.row_bits(), table.row_bits());
+            // Where a row falls is told by a bit of its own.
+            if table.falls.is_some() && self.fold.pe > 1 { b.named(format!("row_{p}"), own) } else { own }
+        };
+        (0..self.fold.pe as u32).map(row).collect()
     }
 }
 
 /// A ROM instance whose contents are named by a parameter of the module around it.
-fn memory(b: &mut Builder, name: &str, parameter: &str, depth: u32, image: &Arc<Image>) -> InstanceId {
+fn memory(b: &mut Builder, name: &str, parameter: &str, image: &Arc<Image>) -> InstanceId {
     let width = image.words[0].width();
     let file = b.parameter(parameter, Some(Arc::clone(image)));
-    let memory = b.instance(name, &rom(depth, width));
+    let memory = b.instance(name, &rom(image.words.len() as u32, width));
     b.bind(memory, "INIT_FILE", file);
     memory
-}
-
-/// The low `bits` bits of numbers side by side, the first in the least significant place.
-fn pack(bits: u32, values: &[i64]) -> Bits {
-    let mut word = Bits::zero(bits * values.len() as u32);
-    for (i, value) in values.iter().enumerate() {
-        word.insert(i as u32 * bits, bits, *value as u64);
-    }
-    word
 }

@@ -1,30 +1,87 @@
 //! What leaves a matrix unit: activations, or the sums themselves.
 
 use stoxnor_hdl::block::{threshold, threshold_count};
-use stoxnor_hdl::{Builder, Net};
+use stoxnor_hdl::{Bits, Builder, Net};
 
-use super::{Form, MatrixUnit, width};
+use super::{Form, MatrixUnit};
+use crate::activation::Activation;
 use crate::arith::matrix::IntMatrix;
-use crate::layer::dense::Activation;
 use crate::network::Element;
 
 impl Table {
+    /// A table, kept once where all members have the same.
+    fn new(
+        name: &'static str,
+        bits: u32,
+        mut members: Vec<Vec<Vec<i64>>>,
+        mut falls: Option<Vec<Vec<bool>>>,
+    ) -> Self {
+        let alike = falls.as_ref().is_none_or(|f| f.iter().all(|m| *m == f[0]));
+        if alike && members.iter().all(|m| *m == members[0]) {
+            members.truncate(1);
+            falls.iter_mut().for_each(|f| f.truncate(1));
+        }
+        Self { name, bits, members, falls }
+    }
+
     /// Where the numbers of a row stand in the memory, for the module's header.
     pub fn layout(&self, pe: usize) -> String {
-        let bits = self.bits * self.rows[0].len() as u32;
-        let each = if self.rows[0].len() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
+        let bits = self.row_bits();
+        let each = if self.numbers() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
+        let falls = if self.falls.is_some() { "; the top bit is 1 where it falls" } else { "" };
         let name = format!("{}{}", self.name[..1].to_uppercase(), &self.name[1..]);
+        let groups = self.members[0].len() / pe;
+        let word =
+            if self.members.len() == 1 { "f".to_owned() } else { format!("m * {groups} + f (member m)") };
         format!(
-            "{name}: the {bits} bits from p * {bits} upwards of word f are those of row f * {pe} + p{each}."
+            "{name}: the {bits} bits from p * {bits} upwards of word {word} are those of row f * {pe} + p{each}{falls}."
         )
+    }
+
+    /// Numbers a row.
+    fn numbers(&self) -> usize {
+        self.members[0][0].len()
+    }
+
+    /// Bits of a row.
+    pub fn row_bits(&self) -> u32 {
+        self.bits * self.numbers() as u32 + u32::from(self.falls.is_some())
+    }
+
+    /// Bits of the whole memory.
+    pub fn total_bits(&self) -> u64 {
+        (self.members.len() * self.members[0].len()) as u64 * u64::from(self.row_bits())
+    }
+
+    /// The words of the memory, `pe` rows each.
+    pub fn words(&self, pe: usize) -> Vec<Bits> {
+        let (row_bits, numbers) = (self.row_bits(), self.numbers() as u32);
+        let word = |member: usize, group: usize| {
+            let mut word = Bits::zero(row_bits * pe as u32);
+            for p in 0..pe {
+                let (row, low) = (group * pe + p, p as u32 * row_bits);
+                for (i, number) in self.members[member][row].iter().enumerate() {
+                    word.insert(low + i as u32 * self.bits, self.bits, *number as u64);
+                }
+                if let Some(falls) = &self.falls {
+                    word.set(low + numbers * self.bits, falls[member][row]);
+                }
+            }
+            word
+        };
+        let groups = self.members[0].len() / pe;
+        (0..self.members.len())
+            .flat_map(|m| (0..groups).map(move |g| (m, g)))
+            .map(|(m, g)| word(m, g))
+            .collect()
     }
 }
 
 /// What leaves a matrix unit.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
-    /// An activation of each row's sum.
-    Activation(&'a Activation),
+    /// An activation of each row's sum, the same for all members or one for each.
+    Activations(&'a [Activation]),
     /// The sums of products, in elements of this type.
     Sums(Element),
 }
@@ -35,15 +92,17 @@ pub(super) struct Table {
     pub name: &'static str,
     /// Bits of each.
     pub bits: u32,
-    /// For each row its numbers, of which the low bits are stored.
-    pub rows: Vec<Vec<i64>>,
+    /// For each member (one, where all have the same) and row its numbers, of which the low bits are stored.
+    pub members: Vec<Vec<Vec<i64>>>,
+    /// For each member and row whether its activation falls; nothing where none does.
+    pub falls: Option<Vec<Vec<bool>>>,
 }
 
 impl Output<'_> {
     /// Type of the elements that leave.
     pub fn element(&self) -> Element {
         match self {
-            Self::Activation(activation) => activation.element,
+            Self::Activations(activations) => activations[0].element,
             Self::Sums(element) => *element,
         }
     }
@@ -52,10 +111,11 @@ impl Output<'_> {
     pub(super) fn formula(&self) -> String {
         let sum = "y[r] = sum of w[r][c] * x[c]";
         match self {
-            Self::Activation(a) if a.element == Element::Bipolar => {
+            Self::Activations([a, ..]) if a.element == Element::Bipolar => {
                 format!("{sum}; element r of a frame is 1 (+1) where y[r] >= threshold[r], else 0 (-1).")
             }
-            Self::Activation(a) => {
+            Self::Activations(a) => {
+                let a = &a[0];
                 let least = if a.least == 0 { String::new() } else { format!("{} + ", a.least) };
                 format!("{sum}; element r of a frame is {least}number of thresholds t of r with y[r] >= t.")
             }
@@ -63,27 +123,39 @@ impl Output<'_> {
         }
     }
 
-    /// The numbers that each row needs.
+    /// The numbers that each row needs in each member.
     pub(super) fn table(&self, unit: &MatrixUnit<'_>) -> Option<Table> {
-        let constant = |row: usize| unit.form.constant(unit.weights.row(row));
+        let members = match self {
+            Self::Activations(activations) => unit.members.len().max(activations.len()),
+            Self::Sums(_) => unit.members.len(),
+        };
+        let constant = |m: usize, row: usize| unit.form.constant(of(&unit.members, m).row(row));
+        let rows = 0..unit.rows();
         match self {
-            Self::Activation(activation) => {
+            Self::Activations(activations) => {
                 let gain = unit.form.gain();
-                let (least, most) = unit.form.range(unit.weights);
-                let bits = threshold_bits(unit.form, unit.weights);
+                let (least, most) = unit.raw.range;
+                let bits = unit.raw.threshold_bits();
                 // A negative range is compared as unsigned, with 2^(bits-1) added on both sides.
                 let offset = if least < 0 { 1 << (bits - 1) } else { 0 };
-                let rows = activation.thresholds.iter().enumerate().map(|(row, thresholds)| {
-                    // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
-                    let raw = |t: &i32| (i64::from(*t) - constant(row) + gain - 1).div_euclid(gain);
-                    thresholds.iter().map(|t| raw(t).clamp(least, most + 1) + offset).collect()
-                });
-                Some(Table { name: "thresholds", bits, rows: rows.collect() })
+                // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
+                let raw = |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
+                let numbers = |m: usize, row: usize| {
+                    let thresholds = &of(activations, m).thresholds[row];
+                    thresholds.iter().map(|t| raw(m, row, t).clamp(least, most + 1) + offset).collect()
+                };
+                let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
+                let falls: Vec<Vec<bool>> = (0..members)
+                    .map(|m| rows.clone().map(|row| of(activations, m).falls(row)).collect())
+                    .collect();
+                let falls = falls.iter().flatten().any(|f| *f).then_some(falls);
+                Some(Table::new("thresholds", bits, table, falls))
             }
             Self::Sums(_) => {
-                let rows: Vec<Vec<i64>> = (0..unit.weights.rows()).map(|row| vec![constant(row)]).collect();
-                let uniform = rows.iter().all(|r| *r == rows[0]);
-                (!uniform).then(|| Table { name: "constants", bits: self.element().bits(), rows })
+                let table: Vec<Vec<Vec<i64>>> =
+                    (0..members).map(|m| rows.clone().map(|row| vec![constant(m, row)]).collect()).collect();
+                let uniform = table.iter().flatten().all(|r| *r == table[0][0]);
+                (!uniform).then(|| Table::new("constants", self.element().bits(), table, None))
             }
         }
     }
@@ -97,15 +169,15 @@ impl Output<'_> {
         constants: Vec<Net>,
     ) -> Net {
         let beat: Vec<Net> = match self {
-            Self::Activation(activation) => sums
+            Self::Activations(activations) => sums
                 .iter()
                 .zip(constants)
                 .enumerate()
-                .map(|(p, (sum, thresholds))| activate(b, unit, activation, p, *sum, thresholds))
+                .map(|(p, (sum, numbers))| activate(b, unit, &activations[0], p, *sum, numbers))
                 .collect(),
             Self::Sums(_) => {
                 let bits = self.element().bits();
-                let constant = unit.form.constant(unit.weights.row(0));
+                let constant = unit.form.constant(unit.members[0].row(0));
                 sums.iter()
                     .enumerate()
                     .map(|(p, sum)| {
@@ -129,17 +201,16 @@ impl Output<'_> {
     }
 }
 
-/// The type of sums of products from `least` to `most`: as wide as they need, and as the gain times a raw sum, so that no bit
-/// of a raw sum is without use.
-pub fn sums_element((least, most): (i64, i64), form: &dyn Form, weights: &IntMatrix) -> Element {
-    let raw = form.bits(weights) + u32::from(form.gain() == 2);
-    Element::Signed(Element::signed(least, most).bits().max(raw))
+/// One for all, or one for each.
+fn of<T>(list: &[T], member: usize) -> &T {
+    if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
-/// Bits of a threshold of raw sums: it reaches one beyond their range.
-pub fn threshold_bits(form: &dyn Form, weights: &IntMatrix) -> u32 {
-    let (least, most) = form.range(weights);
-    width((least, most + 1)).max(form.bits(weights))
+/// The type of sums of products from `least` to `most`: as wide as they need, and as the gain times a raw sum, so that no bit
+/// of a raw sum is without use.
+pub fn sums_element((least, most): (i64, i64), form: &dyn Form, members: &[&IntMatrix]) -> Element {
+    let raw = form.bits(form.range(members)) + u32::from(form.gain() == 2);
+    Element::Signed(Element::signed(least, most).bits().max(raw))
 }
 
 fn activate(
@@ -148,10 +219,13 @@ fn activate(
     activation: &Activation,
     p: usize,
     sum: Net,
-    thresholds: Net,
+    numbers: Net,
 ) -> Net {
-    let signed = unit.form.range(unit.weights).0 < 0;
-    let bits = threshold_bits(unit.form, unit.weights);
+    let signed = unit.raw.range.0 < 0;
+    let bits = unit.raw.threshold_bits();
+    let steps = activation.steps() as u32;
+    let thresholds = b.slice(numbers, 0, steps * bits);
+    let falls = (b.width(numbers) > steps * bits).then(|| b.slice(numbers, steps * bits, 1));
     let mut sum = extend(b, unit, p, sum, bits, false);
     if signed {
         // Adding 2^(bits-1) turns the top bit over.
@@ -161,12 +235,13 @@ fn activate(
         sum = b.named(format!("offset_sum_{p}"), offset);
     }
     if activation.element == Element::Bipolar {
-        return threshold(b, sum, thresholds);
+        let reached = threshold(b, sum, thresholds);
+        return falls.map_or(reached, |falls| b.xor(reached, falls));
     }
-    let steps = activation.steps() as u32;
-    let count = b.instance(&format!("u_activation_{p}"), &threshold_count(steps, bits));
+    let count = b.instance(&format!("u_activation_{p}"), &threshold_count(steps, bits, falls.is_some()));
     b.connect(count, "sum", sum);
     b.connect(count, "thresholds", thresholds);
+    falls.iter().for_each(|falls| b.connect(count, "falls", *falls));
     let element = activation.element.bits();
     let count = b.out(count, "count");
     let value = b.zero_extend(count, element);
@@ -181,7 +256,7 @@ fn activate(
 
 /// A raw sum (of PE `p`) in more bits, by its sign where it has one, and doubled if asked.
 fn extend(b: &mut Builder, unit: &MatrixUnit<'_>, p: usize, sum: Net, bits: u32, double: bool) -> Net {
-    let signed = unit.form.range(unit.weights).0 < 0;
+    let signed = unit.raw.range.0 < 0;
     let sum = if double {
         let zero = b.constant(1, 0);
         let twice = b.concat(&[zero, sum]);

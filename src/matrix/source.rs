@@ -3,8 +3,24 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use stoxnor_hdl::block::counter;
-use stoxnor_hdl::{Bits, Builder, Image, Net};
+use stoxnor_hdl::{Bits, Builder, Image, Net, index_bits};
+
+use super::Form;
+use crate::arith::matrix::IntMatrix;
+use crate::fold::Folding;
+
+/// How hardware holds the members of stochastic weights. All give the same weights, bit for bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Realisation {
+    /// The real weights, rounded as they are used.
+    #[default]
+    Fly,
+    /// The real weights, rounded once a member into one half of a memory while the other half is used.
+    Sampled,
+    /// The members themselves.
+    Stored,
+}
 
 /// The control that a weight source follows.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +29,52 @@ pub struct Step {
     pub run: Net,
     /// A step is issued at the coming edge.
     pub issue: Net,
+    /// First step of a row group; `None` where every step is.
+    pub first: Option<Net>,
+    /// Last step of a row group; `None` where every step is.
+    pub end: Option<Net>,
+    /// Number of the row group in its frame; `None` where there is one.
+    pub group: Option<Net>,
+    /// First row group of a frame; `None` where every one is.
+    pub first_group: Option<Net>,
+    /// Last row group of a frame; `None` where every one is.
+    pub last_group: Option<Net>,
+    /// The frame is that of the last member; `None` where members make no difference.
+    pub last_member: Option<Net>,
+}
+
+/// The conjunction of those that are there.
+pub(super) fn all(b: &mut Builder, nets: impl IntoIterator<Item = Option<Net>>) -> Option<Net> {
+    nets.into_iter().flatten().reduce(|a, c| b.and(a, c))
+}
+
+/// An address below `count` that goes on at `step`, and back to 0 at a step with `back`.
+pub(super) fn address(
+    b: &mut Builder,
+    name: &str,
+    count: u64,
+    step: Net,
+    back: impl FnOnce(&mut Builder) -> Net,
+) -> Net {
+    if count <= 1 {
+        return b.constant(1, 0);
+    }
+    let back = back(b);
+    let q = b.register(name, index_bits(count), Some(0));
+    let (zero, one) = (b.constant(b.width(q), 0), b.constant(b.width(q), 1));
+    let up = b.add(q, one);
+    let next = b.mux(back, zero, up);
+    b.next_if(q, step, next);
+    q
+}
+
+/// What a weight source gives a matrix unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Word {
+    /// The word of the step that was issued [`latency`](WeightSource::latency) edges before.
+    pub word: Net,
+    /// Whether the first step of a frame may be issued; `None` where it always may.
+    pub ready: Option<Net>,
 }
 
 /// Gives a matrix unit one word of weights for each step, in the order of the steps, frame after frame.
@@ -20,35 +82,68 @@ pub trait WeightSource: Debug {
     /// Edges from a step's issue to its word, at least 1.
     fn latency(&self) -> u32;
 
-    /// Builds the source into a matrix unit; returns the net that holds the word.
-    fn hardware(&self, b: &mut Builder, step: Step) -> Net;
-}
-
-/// Weights in a ROM with a registered read.
-#[derive(Debug)]
-pub struct Rom {
-    image: Arc<Image>,
-}
-
-impl Rom {
-    /// One word for each step of a frame, in order; `file` is the memory image's name.
-    pub fn new(file: String, words: Vec<Bits>) -> Self {
-        Self { image: Arc::new(Image { file, words }) }
+    /// Edges from one frame's first step to the first at which the next frame's may be issued, as far as the source decides; from
+    /// reset on, it is one less. `None` where it never makes a frame wait.
+    fn sampling(&self) -> Option<u64> {
+        None
     }
+
+    /// What stands where in its memories, for the module's header.
+    fn document(&self, b: &mut Builder);
+
+    /// Bits of its memories.
+    fn memory_bits(&self) -> u64;
+
+    /// Builds the source into a matrix unit.
+    fn hardware(&self, b: &mut Builder, step: Step) -> Word;
 }
 
-impl WeightSource for Rom {
+/// Weights in a ROM with a registered read, member after member.
+#[derive(Debug)]
+pub struct Rom<'a> {
+    /// Name of the layer, which the memory image is named after.
+    pub name: &'a str,
+    /// How a word of weights is made up.
+    pub form: &'a dyn Form,
+    /// The weights of each member; one where all have the same.
+    pub members: Vec<&'a IntMatrix>,
+    /// PE and SIMD.
+    pub fold: Folding,
+}
+
+impl WeightSource for Rom<'_> {
     fn latency(&self) -> u32 {
         1
     }
 
-    fn hardware(&self, b: &mut Builder, step: Step) -> Net {
-        let depth = self.image.words.len();
-        let at = counter(b, "weight_at", depth as u64, step.issue);
-        let address = at.map_or_else(|| b.constant(1, 0), |(q, _)| q);
-        let memory = super::memory(b, "u_weights", "WEIGHTS_FILE", depth as u32, &self.image);
+    fn document(&self, b: &mut Builder) {
+        let weights = self.members[0];
+        let steps = (weights.columns() / self.fold.simd) as u64;
+        b.doc(format!("Weights: {}.", self.form.layout(self.fold, steps)));
+        if self.members.len() > 1 {
+            let words = weights.rows() / self.fold.pe * steps as usize;
+            b.doc(format!("Member m has the {words} words from m * {words} on."));
+        }
+    }
+
+    fn memory_bits(&self) -> u64 {
+        let weights = self.members[0];
+        (self.members.len() * weights.rows() * weights.columns()) as u64 * u64::from(self.form.kind().bits())
+    }
+
+    fn hardware(&self, b: &mut Builder, step: Step) -> Word {
+        let words: Vec<Bits> = self.members.iter().flat_map(|w| self.form.encode(w, self.fold)).collect();
+        let depth = words.len() as u64;
+        let last_member = step.last_member.filter(|_| self.members.len() > 1);
+        let back = |b: &mut Builder| {
+            let conditions = [step.end, step.last_group, last_member];
+            all(b, conditions).unwrap_or(step.issue)
+        };
+        let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
+        let address = address(b, "weight_at", depth, step.issue, back);
+        let memory = super::memory(b, "u_weights", "WEIGHTS_FILE", &image);
         b.connect(memory, "address", address);
         b.connect(memory, "enable", step.run);
-        b.out(memory, "data")
+        Word { word: b.out(memory, "data"), ready: None }
     }
 }

@@ -5,17 +5,24 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stoxnor::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
 use stoxnor::compare::{Report, check};
 use stoxnor::engine::{Conditions, Engine, Figures};
 use stoxnor::fold::Folding;
 use stoxnor::host::HostGraph;
-use stoxnor::layer::{
-    Layer,
-    dense::{Activation, Dense},
-};
+use stoxnor::layer::Layer;
+use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
+use stoxnor::matrix::Realisation;
 use stoxnor::network::{Element, Found, Network, Port, Source};
+
+/// Members of a frame where a test says nothing.
+pub const MEMBERS: u32 = 3;
+
+/// Most members that [`random_sampled`] builds.
+pub const MOST_MEMBERS: usize = 8;
 
 /// A source of random numbers that is the same on every machine and in every version.
 pub fn random(seed: u64) -> ChaCha8Rng {
@@ -40,7 +47,7 @@ pub fn chain(input: Port, layers: Vec<Arc<dyn Layer>>) -> Network {
         .collect();
     let front = HostGraph::identity(vec![1, input.elements()]);
     let tail = HostGraph::identity(vec![1, 1]);
-    Network::new("conformance", String::new(), front, input, found, tail).expect("a legal network")
+    Network::new("conformance", String::new(), front, input, found, MEMBERS, tail).expect("a legal network")
 }
 
 /// A chain of random dense layers of the given sizes (input first); the last layer's integers leave as they are.
@@ -93,11 +100,66 @@ pub fn random_few_bit(seed: u64, sizes: &[usize]) -> Network {
                 row.sort_unstable();
                 row
             };
-            Activation { element: output, least: low as i32, thresholds: (0..rows).map(|_| row()).collect() }
+            Activation::rising(output, low as i32, (0..rows).map(|_| row()).collect())
         });
         layers.push(Arc::new(Dense::new(weights, activation)));
     }
     chain(Port { shape: vec![sizes[0]], element: elements[0] }, layers)
+}
+
+/// What a chain of random stochastic layers is to be like.
+#[derive(Debug, Clone)]
+pub struct Sampled {
+    /// The rounding of every stochastic layer.
+    pub rounding: Rounding,
+    /// How each layer is held, beginning again where there are more layers; `None` is a layer of weights that are what they are.
+    pub realisations: Vec<Option<Realisation>>,
+    /// Members that are built.
+    pub members: usize,
+    /// Whether activations differ between members.
+    pub own_thresholds: bool,
+}
+
+/// A chain of random dense layers as [`random_dense`], with stochastic weights; some rows fall. The same seed and sizes give the same real
+/// weights, whatever else is asked for.
+pub fn random_sampled(seed: u64, sizes: &[usize], sampled: &Sampled) -> Network {
+    let mut rng = random(seed);
+    let layers = sizes
+        .windows(2)
+        .enumerate()
+        .map(|(i, pair)| {
+            let (fan_in, rows) = (pair[0], pair[1]);
+            let reals: Vec<f32> = (0..rows * fan_in).map(|_| rng.random_range(-1.2f32..=1.2)).collect();
+            let spread = (fan_in as f64).sqrt().ceil() as i32;
+            let thresholds: Vec<Vec<i32>> = (0..MOST_MEMBERS)
+                .map(|_| (0..rows).map(|_| rng.random_range(-spread..=spread)).collect())
+                .collect();
+            let falls: Vec<bool> = (0..rows).map(|_| rng.random_range(0..4) == 0).collect();
+            let own = if sampled.own_thresholds { sampled.members } else { 1 };
+            let hidden = i + 2 < sizes.len();
+            let activations = thresholds.iter().take(if hidden { own } else { 0 });
+            let activations = activations
+                .map(|t| Activation { falls: falls.clone(), ..Activation::bipolar(t.iter().copied()) })
+                .collect();
+            let layer = match sampled.realisations[i % sampled.realisations.len()] {
+                None => {
+                    let sign = |r: usize, c: usize| if reals[r * fan_in + c] < 0.0 { -1 } else { 1 };
+                    Dense::with(IntMatrix::from_fn(rows, fan_in, sign), activations)
+                }
+                Some(realisation) => {
+                    let real = |r: usize, c: usize| reals[r * fan_in + c];
+                    let matrix =
+                        StochasticMatrix::from_fn(sampled.rounding, i as u64 + 1, (rows, fan_in), real);
+                    Dense::stochastic(
+                        Stochastic { matrix, realisation, members: sampled.members },
+                        activations,
+                    )
+                }
+            };
+            Arc::new(layer) as Arc<dyn Layer>
+        })
+        .collect();
+    chain(Port { shape: vec![sizes[0]], element: Element::Bipolar }, layers)
 }
 
 /// Random input frames for a network.
@@ -124,7 +186,7 @@ pub fn random_folds(rng: &mut impl Rng, network: &Network) -> Vec<Folding> {
         .iter()
         .map(|node| {
             let lanes = node.layer.lanes();
-            let (pe, simd) = (lanes.pe(), lanes.simd);
+            let (pe, simd) = (lanes.pe, lanes.simd);
             Folding { pe: pe[rng.random_range(0..pe.len())], simd: simd[rng.random_range(0..simd.len())] }
         })
         .collect()
@@ -156,11 +218,11 @@ pub fn conform(what: &str, network: &Network, folds: &[Folding], effort: Effort)
     let frames = random_frames(1, network, effort.rtl);
     for stall in [None, Some(1), Some(2), Some(3)] {
         let context = format!("{what}, folds {folds:?}, stall {stall:?}");
-        agree(&context, network, &hardware, &frames, stall, effort);
+        agree(&context, network, &hardware, &frames, &Conditions::stalled(stall), effort);
     }
 }
 
-/// One comparison of all engines, for given frames and stalls.
+/// One comparison of all engines, for given frames, members and stalls.
 ///
 /// # Panics
 /// As [`conform`].
@@ -169,7 +231,7 @@ pub fn agree(
     network: &Network,
     hardware: &Hardware,
     frames: &[Vec<i32>],
-    stall: Option<u64>,
+    conditions: &Conditions,
     effort: Effort,
 ) {
     let mut runs = vec![(vec![Engine::Reference, Engine::Fast, Engine::Rtl], effort.rtl)];
@@ -180,9 +242,10 @@ pub fn agree(
     }
     for (engines, count) in runs {
         let frames = &frames[..count.min(frames.len())];
-        let report = compared(network, hardware, frames, &engines, stall);
+        let report = compared(network, hardware, frames, &engines, conditions);
         assert!(report.equal, "{context}: {:?}", report.first_difference);
-        assert_eq!(report.figures, Figures::of_schedule(hardware), "{context}: schedule against simulation");
+        let due = Figures::of_schedule(hardware, conditions.first_members(network));
+        assert_eq!(report.figures, due, "{context}: schedule against simulation");
     }
 }
 
@@ -195,8 +258,8 @@ pub fn compared(
     hardware: &Hardware,
     frames: &[Vec<i32>],
     engines: &[Engine],
-    stall: Option<u64>,
+    conditions: &Conditions,
 ) -> Report {
     let hidden = ProgressBar::hidden();
-    check(network, hardware, frames, engines, Conditions { stall }, &hidden).expect("tools work")
+    check(network, hardware, frames, engines, conditions, &hidden).expect("tools work")
 }

@@ -16,7 +16,7 @@ pub fn layers(network: &Network, input: &[i32]) -> Vec<Vec<i32>> {
                 Source::Layer(i) => &frames[*i],
             })
             .collect();
-        let frame = node.layer.reference(&inputs);
+        let frame = node.layer.reference(&inputs, 0);
         frames.push(frame);
     }
     frames

@@ -39,7 +39,7 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
         let directory = temporary.path().join("out");
         emit::write(
             &directory,
-            &emit::files(&network, &hardware, None, None, &random_frames(&network, 5)),
+            &emit::files(&network, &hardware, None, None, &random_frames(&network, 5, &[])),
             false,
         )
         .unwrap();

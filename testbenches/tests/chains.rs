@@ -123,7 +123,7 @@ fn equal(bytes: &[u8], frames: &[Vec<f32>]) -> Result<(), TestCaseError> {
     for ((frame, input), sums) in frames.iter().zip(&inputs).zip(engine::sums(&network, &inputs)) {
         let x = Tensor::new(graph.input_shape().to_vec(), Data::Float(frame.clone())).unwrap();
         let wanted = graph.eval(&x).unwrap();
-        let slow = network.nodes.iter().fold(input.clone(), |x, node| node.layer.reference(&[&x]));
+        let slow = network.nodes.iter().fold(input.clone(), |x, node| node.layer.reference(&[&x], 0));
         prop_assert_eq!(&slow, &sums);
         let sums: Vec<i64> = sums.iter().map(|s| i64::from(*s)).collect();
         let found = network.finish(&sums, 1).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::RngExt;
 use stoxnor::arith::matrix::IntMatrix;
-use stoxnor::engine::Figures;
+use stoxnor::engine::{Conditions, Figures};
 use stoxnor::fold::Folding;
 use stoxnor::layer::{KINDS, dense::Dense};
 use stoxnor::network::{Element, Port};
@@ -23,7 +23,7 @@ fn every_kind_meets_the_demands_at_every_folding() {
         for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
             let network = single(port, layer);
             let lanes = network.nodes[0].layer.lanes();
-            for pe in lanes.pe() {
+            for pe in lanes.pe {
                 for &simd in &lanes.simd {
                     conform(
                         &format!("{} sample {index}", kind.name),
@@ -58,9 +58,9 @@ fn small_networks_serial_and_parallel_in_every_simulator() {
 fn two_equal_layers_never_idle() {
     let network = random_dense(1, &[64, 64, 64]);
     let hardware = stoxnor::lower::lower(&network, &[Folding { pe: 1, simd: 8 }; 2]);
-    let measured = stoxnor::engine::measure(&hardware, &indicatif::ProgressBar::hidden()).unwrap();
+    let measured = stoxnor::engine::measure(&hardware, 1, &indicatif::ProgressBar::hidden()).unwrap();
     assert_eq!(measured.interval, 512);
-    assert_eq!(measured, Figures::of_schedule(&hardware));
+    assert_eq!(measured, Figures::of_schedule(&hardware, 1));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_network_of_the_public_size_at_three_foldings() {
         let folds = default_folds(&network, cycles);
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(1, &network, 4);
-        agree(&format!("{cycles} cycles"), &network, &hardware, &frames, None, SOFTWARE);
+        agree(&format!("{cycles} cycles"), &network, &hardware, &frames, &Conditions::default(), SOFTWARE);
     }
 }
 
@@ -83,7 +83,14 @@ fn few_bit_networks_in_every_simulator() {
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(seed, &network, ALL.rtl);
         for stall in [None, Some(seed)] {
-            agree(&format!("seed {seed}, folds {folds:?}"), &network, &hardware, &frames, stall, ALL);
+            agree(
+                &format!("seed {seed}, folds {folds:?}"),
+                &network,
+                &hardware,
+                &frames,
+                &Conditions::stalled(stall),
+                ALL,
+            );
         }
     }
 }
@@ -110,7 +117,7 @@ fn sums_hold_the_ends_of_their_range() {
             let frames: Vec<Vec<i32>> = (0..6).flat_map(|r| [drive(r, true), drive(r, false)]).collect();
             let layer = Dense::new(weights.clone(), None);
             let (low, high) = layer.sum_range(input);
-            let sums: Vec<i64> = frames.iter().flat_map(|f| layer.sums(f)).map(i64::from).collect();
+            let sums: Vec<i64> = frames.iter().flat_map(|f| layer.sums(f, 0)).map(i64::from).collect();
             assert_eq!(
                 (sums.iter().min(), sums.iter().max()),
                 (Some(&low), Some(&high)),
@@ -125,7 +132,7 @@ fn sums_hold_the_ends_of_their_range() {
                     &network,
                     &hardware,
                     &frames,
-                    None,
+                    &Conditions::default(),
                     effort,
                 );
             }
@@ -141,10 +148,17 @@ fn every_kind_in_every_simulator() {
             let network = single(port, layer);
             let lanes = network.nodes[0].layer.lanes();
             let middle = |list: &[usize]| list[list.len() / 2];
-            let folds = [Folding { pe: middle(&lanes.pe()), simd: middle(&lanes.simd) }];
+            let folds = [Folding { pe: middle(&lanes.pe), simd: middle(&lanes.simd) }];
             let hardware = stoxnor::lower::lower(&network, &folds);
             let frames = random_frames(3, &network, 6);
-            agree(&format!("{} sample {index}", kind.name), &network, &hardware, &frames, None, ALL);
+            agree(
+                &format!("{} sample {index}", kind.name),
+                &network,
+                &hardware,
+                &frames,
+                &Conditions::default(),
+                ALL,
+            );
         }
     }
 }
@@ -160,7 +174,7 @@ proptest! {
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(seed, &network, 6);
         for stall in [None, Some(seed)] {
-            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, stall, SOFTWARE);
+            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, &Conditions::stalled(stall), SOFTWARE);
         }
     }
     /// The same with weights and activations of any kind.
@@ -171,7 +185,7 @@ proptest! {
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(seed, &network, 5);
         for stall in [None, Some(seed)] {
-            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, stall, SOFTWARE);
+            agree(&format!("{sizes:?} {folds:?}"), &network, &hardware, &frames, &Conditions::stalled(stall), SOFTWARE);
         }
     }
 }

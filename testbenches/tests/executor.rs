@@ -34,7 +34,7 @@ fn engines_agree(name: &str, network: &Network, frames: &[Vec<i32>]) {
         (&[Engine::Rtl, Engine::Icarus], 1),
     ] {
         let frames = &frames[..count.min(frames.len())];
-        let report = compared(network, &hardware, frames, engines, None);
+        let report = compared(network, &hardware, frames, engines, &engine::Conditions::default());
         assert!(report.equal, "{name}: {:?}", report.first_difference);
     }
 }

@@ -1,7 +1,7 @@
 //! Hardware with one fault: `check` has to find it, at the layer, frame and element where arithmetic says it shows.
 
 use stoxnor::compare::DifferenceKind;
-use stoxnor::engine::Engine;
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
@@ -27,7 +27,7 @@ fn bed() -> Bed {
     let frames = random_frames(4, &network, FRAMES);
     let mut truth = vec![frames.clone()];
     for node in &network.nodes {
-        let outputs = truth.last().unwrap().iter().map(|x| node.layer.reference(&[x])).collect();
+        let outputs = truth.last().unwrap().iter().map(|x| node.layer.reference(&[x], 0)).collect();
         truth.push(outputs);
     }
     Bed { network, hardware, frames, truth }
@@ -45,7 +45,7 @@ impl Bed {
     /// The frames that layer `index` gives when `change` has been at its inputs.
     fn with_inputs(&self, index: usize, change: impl Fn(&[i32]) -> Vec<i32>) -> Vec<Vec<i32>> {
         let layer = &self.network.nodes[index].layer;
-        self.truth[index].iter().map(|x| layer.reference(&[&change(x)])).collect()
+        self.truth[index].iter().map(|x| layer.reference(&[&change(x)], 0)).collect()
     }
 
     /// Demands that every engine that runs the faulty hardware is found wrong at layer `index`, first where `faulty` differs
@@ -54,7 +54,13 @@ impl Bed {
         let (frame, element) =
             first_difference(&self.truth[index + 1], faulty).expect("the fault shows in these frames");
         for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
-            let report = compared(&self.network, hardware, &self.frames, &[Engine::Reference, engine], None);
+            let report = compared(
+                &self.network,
+                hardware,
+                &self.frames,
+                &[Engine::Reference, engine],
+                &Conditions::default(),
+            );
             assert!(!report.equal, "{what}: {engine} sees nothing");
             let found = report.first_difference.expect("not equal");
             assert_eq!(
@@ -76,7 +82,13 @@ impl Bed {
 fn without_a_fault_nothing_is_found() {
     let bed = bed();
     for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
-        let report = compared(&bed.network, &bed.hardware, &bed.frames, &[Engine::Reference, engine], None);
+        let report = compared(
+            &bed.network,
+            &bed.hardware,
+            &bed.frames,
+            &[Engine::Reference, engine],
+            &Conditions::default(),
+        );
         assert!(report.equal, "{:?}", report.first_difference);
     }
 }
@@ -209,7 +221,13 @@ fn a_lost_last() {
         m.ports.iter_mut().find(|p| p.name == "m_last").unwrap().net = never;
     });
     for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
-        let report = compared(&bed.network, &faulty, &bed.frames, &[Engine::Reference, engine], None);
+        let report = compared(
+            &bed.network,
+            &faulty,
+            &bed.frames,
+            &[Engine::Reference, engine],
+            &Conditions::default(),
+        );
         let found = report.first_difference.expect("not equal");
         assert_eq!(found.kind, DifferenceKind::Missing);
         assert_eq!((found.layer.as_str(), found.frame, found.element), ("l2_dense", 0, 6), "{engine}");
@@ -223,8 +241,14 @@ fn a_schedule_that_is_not_kept() {
     let bed = bed();
     let mut promised = bed.hardware.clone();
     let last = promised.stages.len() - 1;
-    promised.stages[last].schedule = stoxnor::schedule::Schedule::matrix(4, 2, 4);
-    let report = compared(&bed.network, &promised, &bed.frames, &[Engine::Reference, Engine::Rtl], None);
+    promised.stages[last].schedule = stoxnor::schedule::Schedule::matrix(4, 2, 4, None);
+    let report = compared(
+        &bed.network,
+        &promised,
+        &bed.frames,
+        &[Engine::Reference, Engine::Rtl],
+        &Conditions::default(),
+    );
     let found = report.first_difference.expect("not equal");
     assert_eq!((found.kind, found.layer.as_str()), (DifferenceKind::Cycle, "l3_dense"));
     assert_eq!(found.expected, found.found.map(|cycles| cycles + 1));
@@ -244,7 +268,13 @@ fn a_beat_too_many() {
         m.ports.iter_mut().find(|p| p.name == "m_valid").unwrap().net = more;
     });
     for engine in [Engine::Rtl, Engine::Verilator, Engine::Icarus] {
-        let report = compared(&bed.network, &faulty, &bed.frames[..1], &[Engine::Reference, engine], None);
+        let report = compared(
+            &bed.network,
+            &faulty,
+            &bed.frames[..1],
+            &[Engine::Reference, engine],
+            &Conditions::default(),
+        );
         let found = report.first_difference.expect("not equal");
         assert_eq!((found.layer.as_str(), found.frame, found.element), ("l3_dense", 1, 0), "{engine}");
         assert_eq!((found.kind, found.expected), (DifferenceKind::Missing, None), "{engine}");

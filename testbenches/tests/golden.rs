@@ -35,7 +35,7 @@ fn blocks() {
         pe(Lane::Xnor, &[1], &[1], 3, false),
         pe(Lane::MaskedXnor, &[1, -2], &[1], 5, true),
         pe(Lane::And, &[1, 2], &[1, 2, -4], 9, true),
-        threshold_count(3, 5),
+        threshold_count(3, 5, false),
         rom(16, 12),
         ram(8, 6),
     ];
@@ -52,7 +52,7 @@ fn a_tiny_network() {
     let folds = [Folding { pe: 2, simd: 3 }, Folding { pe: 1, simd: 2 }];
     let hardware = lower(&network, &folds);
     let version = env!("CARGO_PKG_VERSION");
-    for (name, text) in emit::files(&network, &hardware, None, None, &random_frames(&network, 2)) {
+    for (name, text) in emit::files(&network, &hardware, None, None, &random_frames(&network, 2, &[])) {
         let wanted = [
             "rtl/l1_dense.v",
             "rtl/l2_dense.v",

@@ -53,7 +53,14 @@ fn every_engine_agrees_at_three_foldings_and_under_stalls() {
         let folds = default_folds(&network, cycles);
         let hardware = lower(&network, &folds);
         for stall in [None, Some(1), Some(2), Some(3)] {
-            agree(&format!("{folds:?}, stall {stall:?}"), &network, &hardware, &frames[..20], stall, EFFORT);
+            agree(
+                &format!("{folds:?}, stall {stall:?}"),
+                &network,
+                &hardware,
+                &frames[..20],
+                &engine::Conditions::stalled(stall),
+                EFFORT,
+            );
         }
     }
 }
@@ -68,7 +75,7 @@ fn both_forms_are_one_network() {
     let folds = default_folds(&brevitas, 1024);
     let run = |network: &Network| {
         let hardware = lower(network, &folds);
-        engine::run(Engine::Fast, network, &hardware, &frames, engine::Conditions::default(), &hidden)
+        engine::run(Engine::Fast, network, &hardware, &frames, &engine::Conditions::default(), &hidden)
             .unwrap()
     };
     assert_eq!(run(&brevitas), run(&finn));

@@ -23,7 +23,7 @@ fn rtl(hardware: &Hardware, stimulus: &Stimulus) -> Trace {
 fn after_a_reset_in_the_middle_of_a_frame_everything_is_as_if_new() {
     let (network, hardware) = network();
     let frames = random_frames(2, &network, 3);
-    let clean = stimulus(&network, &hardware, &frames, Conditions::default());
+    let clean = stimulus(&network, &hardware, &frames, &Conditions::default());
     let fresh = rtl(&hardware, &clean);
     let mut verilated = stoxnor::engine::verilator().build(&hardware.design, 100).expect("Verilator builds");
     // Every cycle of the first frames is the middle of some layer's frame.
@@ -53,7 +53,7 @@ fn after_a_reset_in_the_middle_of_a_frame_everything_is_as_if_new() {
 fn a_sink_that_stands_still_loses_nothing() {
     let (network, hardware) = network();
     let frames = random_frames(2, &network, 12);
-    let clean = stimulus(&network, &hardware, &frames, Conditions::default());
+    let clean = stimulus(&network, &hardware, &frames, &Conditions::default());
     let values = |trace: &Trace| -> Vec<Vec<(stoxnor_hdl::Bits, bool)>> {
         trace.taps.iter().map(|t| t.iter().map(|b| (b.data.clone(), b.last)).collect()).collect()
     };

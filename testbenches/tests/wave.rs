@@ -69,7 +69,7 @@ fn bed() -> (Network, Hardware, Vec<Vec<i32>>) {
 
 fn shown(
     (network, hardware, frames): &(Network, Hardware, Vec<Vec<i32>>),
-    conditions: Conditions,
+    conditions: &Conditions,
     difference: Option<&Difference>,
 ) -> Read {
     let directory = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn shown(
 #[test]
 fn a_viewer_sees_the_layers_as_a_hierarchy() {
     let bed = bed();
-    let read = shown(&bed, Conditions::default(), None);
+    let read = shown(&bed, &Conditions::default(), None);
     let scope = |path: &[&str]| read.header.find_scope(path).unwrap_or_else(|| panic!("no scope {path:?}"));
     assert_eq!(read.header.items.iter().filter(|i| matches!(i, vcd::ScopeItem::Scope(_))).count(), 1);
     let top = bed.1.design.top.name.as_str();
@@ -101,7 +101,7 @@ fn a_viewer_sees_the_layers_as_a_hierarchy() {
 #[test]
 fn without_a_difference_the_first_frame_is_shown_from_the_first_cycle() {
     let bed = bed();
-    let read = shown(&bed, Conditions::default(), None);
+    let read = shown(&bed, &Conditions::default(), None);
     let top = "conformance_top";
     assert_eq!(read.cycles().start, 0);
     let lasts = |read: &Read| {
@@ -112,10 +112,10 @@ fn without_a_difference_the_first_frame_is_shown_from_the_first_cycle() {
     let last = lasts(&read);
     assert_eq!(last.len(), 1, "one frame");
     let first_beat = read.cycles().find(|c| read.at(&[top, "s_valid"], *c) == "1").unwrap();
-    assert_eq!(last[0] - first_beat, bed.1.latency());
+    assert_eq!(last[0] - first_beat, bed.1.latency(1));
     let clock = read.header.find_var(&[top, "clk"]).unwrap().code;
     assert_eq!(read.changes[&clock].len() as u64, 2 * read.cycles().end, "one rise and one fall a cycle");
-    let stalled = shown(&bed, Conditions { stall: Some(2) }, None);
+    let stalled = shown(&bed, &Conditions::stalled(Some(2)), None);
     assert!(lasts(&stalled)[0] > last[0], "the check's stalls are the waveform's");
 }
 
@@ -126,11 +126,12 @@ fn diverges(stall: Option<u64>) {
         let old = words[1].extract(4, 4);
         words[1].insert(4, 4, old + 1);
     });
-    let report = compared(&network, &faulty, &frames, &[Engine::Reference, Engine::Rtl], stall);
+    let report =
+        compared(&network, &faulty, &frames, &[Engine::Reference, Engine::Rtl], &Conditions::stalled(stall));
     let found = report.first_difference.expect("the fault shows");
     assert_eq!((found.kind, found.layer.as_str()), (DifferenceKind::Value, "l2_dense"));
     let cycle = found.cycle.expect("rtl counts cycles");
-    let read = shown(&(network, faulty, frames), Conditions { stall }, Some(&found));
+    let read = shown(&(network, faulty, frames), &Conditions::stalled(stall), Some(&found));
     let wanted = cycle.saturating_sub(100)..cycle + 101;
     // The run may end inside the window.
     assert_eq!(read.cycles().start, wanted.start, "stall {stall:?}");
@@ -164,7 +165,7 @@ fn a_difference_on_no_cycle_is_shown_by_its_whole_frame() {
         expected: Some(0),
         found: Some(2),
     };
-    let read = shown(&bed, Conditions::default(), Some(&difference));
+    let read = shown(&bed, &Conditions::default(), Some(&difference));
     // The first beat of the waveform is that of frame 7: 8 lanes, element 0 last.
     let first = read.cycles().find(|c| read.at(&["conformance_top", "s_valid"], *c) == "1").unwrap();
     let beat: String = bed.2[7][..8].iter().rev().map(|v| if *v > 0 { '1' } else { '0' }).collect();

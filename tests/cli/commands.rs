@@ -110,7 +110,7 @@ fn wanted(bed: &Bed, frames: &[f32]) -> (Vec<f64>, Vec<f64>) {
     for frame in frames.chunks(WIDTHS[0]) {
         let mut x = network.quantise(frame).unwrap();
         for node in &network.nodes {
-            x = node.layer.reference(&[&x]);
+            x = node.layer.reference(&[&x], 0);
         }
         let wide: Vec<i64> = x.iter().map(|v| i64::from(*v)).collect();
         outputs.extend(network.finish(&wide, 1).unwrap().into_iter().map(f64::from));
