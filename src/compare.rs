@@ -67,6 +67,8 @@ pub struct Report {
     /// Latency and interval of an unstalled run.
     #[serde(flatten)]
     pub figures: Figures,
+    /// Members of a frame that they hold for.
+    pub figures_members: u32,
     /// The first difference: the earliest layer, there the earliest frame and element.
     pub first_difference: Option<Difference>,
 }
@@ -114,7 +116,7 @@ pub fn check(
     let members = conditions.members(network, frames.len());
     let constant = conditions.first_members(network);
     let due = Figures::of_schedule(hardware, constant);
-    let mut report = compare(hardware, &members, &results, due);
+    let mut report = compare(hardware, &members, &results, (due, constant));
     if engines.contains(&Engine::Rtl) {
         progress.set_message("latency and interval");
         match engine::measure(hardware, constant, progress) {
@@ -132,7 +134,12 @@ pub fn check(
     Ok(report)
 }
 
-fn compare(hardware: &Hardware, members: &[u32], results: &[(Engine, Results)], figures: Figures) -> Report {
+fn compare(
+    hardware: &Hardware,
+    members: &[u32],
+    results: &[(Engine, Results)],
+    (figures, figures_members): (Figures, u32),
+) -> Report {
     let timed = results.iter().find(|(engine, _)| engine.has_cycles());
     let mut layers = Vec::new();
     let mut first = None;
@@ -162,6 +169,7 @@ fn compare(hardware: &Hardware, members: &[u32], results: &[(Engine, Results)], 
         frames: members.len(),
         layers,
         figures,
+        figures_members,
         first_difference: first,
     }
 }

@@ -6,11 +6,13 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::arith::stochastic::{Law, MAX_BITS};
 use crate::diagnostic::{
     CONFIG_UNKNOWN_KEY, CONFIG_UNREADABLE, CONFIG_VALUE, Diagnostic, Diagnostics, Result,
 };
 use crate::fold::Folding;
-use crate::import;
+use crate::import::{self, LayerSampling, MAX_MEMBERS, SamplingOptions};
+use crate::matrix::Realisation;
 use crate::network::Network;
 
 /// A configuration, as its TOML file says it.
@@ -23,6 +25,34 @@ pub struct Config {
     pub layers: BTreeMap<String, LayerConfig>,
     /// `[input]`: what is done with input arrays.
     pub input: InputConfig,
+    /// `[ensemble]`: the members that are sampled from stochastic weights.
+    pub ensemble: EnsembleConfig,
+}
+
+/// The members that are sampled from stochastic weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EnsembleConfig {
+    /// Members of a frame.
+    pub members: Option<i64>,
+    /// Members that are built.
+    pub max_members: Option<i64>,
+    /// The seed that the members follow from.
+    pub seed: Option<u64>,
+}
+
+/// How a layer's weights are sampled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct WeightsConfig {
+    /// That they are, and to what.
+    pub stochastic: Option<Law>,
+    /// Random bits of a weight.
+    pub bits: Option<i64>,
+    /// Neighbouring rows that share them.
+    pub share: Option<i64>,
+    /// How hardware holds the members.
+    pub realisation: Option<Realisation>,
 }
 
 /// The rate that the default folding aims at: `cycles`, or the quotient of the other two.
@@ -45,6 +75,8 @@ pub struct LayerConfig {
     pub pe: Option<usize>,
     /// Lanes of a processing element.
     pub simd: Option<usize>,
+    /// How its weights are sampled.
+    pub weights: WeightsConfig,
 }
 
 /// What is done with input arrays.
@@ -62,7 +94,8 @@ pub struct InputConfig {
 
 /// What a value of each key looks like.
 const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024; \
-    [layers.l1_dense] pe = 2, simd = 16; [input] scale = \"1/255\"";
+    [layers.l1_dense] pe = 2, simd = 16, weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\"; \
+    [ensemble] members = 8";
 
 /// A message of the TOML reader without Rust's names of types.
 fn plain(message: &str) -> String {
@@ -89,9 +122,11 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
 
 /// Keys by table; `*` stands for any layer.
 pub const KEYS: &[(&str, &[&str])] = &[
-    ("", &["target", "layers", "input"]),
+    ("", &["target", "layers", "input", "ensemble"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles"]),
-    ("layers.*", &["pe", "simd"]),
+    ("layers.*", &["pe", "simd", "weights"]),
+    ("layers.*.weights", &["stochastic", "bits", "share", "realisation"]),
+    ("ensemble", &["members", "max_members", "seed"]),
     ("input", &["scale", "bits", "fraction_bits"]),
 ];
 
@@ -142,10 +177,10 @@ impl Config {
         toml::from_str(text).map_err(|e| unreadable(e).into())
     }
 
-    /// What the configuration states about the model: the fixed-point type of its input.
+    /// What the configuration states about the model: the fixed-point type of its input, and what is sampled.
     ///
     /// # Errors
-    /// Where one of the two keys stands alone, or a number is outside its range.
+    /// Where one of the two keys of the type stands alone, or a number is outside its range.
     pub fn import_options(&self) -> Result<import::Options> {
         let value = |message: String, help: &str| Diagnostic::new(&CONFIG_VALUE, message).help(help);
         let input = match (self.input.bits, self.input.fraction_bits) {
@@ -169,7 +204,47 @@ impl Config {
                 return Err(value(message, "give both, for example bits = 16 and fraction_bits = 10").into());
             }
         };
-        Ok(import::Options { input })
+        Ok(import::Options { input, sampling: self.sampling()? })
+    }
+
+    /// What is said of stochastic weights and their members.
+    fn sampling(&self) -> Result<SamplingOptions> {
+        let mut errors = Vec::new();
+        let mut within = |key: String, value: Option<i64>, most: i64| -> Option<i64> {
+            let value = value?;
+            if !(1..=most).contains(&value) {
+                errors.push(
+                    Diagnostic::new(&CONFIG_VALUE, format!("{key} is {value}"))
+                        .at(key)
+                        .help(format!("give 1 to {most}")),
+                );
+            }
+            Some(value)
+        };
+        let most = MAX_MEMBERS.into();
+        let members = within("ensemble.members".to_owned(), self.ensemble.members, most);
+        let max_members = within("ensemble.max_members".to_owned(), self.ensemble.max_members, most);
+        let mut layers = BTreeMap::new();
+        for (name, layer) in &self.layers {
+            let WeightsConfig { stochastic, bits, share, realisation } = layer.weights;
+            let bits = within(format!("layers.{name}.weights.bits"), bits, MAX_BITS.into());
+            let share = within(format!("layers.{name}.weights.share"), share, 1 << 24);
+            let sampling = LayerSampling {
+                law: stochastic,
+                bits: bits.map(|b| b as u32),
+                share: share.map(|s| s as usize),
+                realisation,
+            };
+            layers.insert(name.clone(), sampling);
+        }
+        Diagnostics::collected(errors)?;
+        let count = |members: Option<i64>| members.map(|m| m as u32);
+        Ok(SamplingOptions {
+            layers,
+            seed: self.ensemble.seed,
+            members: count(members),
+            max_members: count(max_members),
+        })
     }
 
     /// Cycles a frame that the default folding aims at.
@@ -227,7 +302,7 @@ impl Config {
         let cycles = self.target_cycles(DENSE_CYCLES)?;
         let mut folds = Vec::new();
         for node in &network.nodes {
-            let LayerConfig { pe, simd } = self.layers.get(&node.name).copied().unwrap_or_default();
+            let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
                 Ok(fold) => folds.push(fold),
                 Err(found) => errors.extend(found),
@@ -244,7 +319,11 @@ const DENSE_CYCLES: u64 = 1024;
 /// Calls `report(table, key, offset, known keys)` for every key that is not known.
 fn unknown_keys(table: &DeTable<'_>, path: &str, report: &mut impl FnMut(&str, &str, usize, &[&str])) {
     // The names of layers are the user's; the keys below them are ours.
-    let pattern = if path.starts_with("layers.") { "layers.*" } else { path };
+    let pattern = match path.strip_prefix("layers.") {
+        Some(below) if below.contains('.') => "layers.*.weights",
+        Some(_) => "layers.*",
+        None => path,
+    };
     let known = KEYS.iter().find(|(p, _)| *p == pattern).map(|(_, keys)| *keys);
     for (key, value) in table {
         let name: &str = key.get_ref();
@@ -320,7 +399,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd"
+                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, weights"
             ]
         );
         assert!(codes("[traget]\n")[0].contains("did you mean target?"));

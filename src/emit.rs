@@ -9,15 +9,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use stoxnor_hdl::{Module, Net, verilog};
 
+use crate::arith::lfsr;
 use crate::arith::matrix::WeightKind;
 use crate::config::Scale;
 use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::engine::Figures;
 use crate::fold::Folding;
 use crate::host::HostGraph;
-use crate::layer::Resources;
-use crate::lower::Hardware;
-use crate::network::{Element, Network, Port};
+use crate::layer::{Resources, Sampling};
+use crate::lower::{Built, Hardware};
+use crate::network::{Element, Network, Node, Port};
 use crate::testbench::{self, BenchFrames};
 
 /// Version of the manifest's format.
@@ -190,6 +191,8 @@ struct Manifest<'a> {
     output: Beats<'a>,
     #[serde(flatten)]
     figures: Figures,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<Built>,
     layers: Vec<ManifestLayer<'a>>,
     input_scale: Option<Scale>,
     host_before: &'a HostGraph,
@@ -223,6 +226,11 @@ struct ManifestLayer<'a> {
     fold: Folding,
     cycles: u64,
     weights: Option<WeightKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampling: Option<Sampling>,
+    /// Seeds of the members, hexadecimal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seeds: Vec<String>,
     output: &'a Port,
     resources: Resources,
 }
@@ -256,6 +264,7 @@ impl<'a> Manifest<'a> {
             input: beats(&network.input, hardware.folds[0].simd),
             output: beats(network.output(), last),
             figures: Figures::of_schedule(hardware, hardware.default_members()),
+            ensemble: hardware.members,
             layers: network
                 .nodes
                 .iter()
@@ -268,6 +277,8 @@ impl<'a> Manifest<'a> {
                     fold: *fold,
                     cycles: node.layer.lanes().cycles(*fold),
                     weights: node.layer.weights(),
+                    sampling: node.layer.sampling(),
+                    seeds: seeds(index, node),
                     output: &node.output,
                     resources: node.layer.resources(&network.inputs(index), *fold),
                 })
@@ -278,6 +289,13 @@ impl<'a> Manifest<'a> {
             files: files.iter().map(|(name, text)| (name.as_str(), sha256(text.as_bytes()))).collect(),
         }
     }
+}
+
+/// The seeds of a layer's members.
+fn seeds(index: usize, node: &Node) -> Vec<String> {
+    let Some(sampling) = node.layer.sampling() else { return Vec::new() };
+    let seed = |m: usize| lfsr::seed(sampling.rounding.seed, index as u64 + 1, m as u64);
+    (0..node.layer.members()).map(|m| format!("{:016x}", seed(m))).collect()
 }
 
 fn ports(top: &Module) -> Vec<ManifestPort<'_>> {
@@ -318,6 +336,21 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
             count(beats.beats_per_frame, "beat"),
             count(beats.elements_per_beat, "element")
         );
+    }
+    if let Some(Built { members, max_members }) = manifest.ensemble {
+        let _ = write!(
+            text,
+            "\n## Ensemble\n\nUp to {max_members} networks are sampled from one set of weights; a frame's output is the sum of their \
+             integers."
+        );
+        if max_members > 1 {
+            let _ = write!(
+                text,
+                " `s_user` is the number of members of a frame, 1 to {max_members} (0 or more is taken for {max_members}), \
+                 read with the frame's first beat: it may change from frame to frame. The timing below is that of {members}."
+            );
+        }
+        text.push_str(" The host divides the sums by the number of members.\n");
     }
     let Figures { latency, interval } = manifest.figures;
     let _ = write!(

@@ -28,7 +28,7 @@ pub struct Hardware {
 }
 
 /// Members of an ensemble, as built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Built {
     /// Members of a frame, where nobody says.
     pub members: u32,

@@ -138,6 +138,12 @@ pub struct Common {
     /// Clock that --fps is reckoned with, in MHz
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
+    /// Members of an ensemble: one number, or several, taken in turn frame by frame (eval: each for all frames)
+    #[arg(long, global = true, value_delimiter = ',', value_name = "M,...")]
+    pub members: Vec<u32>,
+    /// Seed that the members are sampled with
+    #[arg(long, global = true, value_name = "S")]
+    pub seed: Option<u64>,
     /// Print one JSON object on standard output and nothing else
     #[arg(long, global = true)]
     pub json: bool,
@@ -158,6 +164,7 @@ impl Common {
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
         config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
         config.input.scale = self.scale.clone().or(config.input.scale);
+        config.ensemble.seed = self.seed.or(config.ensemble.seed);
         Ok((config, hash))
     }
 

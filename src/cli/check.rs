@@ -8,7 +8,6 @@ use super::{Project, view};
 use crate::compare;
 use crate::data::read_frames;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
-use crate::engine::Conditions;
 use crate::wave;
 
 /// Exit code where engines differ.
@@ -28,7 +27,7 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
     let count = arguments.frames.unwrap_or(usize::MAX).min(input.count());
     let frames = input.quantise(network, project.scale, count)?;
     let hardware = project.lower();
-    let conditions = Conditions::stalled(arguments.stall);
+    let conditions = project.conditions(arguments.stall);
     let progress = common.progress((count * arguments.engines.len()) as u64);
     let report = compare::check(network, &hardware, &frames, &arguments.engines, &conditions, &progress)?;
     progress.finish_and_clear();

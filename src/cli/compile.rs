@@ -31,11 +31,15 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     }
     let network = &project.network;
     let frames = match &arguments.input {
-        None => testbench::random_frames(network, arguments.frames, &[]),
+        None => testbench::random_frames(network, arguments.frames, &common.members),
         Some(path) => {
             let shape = network.front.input_shape();
             let frames = read_frames(path, shape.iter().product(), &shape[1..])?;
-            BenchFrames::new(network, frames.quantise(network, project.scale, arguments.frames)?, &[])
+            BenchFrames::new(
+                network,
+                frames.quantise(network, project.scale, arguments.frames)?,
+                &common.members,
+            )
         }
     };
     let hardware = project.lower();
@@ -56,7 +60,7 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
             hardware.design.top.name,
             arguments.out.display()
         ));
-        view::figures(figures, project.clock_mhz);
+        view::figures(figures, network, project.clock_mhz);
     }
     Ok(ExitCode::SUCCESS)
 }

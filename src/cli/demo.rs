@@ -20,11 +20,14 @@ use crate::import;
 use crate::testbench;
 
 /// The bundled model; the generator in `testbenches/examples` makes it.
-const MODEL: &[u8] = include_bytes!("../../models/dense_784_64_64_64_10.onnx");
-const NAME: &str = "dense_784_64_64_64_10";
+const MODEL: &[u8] = include_bytes!("../../models/sampled_784_64_64_10.onnx");
+const NAME: &str = "sampled_784_64_64_10";
 /// Frames for the engines that need nothing installed, and for the external simulators.
 const FRAMES: usize = 20;
 const EXTERNAL_FRAMES: usize = 1;
+/// Members of the frames, in turn.
+const MEMBERS: [u32; 4] = [16, 1, 3, 8];
+const EXTERNAL_MEMBERS: [u32; 1] = [2];
 const SEED: u64 = 1;
 
 #[derive(Serialize)]
@@ -37,7 +40,8 @@ struct Demo<'a> {
 pub fn run(common: &Common) -> Result<ExitCode> {
     let start = Instant::now();
     let (config, config_sha256) = common.config()?;
-    let project = Project::new(import::read(NAME, MODEL)?, &config, config_sha256)?;
+    let network = import::read_with(NAME, MODEL, &config.import_options()?)?;
+    let project = Project::new(network, &config, config_sha256, &common.members)?;
     let hardware = project.lower();
     let network = &project.network;
     let files = emit::files(
@@ -55,8 +59,12 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let frames = Frames { elements, values }.quantise(network, project.scale, FRAMES)?;
     let progress = common.progress(3 * FRAMES as u64);
     let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
-    let mut reports =
-        vec![compare::check(network, &hardware, &frames, &engines, &Conditions::default(), &progress)?];
+    let several = |members: &[u32]| match common.members.is_empty() {
+        true => Conditions { stall: None, members: members.to_vec() },
+        false => project.conditions(None),
+    };
+    let conditions = several(&MEMBERS);
+    let mut reports = vec![compare::check(network, &hardware, &frames, &engines, &conditions, &progress)?];
     let mut absent = Vec::new();
     for (engine, program) in [(Engine::Verilator, "verilator"), (Engine::Icarus, "iverilog")] {
         if stoxnor_sim::version(Path::new(program), "--version").is_err() {
@@ -70,7 +78,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
             &hardware,
             frames,
             &engines,
-            &Conditions::default(),
+            &several(&EXTERNAL_MEMBERS),
             &progress,
         )?);
     }
@@ -94,7 +102,9 @@ pub fn run(common: &Common) -> Result<ExitCode> {
 }
 
 fn show(project: &Project, reports: &[Report], absent: &[&str]) {
-    view::line(&format!("the bundled model {NAME} on random frames, engine against engine at every layer"));
+    view::line(&format!(
+        "the bundled model {NAME} on random frames: an ensemble of sampled networks, engine against engine at every layer"
+    ));
     view::line("");
     for report in reports {
         view::report(report, &project.folds, &project.network, project.clock_mhz);

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use indicatif::ProgressBar;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::args::{Common, Eval};
 use super::{Project, run, view};
-use crate::data::{read_frames, read_labels};
+use crate::data::{Frames, read_frames, read_labels};
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
+use crate::engine::{self, Engine};
 use crate::evaluate::{Confusion, Decision};
 
 /// Its JSON: the contract's keys, and what the confusion matrix holds.
@@ -45,25 +48,50 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     let decision = Decision::of(network)?;
     let progress = common.progress(frames.count() as u64);
     let start = Instant::now();
-    let mut answers = Vec::with_capacity(labels.len());
+    let counts = if project.members.is_empty() { vec![1] } else { project.members.clone() };
+    let mut answers = vec![Vec::with_capacity(labels.len()); counts.len()];
     for chunk in frames.values.chunks(CHUNK * frames.elements) {
-        let chunk = crate::data::Frames { elements: frames.elements, values: chunk.to_vec() };
-        let outputs = run::outputs(&project, &chunk, arguments.engine, &progress)?.1;
-        answers.extend(outputs.iter().map(|o| decision.answer(o)));
-        progress.set_position(answers.len() as u64);
+        let chunk = Frames { elements: frames.elements, values: chunk.to_vec() };
+        for (answers, outputs) in
+            answers.iter_mut().zip(outputs(&project, &chunk, &counts, arguments.engine, &progress)?)
+        {
+            answers.extend(outputs.iter().map(|o| decision.answer(o)));
+        }
+        progress.set_position(answers[0].len() as u64);
     }
     progress.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
-    let confusion = Confusion::new(&answers, &labels, decision.classes())?;
-    let correct = confusion.correct();
+    let confusions = answers
+        .iter()
+        .map(|answers| Confusion::new(answers, &labels, decision.classes()))
+        .collect::<Result<Vec<_>>>()?;
     let total = labels.len();
+    let results: Vec<MembersResult> = counts
+        .iter()
+        .zip(&confusions)
+        .map(|(members, confusion)| MembersResult { members: *members, correct: confusion.correct() })
+        .collect();
+    let confusion = confusions.into_iter().next_back().expect("one number of members at least");
     if common.json {
-        view::json(&Evaluation { total, results: vec![MembersResult { members: 1, correct }], confusion });
+        view::json(&Evaluation { total, results, confusion });
         return Ok(ExitCode::SUCCESS);
     }
+    let percent = |part: usize| format!("{:.2} %", 100.0 * part as f64 / total as f64);
+    let correct = confusion.correct();
+    if results.len() > 1 {
+        let rows = results
+            .iter()
+            .map(|r| vec![r.members.to_string(), r.correct.to_string(), percent(total - r.correct)]);
+        view::table(&["members", "correct", "errors"], rows);
+    }
+    let members = if network.ensemble.is_some() {
+        format!(" with {}", view::count(counts[counts.len() - 1] as usize, "member"))
+    } else {
+        String::new()
+    };
     view::line(&format!(
-        "{correct} of {total} correct: {:.2} % ({:.0} images/s, engine {})",
-        100.0 * correct as f64 / total as f64,
+        "{correct} of {total} correct{members}: {} ({:.0} images/s, engine {})",
+        percent(correct),
         total as f64 / seconds,
         arguments.engine
     ));
@@ -95,4 +123,29 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
         view::table(&head, rows);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The graph's outputs of every frame, for each number of members. The fast engine adds them up in one pass.
+fn outputs(
+    project: &Project,
+    frames: &Frames,
+    counts: &[u32],
+    engine: Engine,
+    progress: &ProgressBar,
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    if engine != Engine::Fast {
+        let all = |m: &u32| Ok(run::outputs(project, frames, &vec![*m; frames.count()], engine, progress)?.1);
+        return counts.iter().map(all).collect();
+    }
+    let network = &project.network;
+    let quantised = frames.quantise(network, project.scale, frames.count())?;
+    let finish = |sums: Vec<Vec<i32>>, members: u32| {
+        let one = |sums: Vec<i32>| {
+            let sums: Vec<i64> = sums.into_iter().map(i64::from).collect();
+            network.finish(&sums, members)
+        };
+        sums.into_par_iter().map(one).collect::<Result<Vec<_>>>()
+    };
+    let sums = engine::sums_at(network, &quantised, counts);
+    sums.into_iter().zip(counts).map(|(sums, m)| finish(sums, *m)).collect()
 }

@@ -11,7 +11,8 @@ use crate::arith::matrix::WeightKind;
 use crate::diagnostic::Result;
 use crate::engine::Figures;
 use crate::import;
-use crate::layer::Resources;
+use crate::layer::{Resources, Sampling};
+use crate::lower::Built;
 use crate::network::{Element, Port};
 
 #[derive(Serialize)]
@@ -23,6 +24,8 @@ struct Layer<'a> {
     simd: usize,
     cycles: u64,
     weights: Option<WeightKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampling: Option<Sampling>,
     input: Element,
     output: &'a Port,
     #[serde(flatten)]
@@ -34,6 +37,8 @@ struct Inspection<'a> {
     model: &'a str,
     input: &'a Port,
     layers: Vec<Layer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<Built>,
     #[serde(flatten)]
     figures: Figures,
 }
@@ -54,6 +59,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         simd: fold.simd,
         cycles: node.layer.lanes().cycles(*fold),
         weights: node.layer.weights(),
+        sampling: node.layer.sampling(),
         input: network.inputs(index)[0].element,
         output: &node.output,
         resources: node.layer.resources(&network.inputs(index), *fold),
@@ -62,6 +68,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         model: &network.name,
         input: &network.input,
         layers: layers.collect(),
+        ensemble: hardware.members,
         figures: Figures::of_schedule(&hardware, hardware.default_members()),
     };
     if common.json {
@@ -105,7 +112,27 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     view::table(&head, rows);
     view::line(&format!("hardware out {}", view::port(network.output())));
     view::line(&format!("host after   {}", view::host(&network.tail, "the integers are the model's output")));
-    view::figures(inspection.figures, project.clock_mhz);
+    if let Some(ensemble) = &network.ensemble {
+        let rows = inspection.layers.iter().filter_map(|l| {
+            let Sampling { rounding, realisation } = l.sampling?;
+            Some(vec![
+                l.name.to_owned(),
+                rounding.law.to_string(),
+                rounding.bits.to_string(),
+                rounding.share.to_string(),
+                rounding.seed.to_string(),
+                format!("{realisation:?}").to_lowercase(),
+            ])
+        });
+        view::line("");
+        view::table(&["sampled", "law", "bits", "share", "seed", "realisation"], rows);
+        view::line(&format!(
+            "up to {} are built; from {} on a frame passes once for each, and their sums leave",
+            view::count(ensemble.max_members as usize, "member"),
+            network.nodes[ensemble.first].name
+        ));
+    }
+    view::figures(inspection.figures, network, project.clock_mhz);
     Ok(ExitCode::SUCCESS)
 }
 

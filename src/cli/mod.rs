@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use annotate_snippets::{Group, Level, Origin, Renderer};
 use clap::Parser;
 
-use crate::config::{Config, Scale};
-use crate::diagnostic::{Diagnostics, Result};
+use crate::config::{Config, EnsembleConfig, Scale};
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Diagnostics, Result};
+use crate::engine::Conditions;
 use crate::fold::Folding;
 use crate::import;
 use crate::lower::{Hardware, lower};
@@ -68,22 +69,64 @@ struct Project {
     scale: Option<Scale>,
     clock_mhz: Option<f64>,
     config_sha256: Option<String>,
+    /// Members of the frames, in turn; the network's own number where the command line says nothing.
+    members: Vec<u32>,
 }
 
 impl Project {
     fn load(model: &Path, common: &Common) -> Result<Self> {
         // A mistake in the configuration is told before a large model is read.
         let (config, config_sha256) = common.config()?;
-        Self::new(import::load_with(model, &config.import_options()?)?, &config, config_sha256)
+        let network = import::load_with(model, &config.import_options()?)?;
+        Self::new(network, &config, config_sha256, &common.members)
     }
 
-    fn new(network: Network, config: &Config, config_sha256: Option<String>) -> Result<Self> {
+    fn new(
+        mut network: Network,
+        config: &Config,
+        config_sha256: Option<String>,
+        members: &[u32],
+    ) -> Result<Self> {
+        let members = members_of(&mut network, config, members)?;
         let folds = config.foldings(&network)?;
         let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
-        Ok(Self { network, folds, scale, clock_mhz: config.target.clock_mhz, config_sha256 })
+        Ok(Self { network, folds, scale, clock_mhz: config.target.clock_mhz, config_sha256, members })
     }
 
     fn lower(&self) -> Hardware {
         lower(&self.network, &self.folds)
     }
+
+    fn conditions(&self, stall: Option<u64>) -> Conditions {
+        Conditions { stall, members: self.members.clone() }
+    }
+}
+
+/// The members that frames have in turn. The first number becomes the network's own, which figures are said for.
+///
+/// # Errors
+/// Where more are asked for than are built, or none; or something is said of members where nothing is sampled.
+fn members_of(network: &mut Network, config: &Config, asked: &[u32]) -> Result<Vec<u32>> {
+    let refuse = |message: String, place: &str, help: String| {
+        Err(Diagnostic::new(&CONFIG_VALUE, message).at(place).help(help).into())
+    };
+    let Some(ensemble) = &mut network.ensemble else {
+        let none = "no layer is sampled, so there are no members";
+        let help = "state it for a layer, [layers.l1_dense] weights = { stochastic = \"ternary\" }, or leave this out";
+        if config.ensemble != EnsembleConfig::default() {
+            return refuse(none.to_owned(), "ensemble", help.to_owned());
+        }
+        if asked.iter().any(|m| *m != 1) {
+            return refuse(none.to_owned(), "--members", help.to_owned());
+        }
+        return Ok(Vec::new());
+    };
+    if let Some(members) = asked.iter().find(|m| !(1..=ensemble.max_members).contains(*m)) {
+        let most = ensemble.max_members;
+        let message = format!("{members} members where {most} are built");
+        let help = format!("give 1 to {most}; [ensemble] max_members builds more");
+        return refuse(message, "--members", help);
+    }
+    ensemble.members = asked.first().copied().unwrap_or(ensemble.members);
+    Ok(if asked.is_empty() { vec![ensemble.members] } else { asked.to_vec() })
 }

@@ -25,7 +25,8 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let shape = network.front.input_shape();
     let frames = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
     let progress = common.progress(frames.count() as u64);
-    let (sums, outputs) = outputs(&project, &frames, arguments.engine, &progress)?;
+    let members = project.conditions(None).members(network, frames.count());
+    let (sums, outputs) = outputs(&project, &frames, &members, arguments.engine, &progress)?;
     progress.finish_and_clear();
     let mut output_shape = vec![frames.count()];
     output_shape.extend(network.tail.output_shape().iter().skip(1));
@@ -48,10 +49,11 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last layer's integers for all frames, one after another, and for each frame the graph's outputs.
+/// The last layer's integers, summed over the members of each frame, one frame after another; and for each frame the graph's outputs.
 pub fn outputs(
     project: &Project,
     frames: &Frames,
+    members: &[u32],
     engine: Engine,
     progress: &ProgressBar,
 ) -> Result<(Vec<i64>, Vec<Vec<f32>>)> {
@@ -59,10 +61,16 @@ pub fn outputs(
     let quantised = frames.quantise(network, project.scale, frames.count())?;
     let elements = network.output().elements();
     let sums: Vec<i64> = if engine == Engine::Fast {
-        engine::sums(network, &quantised).into_iter().flatten().map(i64::from).collect()
+        let mut distinct = members.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let sums = engine::sums_at(network, &quantised, &distinct);
+        let of = |(frame, m): (usize, &u32)| distinct.binary_search(m).map(|at| &sums[at][frame]);
+        members.iter().enumerate().flat_map(of).flatten().map(|v| i64::from(*v)).collect()
     } else {
         let hardware = project.lower();
-        let results = engine::run(engine, network, &hardware, &quantised, &Conditions::default(), progress)?;
+        let conditions = Conditions { stall: None, members: members.to_vec() };
+        let results = engine::run(engine, network, &hardware, &quantised, &conditions, progress)?;
         results.last().map_or_else(Vec::new, |b| b.values.iter().map(|v| i64::from(*v)).collect())
     };
     if sums.len() != elements * frames.count() {
@@ -73,7 +81,7 @@ pub fn outputs(
             .help("`stoxnor check` with this engine shows where it stands still")
             .into());
     }
-    let outputs =
-        sums.par_chunks(elements).map(|sums| network.finish(sums, 1)).collect::<Result<Vec<_>>>()?;
+    let finish = |(sums, members): (&[i64], &u32)| network.finish(sums, *members);
+    let outputs = sums.par_chunks(elements).zip(members).map(finish).collect::<Result<Vec<_>>>()?;
     Ok((sums, outputs))
 }

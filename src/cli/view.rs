@@ -45,7 +45,7 @@ pub fn table<R: IntoIterator<Item = Vec<String>>>(head: &[&str], rows: R) {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(head);
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
-    let numeric = |column: usize| rows.iter().all(|r| r[column].chars().all(|c| c.is_ascii_digit()));
+    let numeric = |column: usize| rows.iter().all(|r| r[column].chars().all(|c| "0123456789.% ".contains(c)));
     let numbers: Vec<usize> = (0..head.len()).filter(|c| numeric(*c)).collect();
     table.add_rows(rows);
     for column in numbers {
@@ -68,12 +68,19 @@ pub fn host(graph: &HostGraph, nothing: &str) -> String {
     if steps.is_empty() { nothing.to_owned() } else { format!("{ends}: {}", steps.join(", ")) }
 }
 
+/// For how many members figures are said, where there is an ensemble.
+fn at_members(network: &Network, members: u32) -> String {
+    let said = network.ensemble.as_ref().map(|_| count(members as usize, "member"));
+    said.map_or_else(String::new, |members| format!(" at {members}"))
+}
+
 /// Latency and interval in words.
-pub fn figures(figures: Figures, clock_mhz: Option<f64>) {
+pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
     line(&format!(
-        "latency {} cycles, a frame every {} cycles{}",
+        "latency {} cycles, a frame every {} cycles{}{}",
         figures.latency,
         figures.interval,
+        at_members(network, network.members()),
         rate(figures.interval, clock_mhz)
     ));
 }
@@ -89,11 +96,13 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: 
     let engines: Vec<&str> = report.engines.iter().map(|e| e.name()).collect();
     let sign = if report.equal { " = " } else { ", " };
     line(&format!("{}, {}", count(report.frames, "frame"), engines.join(sign)));
-    let rows = report.layers.iter().zip(folds).zip(&network.nodes).map(|((layer, fold), node)| {
+    let rows = report.layers.iter().enumerate().map(|(index, layer)| {
+        // Behind the layers stand the sums over the members.
+        let fold = folds.get(index).zip(network.nodes.get(index));
         vec![
             layer.name.clone(),
-            format!("{}x{}", fold.pe, fold.simd),
-            node.layer.lanes().cycles(*fold).to_string(),
+            fold.map_or_else(String::new, |(fold, _)| format!("{}x{}", fold.pe, fold.simd)),
+            fold.map_or_else(String::new, |(fold, node)| node.layer.lanes().cycles(*fold).to_string()),
             layer.elements.to_string(),
             layer.mismatches.to_string(),
             if layer.mismatches == 0 { "equal".to_owned() } else { "DIFFERENT".to_owned() },
@@ -102,9 +111,10 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: 
     table(&["layer", "PE x SIMD", "cycles", "elements", "mismatches", ""], rows);
     let measured = if report.engines.contains(&Engine::Rtl) { "measured" } else { "by the schedule" };
     line(&format!(
-        "latency {} cycles, a frame every {} cycles, {measured}{}",
+        "latency {} cycles, a frame every {} cycles{}, {measured}{}",
         report.figures.latency,
         report.figures.interval,
+        at_members(network, report.figures_members),
         rate(report.figures.interval, clock_mhz)
     ));
     let Some(d) = &report.first_difference else {
@@ -120,8 +130,9 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: 
         DifferenceKind::Missing => "is missing",
     };
     let cycle = d.cycle.map_or(String::new(), |c| format!(", cycle {c}"));
+    let member = if network.ensemble.is_some() { format!(", member {}", d.member) } else { String::new() };
     line(&format!(
-        "first difference: in {} at {}, frame {}, element {}{cycle}: the element {what}: {} expected, {} found",
+        "first difference: in {} at {}, frame {}{member}, element {}{cycle}: the element {what}: {} expected, {} found",
         d.engine,
         d.layer,
         d.frame,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fold::{Applied, Folded, Input};
-use super::op::{Codes, product::transposed};
+use super::op::product::transposed;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
 use crate::host::{Operand, Step};
 use crate::network::Element;
@@ -96,17 +96,14 @@ pub fn product(applied: &Applied) -> Option<Step> {
         "MatMul" => (constant(1)?, false),
         _ => return None,
     };
-    let turn = |t: &Tensor| if turned { transposed(t).ok() } else { Some(t.clone()) };
-    let codes = match &applied.codes {
-        Some(c) => Some(Arc::new(Codes { integers: turn(&c.integers)?, scales: turn(&c.scales)? })),
-        None => None,
-    };
+    let turn = |t: &Tensor| if turned { transposed(t) } else { Ok(t.clone()) };
+    let codes = applied.codes.as_ref().map(|c| c.moved(turn)).transpose().ok()?.map(Arc::new);
     Some(Step {
         operator: applied.operator,
         place: applied.node.to_string(),
         node: applied.node.name.clone(),
         attributes: applied.node.attributes.clone(),
-        operands: vec![Operand::Running, Operand::Constant(Arc::new(turn(&weights)?))],
+        operands: vec![Operand::Running, Operand::Constant(Arc::new(turn(&weights).ok()?))],
         output: 0,
         shape: Vec::new(),
         codes,

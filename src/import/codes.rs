@@ -16,11 +16,11 @@ pub fn through(
         Role::Quantiser(q) => (q.codes?)(attributes, inputs).ok(),
         Role::Layout => {
             let codes = codes.first().copied().flatten()?;
-            let moved = |tensor| {
+            let moved = |tensor: &Tensor| {
                 let all: Vec<&Tensor> = std::iter::once(tensor).chain(inputs[1..].iter().copied()).collect();
-                Some((operator.eval)(attributes, &all).ok()?.swap_remove(0))
+                Ok((operator.eval)(attributes, &all)?.swap_remove(0))
             };
-            Some(Codes { integers: moved(&codes.integers)?, scales: moved(&codes.scales)? })
+            codes.moved(moved).ok()
         }
         // Multiplied or divided, by something that does not widen them.
         Role::Elementwise { spacing: Spacing::Scaled, .. } if inputs.len() <= 2 => {
@@ -32,7 +32,7 @@ pub fn through(
             let mut all = inputs.to_vec();
             all[at] = &of.scales;
             let scales = (operator.eval)(attributes, &all).ok()?.swap_remove(0);
-            (scales.shape == of.integers.shape).then(|| Codes { integers: of.integers.clone(), scales })
+            (scales.shape == of.integers.shape).then(|| Codes { scales, ..of.clone() })
         }
         _ => None,
     }
@@ -44,7 +44,7 @@ pub fn annotated(tensor: &Tensor, element: Element) -> Option<Codes> {
     let values = tensor.floats("a constant").ok()?;
     let fits = |v: &f32| v.fract() == 0.0 && (least as f32..=most as f32).contains(v);
     let scales = Tensor { shape: tensor.shape.clone(), data: Data::Float(vec![1.0; values.len()]) };
-    values.iter().all(fits).then(|| Codes { integers: tensor.clone(), scales })
+    values.iter().all(fits).then(|| Codes { integers: tensor.clone(), scales, rounding: None })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::codes;
 use super::file::Node;
+use super::members::{self, MAX_MEMBERS};
 use super::op::{self, Codes, Operator, Role};
 use super::validate::Graph;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
@@ -52,6 +53,8 @@ pub struct Folded {
     pub annotation: Option<Element>,
     /// Name of the output.
     pub output: String,
+    /// Members that constants are given for, where some are.
+    pub members: Option<u32>,
     /// Matrix products behind a node with an error: their shapes are not known, their constants are.
     pub loose: Vec<Applied>,
 }
@@ -86,6 +89,7 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         annotation: graph.annotations.get(&graph.input).copied(),
         input: (graph.input, graph.shape),
         output: graph.output,
+        members: None,
         loose: Vec::new(),
     };
     match Tensor::zeros(&folded.input.1) {
@@ -97,6 +101,12 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
     };
     let mut work = 0;
     for node in graph.nodes {
+        if members::picks(&node.domain, &node.op)
+            && let Some(Known::Constant(all, _)) = node.inputs.first().and_then(|name| known.get(name))
+            && let Err(found) = count(&mut folded.members, all)
+        {
+            errors.push(found.at(node.to_string()));
+        }
         match apply(&node, &known, &mut work) {
             Ok(Outcome { kept, loose, outputs }) => {
                 for (name, tensor) in node.outputs.iter().zip(outputs) {
@@ -132,6 +142,24 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         );
     }
     folded
+}
+
+/// Notes for how many members a constant is given.
+fn count(members: &mut Option<u32>, constant: &Tensor) -> std::result::Result<(), Diagnostic> {
+    let here = constant.shape.first().copied().unwrap_or(0);
+    let legal = u32::try_from(here).ok().filter(|m| (1..=MAX_MEMBERS).contains(m));
+    let Some(here) = legal else {
+        let message =
+            format!("a constant of shape {:?}; 1 to {MAX_MEMBERS} members are supported", constant.shape);
+        return Err(Diagnostic::new(&MODEL_INVALID, message));
+    };
+    match *members.get_or_insert(here) {
+        before if before == here => Ok(()),
+        before => Err(Diagnostic::new(
+            &MODEL_INVALID,
+            format!("{here} members, where constants before have {before}"),
+        )),
+    }
 }
 
 #[derive(Default)]

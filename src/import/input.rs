@@ -27,7 +27,7 @@ pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diag
         ));
         return chain;
     };
-    let Some(operator) = op::find(op::OWN, "FixedPoint") else { return chain };
+    let Some(operator) = op::find(op::CONFIGURED, "FixedPoint") else { return chain };
     let step = Step {
         operator,
         node: "input".to_owned(),
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn only_real_inputs_are_quantised_and_only_as_stated() {
         let mut errors = Vec::new();
-        let stated = Options { input: Some(FixedPoint { bits: 8, fraction_bits: 4 }) };
+        let stated = Options { input: Some(FixedPoint { bits: 8, fraction_bits: 4 }), ..Options::default() };
         let names = |chain: &Chain| chain.steps.iter().map(|s| s.operator.name).collect::<Vec<_>>();
         let real = || chain(vec![step("", "Relu", &[], &[1, 4])]);
         assert_eq!(names(&quantise_input(real(), &stated, &mut errors)), ["Relu", "FixedPoint", "MatMul"]);

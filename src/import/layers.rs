@@ -6,21 +6,25 @@ use super::activation::activation;
 use super::chain::Chain;
 use super::grid::{Grid, grid};
 use super::rewrite::{made, with};
+use super::sampling::SamplingOptions;
 use super::segment::{Segment, Segments};
 use super::survey::Sketch;
-use super::weights::{self, Weights};
+use super::weights::{self, Matrix, Weights};
+use crate::activation::Activation;
 use crate::arith::matrix::IntMatrix;
+use crate::arith::stochastic::Law;
 use crate::arith::threshold::Lattice;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result, SUM_TOO_WIDE};
 use crate::host::{HostGraph, Operand, Step};
-use crate::layer::dense::Dense;
+use crate::layer::dense::{Dense, Stochastic};
+use crate::matrix::Realisation;
 use crate::network::{Found, Port, Source};
 use crate::tensor::{Data, Tensor};
 
 /// Most bits of the network's input.
 const MAX_INPUT_BITS: u32 = 16;
 
-/// A network's parts.
+/// A network's parts, in one member.
 #[derive(Debug)]
 pub struct Parts {
     /// What the host computes first.
@@ -28,15 +32,49 @@ pub struct Parts {
     /// What the hardware takes.
     pub input: Port,
     /// The layers.
-    pub layers: Vec<Found>,
+    pub layers: Vec<Draft>,
     /// What the host computes last.
     pub tail: HostGraph,
+}
+
+/// A layer before it is built.
+#[derive(Debug)]
+pub struct Draft {
+    /// The node of the matrix product.
+    pub origin: String,
+    /// Where the input comes from.
+    pub inputs: Vec<Source>,
+    /// The weights.
+    pub weights: Matrix,
+    /// How hardware holds them, where they are sampled.
+    pub realisation: Realisation,
+    /// The activation in each member that was looked at; none behind the last layer.
+    pub activations: Vec<Activation>,
+}
+
+impl Draft {
+    /// The layer, with so many members built where its weights are sampled.
+    pub fn build(self, members: u32) -> Found {
+        let members = members as usize;
+        let mut activations = self.activations;
+        if activations.len() > 1 {
+            activations.truncate(members);
+        }
+        let layer = match self.weights {
+            Matrix::Integers(weights) => Dense::with(weights, activations),
+            Matrix::Real(matrix) => {
+                Dense::stochastic(Stochastic { matrix, realisation: self.realisation, members }, activations)
+            }
+        };
+        Found { origin: self.origin, inputs: self.inputs, layer: Arc::new(layer) }
+    }
 }
 
 /// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
 pub fn layers(
     chain: &Chain,
     segments: &Segments,
+    (options, calibrated): (&SamplingOptions, bool),
     sketches: &mut Vec<Sketch>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Parts> {
@@ -59,9 +97,14 @@ pub fn layers(
     let mut level = input;
     for (index, segment) in segments.layers.iter().enumerate() {
         let product = &chain.steps[segment.product];
-        let read = weights::weights(product, chain.shape_before(segment.product))
-            .map_err(|e| e.placed(&product.place));
-        let read = keep(read, errors);
+        let told = product.codes.as_ref().and_then(|c| c.rounding);
+        let sampling = options.of(&format!("l{}_dense", index + 1), told, calibrated);
+        let read = sampling.and_then(|sampling| {
+            let rounding = (index as u64 + 1, sampling.map(|(rounding, _)| rounding));
+            let read = weights::weights(product, chain.shape_before(segment.product), rounding)?;
+            Ok((read, sampling.map_or_else(Realisation::default, |(_, realisation)| realisation)))
+        });
+        let read = keep(read.map_err(|e| e.placed(&product.place)), errors);
         let mut next = segment.activation.clone().and_then(|range| {
             let told = grid(None, &product.shape, &chain.steps[range.clone()]);
             let told = keep(told, errors)?;
@@ -71,23 +114,30 @@ pub fn layers(
             told
         });
         let mut sketch = Sketch::new(product);
-        sketch.weights = read.as_ref().map(|r| r.matrix.kind());
+        sketch.weights = read.as_ref().map(|(r, _)| r.matrix.kind());
         sketch.input = level.map(|l| l.element());
         sketch.output = next.map(|n| n.element());
-        if let (Some(read), Some(level)) = (read, level) {
+        if let (Some((read, realisation)), Some(level)) = (read, level) {
             let layer = match (&segment.activation, next) {
                 (None, _) => keep(last(product, read, &level, &mut tail), errors),
-                (Some(_), Some(next)) => keep(activated(chain, segment, read, &level, &next), errors),
+                (Some(_), Some(next)) => {
+                    keep(activated(chain, segment, read, &level, &next, calibrated), errors)
+                }
                 _ => None,
             };
-            if let (Some(activation), Some(next)) = (layer.as_ref().and_then(|l| l.activation(0)), &mut next)
-            {
+            if let (Some((_, Some(activation))), Some(next)) = (&layer, &mut next) {
                 // Where fewer levels occur, the next layer takes those.
                 next.narrow(activation);
                 sketch.output = Some(activation.element);
             }
             let inputs = vec![index.checked_sub(1).map_or(Source::Input, Source::Layer)];
-            found.extend(layer.map(|l| Found { origin: product.node.clone(), inputs, layer: Arc::new(l) }));
+            found.extend(layer.map(|(weights, activation)| Draft {
+                origin: product.node.clone(),
+                inputs,
+                weights,
+                realisation,
+                activations: activation.into_iter().collect(),
+            }));
         }
         sketches.push(sketch);
         level = next;
@@ -155,12 +205,24 @@ fn scaling(product: &Step, weights: &Weights, input: f32) -> Result<Option<Step>
     Ok(Some(step))
 }
 
-fn last(product: &Step, read: Weights, level: &Grid, tail: &mut Vec<Step>) -> Result<Dense> {
+/// Weights of a layer, and its activation.
+type Layer = (Matrix, Option<Activation>);
+
+fn last(product: &Step, read: Weights, level: &Grid, tail: &mut Vec<Step>) -> Result<Layer> {
     tail.extend(scaling(product, &read, level.scale)?);
-    Ok(Dense::new(read.matrix, None))
+    Ok((read.matrix, None))
 }
 
-fn activated(chain: &Chain, segment: &Segment, read: Weights, level: &Grid, next: &Grid) -> Result<Dense> {
+/// A layer with an activation. Where that falls in a row, the row's weights are negated, unless they are sampled or `calibrated` says that
+/// the direction may differ between members: then the activation itself falls.
+fn activated(
+    chain: &Chain,
+    segment: &Segment,
+    read: Weights,
+    level: &Grid,
+    next: &Grid,
+    calibrated: bool,
+) -> Result<Layer> {
     let product = &chain.steps[segment.product];
     let range = segment.activation.clone().unwrap_or_default();
     let rows = lattices(&read.matrix, level);
@@ -175,17 +237,45 @@ fn activated(chain: &Chain, segment: &Segment, read: Weights, level: &Grid, next
     let scaling = scaling(product, &read, level.scale)?;
     let steps: Vec<Step> = scaling.into_iter().chain(chain.steps[range].iter().cloned()).collect();
     let (activation, negate) = activation(&rows, &product.shape, &steps, next)?;
-    let matrix = &read.matrix;
-    let value =
-        |row: usize, column| if negate[row] { -matrix.at(row, column) } else { matrix.at(row, column) };
-    Ok(Dense::new(IntMatrix::from_fn(matrix.rows(), matrix.columns(), value), Some(activation)))
+    Ok(match read.matrix {
+        Matrix::Integers(matrix) if !calibrated => {
+            let sign = |row: usize| if negate[row] { -1 } else { 1 };
+            let value = |row: usize, column| sign(row) * matrix.at(row, column);
+            let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
+            (Matrix::Integers(negated), Some(activation))
+        }
+        matrix => (matrix, Some(falling(activation, negate))),
+    })
 }
 
-/// The sums of every row.
-fn lattices(matrix: &IntMatrix, input: &Grid) -> Vec<Lattice> {
+/// An activation of the sums, where the thresholds of some rows are those of the negated sums.
+fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
+    for (thresholds, _) in activation.thresholds.iter_mut().zip(&negated).filter(|(_, negated)| **negated) {
+        // -y >= t is not y >= 1 - t.
+        thresholds.reverse();
+        thresholds.iter_mut().for_each(|t| *t = 1 - *t);
+    }
+    if negated.contains(&true) {
+        activation.falls = negated;
+    }
+    activation
+}
+
+/// The sums of every row, in any member.
+fn lattices(matrix: &Matrix, input: &Grid) -> Vec<Lattice> {
     // What the stream's type holds is what the hardware computes with.
     let range = (input.least, input.most);
-    (0..matrix.rows()).map(|r| Lattice::of(matrix.row(r), range, input.grain())).collect()
+    match matrix {
+        Matrix::Integers(matrix) => {
+            (0..matrix.rows()).map(|r| Lattice::of(matrix.row(r), range, input.grain())).collect()
+        }
+        Matrix::Real(matrix) => {
+            // Any row of -1 and +1, or with 0 too. Weights that are never 0 keep the parity of a sum of odd inputs.
+            let most = range.0.abs().max(range.1.abs()) * matrix.columns() as i64;
+            let step = if input.bipolar && matrix.rounding().law == Law::Binary { 2 } else { 1 };
+            vec![Lattice { low: -most, step, points: 2 * most / step + 1 }; matrix.rows()]
+        }
+    }
 }
 
 #[cfg(test)]
@@ -197,7 +287,7 @@ mod tests {
     fn the_scale_is_one_multiplication_or_none() {
         let product = step("", "MatMul", &[], &[1, 2]);
         let weights = |scales: [f32; 2]| Weights {
-            matrix: IntMatrix::from_fn(2, 1, |row, _| row as i16),
+            matrix: Matrix::Integers(IntMatrix::from_fn(2, 1, |row, _| row as i16)),
             scales: scales.to_vec(),
         };
         let constant = |scales, level| {

@@ -9,6 +9,9 @@
 //! 5. `segment` cuts the chain at its products. For every layer `weights` tells integers and scales, `grid` the integers
 //!    that come in, and `activation` finds the thresholds.
 //!
+//! 6. Where constants differ between members (`Member`), steps 3 to 5 are taken for each of them, and `members` puts their
+//!    thresholds together; `sampling` puts what the user says of stochastic weights over what the file says.
+//!
 //! A network of integers is what the graph says: every scale moves into the thresholds, which are found by evaluating the
 //! graph's own float32 operators at the sums that can occur, or into what the host computes last. The one difference is
 //! that the graph sums scaled products in float32 where the network scales an integer sum: where scales are powers of two
@@ -31,9 +34,11 @@ mod fold;
 mod grid;
 mod input;
 mod layers;
+mod members;
 pub mod op;
 mod prune;
 mod rewrite;
+mod sampling;
 mod segment;
 mod survey;
 mod validate;
@@ -44,6 +49,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use members::MAX_MEMBERS;
+pub use sampling::{DEFAULT_MEMBERS, LayerSampling, SamplingOptions};
 pub use survey::{Sketch, Survey};
 
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
@@ -52,13 +59,16 @@ use crate::host::{HostGraph, Step};
 use crate::network::Network;
 use external::External;
 use fold::{Applied, Folded};
+use layers::Parts;
 
 /// What the user states about a model beside its file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// The type of a real-valued input that the graph leaves unquantised: what enters the first layer is rounded to it.
     /// Graphs that quantise their input themselves don't need it, and it changes nothing there.
     pub input: Option<FixedPoint>,
+    /// Stochastic weights and the ensemble of their members.
+    pub sampling: SamplingOptions,
 }
 
 /// Signed two's complement fixed point: numbers are rounded half to even to multiples of 2^-`fraction_bits`, and
@@ -171,21 +181,42 @@ fn passes(
     survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
-    let folded = fold::fold(graph, &mut survey.reasons);
+    let folded = fold::fold(members::in_member(&graph, 0), &mut survey.reasons);
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
         loose(&products(&folded), survey);
         return Ok(None);
     }
-    let chain = chain::chain(folded)?;
-    let chain = rewrite::rewrite(chain, &mut survey.reasons);
-    let chain = input::quantise_input(chain, options, &mut survey.reasons);
-    let Some(segments) = segment::segment(&chain, &mut survey.reasons) else { return Ok(None) };
+    let calibrated = folded.members;
+    let (frame_members, most) = options.sampling.members(calibrated)?;
     let Survey { layers, reasons, .. } = survey;
-    let parts = layers::layers(&chain, &segments, layers, reasons);
-    let Some(parts) = parts else { return Ok(None) };
-    Network::new(name, sha256(bytes), parts.front, parts.input, parts.layers, 1, parts.tail).map(Some)
+    let Some(mut parts) = parts(folded, options, layers, reasons)? else { return Ok(None) };
+    if calibrated.is_some() {
+        for member in 1..most {
+            let folded = fold::fold(members::in_member(&graph, member), reasons);
+            let other = self::parts(folded, options, &mut Vec::new(), reasons)?;
+            let Some(other) = other.filter(|_| reasons.is_empty()) else { return Ok(None) };
+            members::merge(&mut parts, other, member)?;
+        }
+    }
+    let found = members::build(parts.layers, most)?;
+    Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail).map(Some)
+}
+
+/// The parts of a network in the member that the graph was folded for; nothing where there is a reason why not.
+fn parts(
+    folded: Folded,
+    options: &Options,
+    sketches: &mut Vec<Sketch>,
+    reasons: &mut Vec<Diagnostic>,
+) -> Result<Option<Parts>> {
+    let calibrated = folded.members.is_some();
+    let chain = chain::chain(folded)?;
+    let chain = rewrite::rewrite(chain, reasons);
+    let chain = input::quantise_input(chain, options, reasons);
+    let Some(segments) = segment::segment(&chain, reasons) else { return Ok(None) };
+    Ok(layers::layers(&chain, &segments, (&options.sampling, calibrated), sketches, reasons))
 }
 
 /// The matrix products of a graph that could not be folded, in file order.
@@ -201,7 +232,8 @@ fn loose(products: &[Step], survey: &mut Survey) {
     for product in products {
         let mut sketch = Sketch::new(product);
         if let Some(Some(constant)) = product.constants().get(1) {
-            match weights::matrix(constant, product.codes.as_deref()) {
+            let told = product.codes.as_ref().and_then(|c| c.rounding);
+            match weights::matrix(constant, product.codes.as_deref(), (1, told)) {
                 Ok(read) => sketch.weights = Some(read.matrix.kind()),
                 Err(found) => survey.reasons.extend(found.placed(&product.place)),
             }
@@ -221,7 +253,7 @@ pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
 pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
     let mut errors = Vec::new();
-    let folded = fold::fold(graph, &mut errors);
+    let folded = fold::fold(members::in_member(&graph, 0), &mut errors);
     Diagnostics::collected(errors)?;
     // A real input is not an error here.
     let chain = input::quantise_input(chain::chain(folded)?, options, &mut Vec::new());

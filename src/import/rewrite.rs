@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attributes::{Attribute, Attributes};
 use super::chain::Chain;
-use super::op::{self, Codes, product::transposed};
+use super::op::{self, product::transposed};
 use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
 use crate::host::{Operand, Step};
 use crate::tensor::{Data, Tensor};
@@ -84,10 +84,6 @@ fn exchange(of: &Step, before: &[usize]) -> Result<Step> {
     made(of, "Transpose", vec![Operand::Running], attributes, &shape)
 }
 
-fn codes_transposed(codes: &Codes) -> Result<Codes> {
-    Ok(Codes { integers: transposed(&codes.integers)?, scales: transposed(&codes.scales)? })
-}
-
 /// P = (dot(2 x - 1, 2 w - 1) + K) / 2.
 fn xnor_popcount(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
@@ -124,7 +120,7 @@ fn gemm(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
         steps.push(exchange(step, before)?);
     }
     let (w, codes) = if turn_w {
-        let codes = step.codes.as_deref().map(codes_transposed).transpose()?.map(Arc::new);
+        let codes = step.codes.as_deref().map(|c| c.moved(transposed)).transpose()?.map(Arc::new);
         (transposed(w)?, codes)
     } else {
         (w.clone(), step.codes.clone())
@@ -159,7 +155,7 @@ fn constant_on_the_left(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     };
     let turned = exchange(step, before)?;
     let back = exchange(step, &exchange(step, &step.shape)?.shape)?;
-    let codes = step.codes.as_deref().map(codes_transposed).transpose()?.map(Arc::new);
+    let codes = step.codes.as_deref().map(|c| c.moved(transposed)).transpose()?.map(Arc::new);
     let mut product = with(step, "MatMul", transposed(w)?, &exchange(step, &step.shape)?.shape)?;
     product.codes = codes;
     Ok(vec![turned, product, back])

@@ -11,7 +11,7 @@ use crate::network::Element;
 use crate::tensor::{self, Tensor};
 
 /// A graph with sound names: one input, one output, nodes in topological order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Graph {
     /// The operators; each reads only what stands before it.
     pub nodes: Vec<Node>,

@@ -282,7 +282,7 @@ impl Layer for Dense {
         Resources {
             lanes: (fold.pe * fold.simd) as u64,
             weight_bits: source.memory_bits(),
-            threshold_bits: if self.activations.is_empty() { 0 } else { unit.table_bits() },
+            threshold_bits: unit.table_bits(),
             buffer_bits: if fold.pe < self.rows { fan_in * u64::from(inputs[0].element.bits()) } else { 0 },
         }
     }

@@ -74,7 +74,7 @@ pub struct Resources {
     pub lanes: u64,
     /// Bits of weight memory.
     pub weight_bits: u64,
-    /// Bits of threshold memory.
+    /// Bits of the memory of thresholds, or of what is added to sums.
     pub threshold_bits: u64,
     /// Bits of buffers: operands to be read again.
     pub buffer_bits: u64,

@@ -4,11 +4,14 @@
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 
 /// Domain of Brevitas's quantised operators.
 pub const BREVITAS: &str = "onnx.brevitas";
 /// Domain of FINN's quantised operators.
 pub const FINN: &str = "finn.custom_op.general";
+/// Domain of stoxnor's own operators.
+pub const STOXNOR: &str = "stoxnor";
 /// Domain of QONNX's quantised operators.
 pub const QONNX: &str = "qonnx.custom_op.general";
 
@@ -292,6 +295,21 @@ impl Builder {
         name
     }
 
+    /// Adds an int8 constant and gives its name.
+    pub fn bytes(&mut self, shape: &[usize], values: &[i8]) -> String {
+        let name = format!("c{}", self.graph.initialisers.len());
+        let raw = values.iter().map(|v| *v as u8).collect();
+        let tensor = TensorProto {
+            name: name.clone(),
+            dims: dims(shape),
+            kind: 3,
+            raw: Some(raw),
+            ..TensorProto::default()
+        };
+        self.graph.initialisers.push(tensor);
+        name
+    }
+
     /// Adds an int64 constant and gives its name.
     pub fn ints(&mut self, shape: &[usize], values: &[i64]) -> String {
         let name = format!("c{}", self.graph.initialisers.len());
@@ -435,6 +453,106 @@ pub fn few_bits(seed: u64, widths: &[usize]) -> Vec<u8> {
                 x = model.node_of(FINN, "MultiThreshold", &[&x, &thresholds], scaled);
             }
         }
+    }
+    model.finish(&x)
+}
+
+/// What [`sampled`] writes of a network's weights.
+#[derive(Debug, Clone, Copy)]
+pub struct SampledModel {
+    /// `binary` or `ternary`; `None` leaves plain real weights, and no StochasticQuant.
+    pub law: Option<&'static str>,
+    /// Random bits of a weight.
+    pub bits: i64,
+    /// Rows that share them.
+    pub share: i64,
+    /// Members that batch normalisation has its own statistics for; 0 for one statistic of all.
+    pub members: usize,
+    /// Writes the plain network that this member is, without anything stochastic.
+    pub only: Option<usize>,
+}
+
+impl SampledModel {
+    /// The weights of a member of layer `layer` (from 1), drawn from real ones [outputs, inputs].
+    fn draw(
+        &self,
+        layer: usize,
+        (outputs, inputs): (usize, usize),
+        reals: &[f32],
+        member: usize,
+    ) -> Vec<f32> {
+        let law = if self.law == Some("binary") { Law::Binary } else { Law::Ternary };
+        let rounding = Rounding { law, bits: self.bits as u32, share: self.share as usize, seed: 1 };
+        let matrix = StochasticMatrix::from_fn(rounding, layer as u64, (outputs, inputs), |r, c| {
+            reals[r * inputs + c]
+        });
+        let drawn = matrix.sample(member);
+        (0..outputs).flat_map(|r| drawn.row(r).iter().map(|w| f32::from(*w)).collect::<Vec<_>>()).collect()
+    }
+}
+
+/// A random dense network of sampled weights: raw pixels (0 to 255) are inputs, weights are 8-bit integers over 127, hidden layers end in
+/// batch normalisation (a quarter of its gammas negative) and BipolarQuant. The same seed and widths give the same weights.
+pub fn sampled(seed: u64, widths: &[usize], how: SampledModel) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut model = Builder::new(&[1, widths[0]]);
+    let mut x = model.scalar("Sub", "x", 127.5);
+    x = model.bipolar(&x, 1.0);
+    for (layer, pair) in widths.windows(2).enumerate() {
+        let &[inputs, outputs] = pair else { continue };
+        // Most trained weights are near -1, 0 and +1.
+        let latent: Vec<i8> =
+            (0..inputs * outputs).map(|_| (rng.random_range(-190i16..=190)).clamp(-127, 127) as i8).collect();
+        let mut w = match how.only {
+            Some(member) => {
+                let reals: Vec<f32> = latent.iter().map(|w| f32::from(*w) / 127.0).collect();
+                model.floats(&[outputs, inputs], &how.draw(layer + 1, (outputs, inputs), &reals, member))
+            }
+            None => {
+                let stored = model.bytes(&[outputs, inputs], &latent);
+                let real = model.node("Cast", &[&stored], vec![Attribute::int("to", 1)]);
+                model.scalar("Div", &real, 127.0)
+            }
+        };
+        if let Some(law) = how.law.filter(|_| how.only.is_none()) {
+            let attributes = vec![
+                Attribute::string("law", law),
+                Attribute::int("bits", how.bits),
+                Attribute::int("share", how.share),
+                Attribute::int("seed", 1),
+            ];
+            w = model.node_of(STOXNOR, "StochasticQuant", &[&w], attributes);
+        }
+        let w = model.node("Transpose", &[&w], vec![Attribute::ints("perm", &[1, 0])]);
+        x = model.node("MatMul", &[&x, &w], Vec::new());
+        if layer + 2 == widths.len() {
+            x = model.scalar("Mul", &x, 0.0625);
+            x = model.scalar("Add", &x, -1.25);
+            return model.finish(&x);
+        }
+        let spread = (inputs as f32).sqrt() / 2.0;
+        let mut draw = |n: usize, low: f32, high: f32| -> Vec<f32> {
+            (0..n).map(|_| rng.random_range(low..high)).collect()
+        };
+        let (gamma, beta) = (draw(outputs, -0.5, 1.5), draw(outputs, -1.0, 1.0));
+        let sets = how.members.max(1);
+        let mean = draw(outputs * sets, -spread, spread);
+        let variance = draw(outputs * sets, 0.25 * inputs as f32, inputs as f32);
+        if how.members == 0 || how.only.is_some() {
+            let own = how.only.filter(|_| how.members > 0).unwrap_or(0) * outputs..;
+            let (mean, variance) = (&mean[own.clone()][..outputs], &variance[own][..outputs]);
+            x = model.normalise(&x, [&gamma, &beta, mean, variance]);
+        } else {
+            let of = |model: &mut Builder, values: &[f32]| {
+                let all = model.floats(&[sets, outputs], values);
+                model.node_of(STOXNOR, "Member", &[&all], Vec::new())
+            };
+            let (mean, variance) = (of(&mut model, &mean), of(&mut model, &variance));
+            let [gamma, beta] = [&gamma, &beta].map(|p| model.floats(&[outputs], p));
+            let epsilon = vec![Attribute::float("epsilon", 1e-5)];
+            x = model.node("BatchNormalization", &[&x, &gamma, &beta, &mean, &variance], epsilon);
+        }
+        x = model.bipolar(&x, 1.0);
     }
     model.finish(&x)
 }

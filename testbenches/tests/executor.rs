@@ -54,7 +54,10 @@ fn every_case_equals_the_executor() {
             fraction_bits: case["fraction_bits"].as_i64().unwrap() as i32,
         });
         let at = directory().join(name);
-        let network = match import::load_with(&at.join("model.onnx"), &Options { input: fixed }) {
+        let network = match import::load_with(
+            &at.join("model.onnx"),
+            &Options { input: fixed, ..Options::default() },
+        ) {
             Ok(network) => network,
             Err(found) => {
                 wrong.push(format!("{name} is refused: {found}"));
@@ -99,7 +102,7 @@ fn types_are_those_of_the_graph() {
     assert_eq!(layers("tfc_2w2a", &none)[..2], ["int2", "Ternary int2"]);
     let xnor = layers("xnor_popcount", &none);
     assert_eq!(xnor[..3], ["bipolar", "Binary bipolar", "Binary bipolar"]);
-    let stated = Options { input: Some(FixedPoint { bits: 16, fraction_bits: 10 }) };
+    let stated = Options { input: Some(FixedPoint { bits: 16, fraction_bits: 10 }), ..Options::default() };
     assert_eq!(layers("jet_tagger", &stated)[..2], ["int16", "Signed(6) uint6"]);
     assert_eq!(layers("eight_bits_top_k", &none)[..2], ["bipolar", "Signed(8) int8"]);
     assert_eq!(layers("annotated_integers", &none)[..2], ["uint4", "Signed(3) uint2"]);

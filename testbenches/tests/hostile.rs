@@ -203,8 +203,10 @@ fn random_mutations_end_in_networks_or_diagnostics() {
                 }
             }
         }
-        let options =
-            Options { input: rng.random::<bool>().then_some(FixedPoint { bits: 8, fraction_bits: 3 }) };
+        let options = Options {
+            input: rng.random::<bool>().then_some(FixedPoint { bits: 8, fraction_bits: 3 }),
+            ..Options::default()
+        };
         let before = std::time::Instant::now();
         match import::read_with("fuzz", &bytes, &options) {
             // Every reason comes with a way out.

@@ -24,7 +24,16 @@ fn json_has_exactly_the_keys_of_the_contract() {
     let report = ended.json();
     assert_eq!(
         keys(&report),
-        ["engines", "equal", "first_difference", "frames", "interval_cycles", "latency_cycles", "layers"]
+        [
+            "engines",
+            "equal",
+            "figures_members",
+            "first_difference",
+            "frames",
+            "interval_cycles",
+            "latency_cycles",
+            "layers"
+        ]
     );
     assert_eq!(
         report["layers"],

@@ -11,4 +11,5 @@ mod compile;
 mod diagnostics;
 mod eval;
 mod inputs;
+mod sampled;
 mod tools;

@@ -1,13 +1,13 @@
 //! stoxnor's own `FixedPoint`: the type of a real input that the graph leaves unquantised.
 
-use super::{Levels, OWN, Operator, Quantiser, Role, invalid};
+use super::{CONFIGURED, Levels, Operator, Quantiser, Role, invalid};
 use crate::diagnostic::Result;
 use crate::import::attributes::Attributes;
 use crate::tensor::{Data, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[Operator {
     name: "FixedPoint",
-    domains: &[OWN],
+    domains: &[CONFIGURED],
     inputs: (1, 1),
     attributes: &["bits", "fraction_bits"],
     role: Role::Quantiser(Quantiser { levels: |a, _| levels(a).map(Some), codes: None }),

@@ -17,9 +17,11 @@ pub(super) mod product;
 mod quant;
 mod quantise;
 pub mod rounding;
+pub mod stochastic;
 mod tail;
 
 use super::attributes::Attributes;
+use crate::arith::stochastic::Rounding;
 use crate::diagnostic::{
     ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result,
 };
@@ -104,10 +106,19 @@ impl std::fmt::Debug for Levels {
 /// A tensor as integers times scales, two tensors of its shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codes {
-    /// The integers, in float32.
+    /// The integers, in float32; real numbers from -1 to 1 where they are to be sampled.
     pub integers: Tensor,
     /// The scale of each.
     pub scales: Tensor,
+    /// How they are sampled.
+    pub rounding: Option<Rounding>,
+}
+
+impl Codes {
+    /// The codes with their elements moved by `f`.
+    pub fn moved(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { integers: f(&self.integers)?, scales: f(&self.scales)?, rounding: self.rounding })
+    }
 }
 
 /// Computes the outputs of an operator, given all its inputs.
@@ -139,6 +150,8 @@ impl std::fmt::Debug for Operator {
 const ONNX: &[&str] = &[""];
 /// The domain of stoxnor's own operators.
 pub(super) const OWN: &str = "stoxnor";
+/// The domain of operators that the configuration puts into a graph, and no file.
+pub(super) const CONFIGURED: &str = "stoxnor.configuration";
 /// The domains of the quantised operators: Brevitas, FINN and QONNX name the same operators differently.
 const QUANTISED: &[&str] = &["onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general"];
 
@@ -152,6 +165,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     product::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
+    stochastic::OPERATORS,
     tail::OPERATORS,
 ];
 
@@ -163,8 +177,7 @@ pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
 /// Says that there is no entry for `name` of `domain`, and what there is.
 pub fn unknown(domain: &str, name: &str) -> Diagnostic {
     let elsewhere = OPERATORS.iter().copied().flatten().find(|o| o.name == name);
-    // Operators of our own stand in no file.
-    let public = OPERATORS.iter().copied().flatten().filter(|o| o.domains != [OWN]);
+    let public = OPERATORS.iter().copied().flatten().filter(|o| o.domains != [CONFIGURED]);
     let names: Vec<&str> = public.map(|o| o.name).collect();
     let domain = if domain.is_empty() { "ONNX" } else { domain };
     let found = Diagnostic::new(

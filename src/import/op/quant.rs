@@ -186,7 +186,7 @@ fn spread(integers: Tensor, scale: &Tensor) -> Result<Codes> {
     // Either may be the wider one.
     let scales = zip(&integers, scale, |_, s| s)?;
     let integers = zip(&integers, scale, |i, _| i)?;
-    Ok(Codes { integers, scales })
+    Ok(Codes { integers, scales, rounding: None })
 }
 
 fn product(codes: Codes) -> Result<Tensor> {

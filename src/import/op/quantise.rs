@@ -40,7 +40,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 
 /// scale * (x >= 0 ? +1 : -1); not a number stays so.
 fn bipolar(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    let Codes { integers, scales } = bipolar_codes(attributes, x)?;
+    let Codes { integers, scales, .. } = bipolar_codes(attributes, x)?;
     let out = integers.floats("the signs")?.iter().zip(scales.floats("the scale")?).map(|(i, s)| i * s);
     Ok(vec![Tensor { shape: integers.shape.clone(), data: Data::Float(out.collect()) }])
 }
@@ -55,7 +55,7 @@ fn bipolar_codes(_: &Attributes, x: &[&Tensor]) -> Result<Codes> {
     let (shape, integers) = tensor::zip((&x[0].shape, values), (&x[1].shape, scale), |v, _| sign(v))?;
     let (_, scales) = tensor::zip((&x[0].shape, values), (&x[1].shape, scale), |_, s| s)?;
     let tensor = |v| Tensor { shape: shape.clone(), data: Data::Float(v) };
-    Ok(Codes { integers: tensor(integers), scales: tensor(scales) })
+    Ok(Codes { integers: tensor(integers), scales: tensor(scales), rounding: None })
 }
 
 fn bipolar_levels(_: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels>> {

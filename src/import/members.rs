@@ -1,0 +1,109 @@
+//! Pass: a graph whose constants differ between members becomes layers whose thresholds do.
+
+use super::attributes::Attribute;
+use super::layers::{Draft, Parts};
+use super::op::OWN;
+use super::validate::Graph;
+use super::weights::Matrix;
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
+use crate::host::HostGraph;
+use crate::network::Found;
+
+/// Most members that a file may be calibrated for, and that are built.
+pub const MAX_MEMBERS: u32 = 256;
+/// Most weights of all members together: 2^27.
+const MAX_WEIGHTS: u64 = 1 << 27;
+
+/// Whether a node picks what belongs to a member.
+pub fn picks(domain: &str, op: &str) -> bool {
+    (domain, op) == (OWN, "Member")
+}
+
+/// The graph in one member: what picks a member's constants picks those of this one.
+pub fn in_member(graph: &Graph, member: u32) -> Graph {
+    let mut graph = graph.clone();
+    for node in graph.nodes.iter_mut().filter(|n| picks(&n.domain, &n.op)) {
+        node.attributes.insert("member", Attribute::Int(member.into()));
+    }
+    graph
+}
+
+/// Adds the activations of another member.
+///
+/// # Errors
+/// Where members differ in more than the thresholds of their activations.
+pub fn merge(parts: &mut Parts, other: Parts, member: u32) -> Result<()> {
+    let differs = |what: &str, place: &str| {
+        Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("members 0 and {member} differ in {what}"))
+            .at(place.to_owned())
+            .help("constants between a stochastic layer and the next quantiser may differ between members, others may not")
+    };
+    for (graph, others, what) in [
+        (&parts.front, &other.front, "what is computed before the first layer"),
+        (&parts.tail, &other.tail, "what is computed behind the last layer"),
+    ] {
+        if !same(graph, others) {
+            return Err(differs(what, "the graph").into());
+        }
+    }
+    if parts.input != other.input {
+        return Err(differs("the type of the input", "the graph").into());
+    }
+    for (layer, mut others) in parts.layers.iter_mut().zip(other.layers) {
+        if layer.weights != others.weights {
+            return Err(differs("the weights", &layer.origin).into());
+        }
+        let Some(activation) = others.activations.pop() else { continue };
+        let first = &layer.activations[0];
+        let kind = |a: &crate::activation::Activation| (a.element, a.least, a.steps());
+        if kind(&activation) != kind(first) {
+            let message = format!(
+                "the activation has {} steps from {} in member 0, {} from {} in member {member}",
+                first.steps(),
+                first.least,
+                activation.steps(),
+                activation.least
+            );
+            return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                .at(layer.origin.clone())
+                .help("give all members levels of one quantiser")
+                .into());
+        }
+        layer.activations.push(activation);
+    }
+    Ok(())
+}
+
+/// Whether two graphs compute the same.
+fn same(a: &HostGraph, b: &HostGraph) -> bool {
+    let text = |graph: &HostGraph| serde_json::to_string(graph).unwrap_or_default();
+    text(a) == text(b)
+}
+
+/// The layers with `members` members built.
+///
+/// # Errors
+/// Where that is more than memory should be asked for.
+pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<Found>> {
+    let sampled: u64 = drafts
+        .iter()
+        .map(|draft| match &draft.weights {
+            Matrix::Integers(_) => 0,
+            Matrix::Real(matrix) => (matrix.rows() * matrix.columns()) as u64 * u64::from(members),
+        })
+        .sum();
+    if sampled > MAX_WEIGHTS {
+        let message = format!("{members} members have {sampled} weights; the limit is {MAX_WEIGHTS}");
+        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+            .help("build fewer members: [ensemble] max_members")
+            .into());
+    }
+    // Activations that are the same in every member are kept once.
+    let alike = |mut draft: Draft| {
+        if draft.activations.iter().all(|a| *a == draft.activations[0]) {
+            draft.activations.truncate(1);
+        }
+        draft
+    };
+    Ok(drafts.into_iter().map(|draft| alike(draft).build(members)).collect())
+}
