@@ -2,13 +2,243 @@
 
 use proptest::prelude::*;
 use stoxnor::arith::stochastic::{Law, Rounding};
-use stoxnor::engine::Conditions;
+use stoxnor::engine::{Conditions, Engine};
+use stoxnor::fold::Folding;
+use stoxnor::lower::lower;
 use stoxnor::matrix::Realisation;
+use stoxnor::network::Network;
+use stoxnor_hdl::Bits;
+use stoxnor_sim::{Simulator, simulate};
 use stoxnor_testbenches::conformance::{
-    Effort, Sampled, agree, random, random_folds, random_frames, random_sampled,
+    Effort, Sampled, agree, compared, default_folds, random, random_folds, random_frames, random_sampled,
 };
 
+const REALISATIONS: [Realisation; 3] = [Realisation::Fly, Realisation::Sampled, Realisation::Stored];
 const SOFTWARE: Effort = Effort { rtl: 4, verilator: 0, icarus: 0 };
+
+/// A network of the size of the MNIST one, 784-256-256-10.
+fn large(law: Law, bits: u32, realisation: Realisation, members: usize) -> Network {
+    let rounding = Rounding { law, bits, share: 16, seed: 1 };
+    let sampled = Sampled { rounding, realisations: vec![Some(realisation)], members, own_thresholds: true };
+    random_sampled(7, &[784, 256, 256, 10], &sampled)
+}
+
+/// Three foldings: the default one, whose rows repeat the words of others; as many PE as rows that share; and more.
+fn foldings(network: &Network) -> [Vec<Folding>; 3] {
+    let by_hand = |list: [(usize, usize); 3]| list.map(|(pe, simd)| Folding { pe, simd }).to_vec();
+    [
+        default_folds(network, 1024),
+        by_hand([(16, 28), (16, 16), (2, 8)]),
+        by_hand([(32, 16), (32, 16), (10, 16)]),
+    ]
+}
+
+/// Reference, fast and rtl at three foldings, M = 1 and 3, stalled and not.
+fn conforms(law: Law, bits: u32) {
+    let network = large(law, bits, Realisation::Fly, 3);
+    for folds in foldings(&network) {
+        let hardware = lower(&network, &folds);
+        let frames = random_frames(1, &network, 2);
+        for stall in [None, Some(1)] {
+            for members in [1, 3] {
+                let conditions = Conditions { stall, members: vec![members] };
+                let what = format!("{law}, {folds:?}, {conditions:?}");
+                agree(&what, &network, &hardware, &frames, &conditions, SOFTWARE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_binary_network_of_real_size() {
+    conforms(Law::Binary, 2);
+}
+
+#[test]
+fn a_ternary_network_of_real_size() {
+    conforms(Law::Ternary, 1);
+}
+
+/// All engines at three foldings, M = 1 and 3 in frames behind one another, with stalls and without.
+#[test]
+fn networks_of_real_size_in_the_simulators() {
+    for (law, bits) in [(Law::Binary, 2), (Law::Ternary, 1)] {
+        let network = large(law, bits, Realisation::Fly, 3);
+        let frames = random_frames(2, &network, 2);
+        for folds in foldings(&network) {
+            let hardware = lower(&network, &folds);
+            for stall in [None, Some(1)] {
+                let conditions = Conditions { stall, members: vec![1, 3] };
+                let what = format!("{law}, {folds:?}, {conditions:?}");
+                let engines =
+                    [Engine::Reference, Engine::Fast, Engine::Rtl, Engine::Verilator, Engine::Icarus];
+                let report = compared(&network, &hardware, &frames, &engines, &conditions);
+                assert!(report.equal, "{what}: {:?}", report.first_difference);
+            }
+        }
+    }
+}
+
+/// The three realisations, a small network: every engine, values and the figures of each schedule.
+#[test]
+fn realisations_give_the_same_members_in_every_simulator() {
+    for law in [Law::Binary, Law::Ternary] {
+        for bits in [1, 3] {
+            let rounding = Rounding { law, bits, share: 4, seed: 9 };
+            let of = |realisations: Vec<Option<Realisation>>| {
+                let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: true };
+                random_sampled(3, &[24, 12, 8, 4], &sampled)
+            };
+            let folds = [(2, 8), (4, 6), (1, 4)].map(|(pe, simd)| Folding { pe, simd });
+            let mut all = REALISATIONS.map(|r| vec![Some(r)]).to_vec();
+            all.push(vec![None, Some(Realisation::Sampled), Some(Realisation::Fly)]);
+            let mut sums = Vec::new();
+            for realisations in all {
+                let network = of(realisations.clone());
+                let hardware = lower(&network, &folds);
+                let frames = random_frames(5, &network, 5);
+                for stall in [None, Some(2)] {
+                    let conditions = Conditions { stall, members: vec![2, 3, 1] };
+                    let what = format!("{rounding:?} {realisations:?} {stall:?}");
+                    let effort = Effort { rtl: 5, verilator: 5, icarus: 2 };
+                    agree(&what, &network, &hardware, &frames, &conditions, effort);
+                }
+                if realisations.len() == 1 {
+                    sums.push(stoxnor::engine::sums(&network, &frames));
+                }
+            }
+            assert!(sums.windows(2).all(|pair| pair[0] == pair[1]), "{rounding:?}");
+        }
+    }
+}
+
+/// The weights themselves, read where a unit multiplies with them: at three foldings and in three realisations those of the model, in order.
+#[test]
+fn the_weights_in_use_are_those_of_the_model() {
+    for law in [Law::Binary, Law::Ternary] {
+        for bits in [1, 2, 5] {
+            for realisation in REALISATIONS {
+                for (pe, simd) in [(1, 4), (2, 12), (4, 3), (12, 6)] {
+                    let rounding = Rounding { law, bits, share: 4, seed: 3 };
+                    let realisations = vec![Some(realisation)];
+                    let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: false };
+                    let network = random_sampled(8, &[12, 12, 2], &sampled);
+                    let found = in_use(&network, Folding { pe, simd });
+                    let layer = format!("{:?}", network.nodes[0].layer);
+                    assert!(layer.contains("StochasticMatrix"), "{layer}");
+                    let reals = stochastic(&network, rounding);
+                    for member in 0..3 {
+                        let wanted = reals.sample(member);
+                        for row in 0..12 {
+                            assert_eq!(
+                                found[member][row],
+                                wanted.row(row),
+                                "{rounding:?} {realisation:?} {pe}x{simd}, member {member}, row {row}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The real weights of the first layer of [`random_sampled`] again.
+fn stochastic(network: &Network, rounding: Rounding) -> stoxnor::arith::stochastic::StochasticMatrix {
+    use rand::RngExt;
+    let mut rng = random(8);
+    let fan_in = network.input.elements();
+    let rows = network.nodes[0].output.elements();
+    let reals: Vec<f32> = (0..rows * fan_in).map(|_| rng.random_range(-1.2f32..=1.2)).collect();
+    stoxnor::arith::stochastic::StochasticMatrix::from_fn(rounding, 1, (rows, fan_in), |r, c| {
+        reals[r * fan_in + c]
+    })
+}
+
+/// For each of three members and each row, the weights that the processing elements of layer 1 see in the steps of a frame.
+fn in_use(network: &Network, fold: Folding) -> Vec<Vec<Vec<i16>>> {
+    let folds = [fold, Folding { pe: 1, simd: 1 }];
+    let hardware = lower(network, &folds);
+    let frames = random_frames(1, network, 2);
+    let conditions = Conditions { stall: Some(4), members: vec![3, 2] };
+    let stimulus = stoxnor::engine::stimulus(network, &hardware, &frames, &conditions);
+    let mut simulator = Simulator::new(&hardware.design.top);
+    let slot = |s: &Simulator, pe: usize, port: &str| s.named(&format!("u_l1_dense.u_pe_{pe}.{port}"));
+    let ternary = slot(&simulator, 0, "active").is_some();
+    let enable = slot(&simulator, 0, "enable").expect("named");
+    let ports: Vec<_> = (0..fold.pe)
+        .map(|p| (slot(&simulator, p, "w").expect("named"), slot(&simulator, p, "active")))
+        .collect();
+    let mut words: Vec<Vec<Vec<i16>>> = Vec::new();
+    let _ = simulate(&hardware.design, &mut simulator, &stimulus, |_, s| {
+        if s.bit(enable) {
+            let weight = |w: &Bits, active: &Option<Bits>, lane: u32| match active {
+                Some(active) if !active.bit(lane) => 0,
+                _ => {
+                    if w.bit(lane) {
+                        1
+                    } else {
+                        -1
+                    }
+                }
+            };
+            let word = ports.iter().map(|(w, active)| {
+                let (w, active) = (s.get(*w), active.map(|a| s.get(a)));
+                (0..fold.simd as u32).map(|lane| weight(&w, &active, lane)).collect()
+            });
+            words.push(word.collect());
+        }
+    });
+    assert_eq!(ternary, network.nodes[0].layer.weights() == Some(Law::Ternary.kind()));
+    let (groups, steps) = (12 / fold.pe, 12 / fold.simd);
+    assert_eq!(words.len(), 5 * groups * steps, "five passes");
+    // The second frame has the first two members again.
+    assert_eq!(words[..2 * groups * steps], words[3 * groups * steps..]);
+    (0..3)
+        .map(|member| {
+            (0..12)
+                .map(|row| {
+                    let (group, p) = (row / fold.pe, row % fold.pe);
+                    let first = (member * groups + group) * steps;
+                    (first..first + steps).flat_map(|at| words[at][p].clone()).collect()
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// The closed form of the interval, written out: the prefix with the input's beats, and the members times the slowest part of the loop.
+#[test]
+fn the_interval_is_that_of_the_prefix_or_of_all_members() {
+    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 4, seed: 1 };
+    for (realisation, loop_cycles) in
+        [(Realisation::Fly, 48), (Realisation::Stored, 48), (Realisation::Sampled, 8 * 12 + 2)]
+    {
+        let sampled = Sampled {
+            rounding,
+            realisations: vec![None, Some(realisation), Some(Realisation::Stored)],
+            members: 8,
+            own_thresholds: false,
+        };
+        let network = random_sampled(3, &[24, 12, 8, 4], &sampled);
+        // The prefix takes 12 / 1 * 24 / 2 = 144 cycles a frame, the layers behind it 48 and 16, the replay 12.
+        let folds = [(1, 2), (2, 1), (1, 2)].map(|(pe, simd)| Folding { pe, simd });
+        let hardware = lower(&network, &folds);
+        for members in 1..=8 {
+            let measured =
+                stoxnor::engine::measure(&hardware, members, &indicatif::ProgressBar::hidden()).unwrap();
+            assert_eq!(
+                measured.interval,
+                144.max(u64::from(members) * loop_cycles),
+                "{realisation:?}, {members}"
+            );
+            assert_eq!(
+                (measured.latency, measured.interval),
+                (hardware.latency(members), hardware.interval(members))
+            );
+        }
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
@@ -31,7 +261,7 @@ proptest! {
         let sampled = Sampled { rounding, realisations, members, own_thresholds };
         let network = random_sampled(seed, &sizes, &sampled);
         let folds = random_folds(&mut random(seed ^ 1), &network);
-        let hardware = stoxnor::lower::lower(&network, &folds);
+        let hardware = lower(&network, &folds);
         let frames = random_frames(seed, &network, 4);
         let built = network.ensemble.as_ref().map_or(1, |e| e.max_members);
         let now: Vec<u32> = now.into_iter().map(|m| m.min(built)).collect();
