@@ -1,26 +1,18 @@
 //! Stream blocks and cells in the rtl engine, in Verilator and in Icarus: the same beats at the same cycles.
 
+mod common;
+
 use std::sync::Arc;
 
+use common::{pattern, rtl, shape};
 use stoxnor_hdl::block::{fifo, narrower, stream_register, widener};
-use stoxnor_hdl::{Bits, Builder, Module, Role, Stream, check::check};
+use stoxnor_hdl::{Bits, Builder, Module, Role, Stream};
 use stoxnor_sim::icarus::Icarus;
 use stoxnor_sim::verilator::Verilator;
-use stoxnor_sim::{Beat, Design, Reset, Simulator, Stimulus, StreamShape, Trace, simulate};
-
-fn shape(name: &str, width: u32, user: u32) -> StreamShape {
-    StreamShape { name: name.to_owned(), width, user }
-}
+use stoxnor_sim::{Beat, Design, Reset, Stimulus};
 
 fn design(top: Arc<Module>, input: u32, output: u32, user: u32) -> Design {
-    let issues = check(&top);
-    assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
-    Design { top, input: shape("s", input, user), taps: vec![shape("m", output, user)] }
-}
-
-/// A different pattern for every beat: a multiplicative hash of its number.
-fn pattern(width: u32, number: u64) -> Bits {
-    Bits::from_words(width, (0..4u64).map(|w| (number * 4 + w + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    common::design(top, shape("s", input, user), vec![shape("m", output, user)])
 }
 
 fn frames(width: u32, count: u64, beats: u64) -> Vec<Vec<Bits>> {
@@ -29,10 +21,6 @@ fn frames(width: u32, count: u64, beats: u64) -> Vec<Vec<Bits>> {
 
 fn users(user: u32, count: u64) -> Vec<Bits> {
     if user == 0 { vec![] } else { (0..count).map(|f| Bits::new(user, f % (1 << user))).collect() }
-}
-
-fn rtl(design: &Design, stimulus: &Stimulus) -> Trace {
-    simulate(design, &mut Simulator::new(&design.top), stimulus, |_, _| {}).expect("ends")
 }
 
 /// The bits of all beats of one frame, in order: what no block may change.
