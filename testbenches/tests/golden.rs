@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
 use stoxnor::fold::Folding;
-use stoxnor::lower::lower;
+use stoxnor::lower::{Hardware, lower};
+use stoxnor::matrix::Realisation;
+use stoxnor::network::Network;
 use stoxnor::testbench::random_frames;
 use stoxnor_hdl::block::{
-    Lane, ProcessingElement, fifo, narrower, ram, rom, stream_register, threshold_count, widener,
+    Lane, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram, replay, rom,
+    stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
-use stoxnor_testbenches::conformance::random_dense;
+use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
 
 fn golden(name: &str, text: &str) {
     insta::with_settings!({ snapshot_path => "../golden", prepend_module_to_snapshot => false, omit_expression => true }, {
@@ -38,6 +42,14 @@ fn blocks() {
         threshold_count(3, 5, false),
         rom(16, 12),
         ram(8, 6),
+        lfsr(7, true),
+        lfsr(70, false),
+        RoundingLane::Binary.build(3, 2),
+        RoundingLane::Ternary.build(3, 1),
+        RoundingLane::Ternary.build(3, 2),
+        replay(4, 8, 5),
+        frame_sum(3, 2, Summand::Signed(4), 7),
+        threshold_count(3, 5, true),
     ];
     for block in blocks {
         assert!(check(&block).is_empty());
@@ -51,19 +63,45 @@ fn a_tiny_network() {
     let network = random_dense(3, &[12, 4, 2]);
     let folds = [Folding { pe: 2, simd: 3 }, Folding { pe: 1, simd: 2 }];
     let hardware = lower(&network, &folds);
+    let wanted = [
+        "rtl/l1_dense.v",
+        "rtl/l2_dense.v",
+        "rtl/conformance_top.v",
+        "rtl/l1_dense_weights.mem",
+        "tb/conformance_top_tb.v",
+        "README.md",
+    ];
+    emitted("tiny", &network, &hardware, &wanted);
+}
+
+/// 6-4-2 of stochastic ternary weights, two members: a layer whose row groups take the same words again, and one of a single group.
+#[test]
+fn a_tiny_ensemble() {
+    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 2, seed: 1 };
+    let realisations = vec![Some(Realisation::Fly)];
+    let sampled = Sampled { rounding, realisations, members: 2, own_thresholds: false };
+    let network = random_sampled(3, &[6, 4, 2], &sampled);
+    let folds = [Folding { pe: 1, simd: 3 }, Folding { pe: 2, simd: 2 }];
+    let hardware = lower(&network, &folds);
+    let wanted = [
+        "rtl/l1_dense.v",
+        "rtl/l2_dense.v",
+        "rtl/conformance_top.v",
+        "rtl/l1_dense_starts.mem",
+        "rtl/l1_dense_weights.mem",
+    ];
+    emitted("ensemble", &network, &hardware, &wanted);
+}
+
+fn emitted(prefix: &str, network: &Network, hardware: &Hardware, wanted: &[&str]) {
     let version = env!("CARGO_PKG_VERSION");
-    for (name, text) in emit::files(&network, &hardware, None, None, &random_frames(&network, 2, &[])) {
-        let wanted = [
-            "rtl/l1_dense.v",
-            "rtl/l2_dense.v",
-            "rtl/conformance_top.v",
-            "rtl/l1_dense_weights.mem",
-            "tb/conformance_top_tb.v",
-            "README.md",
-        ];
+    for (name, text) in emit::files(network, hardware, None, None, &random_frames(network, 2, &[])) {
         if wanted.contains(&name.as_str()) {
             let name = name.trim_start_matches("rtl/").trim_start_matches("tb/").replace('.', "_");
-            golden(&format!("tiny_{name}"), &text.replace(&format!("stoxnor {version}"), "stoxnor VERSION"));
+            golden(
+                &format!("{prefix}_{name}"),
+                &text.replace(&format!("stoxnor {version}"), "stoxnor VERSION"),
+            );
         }
     }
 }
