@@ -27,13 +27,17 @@ pub fn threshold_count(steps: u32, bits: u32, falling: bool) -> Arc<Module> {
     let reached: Vec<Net> = (0..steps)
         .map(|step| {
             let own = b.slice(thresholds, step * bits, bits);
-            let reached = threshold(&mut b, sum, own);
-            falls.map_or(reached, |falls| b.xor(reached, falls))
+            threshold(&mut b, sum, own)
         })
         .collect();
     let reached = b.concat(&reached);
-    let reached = b.named("reached", reached);
-    let count = b.popcount(reached);
+    let mut counted = b.named("reached", reached);
+    if let Some(falls) = falls {
+        let falls = b.sign_extend(falls, steps);
+        let turned = b.xor(counted, falls);
+        counted = b.named("counted", turned);
+    }
+    let count = b.popcount(counted);
     let count = b.named("count", count);
     b.output("count", count, Role::Data);
     b.finish()
