@@ -49,16 +49,31 @@ impl RoundingLane {
     pub fn build(self, lanes: u32, bits: u32) -> Arc<Module> {
         let mut b = Builder::new(format!("round_{}_{lanes}x{bits}", self.name()));
         b.doc(format!(
-            "Stochastic rounding, {} lanes, {bits} random bits each: u, against the stored number.",
-            lanes
+            "Stochastic rounding, {lanes} lanes, {bits} random {} each: u, against the stored number.",
+            if bits == 1 { "bit" } else { "bits" }
         ));
         match self {
             Self::Binary => b.doc(format!("w = u < P, with P up to {}.", 1u32 << bits)),
             Self::Ternary => b.doc(format!(
-                "floor((W + u) / {}) is -1, 0 or +1: active where it is not 0, w where it is not negative.",
+                "floor((W + u) / {}) is -1, 0 or +1: active where it is not 0, w where W is not negative.",
                 1u32 << bits
             )),
         }
+        b.doc(if bits == 1 {
+            format!("Lane l: u = words[{} - l];", lanes - 1)
+        } else {
+            format!("Lane l: u = the {bits} bits of words from {} - l * {bits} upwards;", (lanes - 1) * bits)
+        });
+        b.doc(match self {
+            Self::Ternary if bits == 1 => {
+                format!(
+                    "code[l], code[{lanes} + l]: whether it is active for u = 0, for u = 1; code[{} + l]: w.",
+                    2 * lanes
+                )
+            }
+            Self::Binary => format!("bit j of P is code[j * {lanes} + l]."),
+            Self::Ternary => format!("bit j of W, in two's complement, is code[j * {lanes} + l]."),
+        });
         b.doc("Combinational.");
         let words = b.input("words", lanes * bits, Role::Data);
         let code = b.input("code", lanes * self.code_bits(bits), Role::Data);
