@@ -5,8 +5,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{design, pattern, rtl, shape};
-use stoxnor_hdl::block::{RoundingLane, Summand, frame_sum, lfsr, lfsr_window, replay, replay_user};
-use stoxnor_hdl::{Bits, Builder, Module, Role, Stream};
+use stoxnor_hdl::block::{
+    RoundingLane, Summand, frame_sum, lfsr, lfsr_window, replay, replay_user, threshold_count,
+};
+use stoxnor_hdl::{Bits, Builder, Module, Net, Role, Stream, bits_for};
 use stoxnor_sim::icarus::Icarus;
 use stoxnor_sim::verilator::Verilator;
 use stoxnor_sim::{Beat, Design, Reset, Stimulus, Trace};
@@ -317,9 +319,13 @@ fn rounding_bench(lane: RoundingLane, lanes: u32, bits: u32) -> Arc<Module> {
         let active = b.out(unit, "active");
         data = b.concat(&[data, active]);
     }
+    combinational(b, s, data)
+}
+
+/// Gives `data` beside each beat of `s`, and adds something clocked, so that the bench finds a clock and a reset.
+fn combinational(mut b: Builder, s: Stream, data: Net) -> Arc<Module> {
     let ready = b.stream_output("m", Stream { data, valid: s.valid, last: s.last, user: None });
     b.output("s_ready", ready, Role::Control);
-    // Something clocked, so that the bench finds a clock and a reset.
     let beat = b.register("beat", 1, Some(0));
     let flipped = b.not(beat);
     b.next_if(beat, s.valid, flipped);
@@ -379,5 +385,43 @@ fn rounding_units_round_as_the_laws_say() {
         }
         let icarus = Icarus::default().simulate(&design, &stimulus).expect("Icarus runs");
         assert_eq!(icarus, trace, "{lane:?}, {bits} bits");
+    }
+}
+
+/// Sums against one to many thresholds, those reached or those not: data is the sum, above it the thresholds, above them `falls`.
+#[test]
+fn thresholds_are_counted_up_or_down() {
+    const BITS: u32 = 5;
+    for (steps, falling) in [1, 3, 7, 20].into_iter().flat_map(|steps| [(steps, false), (steps, true)]) {
+        let width = BITS * (1 + steps) + u32::from(falling);
+        let mut b = Builder::new("count_bench");
+        let s = b.stream_input("s", width, 0);
+        let unit = b.instance("u_count", &threshold_count(steps, BITS, falling));
+        let sum = b.slice(s.data, 0, BITS);
+        let thresholds = b.slice(s.data, BITS, steps * BITS);
+        b.connect(unit, "sum", sum);
+        b.connect(unit, "thresholds", thresholds);
+        if falling {
+            let falls = b.slice(s.data, width - 1, 1);
+            b.connect(unit, "falls", falls);
+        }
+        let count = b.out(unit, "count");
+        let top = combinational(b, s, count);
+        let m = shape("m", bits_for(steps.into()), 0);
+        let design = design(top, shape("s", width, 0), vec![m]);
+        let frames = vec![(0..200).map(|n| pattern(width, n)).collect::<Vec<_>>()];
+        let stimulus = Stimulus { output_beats: 200, frames, limit: 1000, ..Stimulus::default() };
+        let trace = rtl(&design, &stimulus);
+        for (sent, beat) in stimulus.frames[0].iter().zip(&trace.taps[0]) {
+            let number = |i: u32| sent.extract(i * BITS, BITS);
+            let falls = falling && sent.bit(width - 1);
+            let count = (1..=steps).filter(|i| (number(0) >= number(*i)) != falls).count();
+            assert_eq!(beat.data.to_u64(), Some(count as u64), "{steps} steps, {sent}");
+        }
+        assert_eq!(
+            Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"),
+            trace,
+            "{steps} steps"
+        );
     }
 }
