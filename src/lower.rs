@@ -121,7 +121,9 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         let name = &network.nodes[*first].name;
         chain.b.doc(format!("An ensemble of up to {max_members} members: from {name} on a frame passes once for each, and the results are added."));
         if user > 0 {
-            chain.b.doc("s_user is the number of members of the frame, taken at its first beat.");
+            chain.b.doc(format!(
+                "s_user is the number of members of the frame, taken at its first beat: 1 to {max_members}, else {max_members}."
+            ));
         }
     }
     let s = chain.b.stream_input("s", input_bits, user);

@@ -28,7 +28,11 @@ impl Table {
     pub fn layout(&self, pe: usize) -> String {
         let bits = self.row_bits();
         let each = if self.numbers() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
-        let falls = if self.falls.is_some() { "; the top bit is 1 where it falls" } else { "" };
+        let falls = if self.falls.is_some() {
+            "; where the top bit of a row is 1 the element is turned over: it falls as the sum grows"
+        } else {
+            ""
+        };
         let name = format!("{}{}", self.name[..1].to_uppercase(), &self.name[1..]);
         let groups = self.members[0].len() / pe;
         let word =

@@ -285,7 +285,19 @@ impl Sampler<'_> {
             self.members
         ));
         b.doc(format!("Weight memory: {rows}"));
-        b.doc("as the rounding units take it. Starts: what the LFSRs follow, member after member.");
+        b.doc("as the rounding units take it.");
+        if self.all_starts() > 1 {
+            let window = lfsr_window(self.leap());
+            let of = match self.generators() {
+                1 => format!("{window} bits"),
+                n => format!("{n} times {window} bits, u_lfsr_0 in the lowest"),
+            };
+            let each = if self.starts() > 1 { "row group after row group, " } else { "" };
+            b.doc(format!(
+                "Starts: what the LFSRs follow, {of}, {each}member after member. The first one is"
+            ));
+            b.doc("fetched at the first edge after a reset: no step may be issued there, and a buffer in front sees to it.");
+        }
     }
 
     fn start_bits(&self) -> u64 {

@@ -5,12 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
+use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
 use stoxnor::testbench::random_frames;
-use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_few_bit, random_folds};
+use stoxnor_testbenches::conformance::{
+    Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled,
+};
 
 fn written(network: &Network, hardware: &Hardware) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -54,6 +58,21 @@ fn designs() -> Vec<(String, Network, Vec<Folding>)> {
         let network = random_few_bit(seed, &[12, 8, 6, 4]);
         let folds = random_folds(&mut random(seed), &network);
         designs.push((format!("few-bit network {seed}, {folds:?}"), network, folds));
+    }
+    // Ensembles: every law, number of bits and realisation, with and without rows that share.
+    let realisations = [Realisation::Fly, Realisation::Sampled, Realisation::Stored];
+    for seed in 0..18 {
+        let law = [Law::Binary, Law::Ternary][seed % 2];
+        let (bits, share) = ([1, 2, 5][seed / 2 % 3], [1, 2, 4, 64][seed % 4]);
+        let sampled = Sampled {
+            rounding: Rounding { law, bits, share, seed: 1 },
+            realisations: vec![Some(realisations[seed / 6]), None, Some(realisations[seed % 3])],
+            members: 1 + seed % 5,
+            own_thresholds: seed % 3 == 0,
+        };
+        let network = random_sampled(seed as u64, &[24, 12, 8, 4], &sampled);
+        let folds = random_folds(&mut random(seed as u64), &network);
+        designs.push((format!("{sampled:?}, {folds:?}"), network, folds));
     }
     let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding { pe, simd });
     designs.push(("parallel".to_owned(), small.clone(), whole.to_vec()));

@@ -34,7 +34,7 @@ pub fn lfsr(leap: u32, restores: bool) -> Arc<Module> {
     b.doc("Timing: where enable is 1 at an edge, words are the next bits after it, the first the most significant;");
     b.doc("they follow start where load is 1, else those before.");
     if restores {
-        b.doc("keep notes what the leap follows; again makes it follow what was noted.");
+        b.doc("keep notes what the leap follows; again makes it follow what was noted, unless load is 1.");
     }
     let enable = b.input("enable", 1, Role::Control);
     let load = b.input("load", 1, Role::Control);

@@ -24,6 +24,9 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let times =
         if user == 0 { "once".to_owned() } else { format!("s_user times, 1 to {most} (else {most})") };
     b.doc(format!("Replay buffer: two frames of {beats} beats; each is given {times}."));
+    if user > 0 {
+        b.doc("passes_*: the numbers of the frames that may be here in part, one leaving, one whole, one coming; four for the sake of a counter of two bits.");
+    }
     b.doc("m_last stands on the final beat of every pass, m_user is 1 in the last pass of a frame.");
     b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
     let s = b.stream_input("s", width, user);
