@@ -63,6 +63,24 @@ fn fast(c: &mut Criterion) {
     group.finish();
 }
 
+/// Members of the bundled network of stochastic weights: images times members a second.
+fn ensemble(c: &mut Criterion) {
+    const MEMBERS: u32 = 16;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sampled_784_64_64_10.onnx");
+    let bytes = std::fs::read(path).expect("readable");
+    c.bench_function("import sampled_784_64_64_10, 16 members", |b| {
+        b.iter(|| import::read("sampled", black_box(&bytes)).expect("imports"));
+    });
+    let network = import::read("sampled", &bytes).expect("imports");
+    let frames = frames(&network, 2_000);
+    let mut group = c.benchmark_group("fast engine, ensemble");
+    group.throughput(Throughput::Elements(frames.len() as u64 * u64::from(MEMBERS)));
+    group.bench_function("images x members", |b| {
+        b.iter(|| engine::sums_at(&network, black_box(&frames), &[MEMBERS]));
+    });
+    group.finish();
+}
+
 fn rtl(c: &mut Criterion) {
     let (network, hardware) = network();
     let frames = frames(&network, 8);
@@ -77,5 +95,5 @@ fn rtl(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, compile, fast, rtl);
+criterion_group!(benches, compile, fast, ensemble, rtl);
 criterion_main!(benches);

@@ -127,14 +127,13 @@ fn the_weights_in_use_are_those_of_the_model() {
                     let layer = format!("{:?}", network.nodes[0].layer);
                     assert!(layer.contains("StochasticMatrix"), "{layer}");
                     let reals = stochastic(&network, rounding);
-                    for member in 0..3 {
+                    for (member, rows) in found.iter().enumerate() {
                         let wanted = reals.sample(member);
-                        for row in 0..12 {
-                            assert_eq!(
-                                found[member][row],
-                                wanted.row(row),
+                        for (row, weights) in rows.iter().enumerate() {
+                            let what = format!(
                                 "{rounding:?} {realisation:?} {pe}x{simd}, member {member}, row {row}"
                             );
+                            assert_eq!(weights, wanted.row(row), "{what}");
                         }
                     }
                 }

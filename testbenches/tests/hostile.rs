@@ -6,7 +6,14 @@ use rand_chacha::ChaCha8Rng;
 use stoxnor::import::{self, FixedPoint, Options};
 use stoxnor_testbenches::data::data_dir;
 use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
-use stoxnor_testbenches::onnx::{Attribute, Builder, Model, Pair, few_bits, random_dense};
+use stoxnor_testbenches::onnx::{
+    Attribute, Builder, Model, Pair, SampledModel, few_bits, random_dense, sampled,
+};
+
+/// A network of sampled weights that is calibrated for three members.
+fn ensemble(widths: &[usize]) -> Vec<u8> {
+    sampled(3, widths, SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 3, only: None })
+}
 
 fn said(bytes: &[u8]) -> String {
     import::read("model", bytes).expect_err("refused").to_string()
@@ -133,7 +140,7 @@ fn twist(model: &mut Model, rng: &mut ChaCha8Rng) {
 
 #[test]
 fn twisted_graphs_end_in_diagnostics() {
-    let models = [random_dense(9, &[6, 5, 4, 3]), few_bits(10, &[6, 5, 4, 3])];
+    let models = [random_dense(9, &[6, 5, 4, 3]), few_bits(10, &[6, 5, 4, 3]), ensemble(&[6, 5, 4, 3])];
     let models = models.map(|bytes| Model::decode(&bytes[..]).unwrap());
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut refused = 0;
@@ -174,6 +181,7 @@ fn random_mutations_end_in_networks_or_diagnostics() {
         .unwrap()
         .filter_map(|entry| std::fs::read(entry.unwrap().path().join("model.onnx")).ok())
         .collect();
+    seeds.extend([&[6, 5, 4][..], &[12, 8, 6, 4]].map(ensemble));
     seeds.sort();
     assert!(seeds.len() >= 40);
     let (start, mut built) = (std::time::Instant::now(), 0);
@@ -232,7 +240,7 @@ fn random_mutations_end_in_networks_or_diagnostics() {
 #[test]
 fn damaged_files_end_in_diagnostics() {
     for (seed, widths) in [(1, &[5, 4, 3, 2][..]), (2, &[40, 20, 10])] {
-        for model in [random_dense(seed, widths), few_bits(seed, widths)] {
+        for model in [random_dense(seed, widths), few_bits(seed, widths), ensemble(widths)] {
             let refused = damage(&model, seed, 600);
             assert!(refused > 150, "{refused} of 600");
         }
