@@ -204,7 +204,7 @@ impl Config {
                 return Err(value(message, "give both, for example bits = 16 and fraction_bits = 10").into());
             }
         };
-        Ok(import::Options { input, sampling: self.sampling()? })
+        Ok(import::Options { input, sampling: self.sampling()?, keep_signs: false })
     }
 
     /// What is said of stochastic weights and their members.

@@ -9,7 +9,7 @@ use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use rayon::prelude::*;
 
 use crate::config::Scale;
-use crate::diagnostic::{Diagnostic, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
 use crate::idx;
 use crate::network::Network;
 
@@ -207,9 +207,28 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
         if fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
             let _ = fs::remove_file(path);
         }
-        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
-            .at(path.display().to_string())
-            .help("choose a file that you may write, on a disk with room")
-            .into()
+        unwritable(path, &e)
     })
+}
+
+/// Writes a file beside its place and renames it, so that it is never half there.
+///
+/// # Errors
+/// Where it cannot be written; then what was there is as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let directory = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".stoxnor-").tempfile_in(directory)?;
+        file.write_all(bytes)?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    write().map_err(|e| unwritable(path, &e))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostics {
+    Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
+        .at(path.display().to_string())
+        .help("choose a file that you may write, on a disk with room")
+        .into()
 }

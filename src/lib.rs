@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod arith;
+pub mod calibrate;
 pub mod cli;
 pub mod compare;
 pub mod config;

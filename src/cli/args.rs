@@ -36,6 +36,8 @@ pub enum Command {
     Check(Check),
     /// Count right answers on a labelled data set
     Eval(Eval),
+    /// Measure batch normalisation for every member of a stochastic network, and write it into the model
+    Calibrate(Calibrate),
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +123,21 @@ pub struct Eval {
     /// Show how often each label got each answer
     #[arg(long)]
     pub confusion: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    #[command(flatten)]
+    pub model: Model,
+    /// Images to measure on, not those of a test: IDX (compressed or not) or npy, [N, input shape]
+    #[arg(long, value_name = "X")]
+    pub images: PathBuf,
+    /// Measure on only the first so many images
+    #[arg(long, value_name = "N")]
+    pub frames: Option<usize>,
+    /// The calibrated model: ONNX
+    #[arg(long, value_name = "MODEL2")]
+    pub out: PathBuf,
 }
 
 /// Options of every command.

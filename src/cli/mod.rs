@@ -1,6 +1,7 @@
 //! The commands. Results go to standard output, everything else to standard error.
 
 mod args;
+mod calibrate;
 mod check;
 mod compile;
 mod demo;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments, &common),
         Command::Check(arguments) => check::run(&arguments, &common),
         Command::Eval(arguments) => eval::run(&arguments, &common),
+        Command::Calibrate(arguments) => calibrate::run(&arguments, &common),
     };
     done.unwrap_or_else(|errors| {
         report(&errors);

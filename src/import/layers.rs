@@ -50,6 +50,8 @@ pub struct Draft {
     pub realisation: Realisation,
     /// The activation in each member that was looked at; none behind the last layer.
     pub activations: Vec<Activation>,
+    /// Shape of the sums, and what the graph makes of them up to the next layer or its output.
+    pub behind: (Vec<usize>, Vec<Step>),
 }
 
 impl Draft {
@@ -74,7 +76,7 @@ impl Draft {
 pub fn layers(
     chain: &Chain,
     segments: &Segments,
-    (options, calibrated): (&SamplingOptions, bool),
+    (options, (calibrated, keep_signs)): (&SamplingOptions, (bool, bool)),
     sketches: &mut Vec<Sketch>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Parts> {
@@ -121,18 +123,25 @@ pub fn layers(
             let layer = match (&segment.activation, next) {
                 (None, _) => keep(last(product, read, &level, &mut tail), errors),
                 (Some(_), Some(next)) => {
-                    keep(activated(chain, segment, read, &level, &next, calibrated), errors)
+                    keep(activated(chain, segment, read, &level, &next, calibrated || keep_signs), errors)
                 }
                 _ => None,
             };
-            if let (Some((_, Some(activation))), Some(next)) = (&layer, &mut next) {
+            if let (Some((_, Some(activation), _)), Some(next)) = (&layer, &mut next) {
                 // Where fewer levels occur, the next layer takes those.
                 next.narrow(activation);
                 sketch.output = Some(activation.element);
             }
             let inputs = vec![index.checked_sub(1).map_or(Source::Input, Source::Layer)];
-            found.extend(layer.map(|(weights, activation)| Draft {
+            let behind = |mut steps: Vec<Step>| {
+                if segment.activation.is_none() {
+                    steps.extend_from_slice(&chain.steps[segments.tail.clone()]);
+                }
+                (product.shape.clone(), steps)
+            };
+            found.extend(layer.map(|(weights, activation, steps)| Draft {
                 origin: product.node.clone(),
+                behind: behind(steps),
                 inputs,
                 weights,
                 realisation,
@@ -205,23 +214,23 @@ fn scaling(product: &Step, weights: &Weights, input: f32) -> Result<Option<Step>
     Ok(Some(step))
 }
 
-/// Weights of a layer, and its activation.
-type Layer = (Matrix, Option<Activation>);
+/// Weights of a layer, its activation, and the steps that it was made of.
+type Layer = (Matrix, Option<Activation>, Vec<Step>);
 
 fn last(product: &Step, read: Weights, level: &Grid, tail: &mut Vec<Step>) -> Result<Layer> {
     tail.extend(scaling(product, &read, level.scale)?);
-    Ok((read.matrix, None))
+    Ok((read.matrix, None, tail.clone()))
 }
 
-/// A layer with an activation. Where that falls in a row, the row's weights are negated, unless they are sampled or `calibrated` says that
-/// the direction may differ between members: then the activation itself falls.
+/// A layer with an activation. Where that falls in a row, the row's weights are negated, unless they are sampled or `keep_signs` says
+/// otherwise, as where the direction may differ between members: then the activation itself falls.
 fn activated(
     chain: &Chain,
     segment: &Segment,
     read: Weights,
     level: &Grid,
     next: &Grid,
-    calibrated: bool,
+    keep_signs: bool,
 ) -> Result<Layer> {
     let product = &chain.steps[segment.product];
     let range = segment.activation.clone().unwrap_or_default();
@@ -238,13 +247,13 @@ fn activated(
     let steps: Vec<Step> = scaling.into_iter().chain(chain.steps[range].iter().cloned()).collect();
     let (activation, negate) = activation(&rows, &product.shape, &steps, next)?;
     Ok(match read.matrix {
-        Matrix::Integers(matrix) if !calibrated => {
+        Matrix::Integers(matrix) if !keep_signs => {
             let sign = |row: usize| if negate[row] { -1 } else { 1 };
             let value = |row: usize, column| sign(row) * matrix.at(row, column);
             let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
-            (Matrix::Integers(negated), Some(activation))
+            (Matrix::Integers(negated), Some(activation), steps)
         }
-        matrix => (matrix, Some(falling(activation, negate))),
+        matrix => (matrix, Some(falling(activation, negate)), steps),
     })
 }
 

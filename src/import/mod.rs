@@ -28,6 +28,7 @@ pub mod attributes;
 mod chain;
 mod codes;
 pub(crate) mod constant;
+mod edit;
 mod external;
 pub mod file;
 mod fold;
@@ -49,6 +50,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use edit::{Statistics, with_statistics};
 pub use members::MAX_MEMBERS;
 pub use sampling::{DEFAULT_MEMBERS, LayerSampling, SamplingOptions};
 pub use survey::{Sketch, Survey};
@@ -69,6 +71,8 @@ pub struct Options {
     pub input: Option<FixedPoint>,
     /// Stochastic weights and the ensemble of their members.
     pub sampling: SamplingOptions,
+    /// Rows whose activation falls keep their weights, so that the sums are those of the graph.
+    pub keep_signs: bool,
 }
 
 /// Signed two's complement fixed point: numbers are rounded half to even to multiples of 2^-`fraction_bits`, and
@@ -91,8 +95,8 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Network> {
     let place = path.display().to_string();
     let bytes = bytes(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let (survey, network) = analyse(&name, &bytes, &External::beside(path), options);
-    network.ok_or_else(|| refused(survey.reasons).placed(&place))
+    let (survey, outline) = analyse(&name, &bytes, &External::beside(path), options);
+    outline.map(|o| o.network).ok_or_else(|| refused(survey.reasons).placed(&place))
 }
 
 /// Reads a model file's bytes; `name` names the network. Tensors with data in files of their own are refused.
@@ -102,8 +106,22 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Network> {
 
 /// [`read`], with options.
 pub fn read_with(name: &str, bytes: &[u8], options: &Options) -> Result<Network> {
-    let (survey, network) = analyse(name, bytes, &External::none(), options);
-    network.ok_or_else(|| refused(survey.reasons))
+    outline(name, bytes, options).map(|outline| outline.network)
+}
+
+/// A network, and what the graph computes behind each layer.
+#[derive(Debug)]
+pub struct Outline {
+    /// The network.
+    pub network: Network,
+    /// For each layer the shape of its sums, and the operators from them to the next layer or the output.
+    pub behind: Vec<(Vec<usize>, Vec<Step>)>,
+}
+
+/// [`read_with`], with what is behind the layers.
+pub fn outline(name: &str, bytes: &[u8], options: &Options) -> Result<Outline> {
+    let (survey, outline) = analyse(name, bytes, &External::none(), options);
+    outline.ok_or_else(|| refused(survey.reasons))
 }
 
 /// How far the model file at `path` gets, and every reason why it gets no further.
@@ -119,7 +137,8 @@ pub fn survey_bytes(bytes: &[u8], options: &Options) -> Survey {
     analyse("survey", bytes, &External::none(), options).0
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a model file, of at most [`file::MAX_BYTES`] and one.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |e: std::io::Error| {
         Diagnostic::new(&MODEL_UNREADABLE, e.to_string())
             .at(path.display().to_string())
@@ -158,7 +177,7 @@ fn way_out(code: &Code) -> Option<&'static str> {
 }
 
 /// All passes in order. There is a network, or a reason.
-fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> (Survey, Option<Network>) {
+fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> (Survey, Option<Outline>) {
     let mut survey = Survey::default();
     let network = passes(name, bytes, external, options, &mut survey).unwrap_or_else(|found| {
         survey.reasons.extend(found);
@@ -176,7 +195,7 @@ fn passes(
     external: &External,
     options: &Options,
     survey: &mut Survey,
-) -> Result<Option<Network>> {
+) -> Result<Option<Outline>> {
     let graph = prune::prune(validate::validate(file::parse(bytes, external)?)?);
     survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
@@ -200,8 +219,11 @@ fn passes(
             members::merge(&mut parts, other, member)?;
         }
     }
+    let behind = parts.layers.iter().map(|l| l.behind.clone()).collect();
     let found = members::build(parts.layers, most)?;
-    Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail).map(Some)
+    let network =
+        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail)?;
+    Ok(Some(Outline { network, behind }))
 }
 
 /// The parts of a network in the member that the graph was folded for; nothing where there is a reason why not.
@@ -211,12 +233,12 @@ fn parts(
     sketches: &mut Vec<Sketch>,
     reasons: &mut Vec<Diagnostic>,
 ) -> Result<Option<Parts>> {
-    let calibrated = folded.members.is_some();
+    let alike = (folded.members.is_some(), options.keep_signs);
     let chain = chain::chain(folded)?;
     let chain = rewrite::rewrite(chain, reasons);
     let chain = input::quantise_input(chain, options, reasons);
     let Some(segments) = segment::segment(&chain, reasons) else { return Ok(None) };
-    Ok(layers::layers(&chain, &segments, (&options.sampling, calibrated), sketches, reasons))
+    Ok(layers::layers(&chain, &segments, (&options.sampling, alike), sketches, reasons))
 }
 
 /// The matrix products of a graph that could not be folded, in file order.

@@ -152,6 +152,31 @@ impl Dense {
     }
 }
 
+impl Dense {
+    /// `size` numbers for each frame, set by `each(frame's numbers, row, sum)`.
+    #[inline]
+    fn each_sum<T: Copy + Default + Send>(
+        &self,
+        input: &Batch,
+        member: usize,
+        size: usize,
+        each: impl Fn(&mut [T], usize, i32) + Sync,
+    ) -> Vec<T> {
+        let Batch::Planes { element, elements, words } = input else {
+            panic!("a dense layer takes bit planes")
+        };
+        assert_eq!(*elements, self.fan_in, "elements of a frame");
+        let frame_words = element.bits() as usize * self.fan_in.div_ceil(64);
+        let Member { weights, planes } = of_member(&self.members, member);
+        let kernel = Kernel::new(weights, self.kind, planes, *element);
+        let mut out = vec![T::default(); words.len() / frame_words * size];
+        out.par_chunks_mut(size).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
+            kernel.sums(frame, |row, sum| each(to, row, sum));
+        });
+        out
+    }
+}
+
 /// One for all, or one for each.
 fn of_member<T>(list: &[T], member: usize) -> &T {
     if list.len() == 1 { &list[0] } else { &list[member] }
@@ -204,40 +229,20 @@ impl Layer for Dense {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let Batch::Planes { element, elements, words } = inputs[0] else {
-            panic!("a dense layer takes bit planes")
-        };
-        let (rows, fan_in) = (self.rows, self.fan_in);
-        assert_eq!(*elements, fan_in, "elements of a frame");
-        let frame_words = element.bits() as usize * fan_in.div_ceil(64);
-        let frames = words.len() / frame_words;
-        let Member { weights, planes } = of_member(&self.members, member);
-        let kernel = Kernel::new(weights, self.kind, planes, *element);
-        match self.activation(member) {
-            Some(activation) => {
-                let stride = rows.div_ceil(64);
-                let out_planes = activation.element.bits() as usize;
-                let mut out = vec![0u64; frames * out_planes * stride];
-                out.par_chunks_mut(out_planes * stride).zip(words.par_chunks(frame_words)).for_each(
-                    |(to, frame)| {
-                        kernel.sums(frame, |row, sum| {
-                            let code = activation.element.encode(activation.value(row, sum));
-                            for k in 0..out_planes {
-                                to[k * stride + row / 64] |= (code >> k & 1) << (row % 64);
-                            }
-                        });
-                    },
-                );
-                Batch::Planes { element: activation.element, elements: rows, words: out }
+        let Some(activation) = self.activation(member) else { return self.fast_sums(inputs, member) };
+        let (stride, planes) = (self.rows.div_ceil(64), activation.element.bits() as usize);
+        let words = self.each_sum(inputs[0], member, planes * stride, |to: &mut [u64], row, sum| {
+            let code = activation.element.encode(activation.value(row, sum));
+            for k in 0..planes {
+                to[k * stride + row / 64] |= (code >> k & 1) << (row % 64);
             }
-            None => {
-                let mut out = vec![0; frames * rows];
-                out.par_chunks_mut(rows).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
-                    kernel.sums(frame, |row, sum| to[row] = sum);
-                });
-                Batch::Integers { elements: rows, values: out }
-            }
-        }
+        });
+        Batch::Planes { element: activation.element, elements: self.rows, words }
+    }
+
+    fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
+        let values = self.each_sum(inputs[0], member, self.rows, |to: &mut [i32], row, sum| to[row] = sum);
+        Batch::Integers { elements: self.rows, values }
     }
 
     fn weights(&self) -> Option<WeightKind> {

@@ -39,6 +39,9 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// Many frames at once in one member, on packed words.
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch;
 
+    /// The integers that its activation is applied to, as [`fast`](Self::fast) computes them.
+    fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch;
+
     /// What its weights are, where it has some.
     fn weights(&self) -> Option<WeightKind>;
 

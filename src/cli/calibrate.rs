@@ -1,0 +1,80 @@
+//! `stoxnor calibrate`.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::{Calibrate, Common};
+use super::view;
+use crate::calibrate::calibrate;
+use crate::config::Scale;
+use crate::data::{read_frames, write_whole};
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
+use crate::emit::sha256;
+use crate::network::Network;
+
+#[derive(Serialize)]
+struct Done<'a> {
+    out: String,
+    sha256: String,
+    members: usize,
+    frames: usize,
+    layers: Vec<Layer<'a>>,
+}
+
+#[derive(Serialize)]
+struct Layer<'a> {
+    name: &'a str,
+    statistics: usize,
+}
+
+pub fn run(arguments: &Calibrate, common: &Common) -> Result<ExitCode> {
+    let (config, _) = common.config()?;
+    let mut options = config.import_options()?;
+    if let [members] = common.members[..] {
+        options.sampling.max_members = Some(members);
+    } else if !common.members.is_empty() {
+        return Err(Diagnostic::new(&CONFIG_VALUE, "several numbers of members")
+            .at("--members")
+            .help("give one: the most that a frame may have")
+            .into());
+    }
+    let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
+    let path = &arguments.model.model;
+    let bytes = crate::import::bytes(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let progress = common.progress(0);
+    let mut count = 0;
+    let images = &arguments.images;
+    let frames = |network: &Network| {
+        let shape = network.front.input_shape();
+        let frames = read_frames(images, shape.iter().product(), &shape[1..])?;
+        count = arguments.frames.unwrap_or(usize::MAX).min(frames.count());
+        frames.quantise(network, scale, count)
+    };
+    let found = calibrate(&name, &bytes, &options, frames, |layer| progress.set_message(layer.to_owned()))
+        .map_err(|e| e.placed(&path.display().to_string()))?;
+    progress.finish_and_clear();
+    write_whole(&arguments.out, &found.bytes)?;
+    let layers = found.layers.iter().map(|(name, statistics)| Layer { name, statistics: *statistics });
+    let done = Done {
+        out: arguments.out.display().to_string(),
+        sha256: sha256(&found.bytes),
+        members: found.members,
+        frames: count,
+        layers: layers.collect(),
+    };
+    if common.json {
+        view::json(&done);
+        return Ok(ExitCode::SUCCESS);
+    }
+    view::line(&format!(
+        "{} calibrated on {}: {}",
+        view::count(done.members, "member"),
+        view::count(done.frames, "frame"),
+        done.out
+    ));
+    let rows = done.layers.iter().map(|l| vec![l.name.to_owned(), l.statistics.to_string()]);
+    view::table(&["layer", "statistics"], rows);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,121 @@
+//! `calibrate`: statistics of single members, measured and written into the model.
+
+use prost::Message;
+use serde_json::json;
+use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
+use stoxnor_testbenches::data::read_npy;
+use stoxnor_testbenches::onnx::{Model, SampledModel, TensorProto, sampled};
+
+use crate::bed::{Bed, WIDTHS, bytes, npy};
+
+const FRAMES: usize = 40;
+const MEMBERS: usize = 3;
+
+fn bed() -> Bed {
+    let bed = Bed::new();
+    let how = SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 0, only: None };
+    bed.write("t.onnx", sampled(5, &WIDTHS, how));
+    bed.write("x.npy", npy("|u1", &[FRAMES, WIDTHS[0]], &bytes(FRAMES)));
+    bed
+}
+
+fn graph(bed: &Bed, name: &str) -> stoxnor_testbenches::onnx::Graph {
+    Model::decode(&std::fs::read(bed.path(name)).unwrap()[..]).unwrap().graph.unwrap()
+}
+
+fn floats(tensor: &TensorProto) -> Vec<f32> {
+    tensor.raw.as_ref().unwrap().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+#[test]
+fn the_first_layer_gets_the_statistics_of_every_members_sums() {
+    let bed = bed();
+    let done = bed
+        .run(&["calibrate", "t.onnx", "--images", "x.npy", "--members", "3", "--out", "c.onnx", "--json"])
+        .with(0)
+        .json();
+    assert_eq!((&done["members"], &done["frames"]), (&json!(MEMBERS), &json!(FRAMES)));
+    assert_eq!(
+        done["layers"],
+        json!([{"name": "l1_dense", "statistics": 3}, {"name": "l2_dense", "statistics": 3}])
+    );
+    let graph = graph(&bed, "c.onnx");
+    let named = |name: &str| graph.initialisers.iter().find(|t| t.name == name).unwrap();
+    // The weights as the file has them, drawn as the specification says; the sums of 24 signs of pixels.
+    let stored = graph.initialisers.iter().find(|t| t.kind == 3).unwrap();
+    let reals: Vec<f32> = stored.raw.as_ref().unwrap().iter().map(|w| f32::from(*w as i8) / 127.0).collect();
+    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 4, seed: 1 };
+    let (rows, fan_in) = (WIDTHS[1], WIDTHS[0]);
+    let matrix = StochasticMatrix::from_fn(rounding, 1, (rows, fan_in), |r, c| reals[r * fan_in + c]);
+    let first = graph.nodes.iter().find(|n| n.op == "BatchNormalization").unwrap();
+    let member = |input: usize| graph.nodes.iter().find(|n| n.outputs[0] == first.inputs[input]).unwrap();
+    assert_eq!((member(3).op.as_str(), member(3).domain.as_str()), ("Member", "stoxnor"));
+    let (mean, variance) = (named(&member(3).inputs[0]), named(&member(4).inputs[0]));
+    assert_eq!((&mean.dims, &variance.dims), (&vec![3, 12], &vec![3, 12]));
+    for m in 0..MEMBERS {
+        let weights = matrix.sample(m);
+        for row in 0..rows {
+            let sums: Vec<f64> = bytes(FRAMES)
+                .chunks(fan_in)
+                .map(|x| {
+                    x.iter()
+                        .zip(weights.row(row))
+                        .map(|(p, w)| if *p > 127 { f64::from(*w) } else { -f64::from(*w) })
+                        .sum()
+                })
+                .collect();
+            let mu = sums.iter().sum::<f64>() / FRAMES as f64;
+            let var = sums.iter().map(|s| (s - mu) * (s - mu)).sum::<f64>() / FRAMES as f64;
+            let at = m * rows + row;
+            assert!((f64::from(floats(mean)[at]) - mu).abs() < 1e-5, "member {m}, row {row}");
+            assert!((f64::from(floats(variance)[at]) - var).abs() < 1e-4, "member {m}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn a_calibrated_model_is_a_model_like_any_other() {
+    let bed = bed();
+    let calibrate = ["calibrate", "t.onnx", "--images", "x.npy", "--members", "3", "--out"];
+    bed.run(&[&calibrate[..], &["c.onnx", "--seed", "9"]].concat()).with(0);
+    let check = ["check", "c.onnx", "--input", "x.npy", "--frames", "4", "--members", "3,1", "--stall", "1"];
+    bed.run(&[&check[..], &["--engines", "reference,fast,rtl,icarus"]].concat()).with(0);
+    // Its seed is in the file, and no other is taken.
+    let quants = graph(&bed, "c.onnx").nodes.into_iter().filter(|n| n.op == "StochasticQuant");
+    let seeds: Vec<i64> =
+        quants.map(|n| n.attributes.iter().find(|a| a.name == "seed").unwrap().int).collect();
+    assert_eq!(seeds, [9; 3]);
+    bed.run(&["inspect", "c.onnx", "--seed", "1"]).with(2);
+    bed.run(&["inspect", "c.onnx", "--seed", "9"]).with(0);
+    bed.run(&["inspect", "c.onnx", "--members", "4"]).with(2);
+    // Calibrated anew on the same images, nothing changes but the file.
+    bed.run(&["calibrate", "c.onnx", "--images", "x.npy", "--out", "d.onnx"]).with(0);
+    let outputs = |model: &str| {
+        bed.run(&["run", model, "--input", "x.npy", "--output", "y.npy", "--seed", "9", "--members", "3"])
+            .with(0);
+        read_npy(&bed.path("y.npy")).unwrap().values
+    };
+    assert_eq!(outputs("d.onnx"), outputs("c.onnx"));
+    assert_ne!(outputs("t.onnx"), outputs("c.onnx"), "calibration makes a difference");
+    // Identical inputs give identical bytes.
+    bed.run(&[&calibrate[..], &["e.onnx", "--seed", "9"]].concat()).with(0);
+    assert_eq!(std::fs::read(bed.path("e.onnx")).unwrap(), std::fs::read(bed.path("c.onnx")).unwrap());
+}
+
+#[test]
+fn what_cannot_be_calibrated_is_refused_and_writes_nothing() {
+    let bed = bed();
+    let refused = |arguments: &[&str], word: &str| {
+        let ended =
+            bed.run(&[&["calibrate", "--images", "x.npy", "--out", "c.onnx"], arguments].concat()).with(2);
+        assert!(ended.err.contains(word), "no {word} in {}", ended.err);
+        assert!(!bed.path("c.onnx").exists());
+    };
+    refused(&["m.onnx"], "no weights are sampled");
+    refused(&["t.onnx", "--members", "1,2"], "several numbers of members");
+    refused(&["t.onnx", "--members", "300"], "1 to 256");
+    bed.write("c.toml", "[layers.l1_dense.weights]\nbits = 4\n");
+    refused(&["t.onnx", "--config", "c.toml"], "the configuration says how weights are sampled");
+    bed.write("x.npy", npy("|u1", &[2, 7], &[0; 14]));
+    refused(&["t.onnx"], "[input-shape]");
+}
