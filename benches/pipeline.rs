@@ -66,12 +66,13 @@ fn fast(c: &mut Criterion) {
 /// Members of the bundled network of stochastic weights: images times members a second.
 fn ensemble(c: &mut Criterion) {
     const MEMBERS: u32 = 16;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sampled_784_64_64_10.onnx");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mnist_784_256_256_10.onnx");
     let bytes = std::fs::read(path).expect("readable");
-    c.bench_function("import sampled_784_64_64_10, 16 members", |b| {
-        b.iter(|| import::read("sampled", black_box(&bytes)).expect("imports"));
+    c.bench_function("import mnist_784_256_256_10, 16 members", |b| {
+        b.iter(|| import::read("mnist", black_box(&bytes)).expect("imports"));
     });
-    let network = import::read("sampled", &bytes).expect("imports");
+    let network = import::read("mnist", &bytes).expect("imports");
+    // Elements of 8 bits: -1 and +1 are two of them.
     let frames = frames(&network, 2_000);
     let mut group = c.benchmark_group("fast engine, ensemble");
     group.throughput(Throughput::Elements(frames.len() as u64 * u64::from(MEMBERS)));

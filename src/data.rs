@@ -218,10 +218,10 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let directory = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".stoxnor-").tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
+        let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(directory)?;
+        let file = fresh.path().join("new");
+        fs::write(&file, bytes)?;
+        fs::rename(&file, path)
     };
     write().map_err(|e| unwritable(path, &e))
 }

@@ -16,6 +16,11 @@ pub fn read(path: &Path) -> io::Result<(Vec<usize>, Vec<u8>)> {
     if compressed { parse(GzDecoder::new(reader)) } else { parse(reader) }
 }
 
+/// Extents and bytes of a file in memory, compressed or not.
+pub fn of_bytes(bytes: &[u8]) -> io::Result<(Vec<usize>, Vec<u8>)> {
+    if bytes.starts_with(&[0x1f, 0x8b]) { parse(GzDecoder::new(bytes)) } else { parse(bytes) }
+}
+
 /// Whether a file begins like IDX or gzip.
 pub fn is_idx(path: &Path) -> bool {
     let mut start = [0; 3];

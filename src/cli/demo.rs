@@ -4,37 +4,48 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::args::Common;
 use super::check::DIFFERENT;
+use super::eval::{self, MembersResult};
 use super::{Project, view};
 use crate::compare::{self, Report};
 use crate::data::Frames;
 use crate::diagnostic::Result;
 use crate::emit;
 use crate::engine::{Conditions, Engine};
+use crate::evaluate::{Confusion, Decision};
+use crate::idx;
 use crate::import;
-use crate::testbench;
+use crate::testbench::BenchFrames;
 
-/// The bundled model; the generator in `testbenches/examples` makes it.
-const MODEL: &[u8] = include_bytes!("../../models/sampled_784_64_64_10.onnx");
-const NAME: &str = "sampled_784_64_64_10";
-/// Frames for the engines that need nothing installed, and for the external simulators.
-const FRAMES: usize = 20;
+/// The bundled model; `train/` makes it.
+const MODEL: &[u8] = include_bytes!("../../models/mnist_784_256_256_10.onnx");
+const NAME: &str = "mnist_784_256_256_10";
+/// Images of the MNIST test set, and their labels; `models/README.md` says where they are from.
+const IMAGES: &[u8] = include_bytes!("../../models/mnist_sample_images.idx3.gz");
+const LABELS: &[u8] = include_bytes!("../../models/mnist_sample_labels.idx1.gz");
+/// Frames for the engines that need nothing installed and for the external simulators, and their members in turn.
+const FRAMES: usize = 2;
+const MEMBERS: [u32; 2] = [4, 2];
 const EXTERNAL_FRAMES: usize = 1;
-/// Members of the frames, in turn.
-const MEMBERS: [u32; 4] = [16, 1, 3, 8];
 const EXTERNAL_MEMBERS: [u32; 1] = [2];
-const SEED: u64 = 1;
+/// Members that the ensemble is evaluated with.
+const EVALUATED: [u32; 5] = [1, 2, 4, 8, 16];
 
 #[derive(Serialize)]
 struct Demo<'a> {
     equal: bool,
     checks: &'a [Report],
     not_installed: &'a [&'static str],
+    evaluation: Evaluation,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    total: usize,
+    results: Vec<MembersResult>,
 }
 
 pub fn run(common: &Common) -> Result<ExitCode> {
@@ -44,66 +55,74 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let project = Project::new(network, &config, config_sha256, &common.members)?;
     let hardware = project.lower();
     let network = &project.network;
-    let files = emit::files(
-        network,
-        &hardware,
-        project.config_sha256.as_deref(),
-        project.scale,
-        &testbench::random_frames(network, 2, &[]),
-    );
+    let (shape, pixels) = idx::of_bytes(IMAGES).expect("a sound file is bundled");
+    let (_, labels) = idx::of_bytes(LABELS).expect("a sound file is bundled");
+    let elements = pixels.len() / shape[0];
+    let images = Frames { elements, values: pixels.into_iter().map(f32::from).collect() };
+    let frames = images.quantise(network, project.scale, FRAMES)?;
+    let bench = BenchFrames::new(network, frames.clone(), &[]);
+    let files = emit::files(network, &hardware, project.config_sha256.as_deref(), project.scale, &bench);
     let compiled = start.elapsed();
 
-    let elements: usize = network.front.input_shape().iter().product();
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let values = (0..FRAMES * elements).map(|_| f32::from(random.random::<u8>())).collect();
-    let frames = Frames { elements, values }.quantise(network, project.scale, FRAMES)?;
-    let progress = common.progress(3 * FRAMES as u64);
-    let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
-    let several = |members: &[u32]| match common.members.is_empty() {
+    let progress = common.progress(3 * FRAMES as u64 + 3 * EXTERNAL_FRAMES as u64);
+    let conditions = |members: &[u32]| match common.members.is_empty() {
         true => Conditions { stall: None, members: members.to_vec() },
         false => project.conditions(None),
     };
-    let conditions = several(&MEMBERS);
-    let mut reports = vec![compare::check(network, &hardware, &frames, &engines, &conditions, &progress)?];
-    let mut absent = Vec::new();
-    for (engine, program) in [(Engine::Verilator, "verilator"), (Engine::Icarus, "iverilog")] {
-        if stoxnor_sim::version(Path::new(program), "--version").is_err() {
-            absent.push(engine.name());
-            continue;
-        }
-        let engines = [Engine::Rtl, engine];
-        let frames = &frames[..EXTERNAL_FRAMES];
-        reports.push(compare::check(
-            network,
-            &hardware,
-            frames,
-            &engines,
-            &several(&EXTERNAL_MEMBERS),
-            &progress,
-        )?);
+    let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
+    let check = |frames: &[Vec<i32>], engines: &[Engine], members: &[u32]| {
+        compare::check(network, &hardware, frames, engines, &conditions(members), &progress)
+    };
+    let mut reports = vec![check(&frames, &engines, &MEMBERS)?];
+    let (there, absent): (Vec<_>, Vec<_>) = [(Engine::Verilator, "verilator"), (Engine::Icarus, "iverilog")]
+        .into_iter()
+        .partition(|(_, program)| stoxnor_sim::version(Path::new(program), "--version").is_ok());
+    if !there.is_empty() {
+        let engines: Vec<Engine> = [Engine::Rtl].into_iter().chain(there.iter().map(|(e, _)| *e)).collect();
+        reports.push(check(&frames[..EXTERNAL_FRAMES], &engines, &EXTERNAL_MEMBERS)?);
     }
+    let absent: Vec<&str> = absent.iter().map(|(engine, _)| engine.name()).collect();
+    let checked = start.elapsed();
+    let evaluation = evaluate(&project, &images, &labels, common)?;
     progress.finish_and_clear();
     let equal = reports.iter().all(|r| r.equal);
     if common.json {
-        view::json(&Demo { equal, checks: &reports, not_installed: &absent });
+        view::json(&Demo { equal, checks: &reports, not_installed: &absent, evaluation });
     } else {
-        show(&project, &reports, &absent);
+        show(&project, &reports, &absent, &evaluation);
         let bytes: usize = files.values().map(String::len).sum();
         view::line(&format!(
-            "compiled in {} ms ({} files, {} kB of Verilog and memory images), checked in {:.1} s",
+            "compiled in {} ms ({} files, {} kB of Verilog and memory images), checked in {:.1} s, evaluated in {:.1} s",
             compiled.as_millis(),
             files.len(),
             bytes / 1000,
-            (start.elapsed() - compiled).as_secs_f64()
+            (checked - compiled).as_secs_f64(),
+            (start.elapsed() - checked).as_secs_f64()
         ));
         view::line("your own model: stoxnor inspect MODEL.onnx, then stoxnor compile MODEL.onnx --out DIR");
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-fn show(project: &Project, reports: &[Report], absent: &[&str]) {
+/// Right answers on the bundled images, for several numbers of members.
+fn evaluate(project: &Project, images: &Frames, labels: &[u8], common: &Common) -> Result<Evaluation> {
+    let counts = if common.members.is_empty() { &EVALUATED[..] } else { &common.members };
+    let labels: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
+    let decision = Decision::of(&project.network)?;
+    let progress = indicatif::ProgressBar::hidden();
+    let outputs = eval::outputs(project, images, counts, Engine::Fast, &progress)?;
+    let result = |(members, outputs): (&u32, Vec<Vec<f32>>)| {
+        let answers: Vec<_> = outputs.iter().map(|o| decision.answer(o)).collect();
+        let correct = Confusion::new(&answers, &labels, decision.classes())?.correct();
+        Ok(MembersResult { members: *members, correct })
+    };
+    let results = counts.iter().zip(outputs).map(result).collect::<Result<Vec<_>>>()?;
+    Ok(Evaluation { total: labels.len(), results })
+}
+
+fn show(project: &Project, reports: &[Report], absent: &[&str], evaluation: &Evaluation) {
     view::line(&format!(
-        "the bundled model {NAME} on random frames: an ensemble of sampled networks, engine against engine at every layer"
+        "the bundled model {NAME}: an ensemble of sampled networks on MNIST images, engine against engine at every layer"
     ));
     view::line("");
     for report in reports {
@@ -112,5 +131,10 @@ fn show(project: &Project, reports: &[Report], absent: &[&str]) {
     }
     if !absent.is_empty() {
         view::line(&format!("not installed, so not compared: {}", absent.join(", ")));
+        view::line("");
     }
+    view::line(&format!("{} images of the MNIST test set, by the fast engine", evaluation.total));
+    eval::table(evaluation.total, &evaluation.results);
+    view::line("on all 10,000: README.md");
+    view::line("");
 }

@@ -24,9 +24,9 @@ struct Evaluation {
 }
 
 #[derive(Serialize)]
-struct MembersResult {
-    members: u32,
-    correct: usize,
+pub struct MembersResult {
+    pub members: u32,
+    pub correct: usize,
 }
 
 /// Frames that are computed between two steps of the progress bar.
@@ -76,13 +76,9 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
         view::json(&Evaluation { total, results, confusion });
         return Ok(ExitCode::SUCCESS);
     }
-    let percent = |part: usize| format!("{:.2} %", 100.0 * part as f64 / total as f64);
     let correct = confusion.correct();
     if results.len() > 1 {
-        let rows = results
-            .iter()
-            .map(|r| vec![r.members.to_string(), r.correct.to_string(), percent(total - r.correct)]);
-        view::table(&["members", "correct", "errors"], rows);
+        table(total, &results);
     }
     let members = if network.ensemble.is_some() {
         format!(" with {}", view::count(counts[counts.len() - 1] as usize, "member"))
@@ -91,7 +87,7 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     };
     view::line(&format!(
         "{correct} of {total} correct{members}: {} ({:.0} images/s, engine {})",
-        percent(correct),
+        percent(correct, total),
         total as f64 / seconds,
         arguments.engine
     ));
@@ -125,8 +121,20 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn percent(part: usize, total: usize) -> String {
+    format!("{:.2} %", 100.0 * part as f64 / total as f64)
+}
+
+/// Errors against the number of members.
+pub fn table(total: usize, results: &[MembersResult]) {
+    let row = |r: &MembersResult| {
+        vec![r.members.to_string(), r.correct.to_string(), percent(total - r.correct, total)]
+    };
+    view::table(&["members", "correct", "errors"], results.iter().map(row));
+}
+
 /// The graph's outputs of every frame, for each number of members. The fast engine adds them up in one pass.
-fn outputs(
+pub fn outputs(
     project: &Project,
     frames: &Frames,
     counts: &[u32],
