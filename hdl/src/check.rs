@@ -197,7 +197,7 @@ impl Checker<'_> {
                         Cell::Eq(..) | Cell::Less(..) => width == 1 && of[0] == of[1],
                         Cell::Mux { .. } => of == [1, width, width],
                         Cell::Slice(_, low) => u64::from(*low) + u64::from(width) <= u64::from(of[0]),
-                        Cell::Concat(_) => of.iter().map(|w| u64::from(*w)).sum::<u64>() == width.into(),
+                        Cell::Concat(_) => of.iter().map(|w| u64::from(*w)).sum::<u64>() == u64::from(width),
                         Cell::ZeroExtend(_) | Cell::SignExtend(_) => of[0] < width,
                         Cell::ReduceAnd(_) | Cell::ReduceOr(_) | Cell::ReduceXor(_) => width == 1,
                         Cell::Popcount(_) => width <= bits_for(of[0].into()),

@@ -29,6 +29,8 @@ pub mod check;
 mod legalize;
 mod module;
 mod query;
+#[cfg(feature = "rust-hdl")]
+pub mod rust_hdl;
 mod value;
 pub mod verilog;
 

@@ -9,6 +9,8 @@ mod engine;
 mod external;
 pub mod icarus;
 mod netlist;
+#[cfg(feature = "rust-hdl")]
+mod rust_hdl;
 pub mod stall;
 mod stimulus;
 mod tool;
