@@ -162,6 +162,23 @@ fn dependencies_run_one_way() {
     assert_eq!(of("testbenches/Cargo.toml"), set(&["stoxnor", "stoxnor-hdl", "stoxnor-sim"]));
 }
 
+/// What is shipped builds nothing of rust-hdl: where it is named it is optional, and no feature that is on asks for it.
+#[test]
+fn rust_hdl_stays_behind_its_feature() {
+    for manifest in
+        ["Cargo.toml", "hdl/Cargo.toml", "sim/Cargo.toml", "testbenches/Cargo.toml", "xtask/Cargo.toml"]
+    {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        for table in text.split("\n[").filter(|t| !t.starts_with("workspace.")) {
+            for line in table.lines().filter(|l| l.contains("rust-hdl") && !l.starts_with('#')) {
+                let feature = table.starts_with("features]") && line.starts_with("rust-hdl = ");
+                let test = table.starts_with("[test]]") && line.starts_with("required-features");
+                assert!(feature || test || line.ends_with("optional = true }"), "{manifest}: {line}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_layer_file_is_a_kind() {
     let files: BTreeSet<String> = sources("src/layer")
