@@ -18,6 +18,7 @@ chapters! {
     extending: include_str!("extending.md");
     import: include_str!("import.md");
     numerics: include_str!("numerics.md");
+    rust_hdl: include_str!("rust_hdl.md");
     stochastic: include_str!("stochastic.md");
     diagnostics: include_str!("diagnostics.md");
     measurements: include_str!("measurements.md");

@@ -1,4 +1,6 @@
 //! An accelerator beside widgets written in rust-hdl: simulated together there, and emitted as one design.
+//!
+//! The guide's chapter shows parts of this file; a test below holds it to that.
 
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
@@ -364,4 +366,16 @@ fn what_does_not_fit_is_refused() {
 fn another_width_is_found() {
     let mut system = system(&[Folding { pe: 2, simd: 6 }, Folding { pe: 1, simd: 2 }]).unwrap();
     system.update_all();
+}
+
+/// What the guide shows is what is tested here.
+#[test]
+fn the_guide_shows_this_file() {
+    let guide = include_str!("../../../src/guide/rust_hdl.md");
+    let blocks: Vec<&str> =
+        guide.split("```rust,ignore\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 4);
+    for block in blocks {
+        assert!(include_str!("beside.rs").contains(block), "not in this file:\n{block}");
+    }
 }
