@@ -38,7 +38,10 @@ pub fn calibrate(
     mut told: impl FnMut(&str),
 ) -> Result<Calibrated> {
     let options = &Options { keep_signs: true, ..options.clone() };
-    let mut bytes = import::with_statistics(bytes, &[], options.sampling.seed)?;
+    let (mut bytes, calibrated) = uncalibrated(name, bytes, options)?;
+    let mut options = options.clone();
+    options.sampling.max_members = options.sampling.max_members.or(calibrated);
+    let options = &options;
     let mut outline = import::outline(name, &bytes, options)?;
     let Some(ensemble) = outline.network.ensemble.clone() else {
         return Err(Diagnostic::new(
@@ -72,8 +75,8 @@ pub fn calibrate(
             inputs = vec![inputs.remove(0); members];
         }
         let last = index + 1 == outline.network.nodes.len();
-        let place = normalisation(&outline.behind[index].1)?;
-        if let Some(at) = place.filter(|_| index >= ensemble.first) {
+        let place = if index < ensemble.first { None } else { normalisation(&outline.behind[index].1)? };
+        if let Some(at) = place {
             let found = measure(&outline, index, at, &inputs, last)?;
             layers.push((layer_name, found.members.unwrap_or(1)));
             bytes = import::with_statistics(&bytes, &[found], None)?;
@@ -84,7 +87,43 @@ pub fn calibrate(
             inputs = inputs.iter().enumerate().map(|(member, x)| layer.fast(&[x], member)).collect();
         }
     }
+    if layers.is_empty() {
+        return Err(Diagnostic::new(
+            &OPERATOR_UNSUPPORTED,
+            "no BatchNormalization stands behind a sampled layer: there is nothing to measure",
+        )
+        .help("export the model with its batch normalisation, not folded into other operators")
+        .into());
+    }
     Ok(Calibrated { bytes, members, layers })
+}
+
+/// The file with the seed that is asked for, and where it was calibrated before, with the first member's statistics in the place of all;
+/// and for how many members it was.
+fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>, Option<u32>)> {
+    let bytes = import::with_statistics(bytes, &[], options.sampling.seed)?;
+    let free = SamplingOptions { members: None, max_members: None, ..options.sampling.clone() };
+    let outline = import::outline(name, &bytes, &Options { sampling: free, ..options.clone() })?;
+    if outline.calibrated.is_none() {
+        return Ok((bytes, None));
+    }
+    let mut first = Vec::new();
+    for (_, steps) in &outline.behind {
+        let normalisations = steps.iter().filter(|s| s.operator.name == "BatchNormalization");
+        for step in normalisations {
+            let constants = step.constants();
+            let (Some(Some(mean)), Some(Some(variance))) = (constants.get(3), constants.get(4)) else {
+                continue;
+            };
+            first.push(Statistics {
+                place: step.place.clone(),
+                mean: mean.floats("the means")?.to_vec(),
+                variance: variance.floats("the variances")?.to_vec(),
+                members: None,
+            });
+        }
+    }
+    Ok((import::with_statistics(&bytes, &first, None)?, outline.calibrated))
 }
 
 /// Where among the steps behind a layer its batch normalisation stands.
@@ -121,13 +160,18 @@ fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: b
             }
         }
         let mean: Vec<f32> = total.iter().map(|sum| *sum as f32 / inputs.len() as f32).collect();
-        moments(&mut found, &entering(shape, &steps[..at], mean.chunks(elements))?);
+        moments(
+            &mut found,
+            channels(shape, &steps[..at]),
+            &entering(shape, &steps[..at], mean.chunks(elements))?,
+        );
         return Ok(found);
     }
     for member in sums {
         let frames: Vec<Vec<f32>> =
             member.unpack().into_iter().map(|f| f.into_iter().map(|v| v as f32).collect()).collect();
-        moments(&mut found, &entering(shape, &steps[..at], frames.iter().map(Vec::as_slice))?);
+        let frames = entering(shape, &steps[..at], frames.iter().map(Vec::as_slice))?;
+        moments(&mut found, channels(shape, &steps[..at]), &frames);
     }
     found.members = Some(inputs.len());
     Ok(found)
@@ -152,12 +196,18 @@ fn entering<'a>(
         .collect()
 }
 
-/// Adds mean and variance of every channel, over all frames.
-fn moments(to: &mut Statistics, frames: &[Vec<f32>]) {
-    let channels = frames.first().map_or(0, Vec::len);
-    let count = frames.len() as f64;
+/// Channels, the extent of axis 1, of what enters behind `steps`.
+fn channels(shape: &[usize], steps: &[Step]) -> usize {
+    steps.last().map_or(shape, |s| &s.shape).get(1).copied().unwrap_or(1)
+}
+
+/// Adds mean and variance of every channel, over all frames and all elements of the channel.
+fn moments(to: &mut Statistics, channels: usize, frames: &[Vec<f32>]) {
+    let inner = frames.first().map_or(0, Vec::len) / channels;
+    let count = (frames.len() * inner) as f64;
     for channel in 0..channels {
-        let values = || frames.iter().map(|f| f64::from(f[channel]));
+        let own = channel * inner..(channel + 1) * inner;
+        let values = || frames.iter().flat_map(|f| &f[own.clone()]).map(|v| f64::from(*v));
         let mean = values().sum::<f64>() / count;
         let variance = values().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
         to.mean.push(mean as f32);

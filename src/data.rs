@@ -216,7 +216,13 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
 /// # Errors
 /// Where it cannot be written; then what was there is as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A device or a directory is nothing to put a file in the place of; a link is followed.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let write = || -> io::Result<()> {
+        if fs::metadata(&place).is_ok_and(|m| !m.is_file()) {
+            return Err(io::Error::other("it is there, and is no regular file"));
+        }
+        let path = place.as_path();
         let directory = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
         let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(directory)?;
         let file = fresh.path().join("new");

@@ -9,8 +9,9 @@ use super::view;
 use crate::calibrate::calibrate;
 use crate::config::Scale;
 use crate::data::{read_frames, write_whole};
-use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, OPERATOR_UNSUPPORTED, Result};
 use crate::emit::sha256;
+use crate::import::MAX_MEMBERS;
 use crate::network::Network;
 
 #[derive(Serialize)]
@@ -31,8 +32,20 @@ struct Layer<'a> {
 pub fn run(arguments: &Calibrate, common: &Common) -> Result<ExitCode> {
     let (config, _) = common.config()?;
     let mut options = config.import_options()?;
+    if arguments.frames == Some(0) {
+        return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")
+            .at("--frames")
+            .help("give 1 or more")
+            .into());
+    }
     if let [members] = common.members[..] {
-        options.sampling.max_members = Some(members);
+        if !(1..=MAX_MEMBERS).contains(&members) {
+            return Err(Diagnostic::new(&CONFIG_VALUE, format!("{members} members"))
+                .at("--members")
+                .help(format!("give 1 to {MAX_MEMBERS}"))
+                .into());
+        }
+        (options.sampling.members, options.sampling.max_members) = (None, Some(members));
     } else if !common.members.is_empty() {
         return Err(Diagnostic::new(&CONFIG_VALUE, "several numbers of members")
             .at("--members")
@@ -42,6 +55,14 @@ pub fn run(arguments: &Calibrate, common: &Common) -> Result<ExitCode> {
     let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
     let path = &arguments.model.model;
     let bytes = crate::import::bytes(path)?;
+    if crate::import::with_statistics(&bytes, &[], None).is_err()
+        && crate::import::load_with(path, &options).is_ok()
+    {
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the model keeps tensors in files of their own")
+            .at(path.display().to_string())
+            .help("save it as one file: onnx.save_model without save_as_external_data")
+            .into());
+    }
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let progress = common.progress(0);
     let mut count = 0;

@@ -65,8 +65,9 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let compiled = start.elapsed();
 
     let progress = common.progress(3 * FRAMES as u64 + 3 * EXTERNAL_FRAMES as u64);
+    let built = network.ensemble.as_ref().map_or(1, |e| e.max_members);
     let conditions = |members: &[u32]| match common.members.is_empty() {
-        true => Conditions { stall: None, members: members.to_vec() },
+        true => Conditions { stall: None, members: members.iter().map(|m| *m.min(&built)).collect() },
         false => project.conditions(None),
     };
     let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
@@ -106,11 +107,16 @@ pub fn run(common: &Common) -> Result<ExitCode> {
 
 /// Right answers on the bundled images, for several numbers of members.
 fn evaluate(project: &Project, images: &Frames, labels: &[u8], common: &Common) -> Result<Evaluation> {
-    let counts = if common.members.is_empty() { &EVALUATED[..] } else { &common.members };
+    let built = project.network.ensemble.as_ref().map_or(1, |e| e.max_members);
+    let counts: Vec<u32> = if common.members.is_empty() {
+        EVALUATED.into_iter().filter(|m| *m <= built).collect()
+    } else {
+        common.members.clone()
+    };
     let labels: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
     let decision = Decision::of(&project.network)?;
     let progress = indicatif::ProgressBar::hidden();
-    let outputs = eval::outputs(project, images, counts, Engine::Fast, &progress)?;
+    let outputs = eval::outputs(project, images, &counts, Engine::Fast, &progress)?;
     let result = |(members, outputs): (&u32, Vec<Vec<f32>>)| {
         let answers: Vec<_> = outputs.iter().map(|o| decision.answer(o)).collect();
         let correct = Confusion::new(&answers, &labels, decision.classes())?.correct();

@@ -3,7 +3,8 @@
 //! A file is copied field by field, so that what the importer does not read (documentation, metadata, shapes) stays.
 
 use super::external::External;
-use super::file::{self, Node};
+use super::file::{self, Edge, Node};
+use super::members::picks;
 use super::op::OWN;
 use super::wire::{Value, fields};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
@@ -26,29 +27,64 @@ pub struct Statistics {
 /// # Errors
 /// Where the file cannot be read, or a node is not there.
 pub fn with_statistics(bytes: &[u8], statistics: &[Statistics], seed: Option<u64>) -> Result<Vec<u8>> {
-    let nodes = file::parse(bytes, &External::none())?.nodes;
+    let parsed = file::parse(bytes, &External::none())?;
+    let nodes = &parsed.nodes;
     for wanted in statistics {
         if !nodes.iter().any(|n| n.to_string() == wanted.place) {
             let message = format!("{} is not in the file", wanted.place);
             return Err(Diagnostic::new(&MODEL_INVALID, message).into());
         }
     }
+    let names = nodes.iter().flat_map(|n| n.outputs.iter().chain(&n.inputs).cloned());
+    let names = names.chain(parsed.initialisers.iter().map(|(name, _)| name.clone()));
+    let names: Vec<String> = names.chain(parsed.inputs.iter().map(|i| i.name.clone())).collect();
+    let dropped = dropped(nodes, &parsed.inputs, statistics);
     let mut out = Vec::with_capacity(bytes.len());
     for field in fields(bytes) {
         match field? {
-            (7, value) => message(&mut out, 7, &graph(value.bytes()?, &nodes, statistics, seed)?),
+            (7, value) => message(
+                &mut out,
+                7,
+                &graph(value.bytes()?, nodes, names.clone(), &dropped, statistics, seed)?,
+            ),
             (number, value) => put(&mut out, number, value),
         }
     }
     Ok(out)
 }
 
-fn graph(bytes: &[u8], nodes: &[Node], statistics: &[Statistics], seed: Option<u64>) -> Result<Vec<u8>> {
+/// Tensors that nothing reads any more: the old statistics, and what `Member` made them of.
+/// Constants that the graph lists among its inputs stay.
+fn dropped(nodes: &[Node], inputs: &[Edge], statistics: &[Statistics]) -> Vec<String> {
+    let readers = |name: &str| nodes.iter().flat_map(|n| &n.inputs).filter(|i| *i == name).count();
+    let mut dropped = Vec::new();
+    for node in nodes.iter().filter(|n| statistics.iter().any(|s| s.place == n.to_string())) {
+        for old in node.inputs.iter().skip(3).filter(|old| readers(old) == 1) {
+            let maker = nodes.iter().find(|n| n.outputs.contains(old));
+            match maker.filter(|m| picks(&m.domain, &m.op)) {
+                Some(member) => dropped.extend(member.inputs.iter().filter(|i| readers(i) == 1).cloned()),
+                // What another operator computes of constants stays.
+                None if maker.is_some() => continue,
+                None => {}
+            }
+            dropped.push(old.clone());
+        }
+    }
+    dropped.retain(|name| inputs.iter().all(|i| i.name != *name));
+    dropped
+}
+
+fn graph(
+    bytes: &[u8],
+    nodes: &[Node],
+    mut names: Vec<String>,
+    dropped: &[String],
+    statistics: &[Statistics],
+    seed: Option<u64>,
+) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut constants = Vec::new();
     let mut index = 0;
-    let mut names: Vec<String> =
-        nodes.iter().flat_map(|n| n.outputs.iter().chain(&n.inputs)).cloned().collect();
     let mut fresh = |stem: String| {
         let mut name = stem;
         while names.contains(&name) {
@@ -60,12 +96,21 @@ fn graph(bytes: &[u8], nodes: &[Node], statistics: &[Statistics], seed: Option<u
     for field in fields(bytes) {
         let (number, value) = field?;
         if number != 1 {
-            put(&mut out, number, value);
+            let gone = number == 5
+                && fields(value.bytes()?)
+                    .flatten()
+                    .any(|(n, v)| n == 8 && v.text().is_ok_and(|t| dropped.iter().any(|d| d == t)));
+            if !gone {
+                put(&mut out, number, value);
+            }
             continue;
         }
         let (node, bytes) = (&nodes[index], value.bytes()?);
         index += 1;
         let place = node.to_string();
+        if node.outputs.first().is_some_and(|o| dropped.contains(o)) {
+            continue;
+        }
         if let Some(found) = statistics.iter().find(|s| s.place == place) {
             let mut inputs = node.inputs.clone();
             for (at, what, values) in [(3, "mean", &found.mean), (4, "variance", &found.variance)] {

@@ -11,7 +11,9 @@ use super::file::Node;
 use super::members::{self, MAX_MEMBERS};
 use super::op::{self, Codes, Operator, Role};
 use super::validate::Graph;
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
+use crate::diagnostic::{
+    Diagnostic, Diagnostics, MODEL_INVALID, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
+};
 use crate::network::Element;
 use crate::tensor::{Data, Tensor};
 
@@ -205,6 +207,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
             None => return Err(Diagnostic::new(&MODEL_INVALID, format!("input {name} is not there")).into()),
         }
     }
+    let sampled = integers.iter().flatten().any(|c| c.rounding.is_some());
     let codes = kept_codes.filter(|_| matches!(operator.role, Role::Product));
     if loose {
         let outputs = node.outputs.iter().map(|_| Known::Nothing).collect();
@@ -227,14 +230,28 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     }
     if constant {
         let codes = codes::through(operator, &node.attributes, &tensors, &integers).map(Arc::new);
+        if sampled && !operator.is_constant() && codes.as_ref().is_none_or(|c| c.rounding.is_none()) {
+            return Err(no_longer_sampled(operator.name));
+        }
         let outputs = outputs.into_iter().enumerate();
         let outputs =
             outputs.map(|(i, t)| Known::Constant(Arc::new(t), codes.clone().filter(|_| i == 0))).collect();
         return Ok(Outcome { outputs, ..Outcome::default() });
     }
+    if sampled && !matches!(operator.role, Role::Product) {
+        return Err(no_longer_sampled(operator.name));
+    }
     let shapes = outputs.iter().map(|t| t.shape.clone()).collect();
     let outputs = outputs.into_iter().map(|t| Known::Running(Arc::new(zeroed(t)))).collect();
     Ok(Outcome { kept: Some(Kept { operator, inputs, shapes, codes }), loose, outputs })
+}
+
+/// Weights that are to be sampled, and an operator that they would not come out of as such.
+fn no_longer_sampled(operator: &str) -> Diagnostics {
+    let message = format!("{operator} takes weights that StochasticQuant marks, and does not leave them so");
+    Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+        .help("behind StochasticQuant there may be Transpose, Reshape and the like, factors, and the matrix product")
+        .into()
 }
 
 /// Zeros again, so that what later nodes are shown does not depend on the constants before them.
@@ -250,7 +267,6 @@ fn zeroed(mut tensor: Tensor) -> Tensor {
 mod tests {
     use super::super::attributes::{Attribute, Attributes};
     use super::*;
-    use crate::diagnostic::Diagnostics;
 
     fn node(index: usize, op: &str, inputs: &[&str], output: &str, attributes: Attributes) -> Node {
         let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();

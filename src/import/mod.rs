@@ -116,6 +116,8 @@ pub struct Outline {
     pub network: Network,
     /// For each layer the shape of its sums, and the operators from them to the next layer or the output.
     pub behind: Vec<(Vec<usize>, Vec<Step>)>,
+    /// Members that the file has constants for, where it has some for single members.
+    pub calibrated: Option<u32>,
 }
 
 /// [`read_with`], with what is behind the layers.
@@ -223,7 +225,7 @@ fn passes(
     let found = members::build(parts.layers, most)?;
     let network =
         Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail)?;
-    Ok(Some(Outline { network, behind }))
+    Ok(Some(Outline { network, behind, calibrated }))
 }
 
 /// The parts of a network in the member that the graph was folded for; nothing where there is a reason why not.

@@ -68,10 +68,11 @@ impl SamplingOptions {
             share: said.share.or(told.map(|t| t.share)).unwrap_or(DEFAULT_SHARE),
             seed: self.seed.or(told.map(|t| t.seed)).unwrap_or(DEFAULT_SEED),
         };
-        if calibrated && told.is_some_and(|told| told != rounding) {
-            let told = told.map_or_else(String::new, |t| {
-                format!("law {}, bits {}, share {}, seed {}", t.law, t.bits, t.share, t.seed)
-            });
+        if calibrated && told != Some(rounding) {
+            let told = told.map_or_else(
+                || "weights that are not sampled".to_owned(),
+                |t| format!("law {}, bits {}, share {}, seed {}", t.law, t.bits, t.share, t.seed),
+            );
             return refuse(
                 format!("the model's members are calibrated for {told}, and something else is asked for"),
                 "leave law, bits, share and seed as they are, or calibrate the model anew",

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::chain::Chain;
-use super::op::Role;
+use super::op::{OWN, Role};
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
 
 /// One layer, as indices into the chain.
@@ -44,6 +44,14 @@ pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> 
             activation: products.get(i + 1).map(|&next| product + 1..next),
         })
         .collect();
+    for step in chain.steps.iter().filter(|s| s.operator.domains == [OWN]) {
+        let message = format!("{} of what depends on the graph's input", step.operator.name);
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .at(step.place.clone())
+                .help("StochasticQuant takes constant weights, Member a constant"),
+        );
+    }
     // On the host, and before the first integers, everything goes.
     let quantised = (0..first).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
     places(chain, quantised.unwrap_or(first)..first, errors);

@@ -97,6 +97,14 @@ fn a_calibrated_model_is_a_model_like_any_other() {
     };
     assert_eq!(outputs("d.onnx"), outputs("c.onnx"));
     assert_ne!(outputs("t.onnx"), outputs("c.onnx"), "calibration makes a difference");
+    // Again and again, and for another number of members: old statistics are gone from the file.
+    bed.run(&["calibrate", "d.onnx", "--images", "x.npy", "--out", "d.onnx"]).with(0);
+    bed.run(&["calibrate", "d.onnx", "--images", "x.npy", "--out", "d.onnx"]).with(0);
+    assert_eq!(outputs("d.onnx"), outputs("c.onnx"));
+    assert_eq!(graph(&bed, "d.onnx").initialisers.len(), graph(&bed, "c.onnx").initialisers.len());
+    bed.run(&["calibrate", "d.onnx", "--images", "x.npy", "--members", "5", "--out", "f.onnx"]).with(0);
+    bed.run(&["inspect", "f.onnx", "--members", "5"]).with(0);
+    bed.run(&["inspect", "f.onnx", "--members", "6"]).with(2);
     // Identical inputs give identical bytes.
     bed.run(&[&calibrate[..], &["e.onnx", "--seed", "9"]].concat()).with(0);
     assert_eq!(std::fs::read(bed.path("e.onnx")).unwrap(), std::fs::read(bed.path("c.onnx")).unwrap());
@@ -113,9 +121,15 @@ fn what_cannot_be_calibrated_is_refused_and_writes_nothing() {
     };
     refused(&["m.onnx"], "no weights are sampled");
     refused(&["t.onnx", "--members", "1,2"], "several numbers of members");
-    refused(&["t.onnx", "--members", "300"], "1 to 256");
+    refused(&["t.onnx", "--members", "300"], "give 1 to 256");
+    refused(&["t.onnx", "--members", "0"], "give 1 to 256");
+    refused(&["t.onnx", "--frames", "0"], "no frame is asked for");
     bed.write("c.toml", "[layers.l1_dense.weights]\nbits = 4\n");
     refused(&["t.onnx", "--config", "c.toml"], "the configuration says how weights are sampled");
+    // What is no regular file is not replaced.
+    let _socket = std::os::unix::net::UnixListener::bind(bed.path("socket")).unwrap();
+    let ended = bed.run(&["calibrate", "t.onnx", "--images", "x.npy", "--out", "socket"]).with(2);
+    assert!(ended.err.contains("no regular file"), "{}", ended.err);
     bed.write("x.npy", npy("|u1", &[2, 7], &[0; 14]));
     refused(&["t.onnx"], "[input-shape]");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stoxnor::{engine, import};
 use stoxnor_testbenches::data::read_npy;
-use stoxnor_testbenches::onnx::{SampledModel, sampled};
+use stoxnor_testbenches::onnx::{Builder, STOXNOR, SampledModel, sampled};
 
 use crate::bed::{Bed, WIDTHS, bytes, npy};
 
@@ -204,4 +204,40 @@ fn the_emitted_bench_passes_and_the_manifest_names_the_seeds() {
     assert_eq!(layer["seeds"][1], format!("{:016x}", stoxnor::arith::lfsr::seed(1, 3, 1)));
     let readme = std::fs::read_to_string(bed.path("t/README.md")).unwrap();
     assert!(readme.contains("`s_user` is the number of members"), "{readme}");
+}
+
+/// Weights behind StochasticQuant are sampled or refused, never taken for what they are.
+#[test]
+fn marks_that_would_be_lost_are_told() {
+    let bed = Bed::new();
+    let refused = |change: fn(&mut Builder, &str) -> String, word: &str| {
+        let mut m = Builder::new(&[1, 2]);
+        let x = m.bipolar("x", 1.0);
+        let w = m.floats(&[2, 3], &[0.5, -0.5, 0.5, 0.5, 0.5, -0.5]);
+        let w = m.node_of(STOXNOR, "StochasticQuant", &[&w], vec![]);
+        let w = change(&mut m, &w);
+        let y = m.node("MatMul", &[&x, &w], vec![]);
+        bed.write("l.onnx", m.finish(&y));
+        let ended = bed.run(&["inspect", "l.onnx"]).with(2);
+        assert!(ended.err.contains(word) && ended.err.contains("operator-unsupported"), "{}", ended.err);
+    };
+    refused(|m, w| m.scalar("Add", w, 0.0), "Add takes weights that StochasticQuant marks");
+    refused(|m, w| m.node("Relu", &[w], vec![]), "Relu takes weights");
+    refused(|m, w| m.bipolar(w, 1.0), "BipolarQuant takes weights");
+    // What depends on the input is not sampled.
+    let mut m = Builder::new(&[1, 2]);
+    let x = m.bipolar("x", 1.0);
+    let w = m.floats(&[2, 3], &[1.0; 6]);
+    let y = m.node("MatMul", &[&x, &w], vec![]);
+    let y = m.node_of(STOXNOR, "StochasticQuant", &[&y], vec![]);
+    bed.write("l.onnx", m.finish(&y));
+    assert!(bed.run(&["inspect", "l.onnx"]).with(2).err.contains("what depends on the graph's input"));
+}
+
+#[test]
+fn demo_takes_what_is_built() {
+    let bed = Bed::new();
+    bed.write("c.toml", "[ensemble]\nmax_members = 2\n");
+    let report = bed.without_tools(&["demo", "--json", "--config", "c.toml"]).with(0).json();
+    assert_eq!(report["evaluation"]["results"].as_array().unwrap().len(), 2);
 }
