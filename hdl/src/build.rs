@@ -362,7 +362,7 @@ impl Builder {
         q
     }
 
-    /// A memory.
+    /// A memory. What is read of a word while it is written is not defined: nobody may use it.
     #[track_caller]
     pub fn memory(&mut self, name: &str, width: u32, depth: u32, init: Option<ParameterId>) -> MemoryId {
         self.module.memories.push(Memory {

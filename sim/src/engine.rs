@@ -325,8 +325,19 @@ impl Simulator {
             for &(address, enable, data) in &memory.writes {
                 let address = self.state[address.at] as usize;
                 if self.state[enable.at] & 1 == 1 && address < memory.depth {
-                    memory.words[address * memory.words_each..][..memory.words_each]
-                        .copy_from_slice(&self.state[data.range()]);
+                    let word = &mut memory.words[address * memory.words_each..][..memory.words_each];
+                    // A word that is read while it is written is undefined in hardware: here no bit of it is right.
+                    for &(read, enable, _, pending) in &memory.reads {
+                        if self.state[enable.at] & 1 == 1 && self.state[read.at] as usize == address {
+                            let to = &mut self.pending[pending..pending + memory.words_each];
+                            to.iter_mut().zip(&*word).for_each(|(to, old)| *to = !old);
+                            let top = data.width % 64;
+                            if top > 0 {
+                                to[memory.words_each - 1] &= (1 << top) - 1;
+                            }
+                        }
+                    }
+                    word.copy_from_slice(&self.state[data.range()]);
                 }
             }
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{Builder, Module, Role, index_bits};
 
 /// `depth` words of `width` bits, of data. Ports `write_address`, `write_enable`, `write_data`, `read_address`,
-/// `read_enable`, `read_data`. A read of the word being written gives the old word: do not rely on it.
+/// `read_enable`, `read_data`. A read of the word being written gives
+/// anything.
 pub fn ram(depth: u32, width: u32) -> Arc<Module> {
     let mut b = Builder::new(format!("ram_{depth}x{width}"));
     b.doc(format!("RAM: {depth} words of {width} bits, one write port, one registered read port."));

@@ -48,6 +48,8 @@ pub enum Item {
         width: u32,
         depth: u32,
         name: String,
+        /// Whether it is written: then an attribute says that no word is read while it is written.
+        written: bool,
     },
     Assign(Assignment),
     /// `initial $readmemh(parameter, memory);`

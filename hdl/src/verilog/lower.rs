@@ -66,6 +66,7 @@ fn declarations(module: &Module) -> Vec<Item> {
         width: m.width,
         depth: m.depth,
         name: m.name.clone(),
+        written: !m.writes.is_empty(),
     }));
     items
 }

@@ -56,8 +56,9 @@ fn print_item(out: &mut String, item: &Item) {
             writeln!(out, "  wire {}{name} = {};", range(*width), top(value))
         }
         Item::Reg { width, name } => writeln!(out, "  reg  {}{name};", range(*width)),
-        Item::Memory { width, depth, name } => {
-            writeln!(out, "  reg  {}{name} [0:{}];", range(*width), depth - 1)
+        Item::Memory { width, depth, name, written } => {
+            let attribute = if *written { "  (* no_rw_check *)\n" } else { "" };
+            writeln!(out, "{attribute}  reg  {}{name} [0:{}];", range(*width), depth - 1)
         }
         Item::Assign(Assignment { to, value }) => writeln!(out, "  assign {to} = {};", top(value)),
         Item::ReadMem { parameter, memory } => {
