@@ -252,12 +252,13 @@ fn word(bits: &[bool]) -> Bits {
 fn an_lfsr_leaps_as_one_goes_step_by_step() {
     const STEPS: u64 = 300;
     for (leap, restores) in
-        [1, 7, 60, 61, 130, 500].into_iter().flat_map(|leap| [(leap, false), (leap, true)])
+        [1, 7, 60, 61, 64, 130, 240, 500].into_iter().flat_map(|leap| [(leap, false), (leap, true)])
     {
         let window = lfsr_window(leap);
-        assert!(window == 64 || leap > 60 * (window / 128), "leap {leap}: no wider than it needs");
+        assert!(window == 64 || leap > 240 * (window / 128), "leap {leap}: no wider than it needs");
+        let held = window.max(leap);
         let (mut frames, mut users, mut model) = (vec![], vec![], vec![]);
-        let (mut state, mut kept) = (vec![false; window as usize], vec![]);
+        let (mut state, mut kept) = (vec![false; held as usize], vec![]);
         for step in 0..STEPS {
             let chance = pattern(64, step + 1000 * u64::from(leap)).extract(20, 20);
             let first = step == 0;
@@ -275,18 +276,18 @@ fn an_lfsr_leaps_as_one_goes_step_by_step() {
             frames.push(vec![start.as_ref().map_or_else(|| pattern(window, step), |start| word(start))]);
             let user = [enable, load, keep, again].iter().rev().fold(0, |n, bit| n << 1 | u64::from(*bit));
             users.push(Bits::new(if restores { 4 } else { 2 }, if restores { user } else { user & 3 }));
-            model.push(word(&state[(window - leap) as usize..]));
+            model.push(word(&state[(held - leap) as usize..]));
             if enable {
                 let mut bits = match start {
                     Some(start) => start,
                     None if restores && again => kept.clone(),
-                    None => state,
+                    None => state.split_off((held - window) as usize),
                 };
                 if keep {
                     kept.clone_from(&bits);
                 }
                 serially(&mut bits, leap);
-                state = bits.split_off(leap as usize);
+                state = bits.split_off((window + leap - held) as usize);
             }
         }
         let (s, m) = (shape("s", window, users[0].width()), shape("m", leap, 0));

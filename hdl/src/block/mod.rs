@@ -84,6 +84,7 @@ mod tests {
             lfsr(1, false),
             lfsr(60, true),
             lfsr(61, false),
+            lfsr(240, true),
             lfsr(700, true),
             RoundingLane::Binary.build(1, 1),
             RoundingLane::Binary.build(5, 4),
