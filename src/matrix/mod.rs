@@ -9,7 +9,7 @@
 //! | t + 1 | the sums of the processing elements; the group's thresholds |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! The whole pipeline stops while the stream register is full; nothing else stops it. So control depends on valid and
+//! The whole pipeline stops while the stream register is full and a beat waits to enter it; nothing else stops it. So control depends on valid and
 //! ready alone.
 
 mod form;
@@ -131,7 +131,8 @@ impl<'a> MatrixUnit<'a> {
         let output_width = pe as u32 * self.output.element().bits();
         let out = b.instance("u_out", &stream_register(output_width, self.user));
         b.connect(out, "m_ready", m_ready);
-        let run = b.out(out, "s_ready");
+        // The pipeline moves where its last stage is empty or may leave: a full register alone does not stop what has not got there.
+        let run = b.wire("run", 1);
 
         // Issue: a step of the first row group needs an input beat, the others read the operand buffer.
         let issue = b.wire("issue", 1);
@@ -213,6 +214,9 @@ impl<'a> MatrixUnit<'a> {
         let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
         let done = Stage { valid, first: None, end: None, ..stage };
         let done = self.advance(&mut b, "sum", run, done);
+        let (leaves, empty) = (b.out(out, "s_ready"), b.not(done.valid));
+        let moves = b.or(leaves, empty);
+        b.drive(run, moves);
         let data = self.output.hardware(&mut b, self, &sums, constants);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
         b.connect_stream(out, "s", result);
