@@ -108,7 +108,8 @@ fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>,
         return Ok((bytes, None));
     }
     let mut first = Vec::new();
-    for (_, steps) in &outline.behind {
+    let looped = outline.network.ensemble.as_ref().map_or(0, |e| e.first);
+    for (_, steps) in &outline.behind[looped..] {
         let normalisations = steps.iter().filter(|s| s.operator.name == "BatchNormalization");
         for step in normalisations {
             let constants = step.constants();

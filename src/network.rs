@@ -159,6 +159,11 @@ pub struct Ensemble {
     pub output: Port,
 }
 
+/// What belongs to a member, of a list that holds one for all members or one for each.
+pub(crate) fn of_member<T>(list: &[T], member: usize) -> &T {
+    if list.len() == 1 { &list[0] } else { &list[member] }
+}
+
 /// Name of the boundary at which the sums over the members leave.
 pub const ENSEMBLE: &str = "ensemble";
 

@@ -16,7 +16,7 @@ use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
 use crate::matrix::{
     BitPlanes, Fly, MatrixUnit, Output, Realisation, Rom, Sampled, Sampler, WeightSource, sums_element,
 };
-use crate::network::{Element, Port};
+use crate::network::{Element, Port, of_member};
 use crate::schedule::Schedule;
 
 /// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation. Stochastic weights differ from member to member.
@@ -175,11 +175,6 @@ impl Dense {
         });
         out
     }
-}
-
-/// One for all, or one for each.
-fn of_member<T>(list: &[T], member: usize) -> &T {
-    if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
 impl Layer for Dense {

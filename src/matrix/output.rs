@@ -6,7 +6,7 @@ use stoxnor_hdl::{Bits, Builder, Net};
 use super::{Form, MatrixUnit};
 use crate::activation::Activation;
 use crate::arith::matrix::IntMatrix;
-use crate::network::Element;
+use crate::network::{Element, of_member};
 
 impl Table {
     /// A table, kept once where all members have the same.
@@ -133,7 +133,7 @@ impl Output<'_> {
             Self::Activations(activations) => unit.members.len().max(activations.len()),
             Self::Sums(_) => unit.members.len(),
         };
-        let constant = |m: usize, row: usize| unit.form.constant(of(&unit.members, m).row(row));
+        let constant = |m: usize, row: usize| unit.form.constant(of_member(&unit.members, m).row(row));
         let rows = 0..unit.rows();
         match self {
             Self::Activations(activations) => {
@@ -145,12 +145,12 @@ impl Output<'_> {
                 // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
                 let raw = |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
                 let numbers = |m: usize, row: usize| {
-                    let thresholds = &of(activations, m).thresholds[row];
+                    let thresholds = &of_member(activations, m).thresholds[row];
                     thresholds.iter().map(|t| raw(m, row, t).clamp(least, most + 1) + offset).collect()
                 };
                 let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
                 let falls: Vec<Vec<bool>> = (0..members)
-                    .map(|m| rows.clone().map(|row| of(activations, m).falls(row)).collect())
+                    .map(|m| rows.clone().map(|row| of_member(activations, m).falls(row)).collect())
                     .collect();
                 let falls = falls.iter().flatten().any(|f| *f).then_some(falls);
                 Some(Table::new("thresholds", bits, table, falls))
@@ -203,11 +203,6 @@ impl Output<'_> {
             beat.into_iter().enumerate().map(|(p, e)| b.named(format!("element_{p}"), e)).collect();
         b.concat(&beat)
     }
-}
-
-/// One for all, or one for each.
-fn of<T>(list: &[T], member: usize) -> &T {
-    if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
 /// The type of sums of products from `least` to `most`: as wide as they need, and as the gain times a raw sum, so that no bit

@@ -337,7 +337,7 @@ impl WeightSource for Fly<'_> {
         self.0.number_bits() + self.0.start_bits()
     }
 
-    /// The first step comes two edges after a reset or later, because a replay buffer stands before every sampled layer: the first start
+    /// The first step comes two edges after a reset or later, because a replay buffer or a FIFO stands before every sampled layer: the first start
     /// is there by then.
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let s = &self.0;

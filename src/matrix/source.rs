@@ -82,8 +82,8 @@ pub trait WeightSource: Debug {
     /// Edges from a step's issue to its word, at least 1.
     fn latency(&self) -> u32;
 
-    /// Edges from one frame's first step to the first at which the next frame's may be issued, as far as the source decides; from
-    /// reset on, it is one less. `None` where it never makes a frame wait.
+    /// Edges from one frame's first step to the first at which the next frame's may be issued, as far as the source decides; for the
+    /// first frame, from the first edge behind a reset. `None` where it never makes a frame wait.
     fn sampling(&self) -> Option<u64> {
         None
     }

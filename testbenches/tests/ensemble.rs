@@ -104,6 +104,7 @@ fn realisations_give_the_same_members_in_every_simulator() {
                     agree(&what, &network, &hardware, &frames, &conditions, effort);
                 }
                 if realisations.len() == 1 {
+                    // What each engine agreed with above.
                     sums.push(stoxnor::engine::sums(&network, &frames));
                 }
             }
@@ -237,6 +238,19 @@ fn the_interval_is_that_of_the_prefix_or_of_all_members() {
             );
         }
     }
+}
+
+/// A pass behind another at the very rate of a width converter: an empty last stage of a pipeline has to fill while the register behind it
+/// is full, or the converter idles for a cycle.
+#[test]
+fn a_second_pass_comes_when_its_schedule_says() {
+    let rounding = Rounding { law: Law::Binary, bits: 2, share: 1, seed: 1 };
+    let realisations = vec![Some(Realisation::Fly)];
+    let sampled = Sampled { rounding, realisations, members: 2, own_thresholds: false };
+    let network = random_sampled(1, &[6, 1, 12, 1], &sampled);
+    let hardware = lower(&network, &[(1, 1), (4, 1), (1, 2)].map(|(pe, simd)| Folding { pe, simd }));
+    let measured = stoxnor::engine::measure(&hardware, 2, &indicatif::ProgressBar::hidden()).unwrap();
+    assert_eq!((measured.latency, measured.interval), (hardware.latency(2), hardware.interval(2)));
 }
 
 proptest! {
