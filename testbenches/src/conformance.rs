@@ -123,7 +123,14 @@ pub struct Sampled {
 /// A chain of random dense layers as [`random_dense`], with stochastic weights; some rows fall. The same seed and sizes give the same real
 /// weights, whatever else is asked for.
 pub fn random_sampled(seed: u64, sizes: &[usize], sampled: &Sampled) -> Network {
+    random_sampled_of(Element::Bipolar, seed, sizes, sampled)
+}
+
+/// [`random_sampled`] with an input and activations of this type.
+pub fn random_sampled_of(element: Element, seed: u64, sizes: &[usize], sampled: &Sampled) -> Network {
     let mut rng = random(seed);
+    let mut stairs = random(!seed);
+    let (least, most) = element.range();
     let layers = sizes
         .windows(2)
         .enumerate()
@@ -139,7 +146,22 @@ pub fn random_sampled(seed: u64, sizes: &[usize], sampled: &Sampled) -> Network 
             let hidden = i + 2 < sizes.len();
             let activations = thresholds.iter().take(if hidden { own } else { 0 });
             let activations = activations
-                .map(|t| Activation { falls: falls.clone(), ..Activation::bipolar(t.iter().copied()) })
+                .map(|t| {
+                    let rising = match element {
+                        Element::Bipolar => Activation::bipolar(t.iter().copied()),
+                        _ => {
+                            let end = spread * least.abs().max(most) as i32;
+                            let mut row = || {
+                                let mut row: Vec<i32> =
+                                    (least..most).map(|_| stairs.random_range(-end..=end)).collect();
+                                row.sort_unstable();
+                                row
+                            };
+                            Activation::rising(element, least as i32, (0..rows).map(|_| row()).collect())
+                        }
+                    };
+                    Activation { falls: falls.clone(), ..rising }
+                })
                 .collect();
             let layer = match sampled.realisations[i % sampled.realisations.len()] {
                 None => {
@@ -159,7 +181,7 @@ pub fn random_sampled(seed: u64, sizes: &[usize], sampled: &Sampled) -> Network 
             Arc::new(layer) as Arc<dyn Layer>
         })
         .collect();
-    chain(Port { shape: vec![sizes[0]], element: Element::Bipolar }, layers)
+    chain(Port { shape: vec![sizes[0]], element }, layers)
 }
 
 /// Random input frames for a network.

@@ -6,11 +6,12 @@ use stoxnor::engine::{Conditions, Engine};
 use stoxnor::fold::Folding;
 use stoxnor::lower::lower;
 use stoxnor::matrix::Realisation;
-use stoxnor::network::Network;
+use stoxnor::network::{Element, Network};
 use stoxnor_hdl::Bits;
 use stoxnor_sim::{Simulator, simulate};
 use stoxnor_testbenches::conformance::{
     Effort, Sampled, agree, compared, default_folds, random, random_folds, random_frames, random_sampled,
+    random_sampled_of,
 };
 
 const REALISATIONS: [Realisation; 3] = [Realisation::Fly, Realisation::Sampled, Realisation::Stored];
@@ -109,6 +110,25 @@ fn realisations_give_the_same_members_in_every_simulator() {
                 }
             }
             assert!(sums.windows(2).all(|pair| pair[0] == pair[1]), "{rounding:?}");
+        }
+    }
+}
+
+/// Few-bit inputs and activations, some of which fall, with sampled weights: every simulator.
+#[test]
+fn few_bit_ensembles_in_every_simulator() {
+    for (index, element) in [Element::Unsigned(2), Element::Signed(3)].into_iter().enumerate() {
+        let law = [Law::Ternary, Law::Binary][index];
+        let rounding = Rounding { law, bits: 1 + index as u32, share: 4, seed: 5 };
+        let realisations = vec![Some(Realisation::Fly), Some(Realisation::Sampled)];
+        let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: true };
+        let network = random_sampled_of(element, 4, &[12, 8, 8, 3], &sampled);
+        let hardware = lower(&network, &[(4, 6), (2, 4), (1, 2)].map(|(pe, simd)| Folding { pe, simd }));
+        let frames = random_frames(5, &network, 4);
+        for stall in [None, Some(3)] {
+            let conditions = Conditions { stall, members: vec![3, 1] };
+            let effort = Effort { rtl: 4, verilator: 4, icarus: 2 };
+            agree(&format!("{element}, {stall:?}"), &network, &hardware, &frames, &conditions, effort);
         }
     }
 }
@@ -256,7 +276,7 @@ fn a_second_pass_comes_when_its_schedule_says() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// Any chain of stochastic and other layers at any folding, members changing from frame to frame.
+    /// Any chain of stochastic and other layers at any folding, members changing from frame to frame, inputs and activations of any type.
     #[test]
     fn any_ensemble_at_any_folding(
         seed: u64,
@@ -268,11 +288,12 @@ proptest! {
             prop::sample::select(vec![None, Some(Realisation::Fly), Some(Realisation::Sampled), Some(Realisation::Stored)]), 1..4),
         members in 1usize..6,
         own_thresholds: bool,
+        element in prop::sample::select(vec![Element::Bipolar, Element::Unsigned(1), Element::Unsigned(3), Element::Signed(2), Element::Signed(4)]),
         now in prop::collection::vec(1u32..6, 1..4),
     ) {
         let rounding = Rounding { law, bits, share, seed };
         let sampled = Sampled { rounding, realisations, members, own_thresholds };
-        let network = random_sampled(seed, &sizes, &sampled);
+        let network = random_sampled_of(element, seed, &sizes, &sampled);
         let folds = random_folds(&mut random(seed ^ 1), &network);
         let hardware = lower(&network, &folds);
         let frames = random_frames(seed, &network, 4);
@@ -280,7 +301,7 @@ proptest! {
         let now: Vec<u32> = now.into_iter().map(|m| m.min(built)).collect();
         for stall in [None, Some(seed)] {
             let conditions = Conditions { stall, members: now.clone() };
-            agree(&format!("{sizes:?} {sampled:?} {folds:?} {now:?}"), &network, &hardware, &frames, &conditions, SOFTWARE);
+            agree(&format!("{element} {sizes:?} {sampled:?} {folds:?} {now:?}"), &network, &hardware, &frames, &conditions, SOFTWARE);
         }
     }
 }
