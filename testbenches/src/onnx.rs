@@ -468,6 +468,8 @@ pub struct SampledModel {
     pub share: i64,
     /// Members that batch normalisation has its own statistics for; 0 for one statistic of all.
     pub members: usize,
+    /// Bits of the activations between layers, signed; 0 for BipolarQuant.
+    pub activation: u32,
     /// Writes the plain network that this member is, without anything stochastic.
     pub only: Option<usize>,
 }
@@ -552,7 +554,10 @@ pub fn sampled(seed: u64, widths: &[usize], how: SampledModel) -> Vec<u8> {
             let epsilon = vec![Attribute::float("epsilon", 1e-5)];
             x = model.node("BatchNormalization", &[&x, &gamma, &beta, &mean, &variance], epsilon);
         }
-        x = model.bipolar(&x, 1.0);
+        x = match how.activation {
+            0 => model.bipolar(&x, 1.0),
+            bits => model.quant(&x, 0.5, bits, true, "ROUND"),
+        };
     }
     model.finish(&x)
 }

@@ -12,7 +12,11 @@ use stoxnor_testbenches::onnx::{
 
 /// A network of sampled weights that is calibrated for three members.
 fn ensemble(widths: &[usize]) -> Vec<u8> {
-    sampled(3, widths, SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 3, only: None })
+    sampled(
+        3,
+        widths,
+        SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 3, activation: 0, only: None },
+    )
 }
 
 fn said(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@ use prost::Message;
 use serde_json::json;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor_testbenches::data::read_npy;
-use stoxnor_testbenches::onnx::{Model, SampledModel, TensorProto, sampled};
+use stoxnor_testbenches::onnx::{Attribute, Builder, Model, STOXNOR, SampledModel, TensorProto, sampled};
 
 use crate::bed::{Bed, WIDTHS, bytes, npy};
 
@@ -13,7 +13,7 @@ const MEMBERS: usize = 3;
 
 fn bed() -> Bed {
     let bed = Bed::new();
-    let how = SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 0, only: None };
+    let how = SampledModel { law: Some("ternary"), bits: 2, share: 4, members: 0, activation: 0, only: None };
     bed.write("t.onnx", sampled(5, &WIDTHS, how));
     bed.write("x.npy", npy("|u1", &[FRAMES, WIDTHS[0]], &bytes(FRAMES)));
     bed
@@ -70,6 +70,77 @@ fn the_first_layer_gets_the_statistics_of_every_members_sums() {
             assert!((f64::from(floats(mean)[at]) - mu).abs() < 1e-5, "member {m}, row {row}");
             assert!((f64::from(floats(variance)[at]) - var).abs() < 1e-4, "member {m}, row {row}");
         }
+    }
+}
+
+/// Behind the second layer the statistics are those of its sums when the first one's are in force, member by member.
+#[test]
+fn the_second_layer_is_measured_behind_the_calibrated_first() {
+    let bed = bed();
+    bed.run(&["calibrate", "t.onnx", "--images", "x.npy", "--members", "3", "--out", "c.onnx"]).with(0);
+    let network = stoxnor::import::load(&bed.path("c.onnx")).unwrap();
+    let graph = graph(&bed, "c.onnx");
+    let second = graph.nodes.iter().filter(|n| n.op == "BatchNormalization").nth(1).unwrap();
+    let member = graph.nodes.iter().find(|n| n.outputs[0] == second.inputs[3]).unwrap();
+    let mean = floats(graph.initialisers.iter().find(|t| t.name == member.inputs[0]).unwrap());
+    let stored = graph.initialisers.iter().filter(|t| t.kind == 3).nth(1).unwrap();
+    let reals: Vec<f32> = stored.raw.as_ref().unwrap().iter().map(|w| f32::from(*w as i8) / 127.0).collect();
+    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 4, seed: 1 };
+    let (rows, fan_in) = (WIDTHS[2], WIDTHS[1]);
+    let matrix = StochasticMatrix::from_fn(rounding, 2, (rows, fan_in), |r, c| reals[r * fan_in + c]);
+    for m in 0..MEMBERS {
+        let weights = matrix.sample(m);
+        let mut sums = vec![0i32; rows];
+        for frame in bytes(FRAMES).chunks(WIDTHS[0]) {
+            let x = network.quantise(&frame.iter().map(|p| f32::from(*p)).collect::<Vec<_>>()).unwrap();
+            let hidden = network.nodes[0].layer.reference(&[&x], m);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum += hidden.iter().zip(weights.row(row)).map(|(x, w)| x * i32::from(*w)).sum::<i32>();
+            }
+        }
+        for (row, sum) in sums.iter().enumerate() {
+            let wanted = f64::from(*sum) / FRAMES as f64;
+            assert!((f64::from(mean[m * rows + row]) - wanted).abs() < 1e-5, "member {m}, row {row}");
+        }
+    }
+}
+
+/// Behind the last layer there is one normalisation for all: that of the mean over the members.
+#[test]
+fn the_last_layer_has_the_statistics_of_the_mean() {
+    let bed = bed();
+    let mut m = Builder::new(&[1, WIDTHS[0]]);
+    let x = m.scalar("Sub", "x", 127.5);
+    let x = m.bipolar(&x, 1.0);
+    let reals: Vec<f32> = (0..WIDTHS[0] * 3).map(|i| (i * 37 % 41) as f32 / 20.0 - 1.0).collect();
+    let w = m.floats(&[WIDTHS[0], 3], &reals);
+    let w = m.node_of(STOXNOR, "StochasticQuant", &[&w], vec![Attribute::int("bits", 4)]);
+    let y = m.node("MatMul", &[&x, &w], vec![]);
+    let y = m.normalise(&y, [&[1.0; 3], &[0.0; 3], &[9.0; 3], &[9.0; 3]]);
+    bed.write("l.onnx", m.finish(&y));
+    bed.run(&["calibrate", "l.onnx", "--images", "x.npy", "--members", "2", "--out", "c.onnx"]).with(0);
+    let graph = graph(&bed, "c.onnx");
+    let last = graph.nodes.iter().find(|n| n.op == "BatchNormalization").unwrap();
+    let of = |input: usize| floats(graph.initialisers.iter().find(|t| t.name == last.inputs[input]).unwrap());
+    let rounding = Rounding { law: Law::Ternary, bits: 4, share: 64, seed: 1 };
+    let matrix = StochasticMatrix::from_fn(rounding, 1, (3, WIDTHS[0]), |r, c| reals[c * 3 + r]);
+    let members = [matrix.sample(0), matrix.sample(1)];
+    for row in 0..3 {
+        let dot = |frame: &[u8], weights: &[i16]| -> f64 {
+            let sign = |p: &u8| if *p > 127 { 1.0 } else { -1.0 };
+            frame.iter().zip(weights).map(|(p, w)| sign(p) * f64::from(*w)).sum()
+        };
+        let all = bytes(FRAMES);
+        let means: Vec<f64> = all
+            .chunks(WIDTHS[0])
+            .map(|f| members.iter().map(|m| dot(f, m.row(row))).sum::<f64>() / 2.0)
+            .collect();
+        let mu = means.iter().sum::<f64>() / FRAMES as f64;
+        let var = means.iter().map(|s| (s - mu) * (s - mu)).sum::<f64>() / FRAMES as f64;
+        assert!(
+            (f64::from(of(3)[row]) - mu).abs() < 1e-5 && (f64::from(of(4)[row]) - var).abs() < 1e-4,
+            "row {row}"
+        );
     }
 }
 

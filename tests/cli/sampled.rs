@@ -10,23 +10,28 @@ use crate::bed::{Bed, WIDTHS, bytes, npy};
 const FRAMES: usize = 6;
 
 fn model(law: Option<&'static str>, members: usize, only: Option<usize>) -> Vec<u8> {
-    sampled(5, &WIDTHS, SampledModel { law, bits: 2, share: 4, members, only })
+    model_of(0, law, members, only)
+}
+
+fn model_of(activation: u32, law: Option<&'static str>, members: usize, only: Option<usize>) -> Vec<u8> {
+    sampled(5, &WIDTHS, SampledModel { law, bits: 2, share: 4, members, activation, only })
 }
 
 /// A ternary model `t.onnx`, the same weights without StochasticQuant in `r.onnx`, a binary one with own statistics of three members in
-/// `c.onnx`, and frames of raw pixels in `x.npy`.
+/// `c.onnx`, a ternary one with such and activations of three bits in `q.onnx`, and frames of raw pixels in `x.npy`.
 fn bed() -> Bed {
     let bed = Bed::new();
     bed.write("t.onnx", model(Some("ternary"), 0, None));
     bed.write("r.onnx", model(None, 0, None));
     bed.write("c.onnx", model(Some("binary"), 3, None));
+    bed.write("q.onnx", model_of(3, Some("ternary"), 3, None));
     bed.write("x.npy", npy("|u1", &[FRAMES, WIDTHS[0]], &bytes(FRAMES)));
     bed
 }
 
 /// The sums of the plain network that a member is, for every frame.
-fn sums_of(law: &'static str, members: usize, member: usize) -> Vec<Vec<i32>> {
-    let network = import::read("member", &model(Some(law), members, Some(member))).unwrap();
+fn sums_of(activation: u32, law: &'static str, members: usize, member: usize) -> Vec<Vec<i32>> {
+    let network = import::read("member", &model_of(activation, Some(law), members, Some(member))).unwrap();
     let frames: Vec<Vec<i32>> = bytes(FRAMES)
         .chunks(WIDTHS[0])
         .map(|frame| network.quantise(&frame.iter().map(|p| f32::from(*p)).collect::<Vec<_>>()).unwrap())
@@ -35,8 +40,8 @@ fn sums_of(law: &'static str, members: usize, member: usize) -> Vec<Vec<i32>> {
 }
 
 /// Sums over the first members of each frame, by plain networks.
-fn wanted(law: &'static str, calibrated: usize, members: &[usize]) -> Vec<f64> {
-    let of: Vec<Vec<Vec<i32>>> = (0..4).map(|m| sums_of(law, calibrated, m.min(2))).collect();
+fn wanted(activation: u32, law: &'static str, calibrated: usize, members: &[usize]) -> Vec<f64> {
+    let of: Vec<Vec<Vec<i32>>> = (0..4).map(|m| sums_of(activation, law, calibrated, m.min(2))).collect();
     let outputs = WIDTHS[WIDTHS.len() - 1];
     (0..FRAMES * outputs)
         .map(|at| {
@@ -49,7 +54,8 @@ fn wanted(law: &'static str, calibrated: usize, members: &[usize]) -> Vec<f64> {
 #[test]
 fn sums_are_those_of_the_plain_networks_that_the_members_are() {
     let bed = bed();
-    for (file, law, calibrated) in [("t.onnx", "ternary", 0), ("c.onnx", "binary", 3)] {
+    let files = [("t.onnx", 0, "ternary", 0), ("c.onnx", 0, "binary", 3), ("q.onnx", 3, "ternary", 3)];
+    for (file, activation, law, calibrated) in files {
         for engine in ["fast", "reference", "rtl"] {
             for members in ["1", "3", "2,1,3"] {
                 let run = ["run", file, "--input", "x.npy", "--output", "y.npy", "--sums", "s.npy"];
@@ -57,11 +63,16 @@ fn sums_are_those_of_the_plain_networks_that_the_members_are() {
                 let list: Vec<usize> = members.split(',').map(|m| m.parse().unwrap()).collect();
                 let (sums, outputs) =
                     (read_npy(&bed.path("s.npy")).unwrap(), read_npy(&bed.path("y.npy")).unwrap());
-                assert_eq!(sums.values, wanted(law, calibrated, &list), "{file}, {engine}, {members}");
+                assert_eq!(
+                    sums.values,
+                    wanted(activation, law, calibrated, &list),
+                    "{file}, {engine}, {members}"
+                );
                 // The tail, once, of the mean over the members.
                 for (at, (y, sum)) in outputs.values.iter().zip(&sums.values).enumerate() {
                     let mean = *sum as f32 / list[at / 4 % list.len()] as f32;
-                    assert_eq!(*y, f64::from(mean * 0.0625 - 1.25));
+                    let scale = if activation == 0 { 1.0 } else { 0.5 };
+                    assert_eq!(*y, f64::from(mean * scale * 0.0625 - 1.25));
                 }
             }
         }
