@@ -6,3 +6,4 @@ pub mod matrix;
 pub mod planes;
 pub mod stochastic;
 pub mod threshold;
+pub mod window;

@@ -1,0 +1,152 @@
+//! Sliding windows over images: which pixel a tap of a kernel sees at a position.
+
+/// A kernel that slides over an image. All extents are [height, width]; what has one axis is an image of height 1.
+///
+/// Position (i, j) and tap (u, v) see the pixel (i * stride + u * dilation - before) of each axis; outside the image is padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct Window {
+    /// Extent of the image.
+    pub input: [usize; 2],
+    /// Taps of the kernel.
+    pub kernel: [usize; 2],
+    /// Pixels from one position to the next.
+    pub stride: [usize; 2],
+    /// Pixels from one tap to the next.
+    pub dilation: [usize; 2],
+    /// Padding above and left of the image.
+    pub before: [usize; 2],
+    /// Padding below and right of the image.
+    pub after: [usize; 2],
+}
+
+impl Window {
+    /// A kernel of stride and dilation 1, without padding.
+    pub fn plain(input: [usize; 2], kernel: [usize; 2]) -> Self {
+        Self { input, kernel, stride: [1; 2], dilation: [1; 2], before: [0; 2], after: [0; 2] }
+    }
+
+    /// The whole image at once.
+    pub fn whole(input: [usize; 2]) -> Self {
+        Self::plain(input, input)
+    }
+
+    /// Pixels from the kernel's first tap to its last, both counted.
+    pub fn extent(&self) -> [usize; 2] {
+        [0, 1].map(|a| (self.kernel[a] - 1) * self.dilation[a] + 1)
+    }
+
+    /// What makes this no window that can be computed: an extent of 0, a kernel larger than the padded image, or as much padding as the
+    /// kernel's extent, so that a position could see nothing else.
+    pub fn fault(&self) -> Option<String> {
+        for (axis, name) in ["height", "width"].into_iter().enumerate() {
+            let [input, kernel, stride, dilation] =
+                [self.input, self.kernel, self.stride, self.dilation].map(|v| v[axis]);
+            if [input, kernel, stride, dilation].contains(&0) {
+                return Some(format!(
+                    "input {input}, kernel {kernel}, stride {stride} and dilation {dilation} along the {name} must be at least 1"
+                ));
+            }
+            let (before, after) = (self.before[axis], self.after[axis]);
+            let extent = (kernel - 1).checked_mul(dilation).and_then(|e| e.checked_add(1));
+            let Some(extent) = extent.filter(|e| *e <= input.saturating_add(before).saturating_add(after))
+            else {
+                return Some(format!(
+                    "{kernel} taps {dilation} apart do not fit into the {name} of {input} with padding {before} and {after}"
+                ));
+            };
+            if before >= extent || after >= extent {
+                return Some(format!(
+                    "padding of {before} and {after} along the {name} is as much as the kernel's extent of {extent}"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Positions along each axis.
+    pub fn output(&self) -> [usize; 2] {
+        let extent = self.extent();
+        [0, 1].map(|a| (self.input[a] + self.before[a] + self.after[a] - extent[a]) / self.stride[a] + 1)
+    }
+
+    /// Positions in all.
+    pub fn positions(&self) -> usize {
+        self.output().iter().product()
+    }
+
+    /// Taps in all.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Pixels of the image.
+    pub fn pixels(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Whether some position sees padding.
+    pub fn pads(&self) -> bool {
+        // The padding behind the image may be out of every kernel's reach.
+        let (output, extent) = (self.output(), self.extent());
+        (0..2).any(|a| {
+            self.before[a] > 0
+                || (output[a] - 1) * self.stride[a] + extent[a] > self.before[a] + self.input[a]
+        })
+    }
+
+    /// Whether every position is its own pixel and nothing else.
+    pub fn is_pointwise(&self) -> bool {
+        self.taps() == 1 && self.stride == [1; 2] && !self.pads()
+    }
+
+    /// The pixel (row-major) that tap `tap` (row-major) sees at position `position` (row-major); nothing where that is padding.
+    pub fn pixel(&self, position: usize, tap: usize) -> Option<usize> {
+        let across = self.output()[1];
+        let at = |axis: usize, position: usize, tap: usize| {
+            let padded = position * self.stride[axis] + tap * self.dilation[axis];
+            padded.checked_sub(self.before[axis]).filter(|p| *p < self.input[axis])
+        };
+        let y = at(0, position / across, tap / self.kernel[1])?;
+        let x = at(1, position % across, tap % self.kernel[1])?;
+        Some(y * self.input[1] + x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_see_their_pixels() {
+        let w = Window {
+            stride: [2, 1],
+            dilation: [1, 2],
+            before: [1, 0],
+            after: [0, 1],
+            ..Window::plain([4, 5], [2, 2])
+        };
+        assert_eq!((w.fault(), w.extent(), w.output()), (None, [2, 3], [2, 4]));
+        assert!(w.pads());
+        let seen = |p| (0..4).map(|t| w.pixel(p, t)).collect::<Vec<_>>();
+        assert_eq!(seen(0), [None, None, Some(0), Some(2)]);
+        assert_eq!(seen(7), [Some(8), None, Some(13), None]);
+        assert!(!Window::plain([4, 4], [2, 2]).pads());
+        assert!(
+            !Window { stride: [2, 2], after: [0, 1], ..Window::plain([4, 4], [2, 2]) }.pads(),
+            "out of reach"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        assert!(Window::plain([2, 2], [3, 1]).fault().is_some_and(|f| f.contains("do not fit")));
+        assert!(
+            Window { before: [1, 0], ..Window::plain([2, 2], [1, 1]) }
+                .fault()
+                .is_some_and(|f| f.contains("as much"))
+        );
+        assert!(Window { stride: [0, 1], ..Window::plain([2, 2], [1, 1]) }.fault().is_some());
+        let huge = Window { dilation: [usize::MAX, 1], ..Window::plain([2, 2], [3, 1]) };
+        assert!(huge.fault().is_some());
+    }
+}
