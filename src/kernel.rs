@@ -1,5 +1,7 @@
 //! Sums of products on bit planes in 64-bit words: what the fast engine computes with.
 
+use std::ops::Range;
+
 use crate::arith::bits::BitMatrix;
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::planes::PlaneSums;
@@ -46,45 +48,52 @@ impl<'a> Kernel<'a> {
     }
 
     #[inline(always)]
-    fn sums_of(&self, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
+    fn sums_of(&self, frame: &[u64], rows: Range<usize>, each: &mut impl FnMut(usize, i32)) {
         let planes = self.planes;
         let columns = planes[0].columns();
         let padding = (columns.div_ceil(64) * 64 - columns) as i32;
         match self.kind {
-            WeightKind::Binary => self.rows(frame, each, &Agreeing { weights: &planes[0], padding }),
-            WeightKind::Ternary => self.rows(frame, each, &Active { signs: &planes[0], mask: &planes[1] }),
+            WeightKind::Binary => self.rows(frame, rows, each, &Agreeing { weights: &planes[0], padding }),
+            WeightKind::Ternary => {
+                self.rows(frame, rows, each, &Active { signs: &planes[0], mask: &planes[1] })
+            }
             WeightKind::Signed(_) => {
-                self.rows(frame, each, &Weighted { planes, coefficients: &self.weights })
+                self.rows(frame, rows, each, &Weighted { planes, coefficients: &self.weights })
             }
         }
     }
 
     /// Weighs the counts of a frame's planes by their coefficients.
     #[inline(always)]
-    fn rows(&self, frame: &[u64], each: &mut impl FnMut(usize, i32), lanes: &impl Count) {
+    fn rows(&self, frame: &[u64], rows: Range<usize>, each: &mut impl FnMut(usize, i32), lanes: &impl Count) {
         let stride = self.planes[0].columns().div_ceil(64);
-        for (row, constant) in self.constants.iter().enumerate() {
+        for (row, constant) in rows.clone().zip(&self.constants[rows]) {
             let planes = frame.chunks_exact(stride).zip(&self.input);
             let raw: i32 = planes.map(|(x, d)| d * lanes.count(row, x)).sum();
             each(row, self.gain * raw + constant);
         }
     }
 
-    /// Calls `each(row, sum)` for every row of one frame, with the processor's own popcount instruction where it has one.
+    /// Calls `each(row, sum)` for each of `rows` with one operand, with the processor's own popcount instruction where it has one.
     #[allow(unsafe_code)]
-    pub fn sums(&self, frame: &[u64], mut each: impl FnMut(usize, i32)) {
+    pub fn sums(&self, frame: &[u64], rows: Range<usize>, mut each: impl FnMut(usize, i32)) {
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "popcnt")]
-            fn with_instruction(kernel: &Kernel<'_>, frame: &[u64], each: &mut impl FnMut(usize, i32)) {
-                kernel.sums_of(frame, each);
+            fn with_instruction(
+                kernel: &Kernel<'_>,
+                frame: &[u64],
+                rows: Range<usize>,
+                each: &mut impl FnMut(usize, i32),
+            ) {
+                kernel.sums_of(frame, rows, each);
             }
             if std::arch::is_x86_feature_detected!("popcnt") {
                 // SAFETY: the feature has just been detected.
-                return unsafe { with_instruction(self, frame, &mut each) };
+                return unsafe { with_instruction(self, frame, rows, &mut each) };
             }
         }
-        self.sums_of(frame, &mut each);
+        self.sums_of(frame, rows, &mut each);
     }
 }
 

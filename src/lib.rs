@@ -23,6 +23,7 @@ pub mod layer;
 pub mod lower;
 pub mod matrix;
 pub mod network;
+pub mod product;
 pub mod schedule;
 pub mod tensor;
 pub mod testbench;

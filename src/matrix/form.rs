@@ -154,12 +154,33 @@ impl Form for BitPlanes {
             accumulates: first.is_some(),
         }
         .build();
-        let planes = self.planes(b, operand, simd);
+        let side = unit.passes.side(unit.fold) as u32;
+        let planes = self.planes(b, operand, simd * side);
+        // Groups that are computed side by side take every so many-th element.
+        let planes: Vec<Vec<Net>> = (0..side)
+            .map(|group| {
+                planes
+                    .iter()
+                    .enumerate()
+                    .map(|(k, plane)| {
+                        if side == 1 {
+                            return *plane;
+                        }
+                        let own: Vec<Net> =
+                            (0..simd).map(|lane| b.slice(*plane, lane * side + group, 1)).collect();
+                        let own = b.concat(&own);
+                        let of = if planes.len() == 1 { String::new() } else { format!("_plane_{k}") };
+                        b.named(format!("operand{of}_of_{group}"), own)
+                    })
+                    .collect()
+            })
+            .collect();
         (0..unit.fold.pe as u32)
             .map(|p| {
                 let pe = b.instance(&format!("u_pe_{p}"), &element);
                 b.connect(pe, "enable", accumulate);
                 first.iter().for_each(|f| b.connect(pe, "first", *f));
+                let planes = &planes[p as usize / unit.passes.group_rows.min(unit.fold.pe)];
                 for (k, plane) in planes.iter().enumerate() {
                     let port = if planes.len() == 1 { "a".to_owned() } else { format!("a_{k}") };
                     b.connect(pe, &port, *plane);

@@ -1,7 +1,8 @@
 //! The matrix unit: what dense layers (and later others) multiply with.
 //!
-//! A frame of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
-//! input as it comes and keeps it in an operand buffer; the other groups read it from there. Steps of a pipeline:
+//! An operand of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
+//! operand as it comes and keeps it in a buffer; the other groups read it from there. A frame is one operand, or several ([`Passes`]): one
+//! for each position of a kernel, and at a position one for each group of channels. Steps of a pipeline:
 //!
 //! | after edge | holds |
 //! |---|---|
@@ -25,15 +26,48 @@ use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream, bits_fo
 pub use form::{BitPlanes, Form};
 pub use output::{Output, sums_element};
 pub use random::{Fly, Sampled, Sampler};
-pub use source::{Realisation, Rom, Step, WeightSource, Word};
+pub use source::{Position, Realisation, Rom, Step, WeightSource, Word};
 
 use crate::arith::matrix::IntMatrix;
 use crate::fold::Folding;
 use crate::network::Element;
+use crate::schedule::Matrix;
 
 /// Edges from a row group's last step to the first edge at which its output beat is offered, with this source of weights.
 pub fn latency(source: &dyn WeightSource) -> u64 {
     2 + u64::from(source.latency())
+}
+
+/// How often a frame passes which rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passes {
+    /// How often all rows are computed: the positions of a kernel.
+    pub positions: usize,
+    /// Neighbouring rows that take the same operand: those of a group of channels. It divides the rows, and PE divides it or is a
+    /// multiple of it.
+    pub group_rows: usize,
+}
+
+impl Passes {
+    /// All of `rows` rows once.
+    pub fn once(rows: usize) -> Self {
+        Self { positions: 1, group_rows: rows }
+    }
+
+    /// Groups that are computed side by side.
+    pub fn side(self, fold: Folding) -> usize {
+        (fold.pe / self.group_rows).max(1)
+    }
+
+    /// Row groups that take the same operand, one after another.
+    pub fn folds(self, fold: Folding) -> usize {
+        (self.group_rows / fold.pe).max(1)
+    }
+
+    /// Operands at a position.
+    pub fn operands(self, fold: Folding, rows: usize) -> usize {
+        rows / self.group_rows.max(fold.pe)
+    }
 }
 
 /// A matrix unit to be built.
@@ -45,6 +79,8 @@ pub struct MatrixUnit<'a> {
     members: Vec<&'a IntMatrix>,
     /// PE and SIMD.
     fold: Folding,
+    /// How often a frame passes which rows.
+    passes: Passes,
     /// User bits of its streams.
     user: u32,
     /// How a processing element works and what it needs its weights to be.
@@ -96,6 +132,7 @@ impl<'a> MatrixUnit<'a> {
         name: &'a str,
         members: Vec<&'a IntMatrix>,
         fold: Folding,
+        passes: Passes,
         user: u32,
         form: &'a dyn Form,
         source: &'a dyn WeightSource,
@@ -103,7 +140,7 @@ impl<'a> MatrixUnit<'a> {
     ) -> Self {
         let range = form.range(&members);
         let raw = Raw { range, bits: form.bits(range) };
-        Self { name, members, fold, user, form, source, output, raw }
+        Self { name, members, fold, passes, user, form, source, output, raw }
     }
 
     fn rows(&self) -> usize {
@@ -119,13 +156,36 @@ impl<'a> MatrixUnit<'a> {
         self.output.table(self).map_or(0, |table| table.total_bits())
     }
 
+    /// Bits of the memories of the weights.
+    pub fn weight_bits(&self) -> u64 {
+        self.source.memory_bits()
+    }
+
+    /// When its beats move.
+    pub fn timing(&self) -> Matrix {
+        let operands = self.passes.operands(self.fold, self.rows());
+        Matrix {
+            operands: (self.passes.positions * operands) as u64,
+            folds: self.passes.folds(self.fold) as u64,
+            steps: (self.fan_in() / self.fold.simd) as u64,
+            latency: latency(self.source),
+            sampled: self.source.sampling(),
+        }
+    }
+
+    /// Elements of an input beat: SIMD for each group that is computed side by side.
+    fn operand_lanes(&self) -> usize {
+        self.fold.simd * self.passes.side(self.fold)
+    }
+
     /// Builds the module.
     pub fn build(&self) -> Arc<Module> {
-        let Folding { pe, simd } = self.fold;
-        let (folds, steps) = ((self.rows() / pe) as u64, (self.fan_in() / simd) as u64);
+        let pe = self.fold.pe;
+        let Matrix { folds, steps, .. } = self.timing();
+        let operands = self.passes.operands(self.fold, self.rows()) as u64;
         let mut b = Builder::new(self.name);
-        self.document(&mut b, folds, steps);
-        let s = b.stream_input("s", simd as u32 * self.form.input().bits(), self.user);
+        self.document(&mut b);
+        let s = b.stream_input("s", self.operand_lanes() as u32 * self.form.input().bits(), self.user);
         let m_ready = b.input("m_ready", 1, Role::Control);
 
         let output_width = pe as u32 * self.output.element().bits();
@@ -142,14 +202,29 @@ impl<'a> MatrixUnit<'a> {
             let first = b.is(q, 0);
             b.named("step_first", first)
         });
-        let fold = (folds > 1).then(|| {
+        // Positions are counted where something goes on from frame to frame.
+        let table = self.output.table(self);
+        let frames = self.source.tells_frames() || table.is_some_and(|t| t.members.len() > 1);
+        let positions = self.passes.positions as u64;
+        let group_done = (folds * operands > 1 || frames && positions > 1).then(|| {
             let done = step_end.map_or(issue, |end| b.and(issue, end));
-            let done = b.named("group_done", done);
-            counter(&mut b, "fold", folds, done).expect("more than one")
+            b.named("group_done", done)
         });
+        let fold = group_done.and_then(|done| counter(&mut b, "fold", folds, done));
+        // Where a position has one operand, its row groups are the folds.
+        let group = match (group_done, folds, operands) {
+            (_, _, 1) | (None, ..) => fold,
+            (Some(done), ..) => counter(&mut b, "group", folds * operands, done),
+        };
         let loading = fold.map(|(q, _)| {
             let loading = b.is(q, 0);
             b.named("loading", loading)
+        });
+        let position = group_done.filter(|_| frames && positions > 1).map(|done| {
+            let done = group.map_or(done, |(_, end)| b.and(done, end));
+            let done = b.named("position_done", done);
+            let (at, last) = counter(&mut b, "position", positions, done).expect("several");
+            Position { at, last }
         });
         let take = loading.map_or(issue, |loading| {
             let take = b.and(issue, loading);
@@ -161,21 +236,15 @@ impl<'a> MatrixUnit<'a> {
             issue,
             first,
             end: step_end,
-            group: fold.map(|(q, _)| q),
-            first_group: loading,
-            last_group: fold.map(|(_, end)| end),
+            group: group.map(|(q, _)| q),
+            loading: loading.filter(|_| operands == 1),
+            last_group: group.map(|(_, end)| end),
+            position,
             last_member: user.filter(|_| self.user == 1),
         };
         let Word { word: weights, ready: source_ready } = self.source.hardware(&mut b, control);
-        let starts = source_ready.map(|ready| {
-            // The source holds a frame's first step back, not those behind it.
-            let begins = source::all(&mut b, [first, loading]);
-            let going = begins.map(|begins| b.not(begins));
-            let going = going.map_or(ready, |going| b.or(going, ready));
-            b.named("source_ready", going)
-        });
-        let may = starts.map_or(run, |starts| {
-            let may = b.and(run, starts);
+        let may = source_ready.map_or(run, |ready| {
+            let may = b.and(run, ready);
             b.named("may_issue", may)
         });
         let (ready, can_issue) = match loading {
@@ -225,14 +294,31 @@ impl<'a> MatrixUnit<'a> {
         b.finish()
     }
 
-    fn document(&self, b: &mut Builder, folds: u64, steps: u64) {
+    fn document(&self, b: &mut Builder) {
         let Folding { pe, simd } = self.fold;
+        let Matrix { operands, folds, steps, .. } = self.timing();
         let (kind, input) = (self.form.kind(), self.form.input());
         b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
         b.doc(self.output.formula());
+        if self.passes.positions > 1 {
+            b.doc(format!(
+                "A frame is {} positions, each an output frame y of all rows.",
+                self.passes.positions
+            ));
+        }
+        let (shared, side) = (self.passes.group_rows, self.passes.side(self.fold));
+        if shared < self.rows() {
+            let beats = match side {
+                1 => "one after another".to_owned(),
+                _ => format!("{side} side by side, element by element of each"),
+            };
+            b.doc(format!("Rows {shared} by {shared} take operands x of their own, {beats}."));
+        }
         b.doc(format!(
-            "PE {pe}, SIMD {simd}: {steps} beats in, {folds} beats out, {} cycles a frame.",
-            folds * steps
+            "PE {pe}, SIMD {simd}: {} beats in, {} beats out, {} cycles a frame.",
+            operands * steps,
+            operands * folds,
+            operands * folds * steps
         ));
         self.source.document(b);
         if let Some(table) = self.output.table(self) {
@@ -310,7 +396,8 @@ impl<'a> MatrixUnit<'a> {
             None => {
                 // Member after member, group after group.
                 let done = source::all(b, [Some(step.issue), step.end]).expect("issue is there");
-                source::address(b, &format!("{}_at", table.name), depth, done, |b| {
+                let again = step.position.map(|p| (step.last_group, p));
+                source::address(b, &format!("{}_at", table.name), depth, done, again, |b, _| {
                     source::all(b, [step.last_group, step.last_member]).expect("members differ")
                 })
             }

@@ -43,6 +43,8 @@ struct Pace {
 struct Fetch {
     now: Net,
     first: Option<Net>,
+    /// The next one is that of the frame's beginning again; and the edge with `now` at which the frame is left.
+    again: Option<(Net, Net)>,
 }
 
 impl Sampler<'_> {
@@ -154,7 +156,7 @@ impl Sampler<'_> {
                 words.extend((0..self.fold.pe / rows).map(|part| self.codes(at(part), rows, step)));
             }
         }
-        let address = address(b, "number_at", words.len() as u64, step, back);
+        let address = address(b, "number_at", words.len() as u64, step, None, |b, _| back(b));
         let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
         let memory = super::memory(b, "u_weights", "WEIGHTS_FILE", &image);
         b.connect(memory, "address", address);
@@ -187,7 +189,12 @@ impl Sampler<'_> {
             let wraps = fetch.first.map_or(wraps, |first| b.or(first, wraps));
             let (zero, one) = (b.constant(bits, 0), b.constant(bits, 1));
             let up = b.add(at, one);
-            let next = b.mux(wraps, zero, up);
+            let mut next = b.mux(wraps, zero, up);
+            if let Some((again, leaves)) = fetch.again {
+                let next_frame = b.named("start_of_next", next);
+                let base = b.registered("start_base", Some(0), leaves, next_frame);
+                next = b.mux(again, base, next_frame);
+            }
             let next = b.named("start_next", next);
             b.next_if(at, fetch.now, next);
             let image = Arc::new(Image { file: format!("{}_starts.mem", self.name), words: starts });
@@ -324,6 +331,10 @@ impl WeightSource for Fly<'_> {
         if self.0.rounding().bits == 1 { 1 } else { 2 }
     }
 
+    fn tells_frames(&self) -> bool {
+        self.0.all_starts() > 1
+    }
+
     fn document(&self, b: &mut Builder) {
         let Folding { pe, simd } = self.0.fold;
         let steps = self.0.steps();
@@ -341,16 +352,25 @@ impl WeightSource for Fly<'_> {
     /// is there by then.
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let s = &self.0;
-        let frame_end = |b: &mut Builder| all(b, [step.end, step.last_group]).unwrap_or(step.issue);
-        let code = s.numbers(b, s.fold.pe, step.run, step.issue, frame_end);
+        let position_end = |b: &mut Builder| step.position_end(b).unwrap_or(step.issue);
+        let code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end);
         let several = s.starts() > 1;
         let fetch = (s.all_starts() > 1).then(|| {
-            let group = step.first_group.filter(|_| !several);
-            let taken = all(b, [Some(step.issue), step.first, group]).expect("issue is there");
+            // One start a frame: the next one is fetched when the last position takes it.
+            let group = if several { None } else { step.first_group(b) };
+            let position = step.position.filter(|_| !several).map(|p| p.last);
+            let taken = all(b, [Some(step.issue), step.first, group, position]).expect("issue is there");
             let initial = Sampler::initial(b);
             let now = b.or(taken, initial);
             let first = all(b, [step.last_group.filter(|_| several), step.last_member]);
-            Fetch { now: b.named("fetch_start", now), first }
+            let again = step.position.filter(|_| several).map(|position| {
+                let (taken, end) = (b.named("start_taken", taken), step.last_group);
+                let more = b.not(position.last);
+                let again = all(b, [end, Some(more)]).expect("the position is there");
+                let leaves = all(b, [Some(taken), end, Some(position.last)]).expect("taken is there");
+                (again, leaves)
+            });
+            Fetch { now: b.named("fetch_start", now), first, again }
         });
         let pace = Pace {
             advance: step.issue,
@@ -443,7 +463,7 @@ impl Sampled<'_> {
                 now = b.named("fetch_start", now);
             }
             let first = first.map(|first| b.and(begin, first));
-            Fetch { now, first }
+            Fetch { now, first, again: None }
         });
         let numbers = s.numbers(b, 1, busy, busy, |_| done);
         let pace = Pace {
@@ -526,6 +546,10 @@ impl WeightSource for Sampled<'_> {
         Some(self.words() * self.0.fold.pe as u64 + u64::from(self.depth()) + 1)
     }
 
+    fn tells_frames(&self) -> bool {
+        true
+    }
+
     fn document(&self, b: &mut Builder) {
         let Folding { pe, simd } = self.0.fold;
         let steps = self.0.steps();
@@ -539,11 +563,15 @@ impl WeightSource for Sampled<'_> {
     }
 
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
-        let begin = all(b, [Some(step.issue), step.first, step.first_group]).expect("issue is there");
+        let frame_begin = step.frame_begin(b);
+        let begin = all(b, [Some(step.issue), frame_begin]).expect("issue is there");
         let begin = b.named("frame_begins_here", begin);
         let initial = Sampler::initial(b);
         let (parts, full) = self.sampler(b, begin, initial, step.last_member);
-        let (address, _) = counter(b, "read_at", 2 * self.words(), step.issue).expect("two halves");
+        // Half after half; every position reads the half of its frame.
+        let again = step.position.map(|p| (step.position_end(b), p));
+        let count = 2 * self.words();
+        let address = address(b, "read_at", count, step.issue, again, |b, q| b.is(q, count - 1));
         let rows: Vec<Net> = parts
             .into_iter()
             .map(|memory| {
@@ -556,7 +584,16 @@ impl WeightSource for Sampled<'_> {
         if rows.len() > 1 {
             word = b.named("weights", word);
         }
-        Word { word, ready: Some(full) }
+        // A frame's first step is held back, not those behind it.
+        let ready = match frame_begin {
+            None => full,
+            Some(begins) => {
+                let going = b.not(begins);
+                let ready = b.or(going, full);
+                b.named("source_ready", ready)
+            }
+        };
+        Word { word, ready: Some(ready) }
     }
 }
 

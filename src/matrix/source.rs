@@ -35,12 +35,43 @@ pub struct Step {
     pub end: Option<Net>,
     /// Number of the row group in its frame; `None` where there is one.
     pub group: Option<Net>,
-    /// First row group of a frame; `None` where every one is.
-    pub first_group: Option<Net>,
+    /// First row group of a frame, where that is told anyway.
+    pub loading: Option<Net>,
     /// Last row group of a frame; `None` where every one is.
     pub last_group: Option<Net>,
+    /// Position in a frame; `None` where there is one.
+    pub position: Option<Position>,
     /// The frame is that of the last member; `None` where members make no difference.
     pub last_member: Option<Net>,
+}
+
+/// Which of a frame's positions is computed: all take the same weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Position {
+    /// Its number.
+    pub at: Net,
+    /// The last one.
+    pub last: Net,
+}
+
+impl Step {
+    /// Last step of a position; `None` where every one is.
+    pub(super) fn position_end(self, b: &mut Builder) -> Option<Net> {
+        all(b, [self.end, self.last_group])
+    }
+
+    /// First row group of a position; `None` where every one is.
+    pub(super) fn first_group(self, b: &mut Builder) -> Option<Net> {
+        self.loading.or_else(|| self.group.map(|group| b.is(group, 0)))
+    }
+
+    /// First step of a frame; `None` where every one is.
+    pub(super) fn frame_begin(self, b: &mut Builder) -> Option<Net> {
+        let group = self.first_group(b);
+        let position = self.position.map(|p| b.is(p.at, 0));
+        let begin = all(b, [self.first, group, position]);
+        begin.map(|begin| b.named("frame_begin", begin))
+    }
 }
 
 /// The conjunction of those that are there.
@@ -48,22 +79,32 @@ pub(super) fn all(b: &mut Builder, nets: impl IntoIterator<Item = Option<Net>>) 
     nets.into_iter().flatten().reduce(|a, c| b.and(a, c))
 }
 
-/// An address below `count` that goes on at `step`, and back to 0 at a step with `back`.
+/// An address below `count` that goes on at `step`, and back to 0 at a step where `back` says so. Where a frame has positions, it goes back to
+/// where the frame began at the end of each but the last; `again` tells the last word of a position, and the position.
 pub(super) fn address(
     b: &mut Builder,
     name: &str,
     count: u64,
     step: Net,
-    back: impl FnOnce(&mut Builder) -> Net,
+    again: Option<(Option<Net>, Position)>,
+    back: impl FnOnce(&mut Builder, Net) -> Net,
 ) -> Net {
     if count <= 1 {
         return b.constant(1, 0);
     }
-    let back = back(b);
     let q = b.register(name, index_bits(count), Some(0));
+    let back = back(b, q);
     let (zero, one) = (b.constant(b.width(q), 0), b.constant(b.width(q), 1));
     let up = b.add(q, one);
-    let next = b.mux(back, zero, up);
+    let mut next = b.mux(back, zero, up);
+    if let Some((end, position)) = again {
+        let next_frame = b.named(format!("{name}_next"), next);
+        let more = b.not(position.last);
+        let repeats = end.map_or(more, |end| b.and(end, more));
+        let leaves = all(b, [Some(step), end, Some(position.last)]).expect("step is there");
+        let base = b.registered(&format!("{name}_base"), Some(0), leaves, next_frame);
+        next = b.mux(repeats, base, next_frame);
+    }
     b.next_if(q, step, next);
     q
 }
@@ -73,7 +114,7 @@ pub(super) fn address(
 pub struct Word {
     /// The word of the step that was issued [`latency`](WeightSource::latency) edges before.
     pub word: Net,
-    /// Whether the first step of a frame may be issued; `None` where it always may.
+    /// Whether the step at hand may be issued; `None` where it always may.
     pub ready: Option<Net>,
 }
 
@@ -87,6 +128,9 @@ pub trait WeightSource: Debug {
     fn sampling(&self) -> Option<u64> {
         None
     }
+
+    /// Whether it matters to it where a frame begins, and not only where a position does.
+    fn tells_frames(&self) -> bool;
 
     /// What stands where in its memories, for the module's header.
     fn document(&self, b: &mut Builder);
@@ -116,6 +160,10 @@ impl WeightSource for Rom<'_> {
         1
     }
 
+    fn tells_frames(&self) -> bool {
+        self.members.len() > 1
+    }
+
     fn document(&self, b: &mut Builder) {
         let weights = self.members[0];
         let steps = (weights.columns() / self.fold.simd) as u64;
@@ -134,13 +182,14 @@ impl WeightSource for Rom<'_> {
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let words: Vec<Bits> = self.members.iter().flat_map(|w| self.form.encode(w, self.fold)).collect();
         let depth = words.len() as u64;
-        let last_member = step.last_member.filter(|_| self.members.len() > 1);
-        let back = |b: &mut Builder| {
-            let conditions = [step.end, step.last_group, last_member];
-            all(b, conditions).unwrap_or(step.issue)
-        };
+        let position_end = if depth > 1 { step.position_end(b) } else { None };
+        let several = self.members.len() > 1;
+        let last_member = step.last_member.filter(|_| several);
+        let back = |b: &mut Builder, _| all(b, [position_end, last_member]).unwrap_or(step.issue);
+        // One member's words are the same at every position, and lie at 0.
+        let again = step.position.filter(|_| several).map(|p| (position_end, p));
         let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
-        let address = address(b, "weight_at", depth, step.issue, back);
+        let address = address(b, "weight_at", depth, step.issue, again, back);
         let memory = super::memory(b, "u_weights", "WEIGHTS_FILE", &image);
         b.connect(memory, "address", address);
         b.connect(memory, "enable", step.run);

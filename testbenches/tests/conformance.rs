@@ -117,7 +117,11 @@ fn sums_hold_the_ends_of_their_range() {
             let frames: Vec<Vec<i32>> = (0..6).flat_map(|r| [drive(r, true), drive(r, false)]).collect();
             let layer = Dense::new(weights.clone(), None);
             let (low, high) = layer.sum_range(input);
-            let sums: Vec<i64> = frames.iter().flat_map(|f| layer.sums(f, 0)).map(i64::from).collect();
+            let sums: Vec<i64> = frames
+                .iter()
+                .flat_map(|f| layer.product().sums(f, 0..layer.product().rows(), 0))
+                .map(i64::from)
+                .collect();
             assert_eq!(
                 (sums.iter().min(), sums.iter().max()),
                 (Some(&low), Some(&high)),

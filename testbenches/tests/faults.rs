@@ -5,6 +5,7 @@ use stoxnor::engine::{Conditions, Engine};
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
+use stoxnor::schedule::{Matrix, Schedule};
 use stoxnor_hdl::{Cell, Driver, Module};
 use stoxnor_testbenches::conformance::{compared, random_dense, random_frames};
 use stoxnor_testbenches::fault::{add_cell, add_register, edit_image, edit_module};
@@ -241,7 +242,8 @@ fn a_schedule_that_is_not_kept() {
     let bed = bed();
     let mut promised = bed.hardware.clone();
     let last = promised.stages.len() - 1;
-    promised.stages[last].schedule = stoxnor::schedule::Schedule::matrix(4, 2, 4, None);
+    promised.stages[last].schedule =
+        Schedule::matrix(Matrix { operands: 1, folds: 4, steps: 2, latency: 4, sampled: None });
     let report = compared(
         &bed.network,
         &promised,

@@ -1,0 +1,325 @@
+//! Sums of products with binary, ternary, few-bit and stochastic weights, and their activations: what dense and convolution layers
+//! share.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::activation::Activation;
+use crate::arith::bits::BitMatrix;
+use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::arith::stochastic::StochasticMatrix;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result, SUM_TOO_WIDE};
+use crate::fold::Folding;
+use crate::kernel::{self, Kernel};
+use crate::layer::{Batch, Resources, Sampling};
+use crate::matrix::{
+    BitPlanes, Fly, MatrixUnit, Output, Passes, Realisation, Rom, Sampled, Sampler, WeightSource,
+    sums_element,
+};
+use crate::network::{Element, Port, of_member};
+
+/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation. Stochastic weights differ from member to member.
+#[derive(Debug, Clone)]
+pub struct Product {
+    rows: usize,
+    fan_in: usize,
+    kind: WeightKind,
+    /// Where the members come from; `None` for weights that are what they are.
+    stochastic: Option<Stochastic>,
+    /// The weights of each member; one where all have the same.
+    members: Vec<Member>,
+    /// None where the sums leave as they are, one for all members, or one for each.
+    activations: Vec<Activation>,
+}
+
+/// Weights that are sampled.
+#[derive(Debug, Clone)]
+pub struct Stochastic {
+    /// The real weights.
+    pub matrix: StochasticMatrix,
+    /// How hardware holds them.
+    pub realisation: Realisation,
+    /// Members that are built.
+    pub members: usize,
+}
+
+/// The weights of one member.
+#[derive(Debug, Clone)]
+struct Member {
+    weights: IntMatrix,
+    planes: Vec<BitMatrix>,
+}
+
+impl Member {
+    fn new(weights: IntMatrix, kind: WeightKind) -> Self {
+        let planes = kernel::planes(&weights, kind);
+        Self { weights, planes }
+    }
+}
+
+impl Product {
+    /// Weights (rows by fan-in), and no activation, one for all members, or one for each member of an ensemble.
+    ///
+    /// # Panics
+    /// Where an activation does not fit the rows, or two are of different kinds.
+    pub fn new(weights: IntMatrix, activations: Vec<Activation>) -> Self {
+        let kind = weights.kind();
+        let (rows, fan_in) = (weights.rows(), weights.columns());
+        Self { rows, fan_in, kind, stochastic: None, members: vec![Member::new(weights, kind)], activations }
+            .fitting()
+    }
+
+    /// Stochastic weights, and no activation, one for all members, or one for each.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and where there are several activations and not one for each member.
+    pub fn stochastic(stochastic: Stochastic, activations: Vec<Activation>) -> Self {
+        let matrix = &stochastic.matrix;
+        let kind = matrix.rounding().law.kind();
+        let member = |m: usize| Member::new(matrix.sample(m), kind);
+        let members: Vec<Member> = (0..stochastic.members).into_par_iter().map(member).collect();
+        assert!(activations.len() <= 1 || activations.len() == members.len(), "an activation a member");
+        let (rows, fan_in) = (matrix.rows(), matrix.columns());
+        Self { rows, fan_in, kind, stochastic: Some(stochastic), members, activations }.fitting()
+    }
+
+    fn fitting(self) -> Self {
+        let steps = |a: &Activation| (a.element, a.steps());
+        for activation in &self.activations {
+            activation.assert_fits(self.rows);
+            assert_eq!(steps(activation), steps(&self.activations[0]), "one kind of activation");
+        }
+        self
+    }
+
+    /// Rows of the weights.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Weights of a row.
+    pub fn fan_in(&self) -> usize {
+        self.fan_in
+    }
+
+    /// Kind of the weights.
+    pub fn kind(&self) -> WeightKind {
+        self.kind
+    }
+
+    /// The weights of a member, rows by fan-in.
+    pub fn weights_of(&self, member: usize) -> &IntMatrix {
+        &of_member(&self.members, member).weights
+    }
+
+    /// The activation of a member.
+    pub fn activation(&self, member: usize) -> Option<&Activation> {
+        (!self.activations.is_empty()).then(|| of_member(&self.activations, member))
+    }
+
+    /// Members that differ in what is computed; 1 where all compute the same.
+    pub fn members(&self) -> usize {
+        self.members.len().max(self.activations.len())
+    }
+
+    /// How the weights are sampled, where they are.
+    pub fn sampling(&self) -> Option<Sampling> {
+        let Stochastic { matrix, realisation, .. } = self.stochastic.as_ref()?;
+        Some(Sampling { rounding: matrix.rounding(), realisation: *realisation })
+    }
+
+    /// Rows that share random bits; all where no bits are random.
+    pub fn share(&self) -> usize {
+        self.stochastic.as_ref().map_or(self.rows, |s| s.matrix.rounding().share)
+    }
+
+    /// The sums of `rows` for one operand in a member.
+    pub fn sums(&self, x: &[i32], rows: Range<usize>, member: usize) -> Vec<i32> {
+        assert_eq!(x.len(), self.fan_in, "elements of an operand");
+        let weights = self.weights_of(member);
+        let sum = |r: usize| weights.row(r).iter().zip(x).map(|(w, x)| i32::from(*w) * x).sum();
+        rows.map(sum).collect()
+    }
+
+    /// What leaves for the sums of `rows`.
+    pub fn activated(&self, sums: Vec<i32>, rows: Range<usize>, member: usize) -> Vec<i32> {
+        match self.activation(member) {
+            None => sums,
+            Some(activation) => rows.zip(sums).map(|(row, y)| activation.value(row, y)).collect(),
+        }
+    }
+
+    /// The smallest and the largest sum that inputs of a type can give, over all rows and members; `padded` where some inputs may be
+    /// 0 instead.
+    pub fn sum_range(&self, input: Element, padded: bool) -> (i64, i64) {
+        let (least, most) = input.range();
+        let row = |row: &[i16]| {
+            row.iter().fold((0, 0), |(low, high), w| {
+                let ends = (i64::from(*w) * least, i64::from(*w) * most);
+                let (mut least, mut most) = (ends.0.min(ends.1), ends.0.max(ends.1));
+                if padded {
+                    (least, most) = (least.min(0), most.max(0));
+                }
+                (low + least, high + most)
+            })
+        };
+        let rows = self.members.iter().flat_map(|m| (0..self.rows).map(|r| row(m.weights.row(r))));
+        rows.reduce(|(a, b), (c, d)| (a.min(c), b.max(d))).unwrap_or((0, 0))
+    }
+
+    /// Type of what leaves, where `operand` is the type of an operand's elements and their sums lie in `range`.
+    ///
+    /// # Errors
+    /// Where sums are too wide to be computed with.
+    pub fn element(&self, operand: Element, range: (i64, i64)) -> Result<Element> {
+        let (least, most) = range;
+        if least < -(1 << 30) || most >= 1 << 30 {
+            let message = format!("sums reach from {least} to {most}");
+            return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
+                .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
+                .into());
+        }
+        Ok(self.activation(0).map_or_else(|| self.sum_element(operand, range), |a| a.element))
+    }
+
+    fn sum_element(&self, operand: Element, range: (i64, i64)) -> Element {
+        sums_element(range, &BitPlanes::new(self.kind, operand), &self.matrices())
+    }
+
+    fn matrices(&self) -> Vec<&IntMatrix> {
+        self.members.iter().map(|m| &m.weights).collect()
+    }
+
+    /// The memory of the weights, or what stands in its place.
+    fn source<'a>(&'a self, name: &'a str, form: &'a BitPlanes, fold: Folding) -> Box<dyn WeightSource + 'a> {
+        let sampler = |s: &'a Stochastic| Sampler { name, matrix: &s.matrix, members: s.members, fold };
+        match &self.stochastic {
+            Some(s) if s.realisation == Realisation::Fly => Box::new(Fly(sampler(s))),
+            Some(s) if s.realisation == Realisation::Sampled => Box::new(Sampled(sampler(s))),
+            _ => Box::new(Rom { name, form, members: self.matrices(), fold }),
+        }
+    }
+
+    /// The matrix unit, for operands of type `operand` whose sums lie in `range`.
+    pub fn with_unit<R>(&self, unit: Unit<'_>, use_it: impl FnOnce(MatrixUnit<'_>) -> R) -> R {
+        let Unit { name, operand, range, fold, passes, user } = unit;
+        let form = BitPlanes::new(self.kind, operand);
+        let source = self.source(name, &form, fold);
+        let output = match self.activations[..] {
+            [] => Output::Sums(self.sum_element(operand, range)),
+            _ => Output::Activations(&self.activations),
+        };
+        use_it(MatrixUnit::new(name, self.matrices(), fold, passes, user, &form, &*source, output))
+    }
+
+    /// What the matrix unit occupies.
+    pub fn resources(&self, unit: Unit<'_>) -> Resources {
+        let Unit { fold, operand, passes, .. } = unit;
+        let reads_again = passes.folds(fold) > 1;
+        self.with_unit(unit, |unit| Resources {
+            lanes: (fold.pe * fold.simd) as u64,
+            weight_bits: unit.weight_bits(),
+            threshold_bits: unit.table_bits(),
+            buffer_bits: if reads_again { self.fan_in as u64 * u64::from(operand.bits()) } else { 0 },
+        })
+    }
+}
+
+/// What a product's matrix unit is to be built for.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// The module's name.
+    pub name: &'a str,
+    /// Type of an operand's elements.
+    pub operand: Element,
+    /// The smallest and the largest sum.
+    pub range: (i64, i64),
+    /// PE and SIMD.
+    pub fold: Folding,
+    /// How often a frame passes which rows.
+    pub passes: Passes,
+    /// User bits of its streams.
+    pub user: u32,
+}
+
+/// One operand of a frame and where its sums go.
+#[derive(Debug, Clone)]
+pub struct Operand<'a> {
+    /// Bit planes, each on whole words, least significant first.
+    pub words: &'a [u64],
+    /// The rows that take it.
+    pub rows: Range<usize>,
+    /// Place of row 0's element in the output frame.
+    pub at: usize,
+}
+
+impl Product {
+    /// `size` numbers for each frame, set by `each(frame's numbers, row, place, sum)`. `operands` tells a frame's operands, of type `element`.
+    fn each_sum<T: Copy + Default + Send>(
+        &self,
+        (words, frame_words): (&[u64], usize),
+        (element, member): (Element, usize),
+        size: usize,
+        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+        each: impl Fn(&mut [T], usize, usize, i32) + Sync,
+    ) -> Vec<T> {
+        let Member { weights, planes } = of_member(&self.members, member);
+        let kernel = Kernel::new(weights, self.kind, planes, element);
+        let mut out = vec![T::default(); words.len() / frame_words * size];
+        out.par_chunks_mut(size).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
+            operands(frame, &mut |Operand { words, rows, at }| {
+                kernel.sums(words, rows, |row, sum| each(to, row, at + row, sum));
+            });
+        });
+        out
+    }
+
+    /// What leaves for many frames, each of `frame_words` words, in a member: `elements` of each. `operands` tells a frame's operands, of type
+    /// `element`.
+    pub fn fast(
+        &self,
+        frames: (&[u64], usize),
+        of: (Element, usize),
+        elements: usize,
+        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+    ) -> Batch {
+        let Some(activation) = self.activation(of.1) else {
+            return self.fast_sums(frames, of, elements, operands);
+        };
+        let (stride, planes) = (elements.div_ceil(64), activation.element.bits() as usize);
+        let words = self.each_sum(frames, of, planes * stride, operands, |to: &mut [u64], row, at, sum| {
+            let code = activation.element.encode(activation.value(row, sum));
+            for k in 0..planes {
+                to[k * stride + at / 64] |= (code >> k & 1) << (at % 64);
+            }
+        });
+        Batch::Planes { element: activation.element, elements, words }
+    }
+
+    /// [`fast`](Self::fast), without the activation.
+    pub fn fast_sums(
+        &self,
+        frames: (&[u64], usize),
+        of: (Element, usize),
+        elements: usize,
+        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+    ) -> Batch {
+        let values = self.each_sum(frames, of, elements, operands, |to: &mut [i32], _, at, sum| to[at] = sum);
+        Batch::Integers { elements, values }
+    }
+}
+
+/// The one input of a layer that has one.
+///
+/// # Errors
+/// Where there are more, or none.
+pub fn one(inputs: &[Port]) -> Result<&Port> {
+    match inputs {
+        [input] => Ok(input),
+        _ => {
+            Err(Diagnostic::new(&MODEL_INVALID, format!("{} inputs where one is needed", inputs.len()))
+                .into())
+        }
+    }
+}
