@@ -261,7 +261,7 @@ impl<'a> Manifest<'a> {
             clock: "clk",
             reset: "rst",
             ports: ports(top),
-            input: beats(&network.input, hardware.folds[0].simd),
+            input: beats(&network.input, hardware.input_lanes),
             output: beats(network.output(), last),
             figures: Figures::of_schedule(hardware, hardware.default_members()),
             ensemble: hardware.members,

@@ -1,6 +1,7 @@
 //! Folding: how many lanes work in parallel, and so how many cycles a frame takes.
 
 use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
+use crate::sliding::{Sliding, side_by_side};
 
 /// Parallelism of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -22,6 +23,16 @@ pub struct Lanes {
     pub pe: Vec<usize>,
     /// Legal SIMD, ascending.
     pub simd: Vec<usize>,
+    /// Taps of the kernel; one where there is none.
+    pub kernel: [usize; 2],
+    /// How often a frame passes all rows: the positions of a kernel.
+    pub positions: usize,
+    /// Pixels of the frame that comes in; 1 where it is no image.
+    pub pixels: usize,
+    /// Channels that a row takes of a pixel; all elements where the frame is no image.
+    pub channels: usize,
+    /// Rows that take the same channels.
+    pub group_rows: usize,
 }
 
 /// SIMD that a default folding does not exceed while more PE can do instead.
@@ -30,7 +41,43 @@ const SIMD_PREFERRED: usize = 64;
 impl Lanes {
     /// Lanes of a layer whose SIMD may be any divisor of the fan-in.
     pub fn dense(rows: usize, fan_in: usize) -> Self {
-        Self { rows, fan_in, pe: divisors(rows), simd: divisors(fan_in) }
+        Self {
+            rows,
+            fan_in,
+            pe: divisors(rows),
+            simd: divisors(fan_in),
+            kernel: [1; 2],
+            positions: 1,
+            pixels: 1,
+            channels: fan_in,
+            group_rows: rows,
+        }
+    }
+
+    /// Lanes of a layer whose rows are computed at every position of a kernel: SIMD divides the channels of a group, or it is the
+    /// channels times a divisor of the kernel's taps. PE divides the rows of a group; where a group is one channel, it may be several groups.
+    pub fn kernel(rows: usize, kernel: &Sliding) -> Self {
+        let (channels, group_rows) = (kernel.group(), rows / kernel.groups);
+        let whole =
+            |pe: &usize| group_rows.is_multiple_of(*pe) || channels == 1 && pe.is_multiple_of(group_rows);
+        let mut simd = divisors(channels);
+        simd.extend(divisors(kernel.window.taps()).iter().skip(1).map(|d| d * channels));
+        Self {
+            rows,
+            fan_in: kernel.fan_in(),
+            pe: divisors(rows).into_iter().filter(whole).collect(),
+            simd,
+            kernel: kernel.window.kernel,
+            positions: kernel.window.positions(),
+            pixels: kernel.window.pixels(),
+            channels,
+            group_rows,
+        }
+    }
+
+    /// Elements of an input beat.
+    pub fn input_lanes(&self, fold: Folding) -> usize {
+        fold.simd.min(self.channels) * (fold.pe / self.group_rows).max(1)
     }
 
     /// These lanes where `share` neighbouring rows share random bits: PE divides `share`, or is a multiple of it, unless all rows do.
@@ -45,9 +92,16 @@ impl Lanes {
         self.pe.last().copied().unwrap_or(1)
     }
 
-    /// Cycles of a frame.
+    /// Cycles of a frame: those of its rows, those in which it comes in, or those in which its windows are read.
     pub fn cycles(&self, fold: Folding) -> u64 {
-        (self.rows / fold.pe) as u64 * (self.fan_in / fold.simd) as u64
+        let [positions, rows] = [self.positions, self.rows / fold.pe].map(|n| n as u64);
+        let elements = self.pixels * self.channels * (self.rows / self.group_rows);
+        let words = elements / self.input_lanes(fold);
+        let taps = (fold.simd / self.channels).max(1);
+        let read = taps / side_by_side(self.kernel, taps, (self.group_rows / fold.pe).max(1));
+        let operands = (self.rows / self.group_rows.max(fold.pe)) as u64;
+        let steps = (self.fan_in / fold.simd) as u64;
+        (positions * rows * steps).max(words as u64).max(positions * operands * steps * read as u64)
     }
 
     /// The folding for a target of `cycles` a frame: the smallest legal SIMD that meets it at PE = 1; where that exceeds 64,
@@ -86,8 +140,11 @@ impl Lanes {
         };
         let mut errors = Vec::new();
         if let Some(pe) = pe.filter(|p| !self.pe.contains(p)) {
-            let shared =
-                if self.rows.is_multiple_of(pe.max(1)) { ", of which some share random bits," } else { "" };
+            let shared = match self.rows.is_multiple_of(pe.max(1)) {
+                true if self.group_rows < self.rows => ", in groups of which each takes its own channels,",
+                true => ", of which some share random bits,",
+                false => "",
+            };
             errors.push(refuse("pe", format!("{} rows{shared}", self.rows), pe, &self.pe));
         }
         if let Some(simd) = simd.filter(|s| !self.simd.contains(s)) {

@@ -25,6 +25,7 @@ pub mod matrix;
 pub mod network;
 pub mod product;
 pub mod schedule;
+pub mod sliding;
 pub mod tensor;
 pub mod testbench;
 pub mod wave;

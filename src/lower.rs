@@ -19,6 +19,8 @@ pub struct Hardware {
     pub folds: Vec<Folding>,
     /// What beats pass on their way, in order.
     pub stages: Vec<Stage>,
+    /// Elements of an input beat.
+    pub input_lanes: usize,
     /// Beats of a frame at the input.
     pub input_beats: u64,
     /// The streams that are watched, in order: what leaves each layer, then the sums over the members.
@@ -98,8 +100,9 @@ const SUM_LATENCY: u64 = 2;
 /// Where a module breaks a rule of [`check`]: a fault of ours, not of the user.
 pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     let input = &network.input;
-    let first = folds[0];
-    let input_bits = first.simd as u32 * input.element.bits();
+    let lanes = |index: usize| network.nodes[index].layer.lanes().input_lanes(folds[index]);
+    let input_lanes = lanes(0);
+    let input_bits = input_lanes as u32 * input.element.bits();
     let ensemble = network.ensemble.as_ref();
     let user = ensemble.map_or(0, |e| replay_user(e.max_members));
     let mut chain = Chain {
@@ -112,7 +115,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     chain.b.doc(format!("Top of {}: {} layers in a chain.", network.name, network.nodes.len()));
     chain.b.doc(format!(
         "Input beats of {} {} elements, output beats of {} {} elements; element 0 in the least significant bits.",
-        first.simd,
+        input_lanes,
         input.element,
         folds[folds.len() - 1].pe,
         network.output().element
@@ -129,13 +132,13 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     let s = chain.b.stream_input("s", input_bits, user);
     let s_ready = chain.b.wire("s_ready", 1);
     chain.b.output("s_ready", s_ready, Role::Control);
-    let mut at = Position { stream: s, ready: s_ready, lanes: first.simd, bits: input.element.bits() };
+    let mut at = Position { stream: s, ready: s_ready, lanes: input_lanes, bits: input.element.bits() };
     let mut boundaries = Vec::new();
     for (index, node) in network.nodes.iter().enumerate() {
         let fold = folds[index];
         let elements = network.inputs(index)[0].elements();
         let replays = ensemble.filter(|e| e.first == index).map(|e| e.max_members);
-        at = chain.adapt(at, &node.name, elements, fold.simd, index > 0, replays);
+        at = chain.adapt(at, &node.name, elements, lanes(index), index > 0, replays);
         let module = node.layer.hardware(&node.name, &network.inputs(index), fold, chain.user);
         let bits = node.output.element.bits();
         let schedule = node.layer.schedule(&network.inputs(index), fold);
@@ -162,7 +165,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     let m_ready = chain.b.stream_output("m", at.stream);
     chain.b.drive(at.ready, m_ready);
     let members = ensemble.map(|e| Built { members: e.members, max_members: e.max_members });
-    let input_beats = (input.elements() / first.simd) as u64;
+    let input_beats = (input.elements() / input_lanes) as u64;
     let passes = members.map_or(1, |m| m.members);
     let latency = path(&chain.stages, input_beats, passes).latency();
     let interval = interval(&chain.stages, passes);
@@ -179,6 +182,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         },
         folds: folds.to_vec(),
         stages: chain.stages,
+        input_lanes,
         input_beats,
         boundaries,
         members,

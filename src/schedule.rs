@@ -248,6 +248,49 @@ impl<S: Sink> Sink for Joined<S> {
     }
 }
 
+/// A FIFO of `depth` beats, and one in its output register, in front of what is behind it.
+#[derive(Debug)]
+pub struct Queued<S> {
+    depth: u64,
+    behind: S,
+    /// When the last `depth` beats are read from memory.
+    read: VecDeque<u64>,
+    free: u64,
+    taken: u64,
+}
+
+impl<S: Sink> Queued<S> {
+    /// `depth` beats, 0 for no FIFO.
+    pub fn new(depth: u64, behind: S) -> Self {
+        Self { depth, behind, read: VecDeque::new(), free: 0, taken: 0 }
+    }
+
+    /// What is behind it.
+    pub fn behind(self) -> S {
+        self.behind
+    }
+}
+
+impl<S: Sink> Sink for Queued<S> {
+    fn take(&mut self, offered: u64) -> u64 {
+        if self.depth == 0 {
+            return self.behind.take(offered);
+        }
+        let mut accepted = offered.max(self.free);
+        let before = self.read.back().map_or(0, |read| read + 1);
+        if self.read.len() as u64 == self.depth
+            && let Some(read) = self.read.pop_front()
+        {
+            accepted = accepted.max(read + 1);
+        }
+        self.free = accepted + 1;
+        let read = before.max(accepted + 1).max(self.taken);
+        self.read.push_back(read);
+        self.taken = self.behind.take(read + 1);
+        accepted
+    }
+}
+
 /// When a line buffer accepts beats that are offered at `offered` (of whole frames), with `sink` behind it; nothing where its ring is too small and
 /// waits for ever.
 pub fn line_buffer(buffer: &LineBuffer, offered: &[u64], sink: &mut impl Sink) -> Option<Vec<u64>> {

@@ -61,7 +61,7 @@ pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchF
 
 /// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
 pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
-    let input = frames_to_beats(&of.frames, hardware.folds[0].simd, network.input.element);
+    let input = frames_to_beats(&of.frames, hardware.input_lanes, network.input.element);
     let user = hardware.design.input.user;
     let members: Vec<Bits> =
         of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();

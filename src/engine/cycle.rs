@@ -49,7 +49,7 @@ pub fn stimulus(
     let last = hardware.boundaries.last().expect("a network has layers");
     let input = &hardware.design.input;
     Stimulus {
-        frames: frames_to_beats(frames, hardware.folds[0].simd, network.input.element),
+        frames: frames_to_beats(frames, hardware.input_lanes, network.input.element),
         users: members
             .iter()
             .filter(|_| input.user > 0)

@@ -138,23 +138,29 @@ impl Layer for Dense {
 /// Dense layers.
 pub const KIND: Kind = Kind { name: "dense", samples };
 
+/// Weights for samples, out of `values`.
+pub(super) fn scattered(rows: usize, fan_in: usize, values: &[i16]) -> IntMatrix {
+    let scatter = |r: usize, c: usize| (r * 31 + c * 17 + r * c + c * c / 3) % 97;
+    IntMatrix::from_fn(rows, fan_in, |r, c| values[scatter(r, c) % values.len()])
+}
+
+/// An activation for samples: from below the least sum to above the largest, so that every value occurs somewhere, and equal
+/// neighbours too.
+pub(super) fn staircase(
+    rows: usize,
+    (least, most): (i64, i64),
+    element: Element,
+    steps: usize,
+) -> Activation {
+    let spread = |r: usize, t: usize| {
+        let width = (most - least + 3) as usize;
+        (least - 1) as i32 + ((t + 1) * width / (steps + 1) + r * 5 % 7) as i32 - 3
+    };
+    let row = |r: usize| (0..steps).map(|t| spread(r, t)).collect();
+    Activation::rising(element, element.range().0 as i32, (0..rows).map(row).collect())
+}
+
 fn samples() -> Vec<Sample> {
-    let scatter = |r: usize, c: usize, n: usize| (r * 31 + c * 17 + r * c + c * c / 3) % n;
-    let weights = |rows, fan_in, values: &[i16]| {
-        let values = values.to_vec();
-        IntMatrix::from_fn(rows, fan_in, |r, c| values[scatter(r, c, 97) % values.len()])
-    };
-    let thresholds = |weights: &IntMatrix, input: Element, element: Element, steps: usize| {
-        // From below the least sum to above the largest, so that every value occurs somewhere, and equal neighbours too.
-        let (least, most) = Dense::new(weights.clone(), None).sum_range(input);
-        let spread = |r: usize, t: usize| {
-            let width = (most - least + 3) as usize;
-            (least - 1) as i32 + ((t + 1) * width / (steps + 1) + r * 5 % 7) as i32 - 3
-        };
-        let least = element.range().0 as i32;
-        let row = |r: usize| (0..steps).map(|t| spread(r, t)).collect();
-        Activation::rising(element, least, (0..weights.rows()).map(row).collect())
-    };
     let bits: Vec<i16> = vec![1, -1];
     let trits: Vec<i16> = vec![0, 1, -1, 0, -1];
     let few: Vec<i16> = vec![-4, 3, 1, 0, -1, 2, -3];
@@ -178,8 +184,9 @@ fn samples() -> Vec<Sample> {
     forms
         .into_iter()
         .map(|(rows, fan_in, values, input, activation)| {
-            let weights = weights(rows, fan_in, values);
-            let activation = activation.map(|(element, steps)| thresholds(&weights, input, element, steps));
+            let weights = scattered(rows, fan_in, values);
+            let range = Dense::new(weights.clone(), None).sum_range(input);
+            let activation = activation.map(|(element, steps)| staircase(rows, range, element, steps));
             let layer: Arc<dyn Layer> = Arc::new(Dense::new(weights, activation));
             (Port { shape: vec![fan_in], element: input }, layer)
         })

@@ -1,5 +1,6 @@
 //! Layer kinds. One file each; [`KINDS`] lists them.
 
+pub mod conv;
 pub mod dense;
 
 use std::fmt;
@@ -179,4 +180,4 @@ pub struct Kind {
 pub type Sample = (Port, Arc<dyn Layer>);
 
 /// Every layer kind.
-pub static KINDS: &[Kind] = &[dense::KIND];
+pub static KINDS: &[Kind] = &[dense::KIND, conv::KIND];

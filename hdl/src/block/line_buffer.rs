@@ -76,10 +76,10 @@ pub struct LineBuffer {
 struct Walk {
     /// For each level with more than one run: its place in [`LineBuffer::loops`], and whether it is in its last one.
     ends: Vec<(usize, Net)>,
-    /// The word that is read is a position's last one.
-    position_end: Option<Net>,
-    /// The last one of a frame.
-    frame_end: Option<Net>,
+    /// A position's last word is read.
+    position_done: Net,
+    /// A frame's last one.
+    frame_done: Net,
     /// Position in the row, and row.
     place: [Option<(Net, Net)>; 2],
 }
@@ -99,6 +99,11 @@ impl LineBuffer {
     /// Beats that leave for a frame.
     pub fn beats(&self) -> u64 {
         self.loops().map(|l| l.count).product()
+    }
+
+    /// Cycles in which it takes and gives a frame.
+    pub fn interval(&self) -> u64 {
+        self.frame.max(self.beats())
     }
 
     /// The word, counted from the frame's first, that is read first; it may lie before the frame where that is padded.
@@ -165,26 +170,21 @@ impl LineBuffer {
     fn walk(&self, b: &mut Builder, read: Net) -> Walk {
         let mut ends = Vec::new();
         let mut step = read;
-        let mut all: Option<Net> = None;
         let mut place = [None; 2];
-        let mut position_end = None;
+        let mut position_done = read;
         for (at, level) in self.loops().enumerate() {
             if at == self.inner.len() {
-                position_end = all;
+                position_done = step;
             }
             let Some((q, end)) = counter(b, level.name, level.count, step) else { continue };
             if at >= self.inner.len() {
                 place[at - self.inner.len()] = Some((q, end));
             }
             ends.push((at, end));
-            all = Some(all.map_or(end, |all| {
-                let all = b.and(all, end);
-                b.named(format!("{}_all", level.name), all)
-            }));
             let next = b.and(step, end);
             step = b.named(format!("{}_done", level.name), next);
         }
-        Walk { ends, position_end, frame_end: all, place }
+        Walk { ends, position_done, frame_done: step, place }
     }
 
     /// `values[q]`, told by comparisons where runs of equal values end.
@@ -287,10 +287,10 @@ impl LineBuffer {
             let sum = b.named(format!("{name}_sum"), sum);
             let end = b.constant(bits + 1, depth);
             let below = b.less(sum, end);
-            let over = b.sub(sum, end);
-            let at = b.mux(below, sum, over);
-            let at = b.named(format!("{name}_wide"), at);
-            let at = b.slice(at, 0, bits);
+            let (low, end) = (b.slice(sum, 0, bits), b.constant(bits, depth));
+            let low = b.named(format!("{name}_low"), low);
+            let over = b.sub(low, end);
+            let at = b.mux(below, low, over);
             b.named(name, at)
         };
         let modulus = depth.cast_signed();
@@ -374,22 +374,17 @@ impl LineBuffer {
         let valid = b.register("valid", 1, Some(0));
         let read = b.wire("read", 1);
         let walk = self.walk(&mut b, read);
-        let frame_done = walk.frame_end.map_or(read, |end| b.and(read, end));
-        let frame_done = b.named("frame_done", frame_done);
-        let (user, frame_there) = self.frames(&mut b, s, write, frame_done);
+        let (user, frame_there) = self.frames(&mut b, s, write, walk.frame_done);
 
-        // Words from the one that is read to the last one that has come, less one.
-        let ahead = b.register("ahead", bits, Some((-1 - self.start()).rem_euclid(modulus).cast_unsigned()));
+        let middle = modulus / 2;
+        let ahead =
+            b.register("ahead", bits, Some((middle - 1 - self.start()).rem_euclid(modulus).cast_unsigned()));
         let outside = self.outside(&mut b, &walk, read);
         let mut available = frame_there;
         for (tap, outside) in self.taps.iter().zip(&outside) {
-            let mut distance = ahead;
-            if tap.words > 0 {
-                let further = number(&mut b, tap.words.cast_signed());
-                let less = b.sub(ahead, further);
-                distance = b.named(format!("ahead_{}", tap.words), less);
-            }
-            let mut there = at_least_0(&mut b, distance);
+            let least = number(&mut b, middle + tap.words.cast_signed());
+            let missing = b.less(ahead, least);
+            let mut there = b.not(missing);
             if let Some(outside) = outside {
                 there = b.or(there, *outside);
             }
@@ -413,8 +408,7 @@ impl LineBuffer {
         let next = b.sub(sum, gone);
         b.next(ahead, next);
         let freed = self.freeing(&mut b, &walk, bits);
-        let leaves = walk.position_end.map_or(read, |end| b.and(read, end));
-        let freed = b.mux(leaves, freed, zero);
+        let freed = b.mux(walk.position_done, freed, zero);
         let sum = b.add(room, freed);
         let next = b.sub(sum, came);
         b.next(room, next);
@@ -435,8 +429,7 @@ impl LineBuffer {
             })
             .collect();
         let data = b.concat(&words);
-        let end = walk.frame_end.unwrap_or_else(|| b.constant(1, 1));
-        let last = b.registered("last", None, read, end);
+        let last = b.registered("last", None, read, walk.frame_done);
         let user = user.map(|user| b.registered("user", None, read, user));
         b.stream_output_forward("m", Stream { data, valid, last, user });
         b.output("s_ready", ready, Role::Control);
@@ -466,7 +459,7 @@ impl LineBuffer {
                     Some(outside) => b.not(outside),
                     None => b.constant(1, 1),
                 };
-                let inside = b.named(format!("inside{suffix}"), inside);
+                let inside = b.named(format!("in_image{suffix}"), inside);
                 let bits: Vec<Net> = (0..self.width)
                     .flat_map(|bit| {
                         let plus = b.slice(word, bit, 1);
@@ -507,7 +500,7 @@ impl LineBuffer {
                 }
             });
         }
-        b.doc("room: free words less 1. ahead: words from the one that is read to the newest, less 1.");
+        b.doc("room: free words less 1, two's complement. ahead: words from the one that is read to the newest, less 1, plus half its range.");
         b.doc(
             "Timing: a word accepted at edge t can be read at edge t + 1 and is offered after it; full rate.",
         );

@@ -1,0 +1,268 @@
+//! Convolutions of one and two dimensions, in groups or depthwise, with binary, ternary, few-bit and stochastic weights.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+
+use crate::arith::matrix::WeightKind;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
+use crate::matrix::{MatrixUnit, Passes};
+use crate::network::{Element, Port};
+use crate::product::{Operand, Product, Unit, one};
+use crate::schedule::{MatrixRun, Schedule};
+use crate::sliding::{Fed, Fill, Front, Sliding};
+
+/// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c of the row's
+/// group; rows r * groups / rows are those of group r.
+#[derive(Debug, Clone)]
+pub struct Conv {
+    kernel: Sliding,
+    product: Product,
+}
+
+impl Conv {
+    /// A kernel and its weights: rows (output channels) by taps times channels of a group.
+    ///
+    /// # Panics
+    /// Where weights and kernel do not fit each other.
+    pub fn new(kernel: Sliding, product: Product) -> Self {
+        assert!(
+            kernel.groups > 0 && kernel.channels.is_multiple_of(kernel.groups),
+            "whole groups of channels"
+        );
+        assert_eq!(product.fan_in(), kernel.fan_in(), "a weight for each tap and channel");
+        assert!(product.rows().is_multiple_of(kernel.groups), "whole groups of rows");
+        Self { kernel, product }
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Sliding {
+        &self.kernel
+    }
+
+    /// The weights and the activation.
+    pub fn product(&self) -> &Product {
+        &self.product
+    }
+
+    /// The smallest and the largest sum that inputs of a type can give, over all rows and members.
+    pub fn sum_range(&self, input: Element) -> (i64, i64) {
+        self.product.sum_range(input, self.kernel.masked())
+    }
+
+    fn group_rows(&self) -> usize {
+        self.product.rows() / self.kernel.groups
+    }
+
+    fn passes(&self) -> Passes {
+        Passes { positions: self.kernel.window.positions(), group_rows: self.group_rows() }
+    }
+
+    fn with_unit<R>(
+        &self,
+        name: &str,
+        input: &Port,
+        fold: Folding,
+        user: u32,
+        use_it: impl FnOnce(MatrixUnit<'_>) -> R,
+    ) -> R {
+        self.product.with_unit(self.unit(name, input, fold, user), use_it)
+    }
+
+    fn unit<'a>(&self, name: &'a str, input: &Port, fold: Folding, user: u32) -> Unit<'a> {
+        let operand = self.kernel.operand(input.element);
+        Unit { name, operand, range: self.sum_range(input.element), fold, passes: self.passes(), user }
+    }
+
+    fn front(&self, input: &Port, fold: Folding, user: u32) -> Option<Front> {
+        let timing = self.with_unit("", input, fold, user, |unit| unit.timing());
+        let fed = Fed { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
+        // How fast a line buffer must be has nothing to do with when weights are there.
+        let timing = crate::schedule::Matrix { sampled: None, ..timing };
+        Front::new(&self.kernel, input.element, fed, timing.interval(), move || MatrixRun::new(timing), user)
+    }
+
+    /// The words of a batch, those of a frame, and their type.
+    fn words<'a>(&self, input: &'a Batch) -> ((&'a [u64], usize), Element) {
+        let Batch::Planes { element, elements, words } = input else {
+            panic!("a convolution takes bit planes")
+        };
+        assert_eq!(*elements, self.kernel.shape().iter().product::<usize>(), "elements of a frame");
+        ((words, element.bits() as usize * elements.div_ceil(64)), *element)
+    }
+
+    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync {
+        let (rows, all) = (self.group_rows(), self.product.rows());
+        move |frame, take| {
+            let mut words = vec![0; self.kernel.operand_words(element)];
+            for position in 0..self.kernel.window.positions() {
+                for group in 0..self.kernel.groups {
+                    self.kernel.gather_planes(element, frame, position, group, &mut words);
+                    let rows = group * rows..(group + 1) * rows;
+                    take(Operand { words: &words, rows, at: position * all });
+                }
+            }
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.kernel.window.positions() * self.product.rows()
+    }
+}
+
+impl Layer for Conv {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        self.kernel.accepts(input)?;
+        if self.kernel.masked() && input.element != Element::Bipolar {
+            let message = format!("a mask is for bipolar elements, not for {}", input.element);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        let operand = self.kernel.operand(input.element);
+        let element = self.product.element(operand, self.sum_range(input.element))?;
+        let [height, width] = self.kernel.window.output();
+        Ok(Port { shape: vec![height, width, self.product.rows()], element })
+    }
+
+    fn members(&self) -> usize {
+        self.product.members()
+    }
+
+    fn sampling(&self) -> Option<Sampling> {
+        self.product.sampling()
+    }
+
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32> {
+        let mut out = Vec::with_capacity(self.elements());
+        for position in 0..self.kernel.window.positions() {
+            for group in 0..self.kernel.groups {
+                let x = self.kernel.gather(inputs[0], position, group);
+                let rows = group * self.group_rows()..(group + 1) * self.group_rows();
+                out.extend(self.product.activated(self.product.sums(&x, rows.clone(), member), rows, member));
+            }
+        }
+        out
+    }
+
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
+        let (frames, element) = self.words(inputs[0]);
+        let of = (self.kernel.operand(element), member);
+        self.product.fast(frames, of, self.elements(), self.operands(element))
+    }
+
+    fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
+        let (frames, element) = self.words(inputs[0]);
+        let of = (self.kernel.operand(element), member);
+        self.product.fast_sums(frames, of, self.elements(), self.operands(element))
+    }
+
+    fn weights(&self) -> Option<WeightKind> {
+        Some(self.product.kind())
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes::kernel(self.product.rows(), &self.kernel).sharing(self.product.share())
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        match self.front(&inputs[0], fold, user) {
+            None => self.with_unit(name, &inputs[0], fold, user, |unit| unit.build()),
+            Some(front) => {
+                let matrix = format!("{name}_matrix");
+                let matrix = self.with_unit(&matrix, &inputs[0], fold, user, |unit| unit.build());
+                front.module(name, &[self.kernel.formula("a product of the operand")], &matrix)
+            }
+        }
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        let timing = self.with_unit("", &inputs[0], fold, 0, |unit| unit.timing());
+        match self.front(&inputs[0], fold, 0) {
+            None => Schedule::matrix(timing),
+            Some(front) => {
+                front.schedule(timing.interval(), move || MatrixRun::new(timing), |run| run.outputs)
+            }
+        }
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        let unit = self.product.resources(self.unit("", &inputs[0], fold, 0));
+        let front = self.front(&inputs[0], fold, 0).map_or(0, |front| front.bits());
+        Resources { buffer_bits: unit.buffer_bits + front, ..unit }
+    }
+}
+
+/// Convolutions.
+pub const KIND: Kind = Kind { name: "conv", samples };
+
+fn samples() -> Vec<Sample> {
+    use crate::arith::matrix::IntMatrix;
+    use crate::arith::window::Window;
+    use crate::layer::dense::{scattered, staircase};
+
+    let bits: &[i16] = &[1, -1];
+    let trits: &[i16] = &[0, 1, -1, 0, -1];
+    let few: &[i16] = &[-4, 3, 1, 0, -1, 2, -3];
+    let plain = Window::plain;
+    let same = |input, kernel: [usize; 2]| {
+        let around = kernel.map(|k: usize| k / 2);
+        Window { before: around, after: around, ..plain(input, kernel) }
+    };
+    let strided = Window { stride: [2, 2], ..plain([6, 7], [3, 3]) };
+    let dilated = Window { dilation: [2, 1], before: [2, 0], after: [1, 1], ..plain([5, 4], [2, 3]) };
+    let line = Window { stride: [1, 2], before: [0, 1], ..plain([1, 9], [1, 3]) };
+    let far = Window { stride: [3, 3], ..plain([5, 5], [1, 1]) };
+    let forms: Vec<(Window, (usize, usize, usize), &[i16], Element, Fill, Option<(Element, usize)>)> = vec![
+        (plain([4, 5], [3, 3]), (2, 1, 4), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (same([4, 3], [3, 3]), (2, 1, 2), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (same([3, 4], [3, 3]), (3, 1, 2), trits, Element::Bipolar, Fill::Mask, None),
+        (
+            same([3, 3], [2, 2]),
+            (2, 1, 2),
+            bits,
+            Element::Bipolar,
+            Fill::Value(1),
+            Some((Element::Unsigned(2), 3)),
+        ),
+        (strided, (2, 1, 3), bits, Element::Unsigned(2), Fill::Value(0), Some((Element::Bipolar, 1))),
+        (dilated, (2, 2, 4), few, Element::Signed(3), Fill::Value(0), None),
+        (
+            same([4, 4], [3, 3]),
+            (4, 4, 4),
+            few,
+            Element::Unsigned(2),
+            Fill::Value(0),
+            Some((Element::Unsigned(2), 3)),
+        ),
+        (plain([4, 4], [2, 2]), (2, 2, 4), bits, Element::Bipolar, Fill::Mask, None),
+        (line, (2, 1, 2), trits, Element::Unsigned(4), Fill::Value(0), Some((Element::Signed(3), 7))),
+        (plain([2, 3], [1, 1]), (4, 1, 2), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (far, (2, 1, 2), bits, Element::Bipolar, Fill::Mask, None),
+        (
+            plain([5, 4], [3, 3]),
+            (3, 1, 2),
+            bits,
+            Element::Signed(8),
+            Fill::Value(0),
+            Some((Element::Bipolar, 1)),
+        ),
+    ];
+    forms
+        .into_iter()
+        .map(|(window, (channels, groups, rows), values, input, fill, activation)| {
+            let kernel = Sliding { window, channels, groups, fill };
+            let weights: IntMatrix = scattered(rows, kernel.fan_in(), values);
+            let range = Product::new(weights.clone(), vec![]).sum_range(input, kernel.masked());
+            let activations = activation.map(|(element, steps)| staircase(rows, range, element, steps));
+            let product = Product::new(weights, activations.into_iter().collect());
+            let layer: Arc<dyn Layer> = Arc::new(Conv::new(kernel.clone(), product));
+            (Port { shape: kernel.shape().to_vec(), element: input }, layer)
+        })
+        .collect()
+}

@@ -1,0 +1,445 @@
+//! Sliding windows over streams: what layers with a kernel share.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding, fifo, widener};
+use stoxnor_hdl::{Bits, Builder, Module, Stream};
+
+use crate::arith::window::Window;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::Folding;
+use crate::network::{Element, Port};
+use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink};
+
+/// What stands outside of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// This value of the input's type.
+    Value(i32),
+    /// 0 among values of +1 and -1: what counts nothing.
+    Mask,
+}
+
+/// A kernel over frames of [height, width, channels], whose channels may be in groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sliding {
+    /// The geometry.
+    pub window: Window,
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Groups of channels; each position has an operand of taps times channels for each, tap by tap.
+    pub groups: usize,
+    /// What stands outside of the image.
+    pub fill: Fill,
+}
+
+/// Taps of a kernel that are read at once, out of `taps` that the matrix unit takes at once and works on for `folds` steps: parts of a row, or
+/// whole rows, and no more than it would wait for.
+pub fn side_by_side([rows, columns]: [usize; 2], taps: usize, folds: usize) -> usize {
+    let regular = |side: &usize| {
+        let of_rows = || side.is_multiple_of(columns) && rows.is_multiple_of(side / columns);
+        taps.is_multiple_of(*side) && (columns.is_multiple_of(*side) || of_rows())
+    };
+    let sides: Vec<usize> = (1..=taps).filter(regular).collect();
+    let enough = sides.iter().copied().find(|side| side * folds >= taps);
+    enough.or(sides.last().copied()).unwrap_or(1)
+}
+
+/// How a kernel's operands leave a line buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    /// Elements of a word.
+    word: usize,
+    /// Words of a pixel.
+    words: usize,
+    /// Words of an operand's tap.
+    slices: usize,
+    /// Operands of a position.
+    operands: usize,
+    /// Taps that are read side by side.
+    side: usize,
+    /// Beats of the line buffer that are joined to one.
+    joined: usize,
+    /// Joined beats that are kept while an operand is read again.
+    queued: usize,
+}
+
+impl Sliding {
+    /// Channels of a group.
+    pub fn group(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// Elements of an operand.
+    pub fn fan_in(&self) -> usize {
+        self.window.taps() * self.group()
+    }
+
+    /// Shape of the frames that go in.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.window.input[0], self.window.input[1], self.channels]
+    }
+
+    /// Checks that frames fit.
+    ///
+    /// # Errors
+    /// A window that cannot be computed, and a frame of another size.
+    pub fn accepts(&self, input: &Port) -> Result<()> {
+        let message = match self.window.fault() {
+            Some(fault) => fault,
+            None if input.shape != self.shape() => {
+                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape())
+            }
+            None => return Ok(()),
+        };
+        Err(Diagnostic::new(&MODEL_INVALID, message).into())
+    }
+
+    /// The geometry and what is computed, for a module's header.
+    pub fn formula(&self, what: &str) -> String {
+        let Window {
+            input: [h, w],
+            kernel: [v, u],
+            stride: [sy, sx],
+            dilation: [dy, dx],
+            before: [py, px],
+            ..
+        } = self.window;
+        let [oh, ow] = self.window.output();
+        format!(
+            "A kernel of {v} x {u} taps, {dy} x {dx} pixels apart, over {h} x {w} pixels of {} channels in {} groups, from {py} above and {px} left on: at each of {oh} x {ow} positions, {sy} x {sx} pixels apart, {what}.",
+            self.channels, self.groups
+        )
+    }
+
+    /// Type of an operand's elements.
+    pub fn operand(&self, input: Element) -> Element {
+        if self.masked() { Element::Signed(2) } else { input }
+    }
+
+    /// Whether some elements of operands are 0 because nothing is there.
+    pub fn masked(&self) -> bool {
+        self.fill == Fill::Mask && self.window.pads()
+    }
+
+    /// The operand of a group at a position, as numbers.
+    pub fn gather(&self, frame: &[i32], position: usize, group: usize) -> Vec<i32> {
+        let own = self.group();
+        let outside = match self.fill {
+            Fill::Value(value) => value,
+            Fill::Mask => 0,
+        };
+        let tap = |tap| {
+            let pixel = self.window.pixel(position, tap);
+            (0..own).map(move |c| pixel.map_or(outside, |p| frame[p * self.channels + group * own + c]))
+        };
+        (0..self.window.taps()).flat_map(tap).collect()
+    }
+
+    /// The operand of a group at a position, as bit planes that each begin on a word.
+    pub fn gather_planes(
+        &self,
+        input: Element,
+        frame: &[u64],
+        position: usize,
+        group: usize,
+        to: &mut [u64],
+    ) {
+        let own = self.group();
+        let planes = input.bits() as usize;
+        let from_stride = (self.window.pixels() * self.channels).div_ceil(64);
+        let stride = self.fan_in().div_ceil(64);
+        to.fill(0);
+        for tap in 0..self.window.taps() {
+            let into = tap * own;
+            match (self.window.pixel(position, tap), self.fill) {
+                (Some(pixel), _) => {
+                    let at = pixel * self.channels + group * own;
+                    for k in 0..planes {
+                        let plane = &frame[k * from_stride..][..from_stride];
+                        if self.masked() {
+                            copy(|i| !word(plane, at + i), own, &mut to[stride..], into);
+                            copy(|_| u64::MAX, own, to, into);
+                        } else {
+                            copy(|i| word(plane, at + i), own, &mut to[k * stride..], into);
+                        }
+                    }
+                }
+                (None, Fill::Mask) => {}
+                (None, Fill::Value(value)) => {
+                    let code = input.encode(value);
+                    for k in (0..planes).filter(|k| code >> k & 1 == 1) {
+                        copy(|_| u64::MAX, own, &mut to[k * stride..], into);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Words of a packed operand.
+    pub fn operand_words(&self, input: Element) -> usize {
+        self.operand(input).bits() as usize * self.fan_in().div_ceil(64)
+    }
+
+    /// How operands are read for a folding, whose PE work on `groups` groups side by side and each operand passes `folds` groups of rows.
+    fn reading(&self, fold: Folding, groups: usize, folds: usize) -> Reading {
+        let own = self.group();
+        let word = fold.simd.min(own) * groups;
+        let taps = (fold.simd / own).max(1);
+        let side = side_by_side(self.window.kernel, taps, folds);
+        Reading {
+            word,
+            words: self.channels / word,
+            slices: own / fold.simd.min(own),
+            operands: self.groups / groups,
+            side,
+            joined: taps / side,
+            // What is joined slowly while rows read again is taken fast afterwards.
+            queued: if taps > side && self.fan_in() > fold.simd {
+                (self.fan_in() / fold.simd).max(2)
+            } else {
+                0
+            },
+        }
+    }
+
+    /// The line buffer, of a ring of `depth` words.
+    fn buffer(&self, input: Element, reading: Reading, depth: u64, user: u32) -> LineBuffer {
+        let Window { input: [_, width], kernel, stride, dilation, before, .. } = self.window;
+        let words = reading.words as u64;
+        let of = |name, count: usize, pixels: [usize; 2]| {
+            let [y, x] = pixels.map(|p| p as u64);
+            Loop { name, count: count as u64, words: (y * width as u64 + x) * words, pixels: [y, x] }
+        };
+        let [dy, dx] = dilation;
+        let (rows, columns) = (reading.side.div_ceil(kernel[1]), reading.side.min(kernel[1]));
+        let tap = |t: usize| of("tap", 1, [t / columns * dy, t % columns * dx]);
+        let slices = reading.slices as u64;
+        let bits = reading.word as u32 * input.bits();
+        LineBuffer {
+            width: bits,
+            depth,
+            frame: self.window.pixels() as u64 * words,
+            inner: vec![
+                Loop::still("slice", slices, 1),
+                of("kernel_x", kernel[1] / columns, [0, columns * dx]),
+                of("kernel_y", kernel[0] / rows, [rows * dy, 0]),
+                Loop::still("operand", reading.operands as u64, slices),
+            ],
+            outer: [
+                of("x_position", self.window.output()[1], [0, stride[1]]),
+                of("y_position", self.window.output()[0], [stride[0], 0]),
+            ],
+            taps: (0..reading.side).map(tap).collect(),
+            border: self.window.pads().then(|| Border {
+                extent: self.window.input.map(|e| e as u64),
+                before: before.map(|e| e as u64),
+                words,
+                padding: match self.fill {
+                    Fill::Mask => Padding::Mask,
+                    Fill::Value(value) => {
+                        let mut word = Bits::zero(bits);
+                        for element in 0..reading.word as u32 {
+                            word.insert(element * input.bits(), input.bits(), input.encode(value));
+                        }
+                        Padding::Word(word)
+                    }
+                },
+            }),
+            user,
+        }
+    }
+}
+
+/// 64 bits of a plane from bit `at` on; 0 behind its end.
+fn word(plane: &[u64], at: usize) -> u64 {
+    let (index, shift) = (at / 64, at % 64);
+    let low = plane.get(index).copied().unwrap_or(0) >> shift;
+    if shift == 0 { low } else { low | plane.get(index + 1).copied().unwrap_or(0) << (64 - shift) }
+}
+
+/// Adds `bits` bits to those of `to` from bit `into` on, `from(i)` giving 64 from the i-th on.
+fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
+    let mut done = 0;
+    while done < bits {
+        let (index, shift) = ((into + done) / 64, (into + done) % 64);
+        let count = (64 - shift).min(bits - done);
+        let mask = u64::MAX >> (64 - count);
+        to[index] |= (from(done) & mask) << shift;
+        done += count;
+    }
+}
+
+/// What a line buffer feeds.
+#[derive(Debug, Clone, Copy)]
+pub struct Fed {
+    /// PE and SIMD.
+    pub fold: Folding,
+    /// Groups of channels that are worked on side by side.
+    pub groups: usize,
+    /// How often an operand is read again behind the line buffer.
+    pub folds: usize,
+}
+
+/// A kernel's operands as a stream: a line buffer and, where it gives less than a beat at a time, a widener and a FIFO.
+#[derive(Debug)]
+pub struct Front {
+    buffer: LineBuffer,
+    path: Path,
+}
+
+/// What is behind a line buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Path {
+    /// Beats that are joined to one.
+    joined: u64,
+    /// Beats of a FIFO.
+    queued: u64,
+}
+
+impl Path {
+    fn to<S: Sink>(self, behind: S) -> Joined<Queued<S>> {
+        Joined::new(self.joined, Queued::new(self.queued, behind))
+    }
+}
+
+impl Front {
+    /// The smallest line buffer with which `run` (a sink from the reset on) is fed at the full rate: every `interval` cycles, or as its frames
+    /// come in.
+    pub fn new<S: Sink>(
+        sliding: &Sliding,
+        input: Element,
+        fed: Fed,
+        interval: u64,
+        run: impl Fn() -> S,
+        user: u32,
+    ) -> Option<Self> {
+        if sliding.window.is_pointwise() {
+            return None;
+        }
+        let reading = sliding.reading(fed.fold, fed.groups, fed.folds);
+        let path = Path { joined: reading.joined as u64, queued: reading.queued as u64 };
+        Some(Self::smallest(sliding.buffer(input, reading, 2, user), path, interval, run))
+    }
+
+    /// `buffer` with the smallest depth that keeps the full rate.
+    fn smallest<S: Sink>(mut buffer: LineBuffer, path: Path, interval: u64, run: impl Fn() -> S) -> Self {
+        let goal = interval.max(buffer.interval());
+        let buffer_words = buffer.frame;
+        let offered = vec![0; (FRAMES * buffer.frame) as usize];
+        let mut enough = |depth: u64| {
+            buffer.depth = depth;
+            let mut sink = Ends { behind: path.to(run()), beats: buffer.beats(), count: 0, ends: Vec::new() };
+            let fits = schedule::line_buffer(&buffer, &offered, &mut sink).is_some();
+            // The first distance is that of a ring which fills.
+            fits && sink.ends.windows(2).skip(1).all(|w| w[1] - w[0] <= goal)
+        };
+        let (mut few, mut many) = (1, 2);
+        while !enough(many) {
+            assert!(many < 8 * buffer_words + 8, "no ring is large enough");
+            (few, many) = (many, many * 2);
+        }
+        while many - few > 1 {
+            let middle = few.midpoint(many);
+            if enough(middle) {
+                many = middle;
+            } else {
+                few = middle;
+            }
+        }
+        buffer.depth = many;
+        Self { buffer, path }
+    }
+
+    /// The line buffer.
+    pub fn buffer(&self) -> &LineBuffer {
+        &self.buffer
+    }
+
+    /// Bits of its memories.
+    pub fn bits(&self) -> u64 {
+        let ring = self.buffer.depth * u64::from(self.buffer.width) * self.buffer.taps.len() as u64;
+        ring + self.path.queued * self.path.joined * u64::from(self.buffer.beat_width())
+    }
+
+    /// When beats move with `run` behind; `outputs` tells from when its beats are offered.
+    pub fn schedule<S: Sink + 'static>(
+        self,
+        interval: u64,
+        run: impl Fn() -> S + Send + Sync + 'static,
+        outputs: fn(S) -> Vec<u64>,
+    ) -> Schedule {
+        Schedule::new(interval.max(self.buffer.interval()), move |offered| {
+            let mut sink = self.path.to(run());
+            let accepted =
+                schedule::line_buffer(&self.buffer, offered, &mut sink).expect("a ring that is deep enough");
+            Beats { accepted, offered: outputs(sink.behind().behind()) }
+        })
+    }
+
+    /// A module called `name` of the line buffer and `behind` it. Memory images keep their parameters.
+    pub fn module(&self, name: &str, doc: &[String], behind: &Arc<Module>) -> Arc<Module> {
+        let buffer = &self.buffer;
+        let mut b = Builder::new(name);
+        doc.iter().for_each(|line| b.doc(line.clone()));
+        let s = b.stream_input("s", buffer.width, buffer.user);
+        let m_ready = b.input("m_ready", 1, stoxnor_hdl::Role::Control);
+        let mut parts = vec![("window", buffer.build(&format!("{name}_window")))];
+        let Path { joined, queued } = self.path;
+        if joined > 1 {
+            parts.push(("widener", widener(joined as u32, buffer.beat_width(), buffer.user)));
+        }
+        if queued > 0 {
+            parts.push(("fifo", fifo(queued as u32, joined as u32 * buffer.beat_width(), buffer.user)));
+        }
+        parts.push(("behind", Arc::clone(behind)));
+        let mut stream: Stream = s;
+        let mut ready = None;
+        for (what, module) in parts {
+            let what = if what == "behind" {
+                behind.name.strip_prefix(&format!("{name}_")).unwrap_or(what)
+            } else {
+                what
+            };
+            let instance = b.instance(&format!("u_{what}"), &module);
+            for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
+                let from = b.parameter(parameter.name.clone(), parameter.image.clone());
+                b.bind(instance, &parameter.name, from);
+            }
+            let own = b.connect_stream(instance, "s", stream);
+            match ready {
+                None => b.output("s_ready", own, stoxnor_hdl::Role::Control),
+                Some(wire) => b.drive(wire, own),
+            }
+            let next = b.wire(format!("{what}_ready"), 1);
+            b.connect(instance, "m_ready", next);
+            stream = b.out_stream(instance, "m");
+            ready = Some(next);
+        }
+        b.stream_output_forward("m", stream);
+        b.drive(ready.expect("parts"), m_ready);
+        b.finish()
+    }
+}
+
+/// Frames with which a depth is tried: the first fills the ring, the others show the distance.
+const FRAMES: u64 = 4;
+
+/// A sink that keeps when the last beat of every frame was taken.
+struct Ends<S> {
+    behind: S,
+    beats: u64,
+    count: u64,
+    ends: Vec<u64>,
+}
+
+impl<S: Sink> Sink for Ends<S> {
+    fn take(&mut self, offered: u64) -> u64 {
+        let taken = self.behind.take(offered);
+        self.count += 1;
+        if self.count.is_multiple_of(self.beats) {
+            self.ends.push(taken);
+        }
+        taken
+    }
+}
