@@ -218,10 +218,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     let constant = operator.is_constant() || inputs.iter().all(|i| matches!(i, Input::Constant(_)));
     *work += tensors.iter().map(|t| t.len()).sum::<usize>() + 1;
     let outputs = (operator.eval)(&node.attributes, &tensors)?;
-    let per_element = match operator.role {
-        Role::Product => tensors[0].shape.last().copied().unwrap_or(1),
-        _ => 1,
-    };
+    let per_element = operator.steps(&node.attributes, &tensors);
     *work += outputs.iter().map(|t| t.len().saturating_mul(per_element)).sum::<usize>();
     if outputs.len() < node.outputs.len() {
         let message =

@@ -66,7 +66,7 @@ fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
     for step in &chain.steps[range] {
         match step.operator.role {
             Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout => {}
-            Role::Host | Role::Constant | Role::Product => errors.push(
+            Role::Host | Role::Constant | Role::Pool | Role::Product | Role::Select => errors.push(
                 Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                     .at(step.place.clone())
                     .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip and quantisers"),

@@ -48,6 +48,12 @@ pub type Sampling = (u64, Option<Rounding>);
 
 /// Reads the weights of `product`, a MatMul that takes a tensor of shape `before`.
 pub fn weights(product: &Step, before: &[usize], sampling: Sampling) -> Result<Weights> {
+    if product.operator.name == "Conv" {
+        let message = "no layer is made of Conv yet";
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .help("write the layer as x * W with a constant matrix W")
+            .into());
+    }
     let constants = product.constants();
     let (Some(0), &[None, Some(weights)]) = (product.position(), &constants[..]) else {
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "both operands depend on the graph's input")

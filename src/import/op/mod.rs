@@ -10,9 +10,12 @@
 
 mod affine;
 mod clamp;
+pub(super) mod conv;
 mod fixed;
+pub(super) mod geometry;
 mod index;
 mod layout;
+pub(super) mod pool;
 pub(super) mod product;
 mod quant;
 mod quantise;
@@ -43,6 +46,10 @@ pub enum Role {
     Quantiser(Quantiser),
     /// Sums of products with constant weights: what becomes hardware.
     Product,
+    /// Averages of windows: linear, with the same factor for every element that a window sees.
+    Pool,
+    /// Moves, repeats or chooses elements, and makes none but constant ones.
+    Select,
     /// Mixes elements or loses them: on the host, after the last layer.
     Host,
     /// Only of constants and of static shapes: gone after constant folding.
@@ -159,9 +166,11 @@ const QUANTISED: &[&str] = &["onnx.brevitas", "finn.custom_op.general", "qonnx.c
 pub static OPERATORS: &[&[Operator]] = &[
     affine::OPERATORS,
     clamp::OPERATORS,
+    conv::OPERATORS,
     fixed::OPERATORS,
     index::OPERATORS,
     layout::OPERATORS,
+    pool::OPERATORS,
     product::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
@@ -194,6 +203,19 @@ impl Operator {
     /// Whether the outputs depend on nothing but static shapes and attributes.
     pub fn is_constant(&self) -> bool {
         matches!(self.role, Role::Constant)
+    }
+
+    /// Elementary steps that one element of the output takes: imports are bounded by them.
+    pub fn steps(&self, attributes: &Attributes, inputs: &[&Tensor]) -> usize {
+        match (self.role, inputs) {
+            (Role::Product, [_, weights, ..]) if self.name == "Conv" => {
+                weights.shape.iter().skip(1).product()
+            }
+            (Role::Product, [x, ..]) => x.shape.last().copied().unwrap_or(1),
+            (_, [x, ..]) => geometry::kernel(self.name, attributes, &x.shape)
+                .map_or(1, |[high, wide]| high.saturating_mul(wide)),
+            _ => 1,
+        }
     }
 
     /// Checks that a node has only attributes and as many inputs as the entry knows.

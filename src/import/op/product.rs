@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, MODEL_TOO_LARGE, Result};
 use crate::import::attributes::Attributes;
 use crate::tensor::{self, Data, Tensor};
 
-/// Most multiplications of one matrix product on the host: 2^28.
+/// Most multiplications of one product on the host, or elements that the windows of one pooling see: 2^28.
 const MAX_WORK: usize = 1 << 28;
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -37,6 +37,17 @@ pub(super) const OPERATORS: &[Operator] = &[
     },
 ];
 
+/// Refuses what takes more than [`MAX_WORK`] steps, before it is begun.
+pub(super) fn bounded(steps: usize, what: impl FnOnce() -> String) -> Result<()> {
+    if steps <= MAX_WORK {
+        return Ok(());
+    }
+    let message = format!("{} needs {steps} multiplications or comparisons; the limit is {MAX_WORK}", what());
+    Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+        .help("only smaller products are computed on the host: a product with constant weights of a few bits becomes hardware")
+        .into())
+}
+
 /// `[.., M, K] x [K, N]` or `[M, K] x [.., K, N]`, each sum in float32 from k = 0 upwards.
 fn mat_mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (a.floats("the left operand")?, b.floats("the right operand")?);
@@ -58,17 +69,7 @@ fn mat_mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let batch = [&a.shape[..a.rank() - 2], &b.shape[..b.rank() - 2]].concat();
     let shape = [&batch[..], &[m, n]].concat();
     let size = tensor::elements(&shape)?;
-    if size.saturating_mul(k) > MAX_WORK {
-        let message = format!(
-            "{:?} x {:?} needs {} multiplications; the limit is {MAX_WORK}",
-            a.shape,
-            b.shape,
-            size * k
-        );
-        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
-            .help("only smaller products are computed on the host: a product with constant weights of a few bits becomes hardware")
-            .into());
-    }
+    bounded(size.saturating_mul(k), || format!("{:?} x {:?}", a.shape, b.shape))?;
     let mut out = vec![0.0; size];
     if k > 0 && m > 0 && n > 0 {
         for (i, sums) in out.chunks_exact_mut(m * n).enumerate() {
