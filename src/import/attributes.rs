@@ -90,6 +90,15 @@ impl Attributes {
         }
     }
 
+    /// Attribute `name` as a list of float32, where it is given.
+    pub fn floats(&self, name: &str) -> Result<Option<&[f32]>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Attribute::Floats(v)) => Ok(Some(v)),
+            Some(other) => Err(wrong(name, "a list of floats", other)),
+        }
+    }
+
     /// Attribute `name` as a list of integers, where it is given.
     pub fn ints(&self, name: &str) -> Result<Option<&[i64]>> {
         match self.get(name) {

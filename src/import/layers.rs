@@ -1,5 +1,6 @@
 //! Pass: segments of the chain become layers, and the host's two graphs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::activation::activation;
@@ -7,7 +8,7 @@ use super::chain::Chain;
 use super::grid::{Grid, grid};
 use super::rewrite::{made, with};
 use super::sampling::SamplingOptions;
-use super::segment::{Segment, Segments};
+use super::segment::{Segment, Segments, is_local};
 use super::survey::Sketch;
 use super::weights::{self, Matrix, Weights};
 use crate::activation::Activation;
@@ -107,7 +108,9 @@ pub fn layers(
             Ok((read, sampling.map_or_else(Realisation::default, |(_, realisation)| realisation)))
         });
         let read = keep(read.map_err(|e| e.placed(&product.place)), errors);
-        let mut next = segment.activation.clone().and_then(|range| {
+        // What may not stand there was reported, and its levels are anybody's guess.
+        let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
+        let mut next = segment.activation.clone().filter(local).and_then(|range| {
             let told = grid(None, &product.shape, &chain.steps[range.clone()]);
             let told = keep(told, errors)?;
             if told.is_none() {

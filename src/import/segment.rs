@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::chain::Chain;
 use super::op::{OWN, Role};
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
+use crate::host::Step;
 
 /// One layer, as indices into the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,17 +62,22 @@ pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> 
     Some(Segments { front: 0..first, layers, tail: last + 1..chain.steps.len() })
 }
 
+/// Whether the operator of `step` may stand between two layers.
+pub fn is_local(step: &Step) -> bool {
+    match step.operator.role {
+        Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout => true,
+        Role::Host | Role::Constant | Role::Pool | Role::Product | Role::Select => false,
+    }
+}
+
 /// Reports what is not element by element.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for step in &chain.steps[range] {
-        match step.operator.role {
-            Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout => {}
-            Role::Host | Role::Constant | Role::Pool | Role::Product | Role::Select => errors.push(
-                Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
-                    .at(step.place.clone())
-                    .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip and quantisers"),
-            ),
-        }
+    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
+                .at(step.place.clone())
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip and quantisers"),
+        );
     }
 }
 
@@ -80,7 +86,7 @@ mod tests {
     use super::super::attributes::Attributes;
     use super::super::op;
     use super::*;
-    use crate::host::{Operand, Step};
+    use crate::host::Operand;
 
     fn chain(ops: &[&str]) -> Chain {
         let step = |(i, name): (usize, &&str)| Step {

@@ -3,6 +3,7 @@
 use prost::Message;
 use stoxnor::import;
 use stoxnor::network::Network;
+use stoxnor::tensor::{Data, Tensor};
 use stoxnor_testbenches::data::{Array, data_dir, read_idx, read_npy, read_npz};
 use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
 use stoxnor_testbenches::onnx::{Model, ValueInfo};
@@ -133,9 +134,24 @@ fn tfc_in_finn_form_equals_its_expected_output() {
 fn a_convolutional_model_is_refused_with_every_reason() {
     let Some(data) = data_dir() else { return };
     let text = import::load(&data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")).unwrap_err().to_string();
-    // Every operator without a translation, and nothing that only follows from it.
+    // Every operator that there is no layer for, and nothing that only follows from it.
     assert!(text.contains("Conv_0") && text.contains("Conv_5") && text.contains("MaxPool_1"), "{text}");
     assert_eq!(text.lines().count(), 8, "{text}");
+}
+
+#[test]
+fn a_convolutional_model_as_a_float_graph_equals_its_golden_logits() {
+    let Some(data) = data_dir().map(|d| d.join("bnn-pynq")) else { return };
+    let graph = import::float_graph(&std::fs::read(data.join("cnv_w1a1_cifar10.onnx")).unwrap()).unwrap();
+    let golden = |name| read_npz(&data.join("golden_cnv_w1a1_cifar10_train50.npz"), name).unwrap();
+    let (images, logits) = (golden("input_u8"), golden("logits"));
+    for (image, wanted) in images.rows().zip(logits.rows()).take(8) {
+        let pixels = image.iter().map(|&p| p as f32).collect();
+        let x = Tensor::new(graph.input_shape().to_vec(), Data::Float(pixels)).unwrap();
+        let found = graph.eval(&x).unwrap();
+        // Integers: the float graph's sums are exact.
+        assert!(found.floats("").unwrap().iter().zip(wanted).all(|(f, w)| f64::from(*f) == *w), "{found:?}");
+    }
 }
 
 fn first_maximum(values: &[f32]) -> usize {

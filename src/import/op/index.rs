@@ -84,7 +84,7 @@ fn split(shape: &[usize], axis: usize) -> (usize, usize, usize) {
 fn gather(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let (data, at) = (x[0], x[1]);
     let axis = axis(attributes.int("axis", 0)?, data.rank())?;
-    let (outer, extent, inner) = split(&data.shape, axis);
+    let extent = data.shape[axis];
     let picks: Vec<usize> = at
         .ints("indices")?
         .iter()
@@ -93,9 +93,17 @@ fn gather(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         .map_err(|_| invalid(format!("an index is outside axis {axis} of extent {extent}")))?;
     let shape = [&data.shape[..axis], &at.shape, &data.shape[axis + 1..]].concat();
     tensor::elements(&shape)?;
-    let walk = (0..outer)
-        .flat_map(|o| picks.iter().flat_map(move |&p| (0..inner).map(move |i| (o * extent + p) * inner + i)));
-    Ok(vec![Tensor { shape, data: data.data.pick(walk) }])
+    Ok(vec![Tensor { shape, data: along(data, axis, &picks) }])
+}
+
+/// The elements of `x` with the positions `picks` of `axis`, in that order, each below the axis's extent.
+pub(super) fn along(x: &Tensor, axis: usize, picks: &[usize]) -> Data {
+    let (outer, extent, inner) = split(&x.shape, axis);
+    x.data.pick(
+        (0..outer).flat_map(|o| {
+            picks.iter().flat_map(move |&p| (0..inner).map(move |i| (o * extent + p) * inner + i))
+        }),
+    )
 }
 
 fn concat(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {

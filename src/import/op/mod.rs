@@ -19,6 +19,7 @@ pub(super) mod pool;
 pub(super) mod product;
 mod quant;
 mod quantise;
+mod resize;
 pub mod rounding;
 pub mod stochastic;
 mod tail;
@@ -174,6 +175,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     product::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
+    resize::OPERATORS,
     stochastic::OPERATORS,
     tail::OPERATORS,
 ];
