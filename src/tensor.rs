@@ -115,7 +115,7 @@ impl Tensor {
     pub fn floats(&self, what: &str) -> Result<&[f32]> {
         match &self.data {
             Data::Float(v) => Ok(v),
-            Data::Int(_) => Err(wrong_type(what, "float32", "integer")),
+            Data::Int(_) => Err(wrong_type(what, "float32", "integer", "export the model in float32")),
         }
     }
 
@@ -123,15 +123,13 @@ impl Tensor {
     pub fn ints(&self, what: &str) -> Result<&[i64]> {
         match &self.data {
             Data::Int(v) => Ok(v),
-            Data::Float(_) => Err(wrong_type(what, "integer", "float32")),
+            Data::Float(_) => Err(wrong_type(what, "integer", "float32", SAVE_AGAIN)),
         }
     }
 }
 
-fn wrong_type(what: &str, wanted: &str, found: &str) -> crate::diagnostic::Diagnostics {
-    Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{what} is {found}, not {wanted}"))
-        .help("export the model in float32")
-        .into()
+fn wrong_type(what: &str, wanted: &str, found: &str, help: &str) -> crate::diagnostic::Diagnostics {
+    Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{what} is {found}, not {wanted}")).help(help).into()
 }
 
 /// Elements of a tensor of `shape`: at most [`MAX_ELEMENTS`], at most [`MAX_RANK`] axes.

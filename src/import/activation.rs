@@ -17,8 +17,10 @@ use crate::tensor::{Data, Tensor};
 
 /// Most operator applications, times elements, that finding the thresholds of one layer may take: 2^31.
 const MAX_WORK: u64 = 1 << 31;
-/// Most bits of an activation.
-const MAX_BITS: u32 = 8;
+/// Most values of an activation.
+const MAX_LEVELS: i64 = 1 << 8;
+/// Most bits of an activation: what 256 values beside 0 need where a zero point puts them on both sides of it.
+const MAX_BITS: u32 = 9;
 
 /// The activation of a layer, and the rows whose weights are to be negated for it.
 ///
@@ -75,7 +77,8 @@ fn narrowed(
     grid: &Grid,
     f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
 ) -> Result<Grid> {
-    if grid.element().bits() <= MAX_BITS {
+    let fits = |g: &Grid| g.element().bits() <= MAX_BITS && g.most - g.least < MAX_LEVELS;
+    if fits(grid) {
         return Ok(*grid);
     }
     let mut found = *grid;
@@ -85,7 +88,7 @@ fn narrowed(
         f(&rows.iter().map(|r| r.high() as i32).collect::<Vec<_>>(), &mut high)?;
         let all = || low.iter().chain(&high).map(|v| i64::from(*v));
         (found.least, found.most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
-        if found.element().bits() <= MAX_BITS {
+        if fits(&found) {
             return Ok(found);
         }
     }
@@ -93,7 +96,7 @@ fn narrowed(
         format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
     Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
         .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
-        .help(format!("between two layers up to {MAX_BITS} bits are supported; quantise to fewer"))
+        .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
         .into())
 }
 
@@ -174,7 +177,9 @@ fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mu
     let mut x = Tensor { shape: shape.to_vec(), data: Data::Float(sums.iter().map(|&d| d as f32).collect()) };
     for step in steps {
         x = step.eval(&x)?;
-        if let Some((c, v)) = x.floats("the activation")?.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+        // Integers between two quantisers are finite.
+        let Data::Float(values) = &x.data else { continue };
+        if let Some((c, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
             return Err(inexact(format!("output {c} becomes {v} at the sum {}", sums[c])).placed(&step.place));
         }
     }

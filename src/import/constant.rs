@@ -6,10 +6,21 @@ use super::wire::fields;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::tensor::{self, Data, Tensor};
 
+/// A constant of the file.
+#[derive(Debug)]
+pub struct Constant {
+    /// The tensor's name.
+    pub name: String,
+    /// The tensor.
+    pub tensor: Tensor,
+    /// ONNX's number of the element type.
+    pub kind: i64,
+}
+
 /// Reads a tensor in any of ONNX's storage forms. Errors name the tensor.
 ///
 /// Data in a file of its own is read from `external`.
-pub fn read(message: &[u8], external: &External) -> Result<(String, Tensor)> {
+pub fn read(message: &[u8], external: &External) -> Result<Constant> {
     let mut title = "";
     let mut parts = Parts::default();
     for field in fields(message) {
@@ -32,8 +43,9 @@ pub fn read(message: &[u8], external: &External) -> Result<(String, Tensor)> {
             _ => {}
         }
     }
+    let kind = parts.kind;
     match parts.assemble(external) {
-        Ok(tensor) => Ok((title.to_owned(), tensor)),
+        Ok(tensor) => Ok(Constant { name: title.to_owned(), tensor, kind }),
         Err(found) if title.is_empty() => Err(found),
         Err(found) => Err(found.placed(&format!("tensor {title}"))),
     }
@@ -68,44 +80,70 @@ impl Parts<'_> {
         // The size is known to be sane before anything of that size is allocated.
         let count = tensor::elements(&shape)?;
         if self.external {
-            let raw = external.read(&self.place, count * width(self.kind)?)?;
+            let raw = external.read(&self.place, bytes(self.kind, count)?)?;
             return Tensor::new(shape, from_raw(self.kind, &raw, count)?);
         }
         let data = match self.raw {
             Some(raw) => from_raw(self.kind, raw, count)?,
-            None => from_typed(self.kind, self.floats, self.ints)?,
+            None => from_typed(self.kind, self.floats, self.ints, count)?,
         };
         Tensor::new(shape, data)
     }
 }
 
-/// Bytes of one element.
-fn width(kind: i64) -> Result<usize> {
+/// Bits of an element of the types that share bytes, and whether it is signed.
+fn packed(kind: i64) -> Option<(u32, bool)> {
     match kind {
-        2 | 3 | 9 => Ok(1),
-        4 | 5 => Ok(2),
-        1 | 6 | 12 => Ok(4),
-        7 => Ok(8),
-        _ => Err(type_unsupported(kind)),
+        21 => Some((4, false)),
+        22 => Some((4, true)),
+        25 => Some((2, false)),
+        26 => Some((2, true)),
+        _ => None,
     }
+}
+
+/// Bytes of `count` elements.
+fn bytes(kind: i64, count: usize) -> Result<usize> {
+    Ok(match kind {
+        2 | 3 | 9 => count,
+        4 | 5 => count * 2,
+        1 | 6 | 12 => count * 4,
+        7 => count * 8,
+        _ => match packed(kind) {
+            Some((bits, _)) => (count * bits as usize).div_ceil(8),
+            None => return Err(type_unsupported(kind)),
+        },
+    })
+}
+
+/// The first `count` elements of bytes that hold several, the first one in the lowest bits.
+fn unpack(raw: impl Iterator<Item = u8>, (bits, signed): (u32, bool), count: usize) -> Data {
+    let unused = 64 - bits;
+    let element = |byte: u8, at: u32| {
+        let top = u64::from(byte >> (at * bits)) << unused;
+        if signed { top as i64 >> unused } else { (top >> unused) as i64 }
+    };
+    Data::Int(raw.flat_map(|byte| (0..8 / bits).map(move |at| element(byte, at))).take(count).collect())
+}
+
+/// Refuses bytes that are not as many as `count` elements have.
+fn fill(kind: i64, count: usize, found: usize) -> Result<()> {
+    let wanted = bytes(kind, count)?;
+    if found == wanted {
+        return Ok(());
+    }
+    let name = type_name(kind);
+    let message = format!("{count} elements of {name} need {wanted} bytes, the file gives {found}");
+    Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into())
 }
 
 fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
     fn ints<const N: usize>(raw: &[u8], f: impl Fn([u8; N]) -> i64) -> Data {
         Data::Int(raw.as_chunks().0.iter().map(|b| f(*b)).collect())
     }
-    let width = width(kind)?;
-    if raw.len() != count * width {
-        return Err(Diagnostic::new(
-            &MODEL_INVALID,
-            format!(
-                "{count} elements of {width} bytes need {} bytes, the file gives {}",
-                count * width,
-                raw.len()
-            ),
-        )
-        .help(SAVE_AGAIN)
-        .into());
+    fill(kind, count, raw.len())?;
+    if let Some(form) = packed(kind) {
+        return Ok(unpack(raw.iter().copied(), form, count));
     }
     Ok(match kind {
         1 => Data::Float(raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
@@ -120,7 +158,7 @@ fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
     })
 }
 
-fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>) -> Result<Data> {
+fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>, count: usize) -> Result<Data> {
     let (low, high) = match kind {
         1 => return Ok(Data::Float(floats)),
         2 => (0, u8::MAX.into()),
@@ -131,6 +169,8 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>) -> Result<Data> {
         7 => (i64::MIN, i64::MAX),
         9 => (0, 1),
         12 => (0, u32::MAX.into()),
+        // Bytes of several elements.
+        _ if packed(kind).is_some() => (0, u8::MAX.into()),
         _ => return Err(type_unsupported(kind)),
     };
     match ints.iter().find(|v| !(low..=high).contains(*v)) {
@@ -139,13 +179,19 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>) -> Result<Data> {
                 .help(SAVE_AGAIN)
                 .into())
         }
-        None => Ok(Data::Int(ints)),
+        None => match packed(kind) {
+            Some(form) => {
+                fill(kind, count, ints.len())?;
+                Ok(unpack(ints.iter().map(|&byte| byte as u8), form, count))
+            }
+            None => Ok(Data::Int(ints)),
+        },
     }
 }
 
 /// ONNX's name of an element type.
 pub fn type_name(kind: i64) -> String {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 27] = [
         "undefined",
         "float32",
         "uint8",
@@ -163,6 +209,16 @@ pub fn type_name(kind: i64) -> String {
         "complex64",
         "complex128",
         "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+        "float4e2m1",
+        "float8e8m0",
+        "uint2",
+        "int2",
     ];
     match usize::try_from(kind).ok().and_then(|k| NAMES.get(k)) {
         Some(name) => (*name).to_owned(),
@@ -174,7 +230,7 @@ fn type_unsupported(kind: i64) -> Diagnostics {
     Diagnostic::new(
         &OPERATOR_UNSUPPORTED,
         format!(
-            "elements of {} are not supported; float32, bool and integers to 64 bits are",
+            "elements of {} are not supported; float32, bool and integers to 64 bits, but for uint64, are",
             type_name(kind)
         ),
     )
@@ -187,7 +243,7 @@ mod tests {
     use super::*;
 
     fn read(message: &[u8]) -> Result<(String, Tensor)> {
-        super::read(message, &External::none())
+        super::read(message, &External::none()).map(|c| (c.name, c.tensor))
     }
 
     /// A message of one-byte fields: (field number, bytes) of wire type 2.
@@ -229,5 +285,24 @@ mod tests {
         assert!(said(&message(10, &[1], &[(9, &[0; 2])])).contains("float16"));
         assert!(said(&message(1, &[0x7f; 9], &[])).contains("limit"));
         assert!(said(&message(1, &[1], &[(8, b"w"), (13, b"")])).contains("tensor w"));
+        assert!(said(&message(22, &[3], &[(9, &[0])])).contains("3 elements of int4 need 2 bytes"));
+    }
+
+    #[test]
+    fn small_integers_share_bytes_lowest_bits_first() {
+        for field in [9, 5] {
+            // As raw bytes, and as the numbers 0x71 and 0x08, one for each byte.
+            let four = |kind| read(&message(kind, &[3], &[(field, &[0x71, 0x08])])).unwrap().1;
+            assert_eq!(
+                (four(21), four(22)),
+                (Tensor::integers(vec![1, 7, 8]), Tensor::integers(vec![1, 7, -8]))
+            );
+            let two = |kind| read(&message(kind, &[5], &[(field, &[0x4e, 0x02])])).unwrap().1;
+            assert_eq!(two(25), Tensor::integers(vec![2, 3, 0, 1, 2]));
+            assert_eq!(two(26), Tensor::integers(vec![-2, -1, 0, 1, -2]));
+        }
+        for typed in [&[0x71][..], &[0x71, 0, 0]] {
+            assert!(read(&message(21, &[3], &[(5, typed)])).is_err(), "{} bytes for three", typed.len());
+        }
     }
 }

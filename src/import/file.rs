@@ -1,5 +1,6 @@
 //! An ONNX file as it stands: names, shapes and constants, nothing checked against anything.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::attributes::{Attribute, Attributes};
@@ -29,6 +30,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Named constants.
     pub initialisers: Vec<(String, Tensor)>,
+    /// ONNX's numbers of the element types of constants, by tensor name: initialisers, and what nodes hold.
+    pub kinds: BTreeMap<String, i64>,
     /// What the graph takes; initialisers may be listed here too.
     pub inputs: Vec<Edge>,
     /// What the graph gives.
@@ -140,12 +143,17 @@ fn read_graph(message: &[u8], opsets: &[(&str, i64)], external: &External) -> Re
         match field? {
             (1, value) => {
                 limit("nodes", graph.nodes.len(), MAX_NODES)?;
-                graph.nodes.push(node(value.bytes()?, graph.nodes.len(), opsets, external)?);
+                let (node, kind) = node(value.bytes()?, graph.nodes.len(), opsets, external)?;
+                graph.kinds.extend(node.outputs.first().cloned().zip(kind));
+                graph.nodes.push(node);
             }
             (5, value) => {
                 limit("initialisers", graph.initialisers.len() + errors.len(), MAX_NODES)?;
                 match constant::read(value.bytes()?, external) {
-                    Ok(named) => graph.initialisers.push(named),
+                    Ok(constant) => {
+                        graph.kinds.insert(constant.name.clone(), constant.kind);
+                        graph.initialisers.push((constant.name, constant.tensor));
+                    }
                     Err(found) => errors.extend(found),
                 }
             }
@@ -174,7 +182,13 @@ fn read_graph(message: &[u8], opsets: &[(&str, i64)], external: &External) -> Re
     Ok(graph)
 }
 
-fn node(message: &[u8], index: usize, opsets: &[(&str, i64)], external: &External) -> Result<Node> {
+/// A node, and the element type of the constant that it holds.
+fn node(
+    message: &[u8],
+    index: usize,
+    opsets: &[(&str, i64)],
+    external: &External,
+) -> Result<(Node, Option<i64>)> {
     let mut node = Node {
         index,
         op: String::new(),
@@ -185,6 +199,7 @@ fn node(message: &[u8], index: usize, opsets: &[(&str, i64)], external: &Externa
         attributes: Attributes::default(),
     };
     let mut attributes = Vec::new();
+    let mut kind = None;
     for field in fields(message) {
         match field? {
             (1, value) => {
@@ -216,7 +231,8 @@ fn node(message: &[u8], index: usize, opsets: &[(&str, i64)], external: &Externa
         .find(|(domain, _)| *domain == node.domain || (node.domain.is_empty() && *domain == "ai.onnx"));
     node.attributes.opset = version.map_or(1, |v| v.1);
     for message in attributes {
-        let (name, value) = attribute(message, external).map_err(|e| e.placed(&node.to_string()))?;
+        let (name, value, element) = attribute(message, external).map_err(|e| e.placed(&node.to_string()))?;
+        kind = kind.or(element);
         if node.attributes.insert(name, value).is_some() {
             return Err(Diagnostic::new(&MODEL_INVALID, format!("attribute {name} is given twice"))
                 .at(node.to_string())
@@ -226,11 +242,12 @@ fn node(message: &[u8], index: usize, opsets: &[(&str, i64)], external: &Externa
     while node.inputs.last().is_some_and(String::is_empty) {
         node.inputs.pop();
     }
-    Ok(node)
+    Ok((node, kind))
 }
 
-/// Reads an attribute by its declared type; old files declare none, so what is there decides.
-fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Attribute)> {
+/// Reads an attribute by its declared type; old files declare none, so what is there decides. The last is the element
+/// type of a constant.
+fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Attribute, Option<i64>)> {
     let mut name = "";
     let mut kind = 0;
     let (mut float, mut int, mut string, mut constant) = (None, None, None, None);
@@ -242,7 +259,7 @@ fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Att
             (2, value) => float = Some(value.float()?),
             (3, value) => int = Some(value.int()?),
             (4, value) => string = Some(String::from_utf8_lossy(value.bytes()?).into_owned()),
-            (5, value) => constant = Some(constant::read(value.bytes()?, external)?.1),
+            (5, value) => constant = Some(constant::read(value.bytes()?, external)?),
             (7, value) => value.floats(&mut floats)?,
             (8, value) => value.ints(&mut ints)?,
             (20, value) => kind = value.int()?,
@@ -250,6 +267,8 @@ fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Att
             _ => {}
         }
     }
+    let element = constant.as_ref().map(|c| c.kind);
+    let constant = constant.map(|c| c.tensor);
     // proto3 leaves out a field that holds 0 or nothing: the declared type alone then says that it is there.
     let value = match kind {
         1 => Attribute::Float(float.unwrap_or(0.0)),
@@ -271,7 +290,7 @@ fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Att
         },
         _ => Attribute::Other,
     };
-    Ok((name, value))
+    Ok((name, value, element))
 }
 
 fn edge(message: &[u8]) -> Result<Edge> {

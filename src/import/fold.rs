@@ -190,7 +190,10 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
                 inputs.push(Input::Constant(tensor.clone()));
                 integers.pop();
                 integers.push(codes.as_deref());
-                kept_codes = kept_codes.or_else(|| codes.clone());
+                // Of what is multiplied, not of a bias, which may be quantised too.
+                if integers.len() <= 2 {
+                    kept_codes = kept_codes.or_else(|| codes.clone());
+                }
             }
             Some(Known::Running(zeros)) => {
                 tensors.push(zeros);

@@ -13,7 +13,12 @@ pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diag
     let Some(first) = chain.steps.iter().position(|s| matches!(s.operator.role, Role::Product)) else {
         return chain;
     };
-    let quantised = chain.steps[..first].iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    // What only scales or coarsens levels makes none of real numbers.
+    let has_levels = |s: &Step| match s.operator.role {
+        Role::Quantiser(q) => !matches!((q.levels)(&s.attributes, &s.constants()), Ok(None)),
+        _ => false,
+    };
+    let quantised = chain.steps[..first].iter().any(has_levels);
     if quantised || chain.annotation.is_some() {
         return chain;
     }

@@ -1,7 +1,8 @@
 //! Model files become networks: every step is one small pass, and [`read`] is all of them in order.
 //!
 //! 1. [`mod@file`] reads the bytes; data in files of its own comes from beside the model file only.
-//! 2. `validate` checks names and orders the nodes, `prune` drops what the output does not need.
+//! 2. `validate` checks names and orders the nodes, `types` notes the types that quantisers saturate at, `prune` drops what
+//!    the output does not need.
 //! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
 //!    that quantisers and annotations tell of them (`codes`).
 //! 4. `chain` follows the running tensor; `rewrite` makes a MatMul of every product; `input` puts the fixed-point type
@@ -42,6 +43,7 @@ mod rewrite;
 mod sampling;
 mod segment;
 mod survey;
+mod types;
 mod validate;
 mod weights;
 mod wire;

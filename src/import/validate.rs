@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::constant;
 use super::file::{self, Edge, Node};
 use super::op::SAVE_AGAIN;
+use super::types;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
 use crate::network::Element;
 use crate::tensor::{self, Tensor};
@@ -64,7 +65,8 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     };
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
-    let nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    types::settle(&mut nodes, file.kinds)?;
     let annotations = file.annotations.into_iter().collect();
     Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, output: output.name.clone() })
 }
@@ -205,7 +207,7 @@ mod tests {
             initialisers: vec![("w".into(), Tensor::scalar(1.0))],
             inputs: vec![edge("w"), edge("x")],
             outputs: vec![edge("y")],
-            annotations: Vec::new(),
+            ..file::Graph::default()
         }
     }
 

@@ -17,6 +17,7 @@ mod index;
 mod layout;
 pub(super) mod pool;
 pub(super) mod product;
+mod qcdq;
 mod quant;
 mod quantise;
 mod resize;
@@ -77,7 +78,7 @@ pub type TellCodes = fn(&Attributes, &[&Tensor]) -> Result<Codes>;
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiser {
     /// The levels, from the attributes and the constant operands (the running one is `None`), or why there are none;
-    /// no levels where the operator only coarsens those that it is given.
+    /// no levels where the operator only scales or coarsens those that it is given.
     pub levels: TellLevels,
     /// Integers and scales whose products the outputs are, from all inputs; nothing where that has no use.
     pub codes: Option<TellCodes>,
@@ -173,6 +174,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     layout::OPERATORS,
     pool::OPERATORS,
     product::OPERATORS,
+    qcdq::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
     resize::OPERATORS,
