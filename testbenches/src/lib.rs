@@ -5,3 +5,4 @@ pub mod data;
 pub mod fault;
 pub mod graph;
 pub mod onnx;
+pub mod qcdq;

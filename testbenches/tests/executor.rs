@@ -1,5 +1,5 @@
-//! Models of every operator and form against an executor that shares no code with the importer: `cases/onnx/make.py`
-//! made them, and stored what qonnx and onnxruntime compute.
+//! Models of every operator and form against an executor that shares no code with the importer: `cases/onnx/make.py` and
+//! `cases/qcdq/make.py` made them, and stored what qonnx and onnxruntime compute.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,12 @@ use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{compared, default_folds};
 use stoxnor_testbenches::data::read_npy;
 
+fn cases(folder: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder)
+}
+
 fn directory() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases/onnx")
+    cases("onnx")
 }
 
 fn equal(kind: &str, found: &[f32], wanted: &[f64]) -> bool {
@@ -41,9 +45,19 @@ fn engines_agree(name: &str, network: &Network, frames: &[Vec<i32>]) {
 
 #[test]
 fn every_case_equals_the_executor() {
-    let text = std::fs::read_to_string(directory().join("cases.json")).unwrap();
+    assert!(equal_executor("onnx", 40) > 4_000);
+}
+
+#[test]
+fn every_case_of_onnx_s_own_quantisers_equals_onnxruntime() {
+    assert!(equal_executor("qcdq", 5) > 700);
+}
+
+/// Runs the cases of a folder, `least` or more, and gives how many outputs were compared.
+fn equal_executor(folder: &str, least: usize) -> usize {
+    let text = std::fs::read_to_string(cases(folder).join("cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
-    assert!(cases.len() >= 40, "{}", cases.len());
+    assert!(cases.len() >= least, "{}", cases.len());
     let mut wrong = Vec::new();
     let mut outputs = 0;
     for case in &cases {
@@ -53,7 +67,7 @@ fn every_case_equals_the_executor() {
             bits: bits as u32,
             fraction_bits: case["fraction_bits"].as_i64().unwrap() as i32,
         });
-        let at = directory().join(name);
+        let at = self::cases(folder).join(name);
         let network = match import::load_with(
             &at.join("model.onnx"),
             &Options { input: fixed, ..Options::default() },
@@ -83,7 +97,7 @@ fn every_case_equals_the_executor() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    assert!(outputs > 4_000, "{outputs}");
+    outputs
 }
 
 #[test]
