@@ -28,7 +28,7 @@ pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diag
         let message = format!("it takes {elements} real numbers of the graph's input, quantised by nothing");
         errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(product.place.clone()).help(
             "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10 \
-             (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, BipolarQuant)",
+             (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, QuantizeLinear, BipolarQuant)",
         ));
         return chain;
     };

@@ -179,7 +179,7 @@ fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
 fn unquantised(from: &Step, to: &Step) -> Diagnostic {
     let message = format!("it is fed with the real numbers of {} without a quantiser between", from.node);
     Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(
-        "put an activation of 1 to 8 bits between the two (Quant, BipolarQuant, MultiThreshold or Sign)",
+        "put an activation of 1 to 8 bits between the two (Quant, QuantizeLinear, BipolarQuant, MultiThreshold or Sign)",
     )
 }
 

@@ -202,7 +202,7 @@ fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
 fn unfit(fact: String) -> Diagnostics {
     Diagnostic::new(&WEIGHTS_UNSUPPORTED, fact)
         .help(
-            "weights are integers of up to 8 bits times one scale for each output: quantise them in the graph (Quant, BipolarQuant), \
+            "weights are integers of up to 8 bits times one scale for each output: quantise them in the graph (Quant, DequantizeLinear, BipolarQuant), \
              or have them sampled (StochasticQuant, or weights = { stochastic = \"ternary\" } in the layer's configuration)",
         )
         .into()

@@ -152,7 +152,7 @@ pub fn network(
             .collect();
         let channels = if layer % 2 == 0 { outputs } else { 1 };
         let scales: Vec<f32> = (0..channels).map(|_| unit * 2f32.powi(rng.random_range(-5i32..-2))).collect();
-        let stored = (layer + seed as usize) % 2 == 0;
+        let stored = (layer + seed as usize).is_multiple_of(2);
         let bias: Vec<i64> = (0..outputs).map(|_| rng.random_range(-9i64..=9) * high.max(1)).collect();
         let of = |o: usize| scales[o % scales.len()];
 

@@ -7,7 +7,7 @@ use stoxnor::import::{self, Options};
 use stoxnor::network::{Element, Network};
 use stoxnor_testbenches::conformance::{Effort, conform, default_folds, random, random_folds};
 use stoxnor_testbenches::graph::equals_float_graph;
-use stoxnor_testbenches::onnx::{Attribute, Builder};
+use stoxnor_testbenches::onnx::{Attribute, Builder, QONNX};
 use stoxnor_testbenches::qcdq::{ACTIVATIONS, Bits, Form, INT8, UINT8, network};
 
 const WIDTHS: [&[usize]; 3] = [&[12, 9, 7, 5, 4], &[20, 16, 3], &[5, 8, 8, 8, 8, 8, 8, 2]];
@@ -195,6 +195,12 @@ fn what_is_not_exact_is_refused_with_its_node() {
     let text = said(&|m| {
         let x = m.node("Cast", &["x"], vec![Attribute::int("to", 6)]);
         let x = m.dequantize(&x, &[0.5], eight);
+        layer(m, &x)
+    });
+    assert!(text.contains("[input-not-quantised]"), "{text}");
+    let text = said(&|m| {
+        let [scale, zero, from, to] = [1.0, 0.0, 8.0, 4.0].map(|v| m.floats(&[], &[v]));
+        let x = m.node_of(QONNX, "Trunc", &["x", &scale, &zero, &from, &to], Vec::new());
         layer(m, &x)
     });
     assert!(text.contains("[input-not-quantised]"), "{text}");

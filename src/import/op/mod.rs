@@ -296,7 +296,7 @@ fn constant<'a>(x: &[Option<&'a Tensor>], input: usize, what: &str) -> Result<&'
 /// An activation that the hardware does not compute.
 fn unfit(fact: String) -> Diagnostics {
     Diagnostic::new(&ACTIVATION_UNSUPPORTED, fact)
-        .help("activations of 1 to 8 bits are supported, inputs of 1 to 16: integers times one scale (Quant, BipolarQuant, MultiThreshold)")
+        .help("activations of 1 to 8 bits are supported, inputs of 1 to 16: integers times one scale (Quant, QuantizeLinear, BipolarQuant, MultiThreshold)")
         .into()
 }
 
