@@ -299,7 +299,8 @@ impl Config {
                     .help(nearest(name, &names)),
             );
         }
-        let cycles = self.target_cycles(DENSE_CYCLES)?;
+        let images = network.nodes.iter().any(|n| n.layer.lanes().pixels > 1);
+        let cycles = self.target_cycles(if images { IMAGE_CYCLES } else { DENSE_CYCLES })?;
         let mut folds = Vec::new();
         for node in &network.nodes {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
@@ -315,6 +316,9 @@ impl Config {
 
 /// The default target of a network of dense layers, in cycles a frame.
 const DENSE_CYCLES: u64 = 1024;
+
+/// The default target of a network with layers on images.
+const IMAGE_CYCLES: u64 = 32_768;
 
 /// Calls `report(table, key, offset, known keys)` for every key that is not known.
 fn unknown_keys(table: &DeTable<'_>, path: &str, report: &mut impl FnMut(&str, &str, usize, &[&str])) {

@@ -397,6 +397,7 @@ impl<'a> MatrixUnit<'a> {
                 // Member after member, group after group.
                 let done = source::all(b, [Some(step.issue), step.end]).expect("issue is there");
                 let again = step.position.map(|p| (step.last_group, p));
+                let done = if again.is_some() { b.named(format!("{}_step", table.name), done) } else { done };
                 source::address(b, &format!("{}_at", table.name), depth, done, again, |b, _| {
                     source::all(b, [step.last_group, step.last_member]).expect("members differ")
                 })

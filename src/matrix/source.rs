@@ -57,7 +57,9 @@ pub struct Position {
 impl Step {
     /// Last step of a position; `None` where every one is.
     pub(super) fn position_end(self, b: &mut Builder) -> Option<Net> {
-        all(b, [self.end, self.last_group])
+        let end = all(b, [self.end, self.last_group])?;
+        let made = self.position.is_some() && self.end.is_some() && self.last_group.is_some();
+        Some(if made { b.named("rows_end", end) } else { end })
     }
 
     /// First row group of a position; `None` where every one is.
