@@ -1,6 +1,6 @@
 //! Activations of integer sums.
 
-use crate::network::Element;
+use crate::network::{Element, of_member};
 
 /// A staircase: `least` plus the number of thresholds that the sum reaches; for bipolar elements -1 below the one threshold
 /// and +1 from it on. In a row that falls it is the number of thresholds that the sum does not reach.
@@ -69,6 +69,45 @@ impl Activation {
             self.steps() > 0 && i64::from(self.least) >= least && top <= most,
             "values within the element's range"
         );
+    }
+}
+
+/// The activations of a layer: none, where its sums leave as they are, one for all members of an ensemble, or one for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activations(Vec<Activation>);
+
+impl Activations {
+    /// Activations of `rows` rows.
+    ///
+    /// # Panics
+    /// Where one does not fit the rows, or two are of different kinds.
+    pub fn new(list: Vec<Activation>, rows: usize) -> Self {
+        let steps = |a: &Activation| (a.element, a.steps());
+        for activation in &list {
+            activation.assert_fits(rows);
+            assert_eq!(steps(activation), steps(&list[0]), "one kind of activation");
+        }
+        Self(list)
+    }
+
+    /// All of them.
+    pub fn list(&self) -> &[Activation] {
+        &self.0
+    }
+
+    /// That of a member.
+    pub fn of(&self, member: usize) -> Option<&Activation> {
+        (!self.0.is_empty()).then(|| of_member(&self.0, member))
+    }
+
+    /// Members that differ; 1 where all have the same.
+    pub fn members(&self) -> usize {
+        self.0.len().max(1)
+    }
+
+    /// What leaves for the sum of a row in a member.
+    pub fn value(&self, member: usize, row: usize, sum: i32) -> i32 {
+        self.of(member).map_or(sum, |a| a.value(row, sum))
     }
 }
 

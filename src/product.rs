@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Activations};
 use crate::arith::bits::BitMatrix;
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::stochastic::StochasticMatrix;
@@ -14,8 +14,7 @@ use crate::fold::Folding;
 use crate::kernel::{self, Kernel};
 use crate::layer::{Batch, Resources, Sampling};
 use crate::matrix::{
-    BitPlanes, Fly, MatrixUnit, Output, Passes, Realisation, Rom, Sampled, Sampler, WeightSource,
-    sums_element,
+    BitPlanes, Fly, Form, MatrixUnit, Output, Passes, Realisation, Rom, Sampled, Sampler, WeightSource,
 };
 use crate::network::{Element, Port, of_member};
 
@@ -29,8 +28,7 @@ pub struct Product {
     stochastic: Option<Stochastic>,
     /// The weights of each member; one where all have the same.
     members: Vec<Member>,
-    /// None where the sums leave as they are, one for all members, or one for each.
-    activations: Vec<Activation>,
+    activations: Activations,
 }
 
 /// Weights that are sampled.
@@ -66,8 +64,8 @@ impl Product {
     pub fn new(weights: IntMatrix, activations: Vec<Activation>) -> Self {
         let kind = weights.kind();
         let (rows, fan_in) = (weights.rows(), weights.columns());
+        let activations = Activations::new(activations, rows);
         Self { rows, fan_in, kind, stochastic: None, members: vec![Member::new(weights, kind)], activations }
-            .fitting()
     }
 
     /// Stochastic weights, and no activation, one for all members, or one for each.
@@ -81,16 +79,8 @@ impl Product {
         let members: Vec<Member> = (0..stochastic.members).into_par_iter().map(member).collect();
         assert!(activations.len() <= 1 || activations.len() == members.len(), "an activation a member");
         let (rows, fan_in) = (matrix.rows(), matrix.columns());
-        Self { rows, fan_in, kind, stochastic: Some(stochastic), members, activations }.fitting()
-    }
-
-    fn fitting(self) -> Self {
-        let steps = |a: &Activation| (a.element, a.steps());
-        for activation in &self.activations {
-            activation.assert_fits(self.rows);
-            assert_eq!(steps(activation), steps(&self.activations[0]), "one kind of activation");
-        }
-        self
+        let activations = Activations::new(activations, rows);
+        Self { rows, fan_in, kind, stochastic: Some(stochastic), members, activations }
     }
 
     /// Rows of the weights.
@@ -115,12 +105,12 @@ impl Product {
 
     /// The activation of a member.
     pub fn activation(&self, member: usize) -> Option<&Activation> {
-        (!self.activations.is_empty()).then(|| of_member(&self.activations, member))
+        self.activations.of(member)
     }
 
     /// Members that differ in what is computed; 1 where all compute the same.
     pub fn members(&self) -> usize {
-        self.members.len().max(self.activations.len())
+        self.members.len().max(self.activations.members())
     }
 
     /// How the weights are sampled, where they are.
@@ -144,10 +134,7 @@ impl Product {
 
     /// What leaves for the sums of `rows`.
     pub fn activated(&self, sums: Vec<i32>, rows: Range<usize>, member: usize) -> Vec<i32> {
-        match self.activation(member) {
-            None => sums,
-            Some(activation) => rows.zip(sums).map(|(row, y)| activation.value(row, y)).collect(),
-        }
+        rows.zip(sums).map(|(row, y)| self.activations.value(member, row, y)).collect()
     }
 
     /// The smallest and the largest sum that inputs of a type can give, over all rows and members; `padded` where some inputs may be
@@ -173,18 +160,12 @@ impl Product {
     /// # Errors
     /// Where sums are too wide to be computed with.
     pub fn element(&self, operand: Element, range: (i64, i64)) -> Result<Element> {
-        let (least, most) = range;
-        if least < -(1 << 30) || most >= 1 << 30 {
-            let message = format!("sums reach from {least} to {most}");
-            return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
-                .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
-                .into());
-        }
+        computable(range)?;
         Ok(self.activation(0).map_or_else(|| self.sum_element(operand, range), |a| a.element))
     }
 
     fn sum_element(&self, operand: Element, range: (i64, i64)) -> Element {
-        sums_element(range, &BitPlanes::new(self.kind, operand), &self.matrices())
+        BitPlanes::new(self.kind, operand).raw_sums(&self.matrices()).element(range)
     }
 
     fn matrices(&self) -> Vec<&IntMatrix> {
@@ -206,9 +187,9 @@ impl Product {
         let Unit { name, operand, range, fold, passes, user } = unit;
         let form = BitPlanes::new(self.kind, operand);
         let source = self.source(name, &form, fold);
-        let output = match self.activations[..] {
+        let output = match self.activations.list() {
             [] => Output::Sums(self.sum_element(operand, range)),
-            _ => Output::Activations(&self.activations),
+            list => Output::Activations(list),
         };
         use_it(MatrixUnit::new(name, self.matrices(), fold, passes, user, &form, &*source, output))
     }
@@ -308,6 +289,19 @@ impl Product {
         let values = self.each_sum(frames, of, elements, operands, |to: &mut [i32], _, at, sum| to[at] = sum);
         Batch::Integers { elements, values }
     }
+}
+
+/// Checks that sums from `least` to `most` can be computed with.
+///
+/// # Errors
+/// Where they are too wide.
+pub fn computable((least, most): (i64, i64)) -> Result<()> {
+    if least >= -(1 << 30) && most < 1 << 30 {
+        return Ok(());
+    }
+    Err(Diagnostic::new(&SUM_TOO_WIDE, format!("sums reach from {least} to {most}"))
+        .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
+        .into())
 }
 
 /// The one input of a layer that has one.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use stoxnor_hdl::block::{Lane, ProcessingElement};
 use stoxnor_hdl::{Bits, Builder, Net};
 
-use super::MatrixUnit;
+use super::{MatrixUnit, RawSums};
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::planes::PlaneSums;
 use crate::fold::Folding;
@@ -50,6 +50,18 @@ pub trait Form: Debug {
 
     /// Type of the stream's elements.
     fn input(&self) -> Element;
+
+    /// The raw sums of all rows in all members.
+    fn raw_sums(&self, members: &[&IntMatrix]) -> RawSums {
+        let range = self.range(members);
+        let constants = |w: &&IntMatrix| (0..w.rows()).map(|row| self.constant(w.row(row))).collect();
+        RawSums {
+            range,
+            bits: self.bits(range),
+            gain: self.gain(),
+            constants: members.iter().map(constants).collect(),
+        }
+    }
 }
 
 /// Bits of input against bits of weight, popcounts weighted by the planes' coefficients.

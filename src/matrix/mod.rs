@@ -21,16 +21,16 @@ mod source;
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{counter, ram, rom, stream_register};
-use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream, bits_for};
+use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
 
 pub use form::{BitPlanes, Form};
-pub use output::{Output, sums_element};
+pub(crate) use output::width;
+pub use output::{Output, RawSums, Table};
 pub use random::{Fly, Sampled, Sampler};
 pub use source::{Position, Realisation, Rom, Step, WeightSource, Word};
 
 use crate::arith::matrix::IntMatrix;
 use crate::fold::Folding;
-use crate::network::Element;
 use crate::schedule::Matrix;
 
 /// Edges from a row group's last step to the first edge at which its output beat is offered, with this source of weights.
@@ -90,27 +90,7 @@ pub struct MatrixUnit<'a> {
     /// What leaves it.
     output: Output<'a>,
     /// The raw sums of its processing elements.
-    raw: Raw,
-}
-
-/// The raw sums of processing elements, over all rows and members.
-#[derive(Debug, Clone, Copy)]
-struct Raw {
-    range: (i64, i64),
-    bits: u32,
-}
-
-impl Raw {
-    /// Bits of a threshold: it reaches one beyond the range.
-    fn threshold_bits(self) -> u32 {
-        let (least, most) = self.range;
-        width((least, most + 1)).max(self.bits)
-    }
-}
-
-/// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
-fn width((least, most): (i64, i64)) -> u32 {
-    if least < 0 { Element::signed(least, most).bits() } else { bits_for(most.unsigned_abs()) }
+    raw: RawSums,
 }
 
 /// Signals of a step on its way through the pipeline.
@@ -138,8 +118,7 @@ impl<'a> MatrixUnit<'a> {
         source: &'a dyn WeightSource,
         output: Output<'a>,
     ) -> Self {
-        let range = form.range(&members);
-        let raw = Raw { range, bits: form.bits(range) };
+        let raw = form.raw_sums(&members);
         Self { name, members, fold, passes, user, form, source, output, raw }
     }
 
@@ -153,7 +132,7 @@ impl<'a> MatrixUnit<'a> {
 
     /// Bits of the memory of thresholds, or of what is added to sums.
     pub fn table_bits(&self) -> u64 {
-        self.output.table(self).map_or(0, |table| table.total_bits())
+        self.output.table(&self.raw).map_or(0, |table| table.total_bits())
     }
 
     /// Bits of the memories of the weights.
@@ -203,8 +182,8 @@ impl<'a> MatrixUnit<'a> {
             b.named("step_first", first)
         });
         // Positions are counted where something goes on from frame to frame.
-        let table = self.output.table(self);
-        let frames = self.source.tells_frames() || table.is_some_and(|t| t.members.len() > 1);
+        let table = self.output.table(&self.raw);
+        let frames = self.source.tells_frames() || table.as_ref().is_some_and(|t| t.members.len() > 1);
         let positions = self.passes.positions as u64;
         let group_done = (folds * operands > 1 || frames && positions > 1).then(|| {
             let done = step_end.map_or(issue, |end| b.and(issue, end));
@@ -258,7 +237,9 @@ impl<'a> MatrixUnit<'a> {
         };
         b.drive(issue, can_issue);
         b.output("s_ready", ready, Role::Control);
-        let constants = self.constants(&mut b, control);
+        // They come from a memory beside the weights.
+        let constants = table
+            .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, pe, control, self.source.latency()));
         let stage = Stage {
             valid: issue,
             first,
@@ -286,7 +267,7 @@ impl<'a> MatrixUnit<'a> {
         let (leaves, empty) = (b.out(out, "s_ready"), b.not(done.valid));
         let moves = b.or(leaves, empty);
         b.drive(run, moves);
-        let data = self.output.hardware(&mut b, self, &sums, constants);
+        let data = self.output.hardware(&mut b, &self.raw, &sums, constants);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
         b.connect_stream(out, "s", result);
         let m = b.out_stream(out, "m");
@@ -299,7 +280,7 @@ impl<'a> MatrixUnit<'a> {
         let Matrix { operands, folds, steps, .. } = self.timing();
         let (kind, input) = (self.form.kind(), self.form.input());
         b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
-        b.doc(self.output.formula());
+        b.doc(self.output.formula("y[r] = sum of w[r][c] * x[c]"));
         if self.passes.positions > 1 {
             b.doc(format!(
                 "A frame is {} positions, each an output frame y of all rows.",
@@ -321,7 +302,7 @@ impl<'a> MatrixUnit<'a> {
             operands * folds * steps
         ));
         self.source.document(b);
-        if let Some(table) = self.output.table(self) {
+        if let Some(table) = self.output.table(&self.raw) {
             b.doc(table.layout(pe));
         }
         b.doc(format!(
@@ -381,42 +362,6 @@ impl<'a> MatrixUnit<'a> {
             last: b.registered(&format!("{name}_last"), None, run, stage.last),
             user: stage.user.map(|n| b.registered(&format!("{name}_user"), None, run, n)),
         }
-    }
-
-    /// The constants of the row group whose sums are complete (thresholds, or what is added), one net for each PE. They come
-    /// from a memory beside the weights; nothing where the output needs none.
-    fn constants(&self, b: &mut Builder, step: Step) -> Vec<Net> {
-        let Some(table) = self.output.table(self) else { return vec![] };
-        let words = table.words(self.fold.pe);
-        let image = Arc::new(Image { file: format!("{}_{}.mem", self.name, table.name), words });
-        let depth = image.words.len() as u64;
-        let mut address = match step.group.filter(|_| table.members.len() == 1) {
-            Some(group) => group,
-            None if depth == 1 => b.constant(1, 0),
-            None => {
-                // Member after member, group after group.
-                let done = source::all(b, [Some(step.issue), step.end]).expect("issue is there");
-                let again = step.position.map(|p| (step.last_group, p));
-                let done = if again.is_some() { b.named(format!("{}_step", table.name), done) } else { done };
-                source::address(b, &format!("{}_at", table.name), depth, done, again, |b, _| {
-                    source::all(b, [step.last_group, step.last_member]).expect("members differ")
-                })
-            }
-        };
-        for stage in (0..self.source.latency()).filter(|_| depth > 1) {
-            address = b.registered(&format!("{}_at_{stage}", table.name), None, step.run, address);
-        }
-        let parameter = format!("{}_FILE", table.name.to_uppercase());
-        let memory = memory(b, &format!("u_{}", table.name), &parameter, &image);
-        b.connect(memory, "address", address);
-        b.connect(memory, "enable", step.run);
-        let word = b.out(memory, "data");
-        let row = |p: u32| {
-            let own = b.slice(word, p * table.row_bits(), table.row_bits());
-            // Where a row falls is told by a bit of its own.
-            if table.falls.is_some() && self.fold.pe > 1 { b.named(format!("row_{p}"), own) } else { own }
-        };
-        (0..self.fold.pe as u32).map(row).collect()
     }
 }
 

@@ -1,16 +1,79 @@
-//! What leaves a matrix unit: activations, or the sums themselves.
+//! What leaves a matrix unit, or another unit that sums: activations, or the sums themselves.
+
+use std::sync::Arc;
 
 use stoxnor_hdl::block::{threshold, threshold_count};
-use stoxnor_hdl::{Bits, Builder, Net};
+use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
 
-use super::{Form, MatrixUnit};
+use super::source::{Step, address, all};
 use crate::activation::Activation;
-use crate::arith::matrix::IntMatrix;
 use crate::network::{Element, of_member};
+
+/// The sums of rows as hardware computes them. What they stand for is y = gain * raw + the row's constant.
+#[derive(Debug, Clone)]
+pub struct RawSums {
+    /// The smallest and the largest, over all rows and members, and any part of them.
+    pub range: (i64, i64),
+    /// Bits of each: two's complement where the smallest is negative, else unsigned.
+    pub bits: u32,
+    /// Factor, 1 or 2.
+    pub gain: i64,
+    /// What is added, for each member (one, where all have the same) and row.
+    pub constants: Vec<Vec<i64>>,
+}
+
+impl RawSums {
+    /// Bits of a threshold: it reaches one beyond the range.
+    fn threshold_bits(&self) -> u32 {
+        let (least, most) = self.range;
+        width((least, most + 1)).max(self.bits)
+    }
+
+    fn signed(&self) -> bool {
+        self.range.0 < 0
+    }
+
+    /// The type of sums from `least` to `most` that are made of these: as wide as they need, and as the gain times a raw sum, so that
+    /// no bit of a raw sum is without use.
+    pub fn element(&self, (least, most): (i64, i64)) -> Element {
+        let raw = self.bits + u32::from(self.gain == 2);
+        Element::Signed(Element::signed(least, most).bits().max(raw))
+    }
+
+    /// A raw sum (of PE `p`) in more bits, by its sign where it has one, and doubled if asked.
+    fn extend(&self, b: &mut Builder, p: usize, sum: Net, bits: u32, double: bool) -> Net {
+        let sum = if double {
+            let zero = b.constant(1, 0);
+            let twice = b.concat(&[zero, sum]);
+            if self.signed() && b.width(twice) < bits { b.named(format!("twice_{p}"), twice) } else { twice }
+        } else {
+            sum
+        };
+        if self.signed() { b.sign_extend(sum, bits) } else { b.zero_extend(sum, bits) }
+    }
+}
+
+/// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
+pub(crate) fn width((least, most): (i64, i64)) -> u32 {
+    if least < 0 { Element::signed(least, most).bits() } else { bits_for(most.unsigned_abs()) }
+}
+
+/// Numbers that each row needs, to be held in a memory: PE rows a word, group after group, member after member.
+#[derive(Debug)]
+pub struct Table {
+    /// What they are, for names.
+    pub name: &'static str,
+    /// Bits of each.
+    pub bits: u32,
+    /// For each member (one, where all have the same) and row its numbers, of which the low bits are stored.
+    pub members: Vec<Vec<Vec<i64>>>,
+    /// For each member and row whether its activation falls; nothing where none does.
+    pub falls: Option<Vec<Vec<bool>>>,
+}
 
 impl Table {
     /// A table, kept once where all members have the same.
-    fn new(
+    pub fn new(
         name: &'static str,
         bits: u32,
         mut members: Vec<Vec<Vec<i64>>>,
@@ -79,6 +142,40 @@ impl Table {
             .map(|(m, g)| word(m, g))
             .collect()
     }
+
+    /// The numbers of the group whose last step was issued `latency` + 1 edges before, one net for each of `pe` rows, out of a memory in
+    /// the module called `unit`.
+    pub fn hardware(&self, b: &mut Builder, unit: &str, pe: usize, step: Step, latency: u32) -> Vec<Net> {
+        let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
+        let depth = image.words.len() as u64;
+        let mut at = match step.group.filter(|_| self.members.len() == 1) {
+            Some(group) => group,
+            None if depth == 1 => b.constant(1, 0),
+            None => {
+                // Member after member, group after group.
+                let done = all(b, [Some(step.issue), step.end]).expect("issue is there");
+                let again = step.position.map(|p| (step.last_group, p));
+                let done = if again.is_some() { b.named(format!("{}_step", self.name), done) } else { done };
+                address(b, &format!("{}_at", self.name), depth, done, again, |b, _| {
+                    all(b, [step.last_group, step.last_member]).expect("members differ")
+                })
+            }
+        };
+        for stage in (0..latency).filter(|_| depth > 1) {
+            at = b.registered(&format!("{}_at_{stage}", self.name), None, step.run, at);
+        }
+        let parameter = format!("{}_FILE", self.name.to_uppercase());
+        let memory = super::memory(b, &format!("u_{}", self.name), &parameter, &image);
+        b.connect(memory, "address", at);
+        b.connect(memory, "enable", step.run);
+        let word = b.out(memory, "data");
+        let row = |p: u32| {
+            let own = b.slice(word, p * self.row_bits(), self.row_bits());
+            // Where a row falls is told by a bit of its own.
+            if self.falls.is_some() && pe > 1 { b.named(format!("row_{p}"), own) } else { own }
+        };
+        (0..pe as u32).map(row).collect()
+    }
 }
 
 /// What leaves a matrix unit.
@@ -90,18 +187,6 @@ pub enum Output<'a> {
     Sums(Element),
 }
 
-/// Numbers that each row needs, to be held in a memory.
-pub(super) struct Table {
-    /// What they are, for names.
-    pub name: &'static str,
-    /// Bits of each.
-    pub bits: u32,
-    /// For each member (one, where all have the same) and row its numbers, of which the low bits are stored.
-    pub members: Vec<Vec<Vec<i64>>>,
-    /// For each member and row whether its activation falls; nothing where none does.
-    pub falls: Option<Vec<Vec<bool>>>,
-}
-
 impl Output<'_> {
     /// Type of the elements that leave.
     pub fn element(&self) -> Element {
@@ -111,9 +196,8 @@ impl Output<'_> {
         }
     }
 
-    /// What element r of an output frame is, for the module's header.
-    pub(super) fn formula(&self) -> String {
-        let sum = "y[r] = sum of w[r][c] * x[c]";
+    /// What element r of an output frame is, for the module's header; `sum` says what y\[r\] is.
+    pub fn formula(&self, sum: &str) -> String {
         match self {
             Self::Activations([a, ..]) if a.element == Element::Bipolar => {
                 format!("{sum}; element r of a frame is 1 (+1) where y[r] >= threshold[r], else 0 (-1).")
@@ -128,25 +212,24 @@ impl Output<'_> {
     }
 
     /// The numbers that each row needs in each member.
-    pub(super) fn table(&self, unit: &MatrixUnit<'_>) -> Option<Table> {
+    pub fn table(&self, raw: &RawSums) -> Option<Table> {
         let members = match self {
-            Self::Activations(activations) => unit.members.len().max(activations.len()),
-            Self::Sums(_) => unit.members.len(),
+            Self::Activations(activations) => raw.constants.len().max(activations.len()),
+            Self::Sums(_) => raw.constants.len(),
         };
-        let constant = |m: usize, row: usize| unit.form.constant(of_member(&unit.members, m).row(row));
-        let rows = 0..unit.rows();
+        let constant = |m: usize, row: usize| of_member(&raw.constants, m)[row];
+        let rows = 0..raw.constants[0].len();
         match self {
             Self::Activations(activations) => {
-                let gain = unit.form.gain();
-                let (least, most) = unit.raw.range;
-                let bits = unit.raw.threshold_bits();
+                let (gain, (least, most), bits) = (raw.gain, raw.range, raw.threshold_bits());
                 // A negative range is compared as unsigned, with 2^(bits-1) added on both sides.
                 let offset = if least < 0 { 1 << (bits - 1) } else { 0 };
                 // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
-                let raw = |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
+                let reached =
+                    |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
                 let numbers = |m: usize, row: usize| {
                     let thresholds = &of_member(activations, m).thresholds[row];
-                    thresholds.iter().map(|t| raw(m, row, t).clamp(least, most + 1) + offset).collect()
+                    thresholds.iter().map(|t| reached(m, row, t).clamp(least, most + 1) + offset).collect()
                 };
                 let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
                 let falls: Vec<Vec<bool>> = (0..members)
@@ -164,28 +247,22 @@ impl Output<'_> {
         }
     }
 
-    /// The output beat of the processing elements' raw sums and their rows' numbers.
-    pub(super) fn hardware(
-        &self,
-        b: &mut Builder,
-        unit: &MatrixUnit<'_>,
-        sums: &[Net],
-        constants: Vec<Net>,
-    ) -> Net {
+    /// The output beat of raw sums, one of each PE, and their rows' numbers.
+    pub fn hardware(&self, b: &mut Builder, raw: &RawSums, sums: &[Net], constants: Vec<Net>) -> Net {
         let beat: Vec<Net> = match self {
             Self::Activations(activations) => sums
                 .iter()
                 .zip(constants)
                 .enumerate()
-                .map(|(p, (sum, numbers))| activate(b, unit, &activations[0], p, *sum, numbers))
+                .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], p, *sum, numbers))
                 .collect(),
             Self::Sums(_) => {
                 let bits = self.element().bits();
-                let constant = unit.form.constant(unit.members[0].row(0));
+                let constant = raw.constants[0][0];
                 sums.iter()
                     .enumerate()
                     .map(|(p, sum)| {
-                        let scaled = extend(b, unit, p, *sum, bits, unit.form.gain() == 2);
+                        let scaled = raw.extend(b, p, *sum, bits, raw.gain == 2);
                         match constants.get(p) {
                             Some(constant) => b.add(scaled, *constant),
                             None if constant == 0 => scaled,
@@ -205,28 +282,20 @@ impl Output<'_> {
     }
 }
 
-/// The type of sums of products from `least` to `most`: as wide as they need, and as the gain times a raw sum, so that no bit
-/// of a raw sum is without use.
-pub fn sums_element((least, most): (i64, i64), form: &dyn Form, members: &[&IntMatrix]) -> Element {
-    let raw = form.bits(form.range(members)) + u32::from(form.gain() == 2);
-    Element::Signed(Element::signed(least, most).bits().max(raw))
-}
-
 fn activate(
     b: &mut Builder,
-    unit: &MatrixUnit<'_>,
+    raw: &RawSums,
     activation: &Activation,
     p: usize,
     sum: Net,
     numbers: Net,
 ) -> Net {
-    let signed = unit.raw.range.0 < 0;
-    let bits = unit.raw.threshold_bits();
+    let bits = raw.threshold_bits();
     let steps = activation.steps() as u32;
     let thresholds = b.slice(numbers, 0, steps * bits);
     let falls = (b.width(numbers) > steps * bits).then(|| b.slice(numbers, steps * bits, 1));
-    let mut sum = extend(b, unit, p, sum, bits, false);
-    if signed {
+    let mut sum = raw.extend(b, p, sum, bits, false);
+    if raw.signed() {
         // Adding 2^(bits-1) turns the top bit over.
         let top = 1 << (bits - 1);
         let top = b.constant(bits, top);
@@ -251,17 +320,4 @@ fn activate(
             b.add(value, least)
         }
     }
-}
-
-/// A raw sum (of PE `p`) in more bits, by its sign where it has one, and doubled if asked.
-fn extend(b: &mut Builder, unit: &MatrixUnit<'_>, p: usize, sum: Net, bits: u32, double: bool) -> Net {
-    let signed = unit.raw.range.0 < 0;
-    let sum = if double {
-        let zero = b.constant(1, 0);
-        let twice = b.concat(&[zero, sum]);
-        if signed && b.width(twice) < bits { b.named(format!("twice_{p}"), twice) } else { twice }
-    } else {
-        sum
-    };
-    if signed { b.sign_extend(sum, bits) } else { b.zero_extend(sum, bits) }
 }
