@@ -1,8 +1,5 @@
 //! Layer kinds. One file each; [`KINDS`] lists them.
 
-pub mod conv;
-pub mod dense;
-
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,10 +25,14 @@ pub trait Layer: fmt::Debug + Send + Sync {
     fn output(&self, inputs: &[Port]) -> Result<Port>;
 
     /// Members that differ in what the layer computes, as many as are built; 1 where all compute the same.
-    fn members(&self) -> usize;
+    fn members(&self) -> usize {
+        1
+    }
 
     /// How its weights are sampled, where they are.
-    fn sampling(&self) -> Option<Sampling>;
+    fn sampling(&self) -> Option<Sampling> {
+        None
+    }
 
     /// One frame in one member (from 0), in plain integer arithmetic: the yardstick. May use [`arith`](crate::arith) and nothing of
     /// the hardware.
@@ -40,11 +41,15 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// Many frames at once in one member, on packed words.
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch;
 
-    /// The integers that its activation is applied to, as [`fast`](Self::fast) computes them.
-    fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch;
+    /// The integers that its activation is applied to, as [`fast`](Self::fast) computes them; what leaves, where it has none.
+    fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
+        self.fast(inputs, member)
+    }
 
     /// What its weights are, where it has some.
-    fn weights(&self) -> Option<WeightKind>;
+    fn weights(&self) -> Option<WeightKind> {
+        None
+    }
 
     /// What PE and SIMD may divide.
     fn lanes(&self) -> Lanes;
@@ -130,6 +135,29 @@ impl Batch {
         Self::Planes { element, elements, words }
     }
 
+    /// Type of the elements, where the batch says it.
+    pub fn element(&self) -> Option<Element> {
+        match self {
+            Self::Planes { element, .. } => Some(*element),
+            Self::Integers { .. } => None,
+        }
+    }
+
+    /// What `compute` makes of each frame: `elements` elements of type `element`, as bit planes; as integers, where there is no type.
+    #[must_use]
+    pub fn each(
+        &self,
+        element: Option<Element>,
+        elements: usize,
+        compute: impl Fn(&[i32]) -> Vec<i32> + Sync,
+    ) -> Self {
+        let frames: Vec<Vec<i32>> = self.unpack().par_iter().map(|frame| compute(frame)).collect();
+        match element {
+            Some(element) => Self::pack(element, elements, &frames),
+            None => Self::Integers { elements, values: frames.concat() },
+        }
+    }
+
     /// Some of the frames.
     #[must_use]
     pub fn select(&self, frames: &[usize]) -> Self {
@@ -179,5 +207,17 @@ pub struct Kind {
 /// A layer, and the port that feeds it.
 pub type Sample = (Port, Arc<dyn Layer>);
 
-/// Every layer kind.
-pub static KINDS: &[Kind] = &[dense::KIND, conv::KIND];
+macro_rules! kinds {
+    ($($kind:ident,)*) => {
+        $(pub mod $kind;)*
+
+        /// Every layer kind.
+        pub static KINDS: &[Kind] = &[$($kind::KIND),*];
+    };
+}
+
+// A kind is its file and its line here.
+kinds! {
+    dense,
+    conv,
+}

