@@ -75,6 +75,26 @@ impl Lanes {
         }
     }
 
+    /// Lanes of a layer that works channel by channel, `channels` of each of `input` pixels, and gives `output`: PE divides the channels.
+    pub fn channelwise(channels: usize, input: usize, output: usize) -> Self {
+        Self {
+            rows: channels,
+            fan_in: 1,
+            pe: divisors(channels),
+            simd: vec![1],
+            kernel: [1; 2],
+            positions: output,
+            pixels: input,
+            channels: 1,
+            group_rows: 1,
+        }
+    }
+
+    /// Lanes of a layer that reduces each channel's taps of a kernel, one after another.
+    pub fn pool(kernel: &Sliding) -> Self {
+        Self { simd: vec![1], ..Self::kernel(kernel.channels, kernel) }
+    }
+
     /// Elements of an input beat.
     pub fn input_lanes(&self, fold: Folding) -> usize {
         fold.simd.min(self.channels) * (fold.pe / self.group_rows).max(1)
@@ -90,6 +110,11 @@ impl Lanes {
     /// All rows, where they may be computed side by side.
     fn most_pe(&self) -> usize {
         self.pe.last().copied().unwrap_or(1)
+    }
+
+    /// The whole fan-in, where it may be taken at once.
+    fn most_simd(&self) -> usize {
+        self.simd.last().copied().unwrap_or(1)
     }
 
     /// Cycles of a frame: those of its rows, those in which it comes in, or those in which its windows are read.
@@ -118,7 +143,7 @@ impl Lanes {
         }
         let most = self.most_pe();
         let grown = self.simd.iter().copied().find(|s| meets(most, *s));
-        Folding { pe: most, simd: grown.unwrap_or(self.fan_in) }
+        Folding { pe: most, simd: grown.unwrap_or(self.most_simd()) }
     }
 
     /// A folding with what the user gave, the rest by [`default_folding`](Self::default_folding).
@@ -158,7 +183,7 @@ impl Lanes {
             (Some(pe), None) => {
                 let meets =
                     self.simd.iter().copied().find(|&simd| self.cycles(Folding { pe, simd }) <= cycles);
-                Folding { pe, simd: meets.unwrap_or(self.fan_in) }
+                Folding { pe, simd: meets.unwrap_or(self.most_simd()) }
             }
             (None, Some(simd)) => {
                 let meets = self.pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);

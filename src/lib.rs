@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod arith;
 pub mod calibrate;
+pub mod channelwise;
 pub mod cli;
 pub mod compare;
 pub mod config;

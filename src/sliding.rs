@@ -16,8 +16,10 @@ use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink};
 pub enum Fill {
     /// This value of the input's type.
     Value(i32),
-    /// 0 among values of +1 and -1: what counts nothing.
+    /// 0 among values of +1 and -1: what counts nothing in a sum.
     Mask,
+    /// No value: a bit beside the elements says that nothing is there. Not for products.
+    Nothing,
 }
 
 /// A kernel over frames of [height, width, channels], whose channels may be in groups.
@@ -122,12 +124,17 @@ impl Sliding {
         self.fill == Fill::Mask && self.window.pads()
     }
 
+    /// Whether a bit above each beat's elements says that they are outside of the image.
+    pub fn flagged(&self) -> bool {
+        self.fill == Fill::Nothing && self.window.pads()
+    }
+
     /// The operand of a group at a position, as numbers.
     pub fn gather(&self, frame: &[i32], position: usize, group: usize) -> Vec<i32> {
         let own = self.group();
         let outside = match self.fill {
             Fill::Value(value) => value,
-            Fill::Mask => 0,
+            Fill::Mask | Fill::Nothing => 0,
         };
         let tap = |tap| {
             let pixel = self.window.pixel(position, tap);
@@ -165,7 +172,7 @@ impl Sliding {
                         }
                     }
                 }
-                (None, Fill::Mask) => {}
+                (None, Fill::Mask | Fill::Nothing) => {}
                 (None, Fill::Value(value)) => {
                     let code = input.encode(value);
                     for k in (0..planes).filter(|k| code >> k & 1 == 1) {
@@ -237,6 +244,7 @@ impl Sliding {
                 words,
                 padding: match self.fill {
                     Fill::Mask => Padding::Mask,
+                    Fill::Nothing => Padding::Flag,
                     Fill::Value(value) => {
                         let mut word = Bits::zero(bits);
                         for element in 0..reading.word as u32 {
@@ -252,14 +260,14 @@ impl Sliding {
 }
 
 /// 64 bits of a plane from bit `at` on; 0 behind its end.
-fn word(plane: &[u64], at: usize) -> u64 {
+pub(crate) fn word(plane: &[u64], at: usize) -> u64 {
     let (index, shift) = (at / 64, at % 64);
     let low = plane.get(index).copied().unwrap_or(0) >> shift;
     if shift == 0 { low } else { low | plane.get(index + 1).copied().unwrap_or(0) << (64 - shift) }
 }
 
 /// Adds `bits` bits to those of `to` from bit `into` on, `from(i)` giving 64 from the i-th on.
-fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
+pub(crate) fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
     let mut done = 0;
     while done < bits {
         let (index, shift) = ((into + done) / 64, (into + done) % 64);

@@ -124,6 +124,10 @@ impl Layer for Conv {
             let message = format!("a mask is for bipolar elements, not for {}", input.element);
             return Err(Diagnostic::new(&MODEL_INVALID, message).into());
         }
+        if self.kernel.flagged() {
+            let message = "a product takes a value for what is outside of an image";
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
         let operand = self.kernel.operand(input.element);
         let element = self.product.element(operand, self.sum_range(input.element))?;
         let [height, width] = self.kernel.window.output();

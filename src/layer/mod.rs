@@ -220,4 +220,5 @@ macro_rules! kinds {
 kinds! {
     dense,
     conv,
+    maxpool,
 }

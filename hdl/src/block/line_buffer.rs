@@ -45,6 +45,8 @@ pub enum Padding {
     Word(Bits),
     /// Nothing: every bit becomes a two's complement number of two bits, 1 is +1, 0 is -1, and 0 stands for a place outside.
     Mask,
+    /// Nothing that means anything: a bit above the word of each tap is 1 there.
+    Flag,
 }
 
 /// A line buffer to be built.
@@ -92,8 +94,12 @@ impl LineBuffer {
 
     /// Words of an output beat.
     pub fn beat_width(&self) -> u32 {
-        let masked = matches!(&self.border, Some(Border { padding: Padding::Mask, .. }));
-        self.width * self.taps.len() as u32 * if masked { 2 } else { 1 }
+        let word = match self.border.as_ref().map(|b| &b.padding) {
+            None | Some(Padding::Word(_)) => self.width,
+            Some(Padding::Mask) => 2 * self.width,
+            Some(Padding::Flag) => self.width + 1,
+        };
+        word * self.taps.len() as u32
     }
 
     /// Beats that leave for a frame.
@@ -454,6 +460,10 @@ impl LineBuffer {
                 let padding = b.concat(&parts);
                 b.mux(outside, padding, word)
             }
+            (Padding::Flag, outside) => {
+                let flag = outside.unwrap_or_else(|| b.constant(1, 0));
+                b.concat(&[word, flag])
+            }
             (Padding::Mask, outside) => {
                 let inside = match outside {
                     Some(outside) => b.not(outside),
@@ -498,6 +508,7 @@ impl LineBuffer {
                 Padding::Mask => {
                     "Outside of it 0 is read: a bit 1 leaves as 01 (+1), 0 as 11 (-1), nothing as 00."
                 }
+                Padding::Flag => "The bit above each word is 1 where that is outside of it.",
             });
         }
         b.doc("room: free words less 1, two's complement. ahead: words from the one that is read to the newest, less 1, plus half its range.");

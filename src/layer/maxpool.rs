@@ -1,0 +1,204 @@
+//! Maximum pooling of one and two dimensions, on elements of any type.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use stoxnor_hdl::Module;
+
+use crate::arith::window::Window;
+use crate::channelwise::{ChannelUnit, Reduce};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::product::one;
+use crate::schedule::Schedule;
+use crate::sliding::{Fill, Sliding, copy, word};
+
+/// The largest element of each channel at every position of a kernel, or the smallest in channels that fall. Places outside of the image
+/// count nothing.
+///
+/// Frames of [height, width, channels] become [positions down, positions across, channels].
+#[derive(Debug, Clone)]
+pub struct MaxPool {
+    kernel: Sliding,
+    falls: Vec<bool>,
+}
+
+impl MaxPool {
+    /// A kernel, each channel of which is a group, and for each channel whether the smallest element is looked for (no entries where that is
+    /// so for none). What the kernel is filled with makes no difference.
+    ///
+    /// # Panics
+    /// Where groups are not channels, or directions do not fit them.
+    pub fn new(kernel: Sliding, falls: Vec<bool>) -> Self {
+        assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
+        assert!(falls.is_empty() || falls.len() == kernel.channels, "one direction a channel");
+        Self { kernel, falls }
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Sliding {
+        &self.kernel
+    }
+
+    fn falls(&self, channel: usize) -> bool {
+        self.falls.get(channel).copied().unwrap_or(false)
+    }
+
+    /// The kernel with what hardware reads outside of the image: the least value, or that nothing is there, where channels fall.
+    fn filled(&self, input: Element) -> Sliding {
+        let fill = match self.falls.contains(&true) {
+            false => Fill::Value(input.range().0 as i32),
+            true => Fill::Nothing,
+        };
+        Sliding { fill, ..self.kernel.clone() }
+    }
+
+    fn with_unit<R>(
+        &self,
+        name: &str,
+        input: &Port,
+        fold: Folding,
+        user: u32,
+        use_it: impl FnOnce(ChannelUnit<'_>) -> R,
+    ) -> R {
+        let (kernel, input) = (&self.filled(input.element), input.element);
+        use_it(ChannelUnit { name, kernel, input, pe: fold.pe, user, reduce: Reduce::Most(&self.falls) })
+    }
+
+    fn elements(&self) -> usize {
+        self.kernel.window.positions() * self.kernel.channels
+    }
+
+    /// Pixels that the taps see at a position, without those outside of the image.
+    fn seen(&self, position: usize) -> impl Iterator<Item = usize> {
+        let window = self.kernel.window;
+        (0..window.taps()).filter_map(move |tap| window.pixel(position, tap))
+    }
+
+    fn pooled(&self, frame: &[i32]) -> Vec<i32> {
+        let channels = self.kernel.channels;
+        let value = |position: usize, channel: usize| {
+            let values = self.seen(position).map(|pixel| frame[pixel * channels + channel]);
+            let found = if self.falls(channel) { values.min() } else { values.max() };
+            found.expect("a position sees a pixel")
+        };
+        let positions = 0..self.kernel.window.positions();
+        positions.flat_map(|p| (0..channels).map(move |c| (p, c))).map(|(p, c)| value(p, c)).collect()
+    }
+
+    /// Frames of one bit an element, on words: a disjunction where 1 is the larger value, with what is to be smallest turned over.
+    fn fast_bits(&self, input: Element, words: &[u64], elements: usize) -> Vec<u64> {
+        let Sliding { window, channels, .. } = &self.kernel;
+        // As two's complement 1 is -1.
+        let turned = |c: usize| self.falls(c) != (input == Element::Signed(1));
+        let mut turns = vec![0u64; channels.div_ceil(64)];
+        (0..*channels).filter(|c| turned(*c)).for_each(|c| turns[c / 64] |= 1 << (c % 64));
+        let (stride, size) = (elements.div_ceil(64), self.elements().div_ceil(64));
+        let mut out = vec![0; words.len() / stride * size];
+        out.par_chunks_mut(size).zip(words.par_chunks(stride)).for_each(|(to, frame)| {
+            let mut most = vec![0; turns.len()];
+            for position in 0..window.positions() {
+                most.fill(0);
+                for pixel in self.seen(position) {
+                    for (i, (most, turn)) in most.iter_mut().zip(&turns).enumerate() {
+                        *most |= word(frame, pixel * channels + i * 64) ^ turn;
+                    }
+                }
+                copy(|i| word(&most, i) ^ word(&turns, i), *channels, to, position * channels);
+            }
+        });
+        out
+    }
+}
+
+impl Layer for MaxPool {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        self.kernel.accepts(input)?;
+        if (0..self.kernel.window.positions()).any(|p| self.seen(p).next().is_none()) {
+            return Err(Diagnostic::new(&MODEL_INVALID, "a position sees nothing but padding").into());
+        }
+        let [height, width] = self.kernel.window.output();
+        Ok(Port { shape: vec![height, width, self.kernel.channels], element: input.element })
+    }
+
+    fn reference(&self, inputs: &[&[i32]], _: usize) -> Vec<i32> {
+        self.pooled(inputs[0])
+    }
+
+    fn fast(&self, inputs: &[&Batch], _: usize) -> Batch {
+        match inputs[0] {
+            Batch::Planes { element, elements, words } if element.bits() == 1 => {
+                let words = self.fast_bits(*element, words, *elements);
+                Batch::Planes { element: *element, elements: self.elements(), words }
+            }
+            batch => batch.each(batch.element(), self.elements(), |frame| self.pooled(frame)),
+        }
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes::pool(&self.kernel)
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        self.with_unit(name, &inputs[0], fold, user, |unit| unit.hardware())
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        self.with_unit("", &inputs[0], fold, 0, |unit| unit.schedule())
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        self.with_unit("", &inputs[0], fold, 0, |unit| unit.resources())
+    }
+}
+
+/// Layers of maximum pooling.
+pub const KIND: Kind = Kind { name: "maxpool", samples };
+
+/// Windows for samples of pooling: without overlap, with overlap and padding, dilated, along one axis, of one tap, the whole image.
+pub(super) fn windows() -> [Window; 6] {
+    let plain = Window::plain;
+    [
+        Window { stride: [2, 2], ..plain([4, 6], [2, 2]) },
+        Window { stride: [2, 2], before: [1, 1], after: [1, 1], ..plain([5, 4], [3, 3]) },
+        Window { dilation: [2, 1], before: [1, 0], after: [1, 1], ..plain([4, 3], [2, 2]) },
+        Window { stride: [1, 2], before: [0, 1], ..plain([1, 9], [1, 3]) },
+        Window { stride: [2, 3], ..plain([3, 4], [1, 1]) },
+        Window::whole([3, 2]),
+    ]
+}
+
+fn samples() -> Vec<Sample> {
+    use Element::{Bipolar, Signed, Unsigned};
+    let [apart, padded, dilated, line, single, whole] = windows();
+    let none: &[bool] = &[];
+    let mixed: &[bool] = &[false, true, true, false];
+    let forms = [
+        (apart, 4, Bipolar, none),
+        (padded, 4, Bipolar, mixed),
+        (padded, 2, Bipolar, none),
+        (apart, 4, Unsigned(2), mixed),
+        (padded, 4, Signed(3), mixed),
+        (padded, 2, Unsigned(4), none),
+        (dilated, 2, Signed(1), &mixed[..2]),
+        (dilated, 1, Signed(20), none),
+        (line, 4, Signed(2), mixed),
+        (line, 1, Unsigned(1), &mixed[1..2]),
+        (single, 2, Signed(4), &mixed[1..3]),
+        (whole, 2, Unsigned(16), &mixed[..2]),
+        (whole, 70, Bipolar, none),
+    ];
+    let sample = |(window, channels, element, falls): (Window, usize, Element, &[bool])| {
+        let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
+        let port = Port { shape: kernel.shape().to_vec(), element };
+        (port, Arc::new(MaxPool::new(kernel, falls.to_vec())) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
