@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::{Bits, Cell, Module};
+use stoxnor_hdl::{Bits, Cell, Module, Role};
 
 use crate::netlist::{Flat, flatten};
 
@@ -180,7 +180,23 @@ impl Simulator {
     /// # Panics
     /// Where the module breaks a rule of [`stoxnor_hdl::check`].
     pub fn new(top: &Arc<Module>) -> Self {
-        let flat = flatten(top);
+        Self::compiled(flatten(top))
+    }
+
+    /// Compiles what the control outputs of a module depend on, and nothing else: when beats move, not what is in them. Nothing else has a
+    /// meaning in it.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn of_control(top: &Arc<Module>) -> Self {
+        let outputs = top.ports.iter().filter(|p| p.output && p.role == Role::Control);
+        let names: Vec<&str> = outputs.map(|p| p.name.as_str()).collect();
+        let mut flat = flatten(top);
+        flat.retain_causes_of(&names);
+        Self::compiled(flat)
+    }
+
+    fn compiled(flat: Flat) -> Self {
         let mut slots = Vec::with_capacity(flat.nets.len());
         let mut at = 0;
         for net in &flat.nets {
@@ -352,8 +368,8 @@ impl Simulator {
         }
     }
 
-    /// Everything that decides the future of the control cone, after an edge: two equal answers mean that control
-    /// goes on the same from there, whatever the data is.
+    /// The state of the control cone after an edge: two equal answers mean that control goes on the same from there, whatever the data
+    /// is. Of a simulator [`of_control`](Self::of_control) it holds nothing that has no consequence for it, such as addresses in a ring.
     pub fn control_state(&self) -> Vec<u64> {
         let registers = self.registers.iter().filter(|r| r.control).flat_map(|r| &self.state[r.q.range()]);
         let memories = self.memories.iter().filter(|m| m.control).flat_map(|m| {

@@ -103,6 +103,47 @@ pub fn flatten(top: &Arc<Module>) -> Flat {
     flat.finish()
 }
 
+impl Flat {
+    /// Drops every cell, register and memory that none of these ports depends on, through whatever state.
+    pub fn retain_causes_of(&mut self, ports: &[&str]) {
+        enum Driver {
+            Cell(usize),
+            Register(usize),
+            Memory(usize),
+        }
+        let mut drivers: HashMap<Index, Driver> = HashMap::new();
+        drivers.extend(self.cells.iter().enumerate().map(|(i, c)| (c.output, Driver::Cell(i))));
+        drivers.extend(self.registers.iter().enumerate().map(|(i, r)| (r.q, Driver::Register(i))));
+        for (i, memory) in self.memories.iter().enumerate() {
+            drivers.extend(memory.reads.iter().map(|(_, _, data)| (*data, Driver::Memory(i))));
+        }
+        let mut live = vec![false; self.nets.len()];
+        let mut stack: Vec<Index> = ports.iter().map(|name| self.ports[*name]).collect();
+        while let Some(net) = stack.pop() {
+            if std::mem::replace(&mut live[net], true) {
+                continue;
+            }
+            match drivers.get(&net) {
+                Some(Driver::Cell(i)) => stack.extend(&self.cells[*i].operands),
+                Some(Driver::Register(i)) => {
+                    let register = &self.registers[*i];
+                    stack.extend([register.next].into_iter().chain(register.enable));
+                }
+                Some(Driver::Memory(i)) => {
+                    let memory = &self.memories[*i];
+                    // All its ports go on working.
+                    stack.extend(memory.reads.iter().flat_map(|(a, e, d)| [*a, *e, *d]));
+                    stack.extend(memory.writes.iter().flat_map(|(a, e, d)| [*a, *e, *d]));
+                }
+                None => {}
+            }
+        }
+        self.cells.retain(|c| live[c.output]);
+        self.registers.retain(|r| live[r.q]);
+        self.memories.retain(|m| m.reads.iter().any(|(_, _, data)| live[*data]));
+    }
+}
+
 struct Flattener {
     flat: Flat,
     /// For each net, the net that it is another name of.

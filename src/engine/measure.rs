@@ -31,7 +31,8 @@ const LIMIT: u64 = 400_000_000;
 const PATIENCE: u64 = 4;
 
 /// Runs the rtl engine at a constant number of members with a source that is always valid and a sink that is always ready, until control is in a state that
-/// it was in before: from there on everything repeats, so the distance found is the steady one for ever.
+/// it was in before: from there on everything repeats, so the distance found is the steady one for ever. Only what control depends on is
+/// simulated.
 ///
 /// The state is looked at after each frame's last output beat and compared with a kept one, which is replaced after 1, 2, 4, ...
 /// frames (Brent's way to find a cycle): no number of frames is assumed to be enough.
@@ -39,7 +40,7 @@ const PATIENCE: u64 = 4;
 /// # Errors
 /// Where a frame does not come out within four times its latency, or no state repeats within 400 million cycles.
 pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Result<Figures> {
-    let mut s = Simulator::new(&hardware.design.top);
+    let mut s = Simulator::of_control(&hardware.design.top);
     let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
     let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
     let [m_valid, m_ready, m_last] = ["m_valid", "m_ready", "m_last"].map(|n| port(&s, n));
