@@ -17,11 +17,13 @@ use std::sync::Arc;
 use stoxnor_hdl::block::{counter, stream_register};
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
-use crate::activation::Activations;
+use crate::activation::{Activation, Activations};
+use crate::diagnostic::Result;
 use crate::fold::Folding;
-use crate::layer::Resources;
+use crate::layer::{Batch, Resources};
 use crate::matrix::{Output, Position, RawSums, Step, Table, width};
 use crate::network::Element;
+use crate::product::computable;
 use crate::schedule::{Beats, Schedule, Sink};
 use crate::sliding::{Fed, Front, Sliding};
 
@@ -108,6 +110,80 @@ fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSu
 pub fn sum_range(input: Element, taps: usize) -> (i64, i64) {
     let (least, most) = input.range();
     (least * taps as i64, most * taps as i64)
+}
+
+/// The sum of each channel's taps at every position of a kernel whose channels are a group each, and its activation: what layers share
+/// that add or only compare.
+#[derive(Debug, Clone)]
+pub struct Summed {
+    kernel: Sliding,
+    activations: Activations,
+}
+
+impl Summed {
+    /// A kernel and no activation, one for all members, or one for each; their rows are the channels.
+    ///
+    /// # Panics
+    /// Where groups are not channels, or an activation does not fit.
+    pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
+        assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
+        let activations = Activations::new(activations, kernel.channels);
+        Self { kernel, activations }
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Sliding {
+        &self.kernel
+    }
+
+    /// The activations.
+    pub fn activations(&self) -> &Activations {
+        &self.activations
+    }
+
+    /// The sums of a frame, in plain integers.
+    pub fn sums(&self, frame: &[i32]) -> Vec<i32> {
+        let Sliding { window, channels, .. } = self.kernel;
+        let places = (0..window.positions()).flat_map(|p| (0..channels).map(move |c| (p, c)));
+        places.map(|(p, c)| self.kernel.gather(frame, p, c).iter().sum()).collect()
+    }
+
+    /// What leaves for the sums of a frame in a member.
+    pub fn activated(&self, sums: Vec<i32>, member: usize) -> Vec<i32> {
+        let channels = self.kernel.channels;
+        let value = |(i, sum)| self.activations.value(member, i % channels, sum);
+        sums.into_iter().enumerate().map(value).collect()
+    }
+
+    /// Type of what leaves.
+    ///
+    /// # Errors
+    /// Where sums are too wide to be computed with.
+    pub fn element(&self, input: Element) -> Result<Element> {
+        computable(sum_range(input, self.kernel.window.taps()))?;
+        Ok(self.unit("", input, 1, 0).element())
+    }
+
+    /// What leaves for many frames in a member.
+    pub fn fast(&self, frames: &Batch, member: usize) -> Batch {
+        let of = |input| self.unit("", input, 1, 0).element();
+        let element = self.activations.of(member).map(|a| a.element).or_else(|| frames.element().map(of));
+        frames.each(element, self.elements(), |frame| self.activated(self.sums(frame), member))
+    }
+
+    /// [`fast`](Self::fast), without the activation.
+    pub fn fast_sums(&self, frames: &Batch) -> Batch {
+        frames.each(None, self.elements(), |frame| self.sums(frame))
+    }
+
+    fn elements(&self) -> usize {
+        self.kernel.window.positions() * self.kernel.channels
+    }
+
+    /// The hardware, for frames of elements of type `input`.
+    pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
+        ChannelUnit { name, kernel: &self.kernel, input, pe, user, reduce: Reduce::Sum(&self.activations) }
+    }
 }
 
 impl ChannelUnit<'_> {
@@ -273,7 +349,11 @@ impl ChannelUnit<'_> {
     /// The element of each PE.
     fn lanes(&self, b: &mut Builder, input: Net) -> Vec<Net> {
         let bits = self.kernel.operand(self.input).bits();
-        (0..self.pe as u32).map(|p| b.slice(input, p * bits, bits)).collect()
+        let lane = |p: u32| {
+            let own = b.slice(input, p * bits, bits);
+            if own == input { own } else { b.named(format!("tap_{p}"), own) }
+        };
+        (0..self.pe as u32).map(lane).collect()
     }
 
     /// The control that the memory of thresholds follows: the number of the group, and of the position where members differ.
@@ -322,12 +402,11 @@ impl ChannelUnit<'_> {
         let lanes = self.lanes(b, input);
         let Some(at) = accumulating else { return lanes };
         let signed = raw.range.0 < 0;
-        let sum = |(p, x): (usize, &Net)| {
-            let x = b.named(format!("tap_{p}"), *x);
+        let sum = |(p, x): (usize, Net)| {
             let x = if signed { b.sign_extend(x, raw.bits) } else { b.zero_extend(x, raw.bits) };
             at.accumulator(b, &format!("sum_{p}"), raw.bits, |b, before| b.add(before, x))
         };
-        lanes.iter().enumerate().map(sum).collect()
+        lanes.into_iter().enumerate().map(sum).collect()
     }
 
     /// The largest tap of each lane, or the smallest where it falls.
@@ -361,7 +440,7 @@ impl ChannelUnit<'_> {
             .map(|(p, x)| {
                 let x = turned(b, x, falls.get(p).copied());
                 let x = inside.map_or(x, |inside| b.and(x, inside));
-                let x = b.named(format!("tap_{p}"), x);
+                let x = b.named(format!("code_{p}"), x);
                 let most = at.accumulator(b, &format!("most_{p}"), bits, |b, before| match bits {
                     1 => b.or(before, x),
                     _ => {

@@ -89,12 +89,26 @@ impl Sliding {
     pub fn accepts(&self, input: &Port) -> Result<()> {
         let message = match self.window.fault() {
             Some(fault) => fault,
+            None if self.masked() && input.element != Element::Bipolar => {
+                format!("a mask is for bipolar elements, not for {}", input.element)
+            }
+            None if self.window.pads() && !self.fits(input.element) => {
+                format!("padding is no value of {} elements", input.element)
+            }
             None if input.shape != self.shape() => {
                 format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape())
             }
             None => return Ok(()),
         };
         Err(Diagnostic::new(&MODEL_INVALID, message).into())
+    }
+
+    /// Whether what stands outside of an image is a value of the input's type.
+    fn fits(&self, input: Element) -> bool {
+        match self.fill {
+            Fill::Value(value) => input.decode(input.encode(value)) == value,
+            Fill::Mask | Fill::Nothing => true,
+        }
     }
 
     /// The geometry and what is computed, for a module's header.

@@ -120,10 +120,6 @@ impl Layer for Conv {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
         self.kernel.accepts(input)?;
-        if self.kernel.masked() && input.element != Element::Bipolar {
-            let message = format!("a mask is for bipolar elements, not for {}", input.element);
-            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
-        }
         if self.kernel.flagged() {
             let message = "a product takes a value for what is outside of an image";
             return Err(Diagnostic::new(&MODEL_INVALID, message).into());

@@ -221,4 +221,5 @@ kinds! {
     dense,
     conv,
     maxpool,
+    avgpool,
 }

@@ -153,7 +153,10 @@ impl Table {
             None if depth == 1 => b.constant(1, 0),
             None => {
                 // Member after member, group after group.
-                let done = all(b, [Some(step.issue), step.end]).expect("issue is there");
+                let done = step.end.map_or(step.issue, |end| {
+                    let done = b.and(step.issue, end);
+                    b.named(format!("{}_done", self.name), done)
+                });
                 let again = step.position.map(|p| (step.last_group, p));
                 let done = if again.is_some() { b.named(format!("{}_step", self.name), done) } else { done };
                 address(b, &format!("{}_at", self.name), depth, done, again, |b, _| {

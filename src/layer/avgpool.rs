@@ -1,0 +1,135 @@
+//! Average pooling of one and two dimensions: sums over windows. What divides them is in the thresholds, or on the host.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+
+use crate::activation::Activation;
+use crate::channelwise::{Summed, sum_range};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::product::one;
+use crate::schedule::Schedule;
+use crate::sliding::{Fill, Sliding};
+
+/// `y[c] = sum over taps t of x[t][c]` at every position of a kernel, with an optional activation of each channel's sum.
+///
+/// Frames of [height, width, channels] become [positions down, positions across, channels].
+#[derive(Debug, Clone)]
+pub struct AveragePool(Summed);
+
+impl AveragePool {
+    /// A kernel, each channel of which is a group, and no activation, one for all members of an ensemble, or one for each. Bipolar
+    /// frames are padded by a mask, so that what is outside of the image adds nothing.
+    ///
+    /// # Panics
+    /// Where groups are not channels, or an activation does not fit them.
+    pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
+        Self(Summed::new(kernel, activations))
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Sliding {
+        self.0.kernel()
+    }
+
+    /// The smallest and the largest sum that inputs of a type can give.
+    pub fn sum_range(&self, input: Element) -> (i64, i64) {
+        sum_range(input, self.kernel().window.taps())
+    }
+}
+
+impl Layer for AveragePool {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        self.kernel().accepts(input)?;
+        if self.kernel().flagged() {
+            let message = "a sum takes a value for what is outside of an image";
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        let [height, width] = self.kernel().window.output();
+        let element = self.0.element(input.element)?;
+        Ok(Port { shape: vec![height, width, self.kernel().channels], element })
+    }
+
+    fn members(&self) -> usize {
+        self.0.activations().members()
+    }
+
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32> {
+        self.0.activated(self.0.sums(inputs[0]), member)
+    }
+
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
+        self.0.fast(inputs[0], member)
+    }
+
+    fn fast_sums(&self, inputs: &[&Batch], _: usize) -> Batch {
+        self.0.fast_sums(inputs[0])
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes::pool(self.kernel())
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        self.0.unit(name, inputs[0].element, fold.pe, user).hardware()
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        self.0.unit("", inputs[0].element, fold.pe, 0).schedule()
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        self.0.unit("", inputs[0].element, fold.pe, 0).resources()
+    }
+}
+
+/// Layers of average pooling.
+pub const KIND: Kind = Kind { name: "avgpool", samples };
+
+fn samples() -> Vec<Sample> {
+    use Element::{Bipolar, Signed, Unsigned};
+
+    use super::dense::staircase;
+    use super::maxpool::windows;
+
+    let [apart, padded, dilated, line, single, whole] = windows();
+    let none: Option<(Element, usize)> = None;
+    let forms = [
+        (apart, 4, Bipolar, none, 0),
+        (padded, 4, Bipolar, none, 0),
+        (padded, 2, Bipolar, Some((Bipolar, 1)), 1),
+        (apart, 3, Bipolar, Some((Unsigned(2), 3)), 3),
+        (apart, 4, Unsigned(2), none, 0),
+        (padded, 4, Unsigned(3), Some((Bipolar, 1)), 1),
+        (padded, 2, Signed(3), Some((Signed(2), 3)), 3),
+        (dilated, 2, Signed(1), none, 0),
+        (line, 2, Unsigned(16), Some((Unsigned(4), 15)), 1),
+        (single, 2, Bipolar, Some((Bipolar, 1)), 1),
+        (single, 2, Signed(4), none, 0),
+        (whole, 2, Bipolar, Some((Unsigned(1), 1)), 3),
+        (whole, 1, Unsigned(1), none, 0),
+    ];
+    let sample = |(window, channels, element, activation, members)| {
+        let fill = if element == Bipolar { Fill::Mask } else { Fill::Value(0) };
+        let kernel = Sliding { window, channels, groups: channels, fill };
+        let port = Port { shape: kernel.shape().to_vec(), element };
+        let range = sum_range(element, kernel.window.taps());
+        let stairs = |m: i64, (to, steps)| {
+            let mut stairs = staircase(channels, (range.0 - m, range.1 + m), to, steps);
+            // In one of several members a channel falls.
+            stairs.falls = (0..channels).map(|c| m > 0 && c == 1).collect();
+            stairs
+        };
+        let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
+        (port, Arc::new(AveragePool::new(kernel, activations)) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
