@@ -222,4 +222,5 @@ kinds! {
     conv,
     maxpool,
     avgpool,
+    threshold,
 }

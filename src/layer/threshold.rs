@@ -1,0 +1,124 @@
+//! Activations on their own: every channel of a stream of integers is compared with thresholds.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+
+use crate::activation::Activation;
+use crate::arith::window::Window;
+use crate::channelwise::Summed;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::product::one;
+use crate::schedule::Schedule;
+use crate::sliding::{Fill, Sliding};
+
+/// The activation of every element, by its place along the last axis: `y[..][c] = activation of row c of x[..][c]`. The shape stays.
+#[derive(Debug, Clone)]
+pub struct Threshold {
+    shape: Vec<usize>,
+    /// Sums of one tap each.
+    each: Summed,
+}
+
+impl Threshold {
+    /// The shape of frames, channels last, and an activation for all members of an ensemble, or one for each.
+    ///
+    /// # Panics
+    /// Where there is no activation, or one does not fit the channels.
+    pub fn new(shape: Vec<usize>, activations: Vec<Activation>) -> Self {
+        assert!(!activations.is_empty(), "an activation");
+        let channels = shape.last().copied().unwrap_or(1);
+        let pixels = shape.iter().product::<usize>() / channels;
+        let window = Window::plain([1, pixels], [1, 1]);
+        let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
+        Self { shape, each: Summed::new(kernel, activations) }
+    }
+
+    /// The shape of frames.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+}
+
+impl Layer for Threshold {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        if input.shape != self.shape {
+            let message =
+                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        Ok(Port { shape: self.shape.clone(), element: self.each.element(input.element)? })
+    }
+
+    fn members(&self) -> usize {
+        self.each.activations().members()
+    }
+
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32> {
+        self.each.activated(inputs[0].to_vec(), member)
+    }
+
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
+        self.each.fast(inputs[0], member)
+    }
+
+    fn fast_sums(&self, inputs: &[&Batch], _: usize) -> Batch {
+        self.each.fast_sums(inputs[0])
+    }
+
+    fn lanes(&self) -> Lanes {
+        let Sliding { window, channels, .. } = *self.each.kernel();
+        Lanes::channelwise(channels, window.pixels(), window.pixels())
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        self.each.unit(name, inputs[0].element, fold.pe, user).hardware()
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        self.each.unit("", inputs[0].element, fold.pe, 0).schedule()
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        self.each.unit("", inputs[0].element, fold.pe, 0).resources()
+    }
+}
+
+/// Layers of thresholds.
+pub const KIND: Kind = Kind { name: "threshold", samples };
+
+fn samples() -> Vec<Sample> {
+    use Element::{Bipolar, Signed, Unsigned};
+
+    use super::dense::staircase;
+
+    let forms: [(&[usize], Element, (Element, usize), i64); 7] = [
+        (&[3, 4, 2], Unsigned(8), (Bipolar, 1), 1),
+        (&[6], Signed(5), (Unsigned(2), 3), 1),
+        (&[2, 3], Unsigned(16), (Unsigned(4), 15), 1),
+        (&[5, 1], Unsigned(8), (Signed(3), 7), 1),
+        (&[2, 2, 4], Signed(20), (Bipolar, 1), 3),
+        (&[4], Unsigned(3), (Unsigned(2), 3), 3),
+        (&[2, 3], Bipolar, (Bipolar, 1), 2),
+    ];
+    let sample = |(shape, element, (to, steps), members): (&[usize], Element, (Element, usize), i64)| {
+        let channels = shape[shape.len() - 1];
+        let (least, most) = element.range();
+        let stairs = |m: i64| {
+            let mut stairs = staircase(channels, (least - m, most + 2 * m), to, steps);
+            stairs.falls = (0..channels).map(|c| (c as i64 + m) % 3 == 1).collect();
+            stairs
+        };
+        let layer = Threshold::new(shape.to_vec(), (0..members).map(stairs).collect());
+        (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
