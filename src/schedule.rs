@@ -146,6 +146,17 @@ pub trait Sink {
     fn take(&mut self, offered: u64) -> u64;
 }
 
+/// What is always ready, and keeps from when on beats are offered.
+#[derive(Debug, Default)]
+pub struct Taken(pub Vec<u64>);
+
+impl Sink for Taken {
+    fn take(&mut self, offered: u64) -> u64 {
+        self.0.push(offered);
+        offered
+    }
+}
+
 /// The timing of a matrix unit. A frame is `operands` operands of `steps` beats each; each of them passes `folds` groups of rows: the
 /// first group's steps each take an input beat, the rest read them again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::Folding;
 use crate::network::{Element, Port};
-use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink};
+use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink, Taken};
 
 /// What stands outside of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -342,6 +342,16 @@ impl Front {
         let reading = sliding.reading(fed.fold, fed.groups, fed.folds);
         let path = Path { joined: reading.joined as u64, queued: reading.queued as u64 };
         Some(Self::smallest(sliding.buffer(input, reading, 2, user), path, interval, run))
+    }
+
+    /// A line buffer alone, with the smallest ring that keeps the full rate.
+    pub fn alone(buffer: LineBuffer) -> Self {
+        Self::smallest(buffer, Path { joined: 1, queued: 0 }, 0, Taken::default)
+    }
+
+    /// [`schedule`](Self::schedule) of a line buffer alone.
+    pub fn schedule_alone(self) -> Schedule {
+        self.schedule(0, Taken::default, |taken| taken.0)
     }
 
     /// `buffer` with the smallest depth that keeps the full rate.

@@ -89,6 +89,13 @@ pub struct Resources {
     pub buffer_bits: u64,
 }
 
+impl Resources {
+    /// A buffer and nothing else.
+    pub fn buffer(buffer_bits: u64) -> Self {
+        Self { lanes: 0, weight_bits: 0, threshold_bits: 0, buffer_bits }
+    }
+}
+
 /// Frames of one edge, packed for the fast engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batch {
@@ -223,4 +230,5 @@ kinds! {
     maxpool,
     avgpool,
     threshold,
+    upsample,
 }

@@ -1,0 +1,132 @@
+//! Upsampling of images: every pixel several times, side by side and line after line.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+use stoxnor_hdl::block::{LineBuffer, Loop};
+
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::product::one;
+use crate::schedule::Schedule;
+use crate::sliding::Front;
+
+/// The nearest neighbour: `y[i][j][c] = x[i / down][j / across][c]`, rounded down.
+///
+/// Frames of [height, width, channels] become [height * down, width * across, channels].
+#[derive(Debug, Clone)]
+pub struct Upsample {
+    shape: [usize; 3],
+    factor: [usize; 2],
+}
+
+impl Upsample {
+    /// The shape of frames, and how often a pixel is repeated down and across.
+    ///
+    /// # Panics
+    /// Where a factor is 0.
+    pub fn new(shape: [usize; 3], factor: [usize; 2]) -> Self {
+        assert!(!factor.contains(&0), "a pixel comes at least once");
+        Self { shape, factor }
+    }
+
+    fn out(&self) -> [usize; 3] {
+        let ([height, width, channels], [down, across]) = (self.shape, self.factor);
+        [height * down, width * across, channels]
+    }
+
+    fn repeated(&self, frame: &[i32]) -> Vec<i32> {
+        let ([_, width, channels], [down, across]) = (self.shape, self.factor);
+        let [rows, columns, _] = self.out();
+        let pixel = |i: usize, j: usize| &frame[(i / down * width + j / across) * channels..][..channels];
+        (0..rows)
+            .flat_map(|i| (0..columns).map(move |j| (i, j)))
+            .flat_map(|(i, j)| pixel(i, j).to_vec())
+            .collect()
+    }
+
+    /// A ring that holds a line while it is read again; a few words, where no line is.
+    fn buffer(&self, input: &Port, fold: Folding, user: u32) -> Front {
+        let ([height, width, channels], [down, across]) = (self.shape, self.factor.map(|f| f as u64));
+        let words = (channels / fold.pe) as u64;
+        let line = width as u64 * words;
+        let pixels = |name, count| Loop::still(name, count, words);
+        let mut inner = vec![Loop::still("slice", words, 1), Loop::still("x_again", across, 0)];
+        if down > 1 {
+            inner.extend([pixels("x", width as u64), Loop::still("y_again", down, 0)]);
+        }
+        let columns = if down > 1 { 1 } else { width as u64 };
+        Front::alone(LineBuffer {
+            width: fold.pe as u32 * input.element.bits(),
+            depth: 2,
+            frame: height as u64 * line,
+            inner,
+            outer: [pixels("x_position", columns), Loop::still("y_position", height as u64, line)],
+            taps: vec![Loop::still("tap", 1, 0)],
+            border: None,
+            user,
+        })
+    }
+}
+
+impl Layer for Upsample {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        if input.shape != self.shape {
+            let message =
+                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        Ok(Port { shape: self.out().to_vec(), element: input.element })
+    }
+
+    fn reference(&self, inputs: &[&[i32]], _: usize) -> Vec<i32> {
+        self.repeated(inputs[0])
+    }
+
+    fn fast(&self, inputs: &[&Batch], _: usize) -> Batch {
+        let batch = inputs[0];
+        batch.each(batch.element(), self.out().iter().product(), |frame| self.repeated(frame))
+    }
+
+    fn lanes(&self) -> Lanes {
+        let [height, width, channels] = self.shape;
+        let [rows, columns, _] = self.out();
+        Lanes::channelwise(channels, height * width, rows * columns)
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        self.buffer(&inputs[0], fold, user).buffer().build(name)
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        self.buffer(&inputs[0], fold, 0).schedule_alone()
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        Resources::buffer(self.buffer(&inputs[0], fold, 0).bits())
+    }
+}
+
+/// Layers of upsampling.
+pub const KIND: Kind = Kind { name: "upsample", samples };
+
+fn samples() -> Vec<Sample> {
+    let forms = [
+        ([2, 3, 4], [2, 2], Element::Bipolar),
+        ([3, 2, 2], [1, 3], Element::Unsigned(3)),
+        ([1, 5, 2], [1, 2], Element::Signed(4)),
+        ([3, 1, 1], [3, 1], Element::Signed(20)),
+        ([2, 2, 3], [1, 1], Element::Bipolar),
+    ];
+    let sample = |(shape, factor, element): ([usize; 3], [usize; 2], Element)| {
+        (Port { shape: shape.to_vec(), element }, Arc::new(Upsample::new(shape, factor)) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
