@@ -231,4 +231,5 @@ kinds! {
     avgpool,
     threshold,
     upsample,
+    transpose,
 }
