@@ -232,4 +232,5 @@ kinds! {
     threshold,
     upsample,
     transpose,
+    scale,
 }

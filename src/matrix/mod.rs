@@ -122,6 +122,15 @@ impl<'a> MatrixUnit<'a> {
         Self { name, members, fold, passes, user, form, source, output, raw }
     }
 
+    /// The unit with `biases` added to the sums, one for each row. What leaves has to have room for them.
+    #[must_use]
+    pub fn adding(mut self, biases: &[i32]) -> Self {
+        for constants in &mut self.raw.constants {
+            constants.iter_mut().zip(biases).for_each(|(constant, bias)| *constant += i64::from(*bias));
+        }
+        self
+    }
+
     fn rows(&self) -> usize {
         self.members[0].rows()
     }

@@ -1,0 +1,155 @@
+//! Channel-wise scaling: an integer factor and an integer bias for every channel.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::Module;
+
+use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::matrix::{MatrixUnit, Passes};
+use crate::network::{Element, Port};
+use crate::product::{Product, Unit, computable, one};
+use crate::schedule::Schedule;
+
+/// `y[..][c] = factor[c] * x[..][c] + bias[c]`, c the place along the last axis. The shape stays.
+///
+/// In hardware a matrix unit of one weight a row, whose rows take a channel each.
+#[derive(Debug, Clone)]
+pub struct Scale {
+    shape: Vec<usize>,
+    factors: Product,
+    biases: Vec<i32>,
+}
+
+impl Scale {
+    /// The shape of frames, channels last, and a factor (of 16 bits) and a bias for each channel.
+    ///
+    /// # Panics
+    /// Where factors or biases do not fit the channels, or a factor does not fit 16 bits.
+    pub fn new(shape: Vec<usize>, factors: &[i32], biases: Vec<i32>) -> Self {
+        let channels = shape.last().copied().unwrap_or(1);
+        assert_eq!((factors.len(), biases.len()), (channels, channels), "a factor and a bias a channel");
+        let factor = |r: usize, _| i16::try_from(factors[r]).expect("a factor of 16 bits");
+        let factors = Product::new(IntMatrix::from_fn(channels, 1, factor), Vec::new());
+        Self { shape, factors, biases }
+    }
+
+    fn channels(&self) -> usize {
+        self.biases.len()
+    }
+
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The smallest and the largest value that leaves, for inputs of a type.
+    pub fn range(&self, input: Element) -> (i64, i64) {
+        let (least, most) = input.range();
+        let ends = |(row, bias): (usize, &i32)| {
+            let factor = i64::from(self.factors.weights_of(0).at(row, 0));
+            [factor * least, factor * most].map(|y| y + i64::from(*bias))
+        };
+        let all = || self.biases.iter().enumerate().flat_map(ends);
+        (all().min().unwrap_or(0), all().max().unwrap_or(0))
+    }
+
+    fn scaled(&self, frame: &[i32]) -> Vec<i32> {
+        let factors = self.factors.weights_of(0);
+        let value = |(i, x): (usize, &i32)| {
+            let c = i % self.channels();
+            i32::from(factors.at(c, 0)) * x + self.biases[c]
+        };
+        frame.iter().enumerate().map(value).collect()
+    }
+
+    fn with_unit<R>(
+        &self,
+        name: &str,
+        input: &Port,
+        fold: Folding,
+        user: u32,
+        use_it: impl FnOnce(MatrixUnit<'_>) -> R,
+    ) -> R {
+        let (operand, range) = (input.element, self.range(input.element));
+        let passes = Passes { positions: self.elements() / self.channels(), group_rows: 1 };
+        let unit = Unit { name, operand, range, fold, passes, user };
+        self.factors.with_unit(unit, |unit| use_it(unit.adding(&self.biases)))
+    }
+}
+
+impl Layer for Scale {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        if input.shape != self.shape {
+            let message =
+                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        // The products alone have to fit as well.
+        computable(self.factors.sum_range(input.element, false))?;
+        let element = self.factors.element(input.element, self.range(input.element))?;
+        Ok(Port { shape: self.shape.clone(), element })
+    }
+
+    fn reference(&self, inputs: &[&[i32]], _: usize) -> Vec<i32> {
+        self.scaled(inputs[0])
+    }
+
+    fn fast(&self, inputs: &[&Batch], _: usize) -> Batch {
+        let batch = inputs[0];
+        let element = batch.element().and_then(|input| self.factors.element(input, self.range(input)).ok());
+        batch.each(element, self.elements(), |frame| self.scaled(frame))
+    }
+
+    fn weights(&self) -> Option<WeightKind> {
+        Some(self.factors.kind())
+    }
+
+    fn lanes(&self) -> Lanes {
+        let pixels = self.elements() / self.channels();
+        Lanes::channelwise(self.channels(), pixels, pixels)
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        self.with_unit(name, &inputs[0], fold, user, |unit| unit.build())
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        self.with_unit("", &inputs[0], fold, 0, |unit| Schedule::matrix(unit.timing()))
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        self.with_unit("", &inputs[0], fold, 0, |unit| Resources {
+            lanes: fold.pe as u64,
+            weight_bits: unit.weight_bits(),
+            threshold_bits: unit.table_bits(),
+            buffer_bits: 0,
+        })
+    }
+}
+
+/// Layers of scaling.
+pub const KIND: Kind = Kind { name: "scale", samples };
+
+fn samples() -> Vec<Sample> {
+    let forms: [(&[usize], &[i32], &[i32], Element); 7] = [
+        (&[2, 3, 4], &[1, -1, 1, 1], &[0, 5, -3, 7], Element::Unsigned(3)),
+        (&[3, 2], &[3, -7], &[100, -1], Element::Signed(4)),
+        (&[4], &[0, 1, -1, 1], &[2, 2, 2, 2], Element::Bipolar),
+        (&[2, 2, 3], &[127, -128, 5], &[0, 0, 0], Element::Unsigned(8)),
+        (&[5, 1], &[9], &[-70_000], Element::Signed(12)),
+        (&[2, 2], &[20_000, -3], &[1, 1_000_000], Element::Signed(3)),
+        (&[2, 2], &[1, -1], &[4, 4], Element::Bipolar),
+    ];
+    let sample = |(shape, factors, biases, element): (&[usize], &[i32], &[i32], Element)| {
+        let layer = Scale::new(shape.to_vec(), factors, biases.to_vec());
+        (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
