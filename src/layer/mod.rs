@@ -233,4 +233,5 @@ kinds! {
     upsample,
     transpose,
     scale,
+    topk,
 }

@@ -28,7 +28,7 @@ impl Scale {
     ///
     /// # Panics
     /// Where factors or biases do not fit the channels, or a factor does not fit 16 bits.
-    pub fn new(shape: Vec<usize>, factors: &[i32], biases: Vec<i32>) -> Self {
+    pub fn new(shape: Vec<usize>, factors: Vec<i32>, biases: Vec<i32>) -> Self {
         let channels = shape.last().copied().unwrap_or(1);
         assert_eq!((factors.len(), biases.len()), (channels, channels), "a factor and a bias a channel");
         let factor = |r: usize, _| i16::try_from(factors[r]).expect("a factor of 16 bits");
@@ -148,7 +148,7 @@ fn samples() -> Vec<Sample> {
         (&[2, 2], &[1, -1], &[4, 4], Element::Bipolar),
     ];
     let sample = |(shape, factors, biases, element): (&[usize], &[i32], &[i32], Element)| {
-        let layer = Scale::new(shape.to_vec(), factors, biases.to_vec());
+        let layer = Scale::new(shape.to_vec(), factors.to_vec(), biases.to_vec());
         (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()

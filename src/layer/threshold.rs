@@ -107,7 +107,7 @@ fn samples() -> Vec<Sample> {
         (&[5, 1], Unsigned(8), (Signed(3), 7), 1),
         (&[2, 2, 4], Signed(20), (Bipolar, 1), 3),
         (&[4], Unsigned(3), (Unsigned(2), 3), 3),
-        (&[2, 3], Bipolar, (Bipolar, 1), 2),
+        (&[2, 3], Bipolar, (Bipolar, 1), 3),
     ];
     let sample = |(shape, element, (to, steps), members): (&[usize], Element, (Element, usize), i64)| {
         let channels = shape[shape.len() - 1];

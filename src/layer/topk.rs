@@ -1,0 +1,251 @@
+//! The places of the largest elements of a frame.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{counter, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
+
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::product::one;
+use crate::schedule::{Beats, Schedule};
+
+/// Indices of the k largest of a frame's elements, the largest one's first; of equal elements the first one counts as larger. With k = 1 it is
+/// the argmax.
+///
+/// Elements come one a beat and are sorted into k registers as they come; then the indices leave, one a beat, while the next frame comes.
+#[derive(Debug, Clone)]
+pub struct TopK {
+    classes: usize,
+    k: usize,
+}
+
+/// Edges from a frame's last element to its first index's being offered.
+const LATENCY: u64 = 3;
+
+impl TopK {
+    /// Elements of a frame, and how many of them are told.
+    ///
+    /// # Panics
+    /// Where there is no choice (fewer than 2 elements), or more are to be told than there are, or none.
+    pub fn new(classes: usize, k: usize) -> Self {
+        assert!(classes >= 2 && (1..=classes).contains(&k), "the {k} largest of {classes}");
+        Self { classes, k }
+    }
+
+    fn element(&self) -> Element {
+        Element::Unsigned(index_bits(self.classes as u64))
+    }
+
+    fn largest(&self, frame: &[i32]) -> Vec<i32> {
+        let mut order: Vec<usize> = (0..frame.len()).collect();
+        // A stable sort: the first of equal ones stays in front.
+        order.sort_by_key(|i| Reverse(frame[*i]));
+        order.truncate(self.k);
+        order.into_iter().map(|i| i as i32).collect()
+    }
+
+    /// The element that comes, sorted into the k registers; returns the index of each.
+    fn sorted(&self, b: &mut Builder, enable: Net, first: Net, value: Net, index: Net) -> Vec<Net> {
+        let later = b.not(first);
+        let later = b.named("later", later);
+        let mut indices: Vec<Net> = Vec::with_capacity(self.k);
+        // Whether the one before is displaced, and what it holds; whether it holds anything.
+        let mut before: Option<(Net, Net)> = None;
+        let mut held = later;
+        for j in 0..self.k {
+            let largest = b.register(&format!("largest_{j}"), b.width(value), None);
+            let at = b.register(&format!("index_{j}"), b.width(index), None);
+            let less = b.less(largest, value);
+            let free = b.not(held);
+            let displaced = b.or(less, free);
+            let displaced = b.named(format!("displaced_{j}"), displaced);
+            let (mut new, mut new_at) = (value, index);
+            if let Some((above, previous)) = before {
+                new = b.mux(above, previous, value);
+                new_at = b.mux(above, indices[j - 1], index);
+            }
+            let next = b.mux(displaced, new, largest);
+            let next_at = b.mux(displaced, new_at, at);
+            b.next_if(largest, enable, next);
+            b.next_if(at, enable, next_at);
+            indices.push(at);
+            before = Some((displaced, largest));
+            if j + 1 < self.k {
+                let there = b.registered(&format!("held_{}", j + 1), None, enable, held);
+                let there = b.and(there, later);
+                held = b.named(format!("holds_{}", j + 1), there);
+            }
+        }
+        indices
+    }
+}
+
+impl Layer for TopK {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        if input.elements() != self.classes {
+            let message = format!("{} elements come in where {} are wanted", input.elements(), self.classes);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        Ok(Port { shape: vec![self.k], element: self.element() })
+    }
+
+    fn reference(&self, inputs: &[&[i32]], _: usize) -> Vec<i32> {
+        self.largest(inputs[0])
+    }
+
+    fn fast(&self, inputs: &[&Batch], _: usize) -> Batch {
+        inputs[0].each(Some(self.element()), self.k, |frame| self.largest(frame))
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes::channelwise(1, self.classes, self.k)
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], _: Folding, user: u32) -> Arc<Module> {
+        let (input, index) = (inputs[0].element, self.element().bits());
+        let mut b = Builder::new(name);
+        b.doc(format!("The {} largest of {} {input} elements:", self.k, self.classes));
+        b.doc("element r of a frame is the index of the one that is the largest but r; of equal ones the first is larger.");
+        b.doc(format!("{} beats in, {} beats out, {} cycles a frame.", self.classes, self.k, self.classes));
+        b.doc(format!(
+            "Timing: the first index is offered {LATENCY} edges after the last element, the others behind it."
+        ));
+        let s = b.stream_input("s", input.bits(), user);
+        let m_ready = b.input("m_ready", 1, Role::Control);
+        let out = b.instance("u_out", &stream_register(index, user));
+        b.connect(out, "m_ready", m_ready);
+        let leaves = b.out(out, "s_ready");
+        let run = b.wire("run", 1);
+        b.output("s_ready", run, Role::Control);
+        let take = b.and(run, s.valid);
+        let (at, at_end) = counter(&mut b, "at", self.classes as u64, take).expect("two or more");
+        let begins = b.is(at, 0);
+
+        let came = b.registered("input", None, run, s.data);
+        let valid = b.registered("input_valid", Some(0), run, s.valid);
+        let first = b.registered("first", None, run, begins);
+        let end = b.registered("end", None, run, at_end);
+        let place = b.registered("place", None, run, at);
+        let last = b.registered("input_last", None, run, s.last);
+        let of_user = s.user.map(|user| b.registered("input_user", None, run, user));
+        let enable = b.and(run, valid);
+        let enable = b.named("compare", enable);
+        let code = match input {
+            Element::Signed(bits) => {
+                // Compared as unsigned, with the top bit turned over.
+                let top = b.constant(bits, 1 << (bits - 1));
+                let code = b.xor(came, top);
+                b.named("code", code)
+            }
+            _ => came,
+        };
+        let indices = self.sorted(&mut b, enable, first, code, place);
+        let done = b.and(valid, end);
+        let done = Stream {
+            data: indices[0],
+            valid: b.registered("done_valid", Some(0), run, done),
+            last: b.registered("done_last", None, run, last),
+            user: of_user.map(|user| b.registered("done_user", None, run, user)),
+        };
+        let (stream, may) = rest(&mut b, done, &indices[1..], leaves);
+        let empty = b.not(done.valid);
+        let moves = b.or(may, empty);
+        b.drive(run, moves);
+        b.connect_stream(out, "s", stream);
+        let m = b.out_stream(out, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
+    }
+
+    fn schedule(&self, _: &[Port], _: Folding) -> Schedule {
+        let (classes, k) = (self.classes, self.k as u64);
+        Schedule::new(classes as u64, move |offered| {
+            let accepted = Schedule::buffer(classes as u64, 0).beats(offered).accepted;
+            let ends = accepted.chunks(classes).map(|frame| frame[classes - 1] + LATENCY);
+            let offered = ends.flat_map(|first| first..first + k).collect();
+            Beats { accepted, offered }
+        })
+    }
+
+    fn resources(&self, inputs: &[Port], _: Folding) -> Resources {
+        let entry = inputs[0].element.bits() + self.element().bits();
+        Resources::buffer(self.k as u64 * u64::from(entry))
+    }
+}
+
+/// The beats of a frame's result: the first one as it is done, the others out of a shift register that is filled then. Also tells when the
+/// first one leaves.
+fn rest(b: &mut Builder, done: Stream, others: &[Net], leaves: Net) -> (Stream, Net) {
+    if others.is_empty() {
+        return (done, leaves);
+    }
+    let shifting = b.register("shifting", 1, Some(0));
+    let idle = b.not(shifting);
+    let may = b.and(leaves, idle);
+    let may = b.named("may_finish", may);
+    let load = b.and(done.valid, may);
+    let load = b.named("load", load);
+    let shift = b.and(shifting, leaves);
+    let shift = b.named("shift", shift);
+    let end = counter(b, "shifted", others.len() as u64, shift).map(|(_, end)| end);
+    let over = end.map_or(shift, |end| b.and(shift, end));
+    let changes = b.or(load, over);
+    b.next_if(shifting, changes, load);
+
+    let mut behind: Option<Net> = None;
+    let moves = (others.len() > 1).then(|| {
+        let moves = b.or(load, shift);
+        b.named("moves", moves)
+    });
+    for (j, index) in others.iter().enumerate().rev() {
+        let q = b.register(&format!("rest_{j}"), b.width(*index), None);
+        match behind.zip(moves) {
+            None => b.next_if(q, load, *index),
+            Some((behind, moves)) => {
+                let next = b.mux(load, *index, behind);
+                b.next_if(q, moves, next);
+            }
+        }
+        behind = Some(q);
+    }
+    let kept_last = b.registered("kept_last", None, load, done.last);
+    let kept_user = done.user.map(|user| b.registered("kept_user", None, load, user));
+    let shifted = behind.expect("others");
+    let of_rest = end.map_or(shifting, |end| b.and(shifting, end));
+    let stream = Stream {
+        data: b.mux(shifting, shifted, done.data),
+        valid: b.or(shifting, done.valid),
+        last: b.and(of_rest, kept_last),
+        user: kept_user.zip(done.user).map(|(kept, own)| b.mux(shifting, kept, own)),
+    };
+    (stream, may)
+}
+
+/// Layers that tell the largest.
+pub const KIND: Kind = Kind { name: "topk", samples };
+
+fn samples() -> Vec<Sample> {
+    let forms = [
+        (vec![10], 1, Element::Signed(7)),
+        (vec![10], 3, Element::Signed(4)),
+        (vec![5], 5, Element::Unsigned(2)),
+        (vec![2, 3, 2], 2, Element::Bipolar),
+        (vec![2], 2, Element::Signed(1)),
+        (vec![7], 4, Element::Signed(20)),
+    ];
+    let sample = |(shape, k, element): (Vec<usize>, usize, Element)| {
+        let port = Port { shape, element };
+        let layer = TopK::new(port.elements(), k);
+        (port, Arc::new(layer) as Arc<dyn Layer>)
+    };
+    forms.into_iter().map(sample).collect()
+}
