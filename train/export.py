@@ -50,12 +50,13 @@ class Graph:
         )
         return output
 
-    def model(self, inputs, outputs, output):
+    def model(self, name, inputs, outputs, output):
+        """The model of this name, with the shapes of its input and its output."""
         graph = helper.make_graph(
             self.nodes,
-            f"mnist_{'_'.join(map(str, [inputs, *outputs]))}",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, inputs])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, outputs[-1]])],
+            name,
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, inputs)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, outputs)],
             self.constants,
         )
         opsets = [helper.make_opsetid("", OPSET)]
@@ -131,7 +132,9 @@ def export(args):
         if i != LAYERS[-1]:
             at = graph.add("BipolarQuant", [at, one], f"bits{i}", BREVITAS)
 
-    onnx.save(graph.model(codes[0].shape[1], [len(c) for c in codes], at), args.out)
+    sizes = [codes[0].shape[1], *map(len, codes)]
+    name = "_".join(map(str, ["mnist", *sizes]))
+    onnx.save(graph.model(name, [1, sizes[0]], [1, sizes[-1]], at), args.out)
 
 
 def main():
