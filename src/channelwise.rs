@@ -17,7 +17,7 @@ use std::sync::Arc;
 use stoxnor_hdl::block::{counter, stream_register};
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
-use crate::activation::{Activation, Activations};
+use crate::activation::Activations;
 use crate::diagnostic::Result;
 use crate::fold::Folding;
 use crate::layer::{Batch, Resources};
@@ -26,6 +26,7 @@ use crate::network::Element;
 use crate::product::computable;
 use crate::schedule::{Beats, Schedule, Sink};
 use crate::sliding::{Fed, Front, Sliding};
+use crate::summed::{Summed, sum_range};
 
 /// What becomes of the taps of a channel.
 #[derive(Debug, Clone, Copy)]
@@ -106,83 +107,27 @@ fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSu
     RawSums { range, bits: width(range).max(operand), gain, constants: vec![vec![constant; channels]] }
 }
 
-/// The smallest and the largest sum of `taps` inputs.
-pub fn sum_range(input: Element, taps: usize) -> (i64, i64) {
-    let (least, most) = input.range();
-    (least * taps as i64, most * taps as i64)
-}
-
-/// The sum of each channel's taps at every position of a kernel whose channels are a group each, and its activation: what layers share
-/// that add or only compare.
-#[derive(Debug, Clone)]
-pub struct Summed {
-    kernel: Sliding,
-    activations: Activations,
-}
-
 impl Summed {
-    /// A kernel and no activation, one for all members, or one for each; their rows are the channels.
-    ///
-    /// # Panics
-    /// Where groups are not channels, or an activation does not fit.
-    pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
-        assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
-        let activations = Activations::new(activations, kernel.channels);
-        Self { kernel, activations }
-    }
-
-    /// The kernel.
-    pub fn kernel(&self) -> &Sliding {
-        &self.kernel
-    }
-
-    /// The activations.
-    pub fn activations(&self) -> &Activations {
-        &self.activations
-    }
-
-    /// The sums of a frame, in plain integers.
-    pub fn sums(&self, frame: &[i32]) -> Vec<i32> {
-        let Sliding { window, channels, .. } = self.kernel;
-        let places = (0..window.positions()).flat_map(|p| (0..channels).map(move |c| (p, c)));
-        places.map(|(p, c)| self.kernel.gather(frame, p, c).iter().sum()).collect()
-    }
-
-    /// What leaves for the sums of a frame in a member.
-    pub fn activated(&self, sums: Vec<i32>, member: usize) -> Vec<i32> {
-        let channels = self.kernel.channels;
-        let value = |(i, sum)| self.activations.value(member, i % channels, sum);
-        sums.into_iter().enumerate().map(value).collect()
-    }
-
     /// Type of what leaves.
     ///
     /// # Errors
     /// Where sums are too wide to be computed with.
     pub fn element(&self, input: Element) -> Result<Element> {
-        computable(sum_range(input, self.kernel.window.taps()))?;
+        computable(sum_range(input, self.kernel().window.taps()))?;
         Ok(self.unit("", input, 1, 0).element())
     }
 
     /// What leaves for many frames in a member.
     pub fn fast(&self, frames: &Batch, member: usize) -> Batch {
         let of = |input| self.unit("", input, 1, 0).element();
-        let element = self.activations.of(member).map(|a| a.element).or_else(|| frames.element().map(of));
+        let activated = self.activations().of(member).map(|a| a.element);
+        let element = activated.or_else(|| frames.element().map(of));
         frames.each(element, self.elements(), |frame| self.activated(self.sums(frame), member))
-    }
-
-    /// [`fast`](Self::fast), without the activation.
-    pub fn fast_sums(&self, frames: &Batch) -> Batch {
-        frames.each(None, self.elements(), |frame| self.sums(frame))
-    }
-
-    fn elements(&self) -> usize {
-        self.kernel.window.positions() * self.kernel.channels
     }
 
     /// The hardware, for frames of elements of type `input`.
     pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
-        ChannelUnit { name, kernel: &self.kernel, input, pe, user, reduce: Reduce::Sum(&self.activations) }
+        ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce: Reduce::Sum(self.activations()) }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{Summand, fifo, frame_sum, narrower, replay, replay_user, widener};
+use stoxnor_hdl::block::{fifo, frame_sum, narrower, replay, replay_user, widener};
 use stoxnor_hdl::{Builder, InstanceId, Module, Net, Role, Stream, check};
 use stoxnor_sim::{Design, StreamShape};
 
 use crate::fold::Folding;
 use crate::network::{ENSEMBLE, Element, Ensemble, Network};
+use crate::parts::{SUM_LATENCY, summand};
 use crate::schedule::Schedule;
 
 /// A network as hardware.
@@ -88,8 +89,6 @@ pub enum Part {
 
 /// Edges from a FIFO's accepting a beat to its offering it.
 const FIFO_LATENCY: u64 = 2;
-/// Edges from the sum's accepting a beat to its offering it.
-const SUM_LATENCY: u64 = 2;
 
 /// Builds the hardware of a network.
 ///
@@ -309,12 +308,7 @@ impl Chain {
     fn sum(&mut self, at: Position, element: Element, sum: &Boundary) -> Position {
         let beats = (sum.elements / sum.lanes) as u64;
         let bits = sum.element.bits();
-        let summand = match element {
-            Element::Bipolar => Summand::Bipolar,
-            Element::Unsigned(bits) => Summand::Unsigned(bits),
-            Element::Signed(bits) => Summand::Signed(bits),
-        };
-        let module = frame_sum(beats as u32, sum.lanes as u32, summand, bits);
+        let module = frame_sum(beats as u32, sum.lanes as u32, summand(element), bits, 0);
         let schedule = Schedule::frame_sum(beats, 1, SUM_LATENCY);
         let stage = Stage { name: sum.name.clone(), layer: None, part: Part::Sum(beats), schedule };
         (self.part, self.user) = (Part::Once, 0);

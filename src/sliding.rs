@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding, fifo, widener};
-use stoxnor_hdl::{Bits, Builder, Module, Stream};
+use stoxnor_hdl::{Bits, Module};
 
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::Folding;
 use crate::network::{Element, Port};
+use crate::parts::in_a_row;
 use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink, Taken};
 
 /// What stands outside of an image.
@@ -409,13 +410,9 @@ impl Front {
         })
     }
 
-    /// A module called `name` of the line buffer and `behind` it. Memory images keep their parameters.
+    /// A module called `name` of the line buffer and `behind` it.
     pub fn module(&self, name: &str, doc: &[String], behind: &Arc<Module>) -> Arc<Module> {
         let buffer = &self.buffer;
-        let mut b = Builder::new(name);
-        doc.iter().for_each(|line| b.doc(line.clone()));
-        let s = b.stream_input("s", buffer.width, buffer.user);
-        let m_ready = b.input("m_ready", 1, stoxnor_hdl::Role::Control);
         let mut parts = vec![("window", buffer.build(&format!("{name}_window")))];
         let Path { joined, queued } = self.path;
         if joined > 1 {
@@ -424,33 +421,9 @@ impl Front {
         if queued > 0 {
             parts.push(("fifo", fifo(queued as u32, joined as u32 * buffer.beat_width(), buffer.user)));
         }
-        parts.push(("behind", Arc::clone(behind)));
-        let mut stream: Stream = s;
-        let mut ready = None;
-        for (what, module) in parts {
-            let what = if what == "behind" {
-                behind.name.strip_prefix(&format!("{name}_")).unwrap_or(what)
-            } else {
-                what
-            };
-            let instance = b.instance(&format!("u_{what}"), &module);
-            for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
-                let from = b.parameter(parameter.name.clone(), parameter.image.clone());
-                b.bind(instance, &parameter.name, from);
-            }
-            let own = b.connect_stream(instance, "s", stream);
-            match ready {
-                None => b.output("s_ready", own, stoxnor_hdl::Role::Control),
-                Some(wire) => b.drive(wire, own),
-            }
-            let next = b.wire(format!("{what}_ready"), 1);
-            b.connect(instance, "m_ready", next);
-            stream = b.out_stream(instance, "m");
-            ready = Some(next);
-        }
-        b.stream_output_forward("m", stream);
-        b.drive(ready.expect("parts"), m_ready);
-        b.finish()
+        let what = behind.name.strip_prefix(&format!("{name}_")).unwrap_or("behind");
+        parts.push((what, Arc::clone(behind)));
+        in_a_row(name, doc, &parts)
     }
 }
 

@@ -156,13 +156,13 @@ fn a_frame_is_replayed_as_its_first_beat_says() {
 fn a_frame_sum_adds_the_frames_up_to_the_last() {
     const FRAMES: u64 = 60;
     let cases = [
-        (1u32, 2u32, Summand::Signed(4), 7),
-        (2, 3, Summand::Bipolar, 4),
-        (2, 1, Summand::Signed(1), 3),
-        (5, 20, Summand::Unsigned(3), 6),
+        (1u32, 2u32, Summand::Signed(4), 7, 0u32),
+        (2, 3, Summand::Bipolar, 4, 0),
+        (2, 1, Summand::Signed(1), 3, 2),
+        (5, 20, Summand::Unsigned(3), 6, 0),
     ];
-    for (beats, lanes, element, sum_bits) in cases {
-        let what = format!("frame_sum({beats}, {lanes}, {element:?}, {sum_bits})");
+    for (beats, lanes, element, sum_bits, user) in cases {
+        let what = format!("frame_sum({beats}, {lanes}, {element:?}, {sum_bits}, {user})");
         let bits = match element {
             Summand::Bipolar => 1,
             Summand::Unsigned(bits) | Summand::Signed(bits) => bits,
@@ -179,10 +179,14 @@ fn a_frame_sum_adds_the_frames_up_to_the_last() {
         let mut ends = (1..5).cycle().flat_map(|n| (1..=n).map(move |i| i == n));
         let ends: Vec<bool> = (0..FRAMES).map(|_| ends.next() == Some(true)).collect();
         assert_eq!(ends.last(), Some(&true));
-        let users: Vec<Bits> = ends.iter().map(|e| Bits::new(1, u64::from(*e))).collect();
+        // What is carried differs from frame to frame.
+        let carried = |f: usize| f as u64 % (1 << user);
+        let users =
+            ends.iter().enumerate().map(|(f, e)| Bits::new(1 + user, carried(f) << 1 | u64::from(*e)));
+        let users: Vec<Bits> = users.collect();
         let mut model: Vec<Plain> = Vec::new();
         let mut sums = vec![0i64; (beats * lanes) as usize];
-        for (frame, end) in frames.iter().zip(&ends) {
+        for (f, (frame, end)) in frames.iter().zip(&ends).enumerate() {
             for (at, sum) in sums.iter_mut().enumerate() {
                 let (beat, lane) = (at / lanes as usize, at as u32 % lanes);
                 *sum += number(frame[beat].extract(lane * bits, bits));
@@ -194,16 +198,16 @@ fn a_frame_sum_adds_the_frames_up_to_the_last() {
                         assert!((-1 << (sum_bits - 1)..1 << (sum_bits - 1)).contains(sum), "{what}: {sum}");
                         data.insert(lane as u32 * sum_bits, sum_bits, *sum as u64);
                     }
-                    model.push((data, i + 1 == beats as usize, 0));
+                    model.push((data, i + 1 == beats as usize, carried(f)));
                 }
                 sums.fill(0);
             }
         }
-        let taps = vec![shape("s", lanes * bits, 1), shape("m", lanes * sum_bits, 0)];
-        let design = design(frame_sum(beats, lanes, element, sum_bits), taps[0].clone(), taps);
+        let taps = vec![shape("s", lanes * bits, 1 + user), shape("m", lanes * sum_bits, user)];
+        let design = design(frame_sum(beats, lanes, element, sum_bits, user), taps[0].clone(), taps);
         let trace = obeys(&what, &design, &frames, &users, &model);
         assert!(consecutive(&trace.taps[0], 0), "{what}: a beat a cycle");
-        let given = trace.taps[0].iter().filter(|b| b.user == 1).map(|b| b.cycle + 2);
+        let given = trace.taps[0].iter().filter(|b| b.user & 1 == 1).map(|b| b.cycle + 2);
         assert!(given.eq(trace.taps[1].iter().map(|b| b.cycle)), "{what}: two edges later");
     }
 }

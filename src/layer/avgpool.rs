@@ -5,7 +5,6 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 
 use crate::activation::Activation;
-use crate::channelwise::{Summed, sum_range};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
@@ -13,6 +12,7 @@ use crate::network::{Element, Port};
 use crate::product::one;
 use crate::schedule::Schedule;
 use crate::sliding::{Fill, Sliding};
+use crate::summed::{Summed, sum_range};
 
 /// `y[c] = sum over taps t of x[t][c]` at every position of a kernel, with an optional activation of each channel's sum.
 ///

@@ -6,7 +6,6 @@ use stoxnor_hdl::Module;
 
 use crate::activation::Activation;
 use crate::arith::window::Window;
-use crate::channelwise::Summed;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
@@ -14,6 +13,7 @@ use crate::network::{Element, Port};
 use crate::product::one;
 use crate::schedule::Schedule;
 use crate::sliding::{Fill, Sliding};
+use crate::summed::Summed;
 
 /// The activation of every element, by its place along the last axis: `y[..][c] = activation of row c of x[..][c]`. The shape stays.
 #[derive(Debug, Clone)]

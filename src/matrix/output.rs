@@ -155,7 +155,8 @@ impl Table {
                 // Member after member, group after group.
                 let done = step.end.map_or(step.issue, |end| {
                     let done = b.and(step.issue, end);
-                    b.named(format!("{}_done", self.name), done)
+                    let shared = step.position.is_some();
+                    if shared { b.named(format!("{}_done", self.name), done) } else { done }
                 });
                 let again = step.position.map(|p| (step.last_group, p));
                 let done = if again.is_some() { b.named(format!("{}_step", self.name), done) } else { done };

@@ -48,7 +48,7 @@ fn blocks() {
         RoundingLane::Ternary.build(3, 1),
         RoundingLane::Ternary.build(3, 2),
         replay(4, 8, 5),
-        frame_sum(3, 2, Summand::Signed(4), 7),
+        frame_sum(3, 2, Summand::Signed(4), 7, 0),
         threshold_count(3, 5, true),
     ];
     for block in blocks {

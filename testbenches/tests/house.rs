@@ -59,8 +59,8 @@ fn body<'a>(code: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The hardware crates, and the modules of ours that build on them.
-const HARDWARE: [&str; 7] =
-    ["stoxnor_hdl", "stoxnor_sim", "matrix", "lower", "schedule", "emit", "channelwise"];
+const HARDWARE: [&str; 8] =
+    ["stoxnor_hdl", "stoxnor_sim", "matrix", "lower", "schedule", "emit", "channelwise", "parts"];
 
 /// Names that a file's `use` lines bring in from the hardware: the two crates, and the parts of ours that build on them.
 fn hardware_names(code: &str) -> BTreeSet<&str> {

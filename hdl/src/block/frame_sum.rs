@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, ram, stream_register};
+use super::{counter, ram, stream_register, user_suffix};
 use crate::{Builder, Module, Role, Stream};
 
 /// What is added.
@@ -16,27 +16,33 @@ pub enum Summand {
     Signed(u32),
 }
 
-/// Adds frames of `beats` beats of `lanes` elements until one whose user bit is 1 ends the sum; that one gives the sums, two's
+/// Adds frames of `beats` beats of `lanes` elements until one whose lowest user bit is 1 ends the sum; that one gives the sums, two's
 /// complement of `sum_bits` bits.
 ///
-/// The input has one user bit, the output none. Full rate.
-pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32) -> Arc<Module> {
+/// Above that bit the input has `user` user bits more, which the output has. Full rate.
+pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32, user: u32) -> Arc<Module> {
     let (sign, bits) = match element {
         Summand::Bipolar => ("b", 1),
         Summand::Unsigned(bits) => ("u", bits),
         Summand::Signed(bits) => ("s", bits),
     };
-    let mut b = Builder::new(format!("frame_sum_d{beats}_{lanes}x{sign}{bits}_b{sum_bits}"));
-    b.doc(format!("Sum of frames: {beats} beats of {lanes} elements; s_user is 1 in the last frame of a sum, which gives it."));
+    let mut b =
+        Builder::new(format!("frame_sum_d{beats}_{lanes}x{sign}{bits}_b{sum_bits}{}", user_suffix(user)));
+    let (ends, rest) = match user {
+        0 => ("s_user", ""),
+        _ => ("bit 0 of s_user", " The other bits pass."),
+    };
+    b.doc(format!("Sum of frames: {beats} beats of {lanes} elements; {ends} is 1 in the last frame of a sum, which gives it.{rest}"));
     b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
-    let s = b.stream_input("s", lanes * bits, 1);
+    let s = b.stream_input("s", lanes * bits, 1 + user);
     let m_ready = b.input("m_ready", 1, Role::Control);
-    let out = b.instance("u_out", &stream_register(lanes * sum_bits, 0));
+    let out = b.instance("u_out", &stream_register(lanes * sum_bits, user));
     b.connect(out, "m_ready", m_ready);
     let run = b.out(out, "s_ready");
     let take = b.and(run, s.valid);
     let take = b.named("take", take);
-    let complete = s.user.expect("one user bit");
+    let bits_of_user = s.user.expect("one user bit or more");
+    let complete = b.slice(bits_of_user, 0, 1);
 
     let at = counter(&mut b, "at", beats.into(), take);
     let frame_end = at.map_or(take, |(_, end)| {
@@ -51,6 +57,10 @@ pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32) -> Arc
     let starts = b.registered("starts", None, run, first);
     let ends = b.registered("ends", None, run, complete);
     let last = b.registered("last", None, run, s.last);
+    let carried = (user > 0).then(|| {
+        let carried = b.slice(bits_of_user, 1, user);
+        b.registered("carried", None, run, carried)
+    });
     let store = b.and(run, adding);
     let store = b.named("store", store);
     let (before, memory) = match at {
@@ -94,7 +104,7 @@ pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32) -> Arc
         Some(memory) => b.connect(memory, "write_data", data),
     }
     let valid = b.and(adding, ends);
-    b.connect_stream(out, "s", Stream { data, valid, last, user: None });
+    b.connect_stream(out, "s", Stream { data, valid, last, user: carried });
     let m = b.out_stream(out, "m");
     b.stream_output_forward("m", m);
     b.output("s_ready", run, Role::Control);
