@@ -151,13 +151,15 @@ impl Layer for Conv {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let (frames, element) = self.words(inputs[0]);
+        let planes = inputs[0].planes();
+        let (frames, element) = self.words(&planes);
         let of = (self.kernel.operand(element), member);
         self.product.fast(frames, of, self.elements(), self.operands(element))
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let (frames, element) = self.words(inputs[0]);
+        let planes = inputs[0].planes();
+        let (frames, element) = self.words(&planes);
         let of = (self.kernel.operand(element), member);
         self.product.fast_sums(frames, of, self.elements(), self.operands(element))
     }

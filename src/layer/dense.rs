@@ -105,12 +105,14 @@ impl Layer for Dense {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let (frames, element) = self.words(inputs[0]);
+        let planes = inputs[0].planes();
+        let (frames, element) = self.words(&planes);
         self.0.fast(frames, (element, member), self.0.rows(), self.operand())
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let (frames, element) = self.words(inputs[0]);
+        let planes = inputs[0].planes();
+        let (frames, element) = self.words(&planes);
         self.0.fast_sums(frames, (element, member), self.0.rows(), self.operand())
     }
 

@@ -1,5 +1,6 @@
 //! Layer kinds. One file each; [`KINDS`] lists them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -148,6 +149,14 @@ impl Batch {
             Self::Planes { element, .. } => Some(*element),
             Self::Integers { .. } => None,
         }
+    }
+
+    /// The frames as bit planes: integers in the narrowest two's complement that holds them.
+    pub fn planes(&self) -> Cow<'_, Self> {
+        let Self::Integers { elements, values } = self else { return Cow::Borrowed(self) };
+        let ends = |of: Option<&i32>| of.map_or(0, |v| i64::from(*v));
+        let element = Element::signed(ends(values.iter().min()), ends(values.iter().max()));
+        Cow::Owned(Self::pack(element, *elements, &self.unpack()))
     }
 
     /// What `compute` makes of each frame: `elements` elements of type `element`, as bit planes; as integers, where there is no type.
