@@ -10,6 +10,7 @@ macro_rules! chapters {
 
 chapters! {
     house: include_str!("house.md");
+    layers: include_str!("layers.md");
     streams: include_str!("streams.md");
     schedule: include_str!("schedule.md");
     verilog: include_str!("verilog.md");

@@ -8,12 +8,13 @@ use std::process::Command;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
 use stoxnor::fold::Folding;
+use stoxnor::layer::KINDS;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
 use stoxnor::testbench::random_frames;
 use stoxnor_testbenches::conformance::{
-    Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled,
+    Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled, single,
 };
 
 fn written(network: &Network, hardware: &Hardware) -> tempfile::TempDir {
@@ -73,6 +74,13 @@ fn designs() -> Vec<(String, Network, Vec<Folding>)> {
         let network = random_sampled(seed as u64, &[24, 12, 8, 4], &sampled);
         let folds = random_folds(&mut random(seed as u64), &network);
         designs.push((format!("{sampled:?}, {folds:?}"), network, folds));
+    }
+    for kind in KINDS {
+        for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
+            let network = single(port, layer);
+            let folds = random_folds(&mut random(index as u64), &network);
+            designs.push((format!("{} sample {index}, {folds:?}", kind.name), network, folds));
+        }
     }
     let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding { pe, simd });
     designs.push(("parallel".to_owned(), small.clone(), whole.to_vec()));
