@@ -243,4 +243,5 @@ kinds! {
     transpose,
     scale,
     topk,
+    globalpool,
 }

@@ -1,0 +1,215 @@
+//! Global average pooling: sums over all pixels. What divides them is in the thresholds, or on the host.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{counter, frame_sum};
+use stoxnor_hdl::{Builder, Module, Role, Stream};
+
+use crate::activation::Activation;
+use crate::arith::window::Window;
+use crate::channelwise::ChannelUnit;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::fold::{Folding, Lanes};
+use crate::layer::{Batch, Kind, Layer, Resources, Sample};
+use crate::network::{Element, Port};
+use crate::parts::{SUM_LATENCY, in_a_row, summand};
+use crate::product::{computable, one};
+use crate::schedule::Schedule;
+use crate::sliding::{Fill, Sliding};
+use crate::summed::{Summed, sum_range};
+
+/// `y[c] = sum over pixels p of x[p][c]`, with an optional activation of each channel's sum. Frames of [height, width, channels] become
+/// [1, 1, channels].
+///
+/// Unlike a pool whose kernel is the whole image it keeps no image, only the sums so far.
+#[derive(Debug, Clone)]
+pub struct GlobalPool {
+    shape: [usize; 3],
+    /// The activation of sums, each the one tap of a channel.
+    each: Summed,
+}
+
+impl GlobalPool {
+    /// The shape of frames and no activation, one for all members of an ensemble, or one for each.
+    ///
+    /// # Panics
+    /// Where an activation does not fit the channels.
+    pub fn new(shape: [usize; 3], activations: Vec<Activation>) -> Self {
+        let channels = shape[2];
+        let window = Window::plain([1, 1], [1, 1]);
+        let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
+        Self { shape, each: Summed::new(kernel, activations) }
+    }
+
+    fn pixels(&self) -> usize {
+        self.shape[0] * self.shape[1]
+    }
+
+    /// The smallest and the largest sum that inputs of a type can give.
+    pub fn sum_range(&self, input: Element) -> (i64, i64) {
+        sum_range(input, self.pixels())
+    }
+
+    /// Type of the sums.
+    fn sum_element(&self, input: Element) -> Element {
+        let (least, most) = self.sum_range(input);
+        Element::signed(least, most)
+    }
+
+    fn activated(&self) -> bool {
+        self.each.activations().of(0).is_some()
+    }
+
+    /// Type of what leaves.
+    fn element(&self, input: Element) -> Element {
+        self.each.activations().of(0).map_or_else(|| self.sum_element(input), |a| a.element)
+    }
+
+    fn sums(&self, frame: &[i32]) -> Vec<i32> {
+        let channel = |c| frame.iter().skip(c).step_by(self.shape[2]).sum();
+        (0..self.shape[2]).map(channel).collect()
+    }
+
+    /// What compares the sums.
+    fn threshold<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
+        self.each.unit(name, self.sum_element(input), pe, user)
+    }
+
+    /// Adds pixels, and tells the sum which is the last.
+    fn adder(&self, name: &str, input: Element, pe: usize, user: u32) -> Arc<Module> {
+        let (channels, pixels) = (self.shape[2], self.pixels());
+        let groups = channels / pe;
+        let sum = frame_sum(groups as u32, pe as u32, summand(input), self.sum_element(input).bits(), user);
+        let mut b = Builder::new(name);
+        b.doc(format!("{pixels} pixels of {channels} channels of {input} elements:"));
+        b.doc("element r of a frame is the sum of x[p][r] over all pixels p.");
+        b.doc(format!("PE {pe}: {} beats in, {groups} beats out.", pixels * groups));
+        b.doc(format!(
+            "Timing: the sums are offered {SUM_LATENCY} edges after their beats of the last pixel; full rate."
+        ));
+        let s = b.stream_input("s", pe as u32 * input.bits(), user);
+        let m_ready = b.input("m_ready", 1, Role::Control);
+        let adder = b.instance("u_adder", &sum);
+        b.connect(adder, "m_ready", m_ready);
+        let ready = b.out(adder, "s_ready");
+        b.output("s_ready", ready, Role::Control);
+        let ends = if pixels > 1 {
+            let take = b.and(ready, s.valid);
+            let take = b.named("take", take);
+            let done = match counter(&mut b, "group", groups as u64, take) {
+                Some((_, end)) => b.and(take, end),
+                None => take,
+            };
+            let (_, end) = counter(&mut b, "pixel", pixels as u64, done).expect("several");
+            end
+        } else {
+            b.constant(1, 1)
+        };
+        let user: Vec<_> = [Some(ends), s.user].into_iter().flatten().collect();
+        let user = Some(b.concat(&user));
+        b.connect_stream(adder, "s", Stream { user, ..s });
+        let m = b.out_stream(adder, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
+    }
+}
+
+impl Layer for GlobalPool {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn output(&self, inputs: &[Port]) -> Result<Port> {
+        let input = one(inputs)?;
+        if input.shape != self.shape {
+            let message =
+                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
+            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
+        }
+        computable(self.sum_range(input.element))?;
+        Ok(Port { shape: vec![1, 1, self.shape[2]], element: self.element(input.element) })
+    }
+
+    fn members(&self) -> usize {
+        self.each.activations().members()
+    }
+
+    fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32> {
+        self.each.activated(self.sums(inputs[0]), member)
+    }
+
+    fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
+        let batch = inputs[0];
+        let activated = self.each.activations().of(member).map(|a| a.element);
+        let element = activated.or_else(|| batch.element().map(|input| self.sum_element(input)));
+        batch.each(element, self.shape[2], |frame| self.each.activated(self.sums(frame), member))
+    }
+
+    fn fast_sums(&self, inputs: &[&Batch], _: usize) -> Batch {
+        inputs[0].each(None, self.shape[2], |frame| self.sums(frame))
+    }
+
+    fn lanes(&self) -> Lanes {
+        Lanes::channelwise(self.shape[2], self.pixels(), 1)
+    }
+
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        let input = inputs[0].element;
+        if !self.activated() {
+            return self.adder(name, input, fold.pe, user);
+        }
+        let adder = self.adder(&format!("{name}_sum"), input, fold.pe, user);
+        let threshold = self.threshold(&format!("{name}_threshold"), input, fold.pe, user).hardware();
+        in_a_row(
+            name,
+            &["The activation of the sum over all pixels.".to_owned()],
+            &[("sum", adder), ("threshold", threshold)],
+        )
+    }
+
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        let (groups, pixels) = ((self.shape[2] / fold.pe) as u64, self.pixels() as u64);
+        let mut schedule = Schedule::frame_sum(groups, pixels, SUM_LATENCY);
+        if self.activated() {
+            schedule = schedule.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule());
+        }
+        Schedule::new(groups * pixels, move |offered| schedule.beats(offered))
+    }
+
+    fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
+        let input = inputs[0].element;
+        let sums = self.shape[2] as u64 * u64::from(self.sum_element(input).bits());
+        match self.activated() {
+            false => Resources { lanes: fold.pe as u64, ..Resources::buffer(sums) },
+            true => Resources { buffer_bits: sums, ..self.threshold("", input, fold.pe, 0).resources() },
+        }
+    }
+}
+
+/// Layers of global average pooling.
+pub const KIND: Kind = Kind { name: "globalpool", samples };
+
+fn samples() -> Vec<Sample> {
+    use Element::{Bipolar, Signed, Unsigned};
+
+    use super::dense::staircase;
+
+    let forms = [
+        ([2, 3, 4], Bipolar, None, 0),
+        ([3, 3, 2], Bipolar, Some((Bipolar, 1)), 1),
+        ([1, 4, 6], Unsigned(2), Some((Unsigned(2), 3)), 3),
+        ([2, 2, 1], Signed(5), None, 0),
+        ([1, 1, 3], Bipolar, Some((Unsigned(1), 1)), 1),
+        ([1, 1, 2], Unsigned(3), None, 0),
+        ([2, 2, 2], Signed(1), Some((Signed(2), 3)), 3),
+        ([4, 4, 1], Unsigned(16), Some((Unsigned(4), 15)), 1),
+    ];
+    let sample = |(shape, element, activation, members): ([usize; 3], Element, Option<_>, i64)| {
+        let (least, most) = sum_range(element, shape[0] * shape[1]);
+        let stairs = |m: i64, (to, steps)| staircase(shape[2], (least - m, most + m), to, steps);
+        let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
+        let layer: Arc<dyn Layer> = Arc::new(GlobalPool::new(shape, activations));
+        (Port { shape: shape.to_vec(), element }, layer)
+    };
+    forms.into_iter().map(sample).collect()
+}
