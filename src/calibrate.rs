@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::arith::stochastic::Rounding;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, OPERATOR_UNSUPPORTED, Result};
 use crate::host::Step;
-use crate::import::{self, Options, Outline, SamplingOptions, Statistics};
+use crate::import::{self, Options, Outgoing, Outline, SamplingOptions, Statistics};
 use crate::layer::Batch;
 use crate::network::Network;
 use crate::tensor::{Data, Tensor};
@@ -75,7 +75,7 @@ pub fn calibrate(
             inputs = vec![inputs.remove(0); members];
         }
         let last = index + 1 == outline.network.nodes.len();
-        let place = if index < ensemble.first { None } else { normalisation(&outline.behind[index].1)? };
+        let place = if index < ensemble.first { None } else { normalisation(&outline.behind[index].steps)? };
         if let Some(at) = place {
             let found = measure(&outline, index, at, &inputs, last)?;
             layers.push((layer_name, found.members.unwrap_or(1)));
@@ -109,8 +109,8 @@ fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>,
     }
     let mut first = Vec::new();
     let looped = outline.network.ensemble.as_ref().map_or(0, |e| e.first);
-    for (_, steps) in &outline.behind[looped..] {
-        let normalisations = steps.iter().filter(|s| s.operator.name == "BatchNormalization");
+    for behind in &outline.behind[looped..] {
+        let normalisations = behind.steps.iter().filter(|s| s.operator.name == "BatchNormalization");
         for step in normalisations {
             let constants = step.constants();
             let (Some(Some(mean)), Some(Some(variance))) = (constants.get(3), constants.get(4)) else {
@@ -143,7 +143,16 @@ fn normalisation(steps: &[Step]) -> Result<Option<usize>> {
 /// The statistics of what enters the normalisation, step `at` behind layer `index`: of each member, or of their mean behind the last layer.
 fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: bool) -> Result<Statistics> {
     let layer = &outline.network.nodes[index].layer;
-    let (shape, steps) = &outline.behind[index];
+    let Outgoing { shape, steps, moved } = &outline.behind[index];
+    if *moved {
+        let message =
+            "it does not normalise the layer's sums, but what a maximum or an average makes of them";
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(steps[at].place.clone())
+            .help("normalise and quantise before the maximum, or the average")
+            .into());
+    }
+    let one: usize = shape.iter().product();
     let sums = inputs.iter().enumerate().map(|(member, x)| layer.fast_sums(&[x], member));
     let mut found =
         Statistics { place: steps[at].place.clone(), mean: vec![], variance: vec![], members: None };
@@ -171,7 +180,8 @@ fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: b
     for member in sums {
         let frames: Vec<Vec<f32>> =
             member.unpack().into_iter().map(|f| f.into_iter().map(|v| v as f32).collect()).collect();
-        let frames = entering(shape, &steps[..at], frames.iter().map(Vec::as_slice))?;
+        // Position by position: the stream's channels come last.
+        let frames = entering(shape, &steps[..at], frames.iter().flat_map(|f| f.chunks(one)))?;
         moments(&mut found, channels(shape, &steps[..at]), &frames);
     }
     found.members = Some(inputs.len());

@@ -92,7 +92,7 @@ const FIFO_LATENCY: u64 = 2;
 
 /// Builds the hardware of a network.
 ///
-/// Between two layers stand, in this order, a widener, a narrower (where SIMD is not the PE before) and a FIFO of one frame.
+/// Between two layers stand, in this order, a widener, a FIFO of one frame, and a narrower (where input and output beats differ).
 /// The FIFO lets the layer before go on while the layer behind works through its frame, so the slowest layer never idles.
 ///
 /// # Panics
@@ -136,8 +136,9 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     for (index, node) in network.nodes.iter().enumerate() {
         let fold = folds[index];
         let elements = network.inputs(index)[0].elements();
+        let bursts = index > 0 && network.nodes[index - 1].layer.lanes().positions > 1;
         let replays = ensemble.filter(|e| e.first == index).map(|e| e.max_members);
-        at = chain.adapt(at, &node.name, elements, lanes(index), index > 0, replays);
+        at = chain.adapt(at, &node.name, elements, lanes(index), (index > 0, bursts), replays);
         let module = node.layer.hardware(&node.name, &network.inputs(index), fold, chain.user);
         let bits = node.output.element.bits();
         let schedule = node.layer.schedule(&network.inputs(index), fold);
@@ -257,14 +258,14 @@ impl Chain {
     }
 
     /// Brings beats to `lanes` elements in front of layer `name`, and buffers a frame of `elements` there if `buffered` says so; or
-    /// `replays` it, so often at most.
+    /// `replays` it, so often at most. `bursts` says that they come position by position and not evenly.
     fn adapt(
         &mut self,
         mut at: Position,
         name: &str,
         elements: usize,
         lanes: usize,
-        buffered: bool,
+        (buffered, bursts): (bool, bool),
         replays: Option<u32>,
     ) -> Position {
         let joint = lcm(at.lanes, lanes);
@@ -282,26 +283,27 @@ impl Chain {
             let schedule = Schedule::widener((elements / at.lanes) as u64, ratio as u64);
             at = self.place(at, stage(part, "widener", schedule), &module, None, joint, bits);
         }
-        if joint > lanes {
+        // In front of a narrower, which takes its time for a beat: what comes in bursts must not wait for it.
+        let narrows = joint > lanes;
+        if buffered && (replays.is_none() || narrows && bursts) {
+            let beats = elements / joint;
+            let module = fifo((beats as u32).max(2), joint as u32 * bits, user);
+            let schedule = Schedule::buffer(beats as u64, FIFO_LATENCY);
+            at = self.place(at, stage(part, "fifo", schedule), &module, None, joint, bits);
+        }
+        if narrows {
             let ratio = joint / lanes;
             let module = narrower(ratio as u32, lanes as u32 * bits, user);
             let schedule = Schedule::narrower((elements / joint) as u64, ratio as u64);
             at = self.place(at, stage(part, "narrower", schedule), &module, None, lanes, bits);
         }
+        let Some(most) = replays else { return at };
         let beats = elements / lanes;
-        if let Some(most) = replays {
-            let module = replay(beats as u32, lanes as u32 * bits, most);
-            let part = Part::Replay(beats as u64);
-            (self.part, self.user) = (Part::Loop, 1);
-            let schedule = Schedule::replay(beats as u64, 1);
-            return self.place(at, stage(part, "replay", schedule), &module, None, lanes, bits);
-        }
-        if !buffered {
-            return at;
-        }
-        let module = fifo((beats as u32).max(2), lanes as u32 * bits, user);
-        let schedule = Schedule::buffer(beats as u64, FIFO_LATENCY);
-        self.place(at, stage(part, "fifo", schedule), &module, None, lanes, bits)
+        let module = replay(beats as u32, lanes as u32 * bits, most);
+        let part = Part::Replay(beats as u64);
+        (self.part, self.user) = (Part::Loop, 1);
+        let schedule = Schedule::replay(beats as u64, 1);
+        self.place(at, stage(part, "replay", schedule), &module, None, lanes, bits)
     }
 
     /// Adds the frames of all members.

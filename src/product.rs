@@ -191,7 +191,7 @@ impl Product {
             [] => Output::Sums(self.sum_element(operand, range)),
             list => Output::Activations(list),
         };
-        use_it(MatrixUnit::new(name, self.matrices(), fold, passes, user, &form, &*source, output))
+        use_it(MatrixUnit::new(name, self.matrices(), (fold, passes), user, &form, &*source, output))
     }
 
     /// What the matrix unit occupies.
@@ -235,6 +235,9 @@ pub struct Operand<'a> {
     pub at: usize,
 }
 
+/// Takes the operands of a frame.
+pub type Take<'a> = dyn FnMut(Operand<'_>) + 'a;
+
 impl Product {
     /// `size` numbers for each frame, set by `each(frame's numbers, row, place, sum)`. `operands` tells a frame's operands, of type `element`.
     fn each_sum<T: Copy + Default + Send>(
@@ -242,7 +245,7 @@ impl Product {
         (words, frame_words): (&[u64], usize),
         (element, member): (Element, usize),
         size: usize,
-        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
         each: impl Fn(&mut [T], usize, usize, i32) + Sync,
     ) -> Vec<T> {
         let Member { weights, planes } = of_member(&self.members, member);
@@ -263,7 +266,7 @@ impl Product {
         frames: (&[u64], usize),
         of: (Element, usize),
         elements: usize,
-        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
     ) -> Batch {
         let Some(activation) = self.activation(of.1) else {
             return self.fast_sums(frames, of, elements, operands);
@@ -284,7 +287,7 @@ impl Product {
         frames: (&[u64], usize),
         of: (Element, usize),
         elements: usize,
-        operands: impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync,
+        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
     ) -> Batch {
         let values = self.each_sum(frames, of, elements, operands, |to: &mut [i32], _, at, sum| to[at] = sum);
         Batch::Integers { elements, values }

@@ -78,6 +78,11 @@ impl Sliding {
         self.window.taps() * self.group()
     }
 
+    /// Whether one position sees every pixel once, in order.
+    pub fn is_whole(&self) -> bool {
+        self.window == Window::whole(self.window.input)
+    }
+
     /// Shape of the frames that go in.
     pub fn shape(&self) -> [usize; 3] {
         [self.window.input[0], self.window.input[1], self.channels]
@@ -96,7 +101,7 @@ impl Sliding {
             None if self.window.pads() && !self.fits(input.element) => {
                 format!("padding is no value of {} elements", input.element)
             }
-            None if input.shape != self.shape() => {
+            None if input.elements() != self.shape().iter().product::<usize>() => {
                 format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape())
             }
             None => return Ok(()),
@@ -446,5 +451,80 @@ impl<S: Sink> Sink for Ends<S> {
             self.ends.push(taken);
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stoxnor_sim::Simulator;
+
+    use super::*;
+    use crate::arith::matrix::IntMatrix;
+    use crate::matrix::Passes;
+    use crate::product::{Product, Unit};
+    use crate::schedule::{Matrix, MatrixRun};
+
+    /// The distance of the last beats of the fourth and the fifth frame of a module whose source and sink never stall; nothing where they don't
+    /// come.
+    fn interval(module: &Arc<Module>, frame: u64) -> Option<u64> {
+        let mut s = Simulator::of_control(module);
+        let port = |s: &Simulator, name: &str| s.port(name).expect("a stream");
+        let [valid, ready, last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
+        let [m_valid, m_ready, m_last] = ["m_valid", "m_ready", "m_last"].map(|n| port(&s, n));
+        s.settle();
+        s.edge(true);
+        s.set_bit(valid, true);
+        s.set_bit(m_ready, true);
+        let (mut beat, mut ends) = (0, Vec::new());
+        for cycle in 0..20_000u64 {
+            s.set_bit(last, beat + 1 == frame);
+            s.settle();
+            if s.bit(ready) {
+                beat = (beat + 1) % frame;
+            }
+            if s.bit(m_valid) && s.bit(m_last) {
+                ends.push(cycle);
+            }
+            if let [.., fourth, fifth] = ends[..]
+                && ends.len() == 5
+            {
+                return Some(fifth - fourth);
+            }
+            s.edge(false);
+        }
+        None
+    }
+
+    /// The ring is the smallest: with one word less, frames take longer, or never come.
+    #[test]
+    fn a_ring_has_not_a_word_more_than_the_schedule_needs() {
+        let around = Window { before: [1, 1], after: [1, 1], ..Window::plain([6, 7], [3, 3]) };
+        let strided = Window { stride: [2, 2], ..Window::plain([7, 7], [3, 3]) };
+        let dilated = Window { dilation: [2, 1], ..Window::plain([7, 6], [2, 2]) };
+        let mut found = Vec::new();
+        for window in [Window::plain([6, 7], [3, 3]), around, strided, dilated] {
+            for fold in [Folding { pe: 4, simd: 4 }, Folding { pe: 1, simd: 4 }] {
+                let kernel = Sliding { window, channels: 4, groups: 1, fill: Fill::Value(1) };
+                let sign = |r: usize, c: usize| if (r + c).is_multiple_of(2) { 1 } else { -1 };
+                let product = Product::new(IntMatrix::from_fn(4, kernel.fan_in(), sign), vec![]);
+                let passes = Passes { positions: window.positions(), group_rows: 4 };
+                let (operand, range) = (Element::Bipolar, product.sum_range(Element::Bipolar, false));
+                let unit = Unit { name: "matrix", operand, range, fold, passes, user: 0 };
+                let (timing, matrix): (Matrix, _) = product.with_unit(unit, |u| (u.timing(), u.build()));
+                let fed = Fed { fold, groups: 1, folds: passes.folds(fold) };
+                let goal = timing.interval();
+                let mut front =
+                    Front::new(&kernel, operand, fed, goal, || MatrixRun::new(timing), 0).expect("a kernel");
+                let goal = goal.max(front.buffer.interval());
+                let measure =
+                    |front: &Front| interval(&front.module("m", &[], &matrix), window.pixels() as u64);
+                found.push(front.buffer.depth);
+                assert_eq!(measure(&front), Some(goal), "{window:?} {fold:?}");
+                front.buffer.depth -= 1;
+                assert!(measure(&front).is_none_or(|found| found > goal), "{window:?} {fold:?}");
+            }
+        }
+        // A position a cycle and one in four: two rows and three pixels, unless the next frame's beginning has to wait in it too.
+        assert_eq!(found, [26, 17, 17, 17, 26, 17, 25, 14]);
     }
 }

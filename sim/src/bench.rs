@@ -93,7 +93,7 @@ pub fn simulate(
             let accepted = taps.last().is_some_and(|t| simulator.bit(t.valid) && simulator.bit(t.ready));
             output_beats += usize::from(accepted);
             if accepted && output_beats == stimulus.output_beats {
-                end = Some(cycle + DRAIN);
+                end = Some(cycle + DRAIN + stimulus.late);
             }
         }
         simulator.edge(reset);

@@ -18,6 +18,7 @@ module stoxnor_bench (
   integer trace;
   reg  [63:0] limit;
   reg  [63:0] hold;
+  reg  [63:0] drain;
   reg  [63:0] reset_at;
   reg  [63:0] reset_end;
 
@@ -35,6 +36,7 @@ module stoxnor_bench (
     if (!$value$plusargs("wanted=%d", wanted)) wanted = 0;
     if (!$value$plusargs("limit=%d", limit)) limit = 0;
     if (!$value$plusargs("hold=%d", hold)) hold = 0;
+    if (!$value$plusargs("drain=%d", drain)) drain = 0;
     if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
     if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
     if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
@@ -82,7 +84,7 @@ module stoxnor_bench (
         if (s_valid && s_ready) next <= next + 1;
 @TAPS@
       end
-      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted) end_at <= cycle + 64'd@DRAIN@;
+      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted) end_at <= cycle + drain;
       if (cycle == end_at || cycle + 64'd1 == limit) begin
         $fwrite(trace, "end %0d\n", cycle + 64'd1);
         $fclose(trace);

@@ -66,7 +66,6 @@ fn bench(design: &Design, capacity: usize) -> String {
         .replace("@WIDTH@", &width.to_string())
         .replace("@WORD@", &(width + 1 + user).to_string())
         .replace("@CAPACITY@", &capacity.max(1).to_string())
-        .replace("@DRAIN@", &DRAIN.to_string())
         .replace("@TOP@", &design.top.name)
         .replace(
             "@CONNECTIONS@",
@@ -92,6 +91,7 @@ pub fn write_stimulus(
         format!("+wanted={}", stimulus.output_beats),
         format!("+limit={}", stimulus.limit),
         format!("+hold={}", stimulus.hold),
+        format!("+drain={}", DRAIN + stimulus.late),
     ];
     if let Some(seed) = stimulus.stall {
         arguments.push(format!("+source={:016x}", start(seed, SOURCE)));

@@ -53,8 +53,11 @@ pub struct Stimulus {
     pub hold: u64,
     /// A reset in the middle.
     pub reset: Option<Reset>,
-    /// The run ends [`DRAIN`] cycles after so many beats (since the reset, if there is one) were accepted at the last tap.
+    /// The run ends [`DRAIN`] and [`late`](Self::late) cycles after so many beats (since the reset, if there is one) were accepted at the
+    /// last tap.
     pub output_beats: usize,
+    /// Cycles in which beats that the output does not wait for may still come at other taps.
+    pub late: u64,
     /// The run fails where it has not ended before this cycle.
     pub limit: u64,
 }

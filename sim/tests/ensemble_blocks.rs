@@ -40,6 +40,7 @@ fn obeys(what: &str, design: &Design, frames: &[Vec<Bits>], users: &[Bits], mode
         (None, 100, reset(104, 3)),
     ] {
         let stimulus = Stimulus {
+            late: 0,
             frames: frames.to_vec(),
             users: users.to_vec(),
             stall,

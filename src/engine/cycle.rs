@@ -35,7 +35,14 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
 pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
     let most = members.iter().copied().max().unwrap_or(1);
     let unstalled = hardware.latency(most) + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
-    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
+    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN + late(hardware, most, stalled)
+}
+
+/// Cycles after the last output beat in which others may come: pixels that no position of a kernel sees.
+fn late(hardware: &Hardware, members: u32, stalled: bool) -> u64 {
+    let path = hardware.path(members);
+    let last = path.accepted.iter().flatten().copied().max().unwrap_or(0);
+    if last <= path.latency() { 0 } else { last * if stalled { PATIENCE } else { 2 } }
 }
 
 /// What a simulation of these frames is given.
@@ -57,6 +64,7 @@ pub fn stimulus(
             .collect(),
         stall: conditions.stall,
         output_beats: last.elements / last.lanes * frames.len(),
+        late: late(hardware, members.iter().copied().max().unwrap_or(1), conditions.stall.is_some()),
         limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
         ..Stimulus::default()
     }

@@ -18,6 +18,7 @@ chapters! {
     engines: include_str!("engines.md");
     extending: include_str!("extending.md");
     import: include_str!("import.md");
+    images: include_str!("images.md");
     numerics: include_str!("numerics.md");
     rust_hdl: include_str!("rust_hdl.md");
     stochastic: include_str!("stochastic.md");

@@ -3,6 +3,8 @@
 //! The graph's own operators are evaluated at sums, all outputs at once, so that the thresholds are exact for every value
 //! that can occur, ties included: by binary search where every step is known to be monotone, by enumeration elsewhere.
 
+use std::cmp::Ordering;
+
 use super::grid::Grid;
 use super::op::Role;
 use crate::activation::Activation;
@@ -98,6 +100,41 @@ fn narrowed(
         .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
         .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
         .into())
+}
+
+/// For each row whether what follows `before` falls as its values rise: where a maximum stands behind `before`, it is the minimum of what `all`
+/// give. Both enter as [`activation`]'s steps do.
+///
+/// # Errors
+/// Where `before` is not known to rise or fall throughout.
+pub fn falls(rows: &[Lattice], shape: &[usize], before: &[Step], all: &[Step]) -> Result<Vec<bool>> {
+    if let Some(step) = before.iter().find(|s| !monotone(s)) {
+        let message = format!("a maximum stands behind {}, which need not rise or fall", step.operator.name);
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(step.place.clone())
+            .help("quantise before the maximum")
+            .into());
+    }
+    let ends = |steps: &[Step]| -> Result<Vec<Ordering>> {
+        let of = |end: fn(&Lattice) -> i64| {
+            let sums = rows.iter().map(|r| end(r) as f32).collect();
+            steps
+                .iter()
+                .try_fold(Tensor { shape: shape.to_vec(), data: Data::Float(sums) }, |x, s| s.eval(&x))
+        };
+        let (low, high) = (of(|r| r.low)?, of(|r| r.high())?);
+        let (low, high) = (numbers(&low), numbers(&high));
+        Ok(low.iter().zip(&high).map(|(l, h)| l.total_cmp(h)).collect())
+    };
+    let opposite = |(a, b): (&Ordering, &Ordering)| *a == b.reverse() && *a != Ordering::Equal;
+    Ok(ends(before)?.iter().zip(&ends(all)?).map(opposite).collect())
+}
+
+fn numbers(x: &Tensor) -> Vec<f64> {
+    match &x.data {
+        Data::Float(v) => v.iter().map(|v| f64::from(*v)).collect(),
+        Data::Int(v) => v.iter().map(|v| *v as f64).collect(),
+    }
 }
 
 /// The stairs in the form that a layer takes.

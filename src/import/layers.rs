@@ -1,25 +1,26 @@
 //! Pass: segments of the chain become layers, and the host's two graphs.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use super::activation::activation;
 use super::chain::Chain;
+use super::draft::Draft;
 use super::grid::{Grid, grid};
+use super::images;
+use super::op::Role;
+use super::op::geometry::Image;
+use super::order::Order;
 use super::rewrite::{made, with};
 use super::sampling::SamplingOptions;
-use super::segment::{Segment, Segments, is_local};
+use super::segment::Segments;
 use super::survey::Sketch;
-use super::weights::{self, Matrix, Weights};
+use super::walk::Walk;
+use super::weights::{Matrix, Weights};
 use crate::activation::Activation;
-use crate::arith::matrix::IntMatrix;
 use crate::arith::stochastic::Law;
 use crate::arith::threshold::Lattice;
-use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result, SUM_TOO_WIDE};
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result};
 use crate::host::{HostGraph, Operand, Step};
-use crate::layer::dense::{Dense, Stochastic};
-use crate::matrix::Realisation;
-use crate::network::{Found, Port, Source};
+use crate::import::attributes::{Attribute, Attributes};
+use crate::network::Port;
+use crate::sliding::{Fill, Sliding};
 use crate::tensor::{Data, Tensor};
 
 /// Most bits of the network's input.
@@ -38,52 +39,30 @@ pub struct Parts {
     pub tail: HostGraph,
 }
 
-/// A layer before it is built.
-#[derive(Debug)]
-pub struct Draft {
-    /// The node of the matrix product.
-    pub origin: String,
-    /// Where the input comes from.
-    pub inputs: Vec<Source>,
-    /// The weights.
-    pub weights: Matrix,
-    /// How hardware holds them, where they are sampled.
-    pub realisation: Realisation,
-    /// The activation in each member that was looked at; none behind the last layer.
-    pub activations: Vec<Activation>,
-    /// Shape of the sums, and what the graph makes of them up to the next layer or its output.
-    pub behind: (Vec<usize>, Vec<Step>),
-}
-
-impl Draft {
-    /// The layer, with so many members built where its weights are sampled.
-    pub fn build(self, members: u32) -> Found {
-        let members = members as usize;
-        let mut activations = self.activations;
-        if activations.len() > 1 {
-            activations.truncate(members);
-        }
-        let layer = match self.weights {
-            Matrix::Integers(weights) => Dense::with(weights, activations),
-            Matrix::Real(matrix) => {
-                Dense::stochastic(Stochastic { matrix, realisation: self.realisation, members }, activations)
-            }
-        };
-        Found { origin: self.origin, inputs: self.inputs, layer: Arc::new(layer) }
-    }
+/// What is asked of the layers beside what the graph says.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Stochastic weights.
+    pub sampling: &'a SamplingOptions,
+    /// The file holds constants for each member.
+    pub calibrated: bool,
+    /// Rows whose activation falls keep their weights.
+    pub keep_signs: bool,
 }
 
 /// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
 pub fn layers(
     chain: &Chain,
     segments: &Segments,
-    (options, (calibrated, keep_signs)): (&SamplingOptions, (bool, bool)),
+    wanted: Wanted<'_>,
     sketches: &mut Vec<Sketch>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Parts> {
-    let mut found = Vec::new();
-    let mut tail = Vec::new();
-    let front = &chain.steps[segments.front.clone()];
+    let first = segments.front.end;
+    // Padding in front of the first layer is the layer's own.
+    let padded =
+        (segments.front.start..first).rev().take_while(|i| chain.steps[*i].operator.name == "Pad").count();
+    let front = &chain.steps[segments.front.start..first - padded.min(1)];
     let input = keep(grid(chain.annotation, &chain.input, front), errors).flatten();
     let input = input.filter(|grid| {
         let bits = grid.element().bits();
@@ -91,92 +70,84 @@ pub fn layers(
             let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
             errors.push(
                 Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
-                    .at(chain.steps[segments.front.end].place.clone())
+                    .at(chain.steps[first].place.clone())
                     .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
             );
         }
         bits <= MAX_INPUT_BITS
     });
-    let mut level = input;
+    let mut walk = Walk::new(chain, wanted, input, sketches, errors);
     for (index, segment) in segments.layers.iter().enumerate() {
-        let product = &chain.steps[segment.product];
-        let told = product.codes.as_ref().and_then(|c| c.rounding);
-        let sampling = options.of(&format!("l{}_dense", index + 1), told, calibrated);
-        let read = sampling.and_then(|sampling| {
-            let rounding = (index as u64 + 1, sampling.map(|(rounding, _)| rounding));
-            let read = weights::weights(product, chain.shape_before(segment.product), rounding)?;
-            Ok((read, sampling.map_or_else(Realisation::default, |(_, realisation)| realisation)))
-        });
-        let read = keep(read.map_err(|e| e.placed(&product.place)), errors);
-        // What may not stand there was reported, and its levels are anybody's guess.
-        let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
-        let mut next = segment.activation.clone().filter(local).and_then(|range| {
-            let told = grid(None, &product.shape, &chain.steps[range.clone()]);
-            let told = keep(told, errors)?;
-            if told.is_none() {
-                errors.push(unquantised(product, &chain.steps[range.end]));
-            }
-            told
-        });
-        let mut sketch = Sketch::new(product);
-        sketch.weights = read.as_ref().map(|(r, _)| r.matrix.kind());
-        sketch.input = level.map(|l| l.element());
-        sketch.output = next.map(|n| n.element());
-        if let (Some((read, realisation)), Some(level)) = (read, level) {
-            let layer = match (&segment.activation, next) {
-                (None, _) => keep(last(product, read, &level, &mut tail), errors),
-                (Some(_), Some(next)) => {
-                    keep(activated(chain, segment, read, &level, &next, calibrated || keep_signs), errors)
-                }
-                _ => None,
-            };
-            if let (Some((_, Some(activation), _)), Some(next)) = (&layer, &mut next) {
-                // Where fewer levels occur, the next layer takes those.
-                next.narrow(activation);
-                sketch.output = Some(activation.element);
-            }
-            let inputs = vec![index.checked_sub(1).map_or(Source::Input, Source::Layer)];
-            let behind = |mut steps: Vec<Step>| {
-                if segment.activation.is_none() {
-                    steps.extend_from_slice(&chain.steps[segments.tail.clone()]);
-                }
-                (product.shape.clone(), steps)
-            };
-            found.extend(layer.map(|(weights, activation, steps)| Draft {
-                origin: product.node.clone(),
-                behind: behind(steps),
-                inputs,
-                weights,
-                realisation,
-                activations: activation.into_iter().collect(),
-            }));
-        }
-        sketches.push(sketch);
-        level = next;
+        let feeds_pool =
+            segments.layers.get(index + 1).is_some_and(|next| is_pool(&chain.steps[next.anchor]));
+        walk.layer(segment, feeds_pool, &chain.steps[segments.tail.clone()]);
     }
+    let (drafts, order, mut tail) = walk.end();
     let level = input?;
     if !errors.is_empty() {
         return None;
     }
     tail.extend_from_slice(&chain.steps[segments.tail.clone()]);
-    let first = segments.layers[0].product;
-    let last = &chain.steps[segments.layers[segments.layers.len() - 1].product];
+    let last = &chain.steps[segments.layers[segments.layers.len() - 1].anchor];
     let mut front = front.to_vec();
-    let integers = keep(integers(&chain.steps[first], chain.shape_before(first), level.scale), errors)?;
-    front.extend(integers);
+    let shape = chain.shape_before(first - padded.min(1)).to_vec();
+    front.extend(keep(integers(&chain.steps[first], &shape, level.scale), errors)?);
+    let (own, turn) = keep(streamed(&chain.steps[first], &shape), errors)?;
+    front.extend(turn);
+    let tail = keep(collected(last, &order, tail), errors)?;
     Some(Parts {
         front: HostGraph::new(chain.input.clone(), front),
-        input: Port { shape: vec![chain.shape_before(first).iter().product()], element: level.element() },
-        layers: found,
-        tail: HostGraph::new(last.shape.clone(), tail),
+        input: Port { shape: own, element: level.element() },
+        layers: drafts,
+        tail,
     })
 }
 
-fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
+/// Whether a step averages.
+pub fn is_pool(step: &Step) -> bool {
+    matches!(step.operator.role, Role::Pool)
+}
+
+/// The image that a layer's node takes; nothing for a matrix product.
+fn image_of(step: &Step, shape: &[usize]) -> Result<Option<Image>> {
+    if step.operator.name == "MatMul" { Ok(None) } else { images::image(step, shape).map(Some) }
+}
+
+/// The stream's shape for the first layer, and what the host does to a tensor of `shape` for it: channels last.
+fn streamed(first: &Step, shape: &[usize]) -> Result<(Vec<usize>, Option<Step>)> {
+    let Some(image) = image_of(first, shape)? else { return Ok((vec![shape.iter().product()], None)) };
+    let own = vec![image.size[0], image.size[1], image.channels];
+    if Order::of(&image).is_same() {
+        return Ok((own, None));
+    }
+    let perm: Vec<i64> = std::iter::once(0).chain(2..shape.len() as i64).chain([1]).collect();
+    let turned: Vec<usize> = perm.iter().map(|a| shape[*a as usize]).collect();
+    Ok((own, Some(transposed(first, perm, &turned)?)))
+}
+
+fn transposed(of: &Step, perm: Vec<i64>, shape: &[usize]) -> Result<Step> {
+    let attributes = Attributes::new(of.attributes.opset).with("perm", Attribute::Ints(perm));
+    made(of, "Transpose", vec![Operand::Running], attributes, shape)
+}
+
+/// The tail of the host, which takes the last layer's stream.
+fn collected(last: &Step, order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
+    if order.is_same() {
+        return Ok(HostGraph::new(last.shape.clone(), tail));
+    }
+    // Channels come last, and go to where the graph has them.
+    let rank = last.shape.len();
+    let stream: Vec<usize> = [&last.shape[..1], &last.shape[2..], &last.shape[1..2]].concat();
+    let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
+    let turn = transposed(last, perm, &last.shape)?;
+    Ok(HostGraph::new(stream, std::iter::once(turn).chain(tail).collect()))
+}
+
+pub fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()
 }
 
-fn unquantised(from: &Step, to: &Step) -> Diagnostic {
+pub fn unquantised(from: &Step, to: &Step) -> Diagnostic {
     let message = format!("it is fed with the real numbers of {} without a quantiser between", from.node);
     Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(
         "put an activation of 1 to 8 bits between the two (Quant, QuantizeLinear, BipolarQuant, MultiThreshold or Sign)",
@@ -192,9 +163,9 @@ fn integers(product: &Step, shape: &[usize], scale: f32) -> Result<Vec<Step>> {
     Ok(vec![with(product, "Div", Tensor::scalar(scale), shape)?, round])
 }
 
-/// The multiplication that makes the graph's number of an integer sum: the scale of the inputs times that of the weights.
-/// Nothing where that is 1.
-fn scaling(product: &Step, weights: &Weights, input: f32) -> Result<Option<Step>> {
+/// The multiplication that makes the graph's number of an integer sum: the scale of the inputs times that of the weights,
+/// which differs along `axis`. Nothing where that is 1.
+pub fn scaling(product: &Step, weights: &Weights, input: f32, axis: usize) -> Result<Option<Step>> {
     let scales: Vec<f32> = weights.scales.iter().map(|s| input * s).collect();
     if let Some(s) = scales.iter().find(|s| !s.is_normal()) {
         let message = format!("the scale of the inputs, {input}, times that of the weights is {s}");
@@ -209,59 +180,17 @@ fn scaling(product: &Step, weights: &Weights, input: f32) -> Result<Option<Step>
     let constant = if scales.iter().all(|&s| s == scales[0]) {
         Tensor::scalar(scales[0])
     } else {
-        // The outputs lie on the last axis of the product.
-        Tensor { shape: vec![scales.len()], data: Data::Float(scales) }
+        let mut shape = vec![1; product.shape.len() - axis];
+        shape[0] = scales.len();
+        Tensor { shape, data: Data::Float(scales) }
     };
     let mut step = with(product, "Mul", constant, &product.shape)?;
     step.node = format!("{}_scale", product.node);
     Ok(Some(step))
 }
 
-/// Weights of a layer, its activation, and the steps that it was made of.
-type Layer = (Matrix, Option<Activation>, Vec<Step>);
-
-fn last(product: &Step, read: Weights, level: &Grid, tail: &mut Vec<Step>) -> Result<Layer> {
-    tail.extend(scaling(product, &read, level.scale)?);
-    Ok((read.matrix, None, tail.clone()))
-}
-
-/// A layer with an activation. Where that falls in a row, the row's weights are negated, unless they are sampled or `keep_signs` says
-/// otherwise, as where the direction may differ between members: then the activation itself falls.
-fn activated(
-    chain: &Chain,
-    segment: &Segment,
-    read: Weights,
-    level: &Grid,
-    next: &Grid,
-    keep_signs: bool,
-) -> Result<Layer> {
-    let product = &chain.steps[segment.product];
-    let range = segment.activation.clone().unwrap_or_default();
-    let rows = lattices(&read.matrix, level);
-    let reach = |f: fn(&Lattice) -> i64| rows.iter().map(f);
-    let (low, high) = (reach(|r| r.low).min().unwrap_or(0), reach(|r| r.high()).max().unwrap_or(0));
-    if low < -(1 << 30) || high >= 1 << 30 {
-        return Err(Diagnostic::new(&SUM_TOO_WIDE, format!("sums reach from {low} to {high}"))
-            .at(product.place.clone())
-            .help("use fewer bits for the weights or the inputs, or a smaller fan-in")
-            .into());
-    }
-    let scaling = scaling(product, &read, level.scale)?;
-    let steps: Vec<Step> = scaling.into_iter().chain(chain.steps[range].iter().cloned()).collect();
-    let (activation, negate) = activation(&rows, &product.shape, &steps, next)?;
-    Ok(match read.matrix {
-        Matrix::Integers(matrix) if !keep_signs => {
-            let sign = |row: usize| if negate[row] { -1 } else { 1 };
-            let value = |row: usize, column| sign(row) * matrix.at(row, column);
-            let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
-            (Matrix::Integers(negated), Some(activation), steps)
-        }
-        matrix => (matrix, Some(falling(activation, negate)), steps),
-    })
-}
-
 /// An activation of the sums, where the thresholds of some rows are those of the negated sums.
-fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
+pub fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
     for (thresholds, _) in activation.thresholds.iter_mut().zip(&negated).filter(|(_, negated)| **negated) {
         // -y >= t is not y >= 1 - t.
         thresholds.reverse();
@@ -273,8 +202,21 @@ fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
     activation
 }
 
+/// The integers among which a kernel's operands are: those of the input, and what stands outside of the image.
+pub fn operands(input: &Grid, kernel: Option<&Sliding>) -> Grid {
+    let mut grid = *input;
+    let Some(kernel) = kernel.filter(|k| k.window.pads()) else { return grid };
+    let outside = match kernel.fill {
+        Fill::Value(value) => value.into(),
+        Fill::Mask | Fill::Nothing => 0,
+    };
+    (grid.least, grid.most) = (grid.least.min(outside), grid.most.max(outside));
+    grid.bipolar &= outside != 0;
+    grid
+}
+
 /// The sums of every row, in any member.
-fn lattices(matrix: &Matrix, input: &Grid) -> Vec<Lattice> {
+pub fn lattices(matrix: &Matrix, input: &Grid) -> Vec<Lattice> {
     // What the stream's type holds is what the hardware computes with.
     let range = (input.least, input.most);
     match matrix {
@@ -294,6 +236,7 @@ fn lattices(matrix: &Matrix, input: &Grid) -> Vec<Lattice> {
 mod tests {
     use super::super::activation::tests::step;
     use super::*;
+    use crate::arith::matrix::IntMatrix;
 
     #[test]
     fn the_scale_is_one_multiplication_or_none() {
@@ -303,12 +246,12 @@ mod tests {
             scales: scales.to_vec(),
         };
         let constant = |scales, level| {
-            let step = scaling(&product, &weights(scales), level).unwrap();
+            let step = scaling(&product, &weights(scales), level, 1).unwrap();
             step.map(|s| s.constants()[1].unwrap().clone())
         };
         assert_eq!(constant([2.0, 2.0], 0.5), None);
         assert_eq!(constant([2.0, 2.0], 1.0), Some(Tensor::scalar(2.0)));
         assert_eq!(constant([0.5, 3.0], 2.0), Some(Tensor::vector(vec![1.0, 6.0])));
-        assert!(scaling(&product, &weights([1e-30, 1.0]), 1e-20).is_err());
+        assert!(scaling(&product, &weights([1e-30, 1.0]), 1e-20, 1).is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! Pass: a graph whose constants differ between members becomes layers whose thresholds do.
 
 use super::attributes::Attribute;
-use super::layers::{Draft, Parts};
+use super::draft::Draft;
+use super::layers::Parts;
 use super::op::OWN;
 use super::validate::Graph;
-use super::weights::Matrix;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
 use crate::host::HostGraph;
 use crate::network::Found;
@@ -50,7 +50,7 @@ pub fn merge(parts: &mut Parts, other: Parts, member: u32) -> Result<()> {
         return Err(differs("the type of the input", "the graph").into());
     }
     for (layer, mut others) in parts.layers.iter_mut().zip(other.layers) {
-        if layer.weights != others.weights {
+        if layer.core != others.core {
             return Err(differs("the weights", &layer.origin).into());
         }
         let Some(activation) = others.activations.pop() else { continue };
@@ -85,13 +85,7 @@ fn same(a: &HostGraph, b: &HostGraph) -> bool {
 /// # Errors
 /// Where that is more than memory should be asked for.
 pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<Found>> {
-    let sampled: u64 = drafts
-        .iter()
-        .map(|draft| match &draft.weights {
-            Matrix::Integers(_) => 0,
-            Matrix::Real(matrix) => (matrix.rows() * matrix.columns()) as u64 * u64::from(members),
-        })
-        .sum();
+    let sampled: u64 = drafts.iter().map(|draft| draft.sampled() * u64::from(members)).sum();
     if sampled > MAX_WEIGHTS {
         let message = format!("{members} members have {sampled} weights; the limit is {MAX_WEIGHTS}");
         return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)

@@ -29,15 +29,18 @@ pub mod attributes;
 mod chain;
 mod codes;
 pub(crate) mod constant;
+mod draft;
 mod edit;
 mod external;
 pub mod file;
 mod fold;
 mod grid;
+mod images;
 mod input;
 mod layers;
 mod members;
 pub mod op;
+mod order;
 mod prune;
 mod rewrite;
 mod sampling;
@@ -45,6 +48,7 @@ mod segment;
 mod survey;
 mod types;
 mod validate;
+mod walk;
 mod weights;
 mod wire;
 
@@ -61,9 +65,10 @@ use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, Result}
 use crate::emit::sha256;
 use crate::host::{HostGraph, Step};
 use crate::network::Network;
+pub use draft::Outgoing;
 use external::External;
 use fold::{Applied, Folded};
-use layers::Parts;
+use layers::{Parts, Wanted};
 
 /// What the user states about a model beside its file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,8 +121,8 @@ pub fn read_with(name: &str, bytes: &[u8], options: &Options) -> Result<Network>
 pub struct Outline {
     /// The network.
     pub network: Network,
-    /// For each layer the shape of its sums, and the operators from them to the next layer or the output.
-    pub behind: Vec<(Vec<usize>, Vec<Step>)>,
+    /// For each layer what the graph makes of its sums.
+    pub behind: Vec<Outgoing>,
     /// Members that the file has constants for, where it has some for single members.
     pub calibrated: Option<u32>,
 }
@@ -223,7 +228,7 @@ fn passes(
             members::merge(&mut parts, other, member)?;
         }
     }
-    let behind = parts.layers.iter().map(|l| l.behind.clone()).collect();
+    let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
     let found = members::build(parts.layers, most)?;
     let network =
         Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail)?;
@@ -237,12 +242,13 @@ fn parts(
     sketches: &mut Vec<Sketch>,
     reasons: &mut Vec<Diagnostic>,
 ) -> Result<Option<Parts>> {
-    let alike = (folded.members.is_some(), options.keep_signs);
+    let calibrated = folded.members.is_some();
+    let wanted = Wanted { sampling: &options.sampling, calibrated, keep_signs: options.keep_signs };
     let chain = chain::chain(folded)?;
     let chain = rewrite::rewrite(chain, reasons);
     let chain = input::quantise_input(chain, options, reasons);
     let Some(segments) = segment::segment(&chain, reasons) else { return Ok(None) };
-    Ok(layers::layers(&chain, &segments, (&options.sampling, alike), sketches, reasons))
+    Ok(layers::layers(&chain, &segments, wanted, sketches, reasons))
 }
 
 /// The matrix products of a graph that could not be folded, in file order.

@@ -1,4 +1,4 @@
-//! Passes: every product of the chain becomes a MatMul with its constant on the right, and elementwise steps.
+//! Passes: every product of the chain becomes a Conv without a bias or a MatMul with its constant on the right, and elementwise steps.
 //!
 //! Each rewrite keeps the operators' order, so that what they compute in float32 stays the same.
 
@@ -15,6 +15,7 @@ use crate::tensor::{Data, Tensor};
 pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
     let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
     let chain = each(chain, "Gemm", gemm, errors);
+    let chain = each(chain, "Conv", biased, errors);
     each(chain, "MatMul", constant_on_the_left, errors)
 }
 
@@ -145,6 +146,20 @@ fn gemm(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
         )?);
     }
     Ok(steps)
+}
+
+/// A Conv with a bias: one without, and an Add along the channels.
+fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let Some(bias) = constants.get(2).copied().flatten().filter(|b| !b.is_empty()) else {
+        return Ok(vec![step.clone()]);
+    };
+    let mut product = step.clone();
+    product.operands.truncate(2);
+    let mut shape = vec![1; step.shape.len() - 1];
+    shape[0] = bias.len();
+    let bias = Tensor { shape, data: bias.data.clone() };
+    Ok(vec![product, with(step, "Add", bias, &step.shape)?])
 }
 
 /// W X = (X^T W^T)^T.

@@ -10,40 +10,47 @@ use crate::host::Step;
 /// One layer, as indices into the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The matrix product.
-    pub product: usize,
-    /// What stands between it and the next matrix product; `None` for the last one.
-    pub activation: Option<Range<usize>>,
+    /// The product or the average.
+    pub anchor: usize,
+    /// What stands between it and the next one; `None` for the last one.
+    pub behind: Option<Range<usize>>,
 }
 
 /// The chain's parts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// From the graph's input to the first matrix product.
+    /// From the graph's input to the first product.
     pub front: Range<usize>,
     /// The layers, in order, at least one.
     pub layers: Vec<Segment>,
-    /// Behind the last matrix product.
+    /// Behind the last product or average.
     pub tail: Range<usize>,
 }
 
-/// Cuts `chain` at its matrix products. What may not stand before one of them is added to `errors`.
+/// Cuts `chain` at its products, and at the averages behind the first one. What may not stand before one of them is added to `errors`.
 pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
     let is_product = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product);
     let products: Vec<usize> = (0..chain.steps.len()).filter(is_product).collect();
-    let (Some(&first), Some(&last)) = (products.first(), products.last()) else {
+    let Some(&first) = products.first() else {
         let found =
             Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph holds no matrix product: nothing to build");
-        errors.push(found.help("give a network with MatMul or Gemm layers"));
+        errors.push(found.help("give a network with MatMul, Gemm or Conv layers"));
         return None;
     };
-    let layers: Vec<Segment> = products
+    let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
+    let mut anchors: Vec<usize> = (first..chain.steps.len()).filter(sums).collect();
+    // The host averages what hardware cannot.
+    while let [.., before, last] = anchors[..]
+        && matches!(chain.steps[last].operator.role, Role::Pool)
+        && !can_average(&chain.steps[before + 1..last])
+    {
+        anchors.pop();
+    }
+    let last = anchors.last().copied().unwrap_or(first);
+    let layers: Vec<Segment> = anchors
         .iter()
         .enumerate()
-        .map(|(i, &product)| Segment {
-            product,
-            activation: products.get(i + 1).map(|&next| product + 1..next),
-        })
+        .map(|(i, &anchor)| Segment { anchor, behind: anchors.get(i + 1).map(|&next| anchor + 1..next) })
         .collect();
     for step in chain.steps.iter().filter(|s| s.operator.domains == [OWN]) {
         let message = format!("{} of what depends on the graph's input", step.operator.name);
@@ -57,7 +64,7 @@ pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> 
     let quantised = (0..first).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
     places(chain, quantised.unwrap_or(first)..first, errors);
     for segment in &layers {
-        places(chain, segment.activation.clone().unwrap_or_default(), errors);
+        places(chain, segment.behind.clone().unwrap_or_default(), errors);
     }
     Some(Segments { front: 0..first, layers, tail: last + 1..chain.steps.len() })
 }
@@ -65,18 +72,43 @@ pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> 
 /// Whether the operator of `step` may stand between two layers.
 pub fn is_local(step: &Step) -> bool {
     match step.operator.role {
-        Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout => true,
-        Role::Host | Role::Constant | Role::Pool | Role::Product | Role::Select => false,
+        Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout | Role::Select => true,
+        Role::Host | Role::Constant | Role::Pool | Role::Product => false,
     }
+}
+
+/// Whether a step is a multiple of the running tensor and a constant, so that it does the same before an average as behind it.
+pub fn is_affine(step: &Step) -> bool {
+    let name = step.operator.name;
+    let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
+    matches!(step.operator.role, Role::Layout)
+        || step.position() == Some(0) && (linear || name == "Div")
+        || step.position() == Some(1) && linear
+}
+
+/// Whether hardware can average what these steps make of a layer's sums: levels, or sums on which they would do the same afterwards.
+fn can_average(steps: &[Step]) -> bool {
+    let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    steps.iter().all(is_local) && (quantised || steps.iter().all(is_affine))
 }
 
 /// Reports what is not element by element.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
+    let end = range.end;
+    for (at, step) in range.clone().zip(&chain.steps[range]) {
+        // A window takes the padding in front of it.
+        let windowed = |i: usize| {
+            let role = chain.steps[i].operator.role;
+            matches!(role, Role::Product | Role::Pool | Role::Select)
+                && chain.steps[i].operator.name != "MatMul"
+        };
+        if is_local(step) && (step.operator.name != "Pad" || at < end && windowed(at + 1)) {
+            continue;
+        }
         errors.push(
             Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                 .at(step.place.clone())
-                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip and quantisers"),
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and enlargements; padding directly before a window"),
         );
     }
 }
@@ -106,8 +138,7 @@ mod tests {
     fn the_chain_is_cut_at_its_products() {
         let ops = ["Mul", "BipolarQuant", "MatMul", "Add", "BipolarQuant", "MatMul", "Mul", "TopK"];
         let mut errors = Vec::new();
-        let layers =
-            vec![Segment { product: 2, activation: Some(3..5) }, Segment { product: 5, activation: None }];
+        let layers = vec![Segment { anchor: 2, behind: Some(3..5) }, Segment { anchor: 5, behind: None }];
         let wanted = Segments { front: 0..2, layers, tail: 6..8 };
         assert_eq!(segment(&chain(&ops), &mut errors), Some(wanted));
         assert!(errors.is_empty());

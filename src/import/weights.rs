@@ -46,32 +46,30 @@ impl Matrix {
 /// The number of a layer, and the rounding of its weights where they are to be sampled.
 pub type Sampling = (u64, Option<Rounding>);
 
-/// Reads the weights of `product`, a MatMul that takes a tensor of shape `before`.
-pub fn weights(product: &Step, before: &[usize], sampling: Sampling) -> Result<Weights> {
-    if product.operator.name == "Conv" {
-        let message = "no layer is made of Conv yet";
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-            .help("write the layer as x * W with a constant matrix W")
-            .into());
-    }
-    let constants = product.constants();
-    let (Some(0), &[None, Some(weights)]) = (product.position(), &constants[..]) else {
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "both operands depend on the graph's input")
+/// The constant of `product`, a MatMul.
+pub fn constant(product: &Step) -> Result<&Tensor> {
+    match (product.position(), &product.constants()[..]) {
+        (Some(0), &[None, Some(weights)]) => Ok(weights),
+        _ => Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "both operands depend on the graph's input")
             .help("write the layer as x * W with a constant W of shape [inputs, outputs]")
-            .into());
-    };
-    if let &[inputs, _] = &weights.shape[..]
-        && before.iter().product::<usize>() != inputs
-    {
-        let message = format!(
-            "a tensor of shape {before:?} is multiplied by weights of shape {:?}; one vector is supported",
-            weights.shape
-        );
-        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-            .help("flatten what enters the layer to [1, inputs]")
-            .into());
+            .into()),
     }
-    matrix(weights, product.codes.as_deref(), sampling)
+}
+
+/// Checks that a tensor of shape `before` is one vector for `weights`.
+pub fn takes(before: &[usize], weights: &Tensor) -> Result<()> {
+    match weights.shape[..] {
+        [inputs, _] if before.iter().product::<usize>() != inputs => {
+            let message = format!(
+                "a tensor of shape {before:?} is multiplied by weights of shape {:?}; one vector is supported",
+                weights.shape
+            );
+            Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .help("flatten what enters the layer to [1, inputs]")
+                .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a constant of shape [inputs, outputs], and the codes behind it.
@@ -219,6 +217,12 @@ mod tests {
     fn product(shape: &[usize], values: &[f32]) -> Step {
         let constant = Tensor::new(shape.to_vec(), Data::Float(values.to_vec())).unwrap();
         step("", "MatMul", &[constant], &[1, shape[1]])
+    }
+
+    fn weights(product: &Step, before: &[usize], sampling: Sampling) -> Result<Weights> {
+        let constant = constant(product)?;
+        takes(before, constant)?;
+        matrix(constant, product.codes.as_deref(), sampling)
     }
 
     impl Weights {

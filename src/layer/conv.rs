@@ -5,12 +5,13 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 
 use crate::arith::matrix::WeightKind;
+use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
 use crate::matrix::{MatrixUnit, Passes};
 use crate::network::{Element, Port};
-use crate::product::{Operand, Product, Unit, one};
+use crate::product::{Operand, Product, Take, Unit, one};
 use crate::schedule::{MatrixRun, Schedule};
 use crate::sliding::{Fed, Fill, Front, Sliding};
 
@@ -93,7 +94,7 @@ impl Conv {
         ((words, element.bits() as usize * elements.div_ceil(64)), *element)
     }
 
-    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync {
+    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut Take<'_>) + Sync {
         let (rows, all) = (self.group_rows(), self.product.rows());
         move |frame, take| {
             let mut words = vec![0; self.kernel.operand_words(element)];
@@ -203,9 +204,11 @@ impl Layer for Conv {
 /// Convolutions.
 pub const KIND: Kind = Kind { name: "conv", samples };
 
+/// Window, channels with groups and rows, weights, input, what is outside, and type and steps of the activation.
+type Form = (Window, [usize; 3], &'static [i16], Element, Fill, Option<(Element, usize)>);
+
 fn samples() -> Vec<Sample> {
     use crate::arith::matrix::IntMatrix;
-    use crate::arith::window::Window;
     use crate::layer::dense::{scattered, staircase};
 
     let bits: &[i16] = &[1, -1];
@@ -220,35 +223,35 @@ fn samples() -> Vec<Sample> {
     let dilated = Window { dilation: [2, 1], before: [2, 0], after: [1, 1], ..plain([5, 4], [2, 3]) };
     let line = Window { stride: [1, 2], before: [0, 1], ..plain([1, 9], [1, 3]) };
     let far = Window { stride: [3, 3], ..plain([5, 5], [1, 1]) };
-    let forms: Vec<(Window, (usize, usize, usize), &[i16], Element, Fill, Option<(Element, usize)>)> = vec![
-        (plain([4, 5], [3, 3]), (2, 1, 4), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
-        (same([4, 3], [3, 3]), (2, 1, 2), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
-        (same([3, 4], [3, 3]), (3, 1, 2), trits, Element::Bipolar, Fill::Mask, None),
+    let forms: [Form; 12] = [
+        (plain([4, 5], [3, 3]), [2, 1, 4], bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (same([4, 3], [3, 3]), [2, 1, 2], bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (same([3, 4], [3, 3]), [3, 1, 2], trits, Element::Bipolar, Fill::Mask, None),
         (
             same([3, 3], [2, 2]),
-            (2, 1, 2),
+            [2, 1, 2],
             bits,
             Element::Bipolar,
             Fill::Value(1),
             Some((Element::Unsigned(2), 3)),
         ),
-        (strided, (2, 1, 3), bits, Element::Unsigned(2), Fill::Value(0), Some((Element::Bipolar, 1))),
-        (dilated, (2, 2, 4), few, Element::Signed(3), Fill::Value(0), None),
+        (strided, [2, 1, 3], bits, Element::Unsigned(2), Fill::Value(0), Some((Element::Bipolar, 1))),
+        (dilated, [2, 2, 4], few, Element::Signed(3), Fill::Value(0), None),
         (
             same([4, 4], [3, 3]),
-            (4, 4, 4),
+            [4, 4, 4],
             few,
             Element::Unsigned(2),
             Fill::Value(0),
             Some((Element::Unsigned(2), 3)),
         ),
-        (plain([4, 4], [2, 2]), (2, 2, 4), bits, Element::Bipolar, Fill::Mask, None),
-        (line, (2, 1, 2), trits, Element::Unsigned(4), Fill::Value(0), Some((Element::Signed(3), 7))),
-        (plain([2, 3], [1, 1]), (4, 1, 2), bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
-        (far, (2, 1, 2), bits, Element::Bipolar, Fill::Mask, None),
+        (plain([4, 4], [2, 2]), [2, 2, 4], bits, Element::Bipolar, Fill::Mask, None),
+        (line, [2, 1, 2], trits, Element::Unsigned(4), Fill::Value(0), Some((Element::Signed(3), 7))),
+        (plain([2, 3], [1, 1]), [4, 1, 2], bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
+        (far, [2, 1, 2], bits, Element::Bipolar, Fill::Mask, None),
         (
             plain([5, 4], [3, 3]),
-            (3, 1, 2),
+            [3, 1, 2],
             bits,
             Element::Signed(8),
             Fill::Value(0),
@@ -257,7 +260,7 @@ fn samples() -> Vec<Sample> {
     ];
     forms
         .into_iter()
-        .map(|(window, (channels, groups, rows), values, input, fill, activation)| {
+        .map(|(window, [channels, groups, rows], values, input, fill, activation)| {
             let kernel = Sliding { window, channels, groups, fill };
             let weights: IntMatrix = scattered(rows, kernel.fan_in(), values);
             let range = Product::new(weights.clone(), vec![]).sum_range(input, kernel.masked());

@@ -11,7 +11,7 @@ use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
 use crate::matrix::Passes;
 use crate::network::{Element, Port};
-use crate::product::{Operand, Product, Unit, one};
+use crate::product::{Operand, Product, Take, Unit, one};
 use crate::schedule::Schedule;
 
 pub use crate::product::Stochastic;
@@ -69,9 +69,15 @@ impl Dense {
         ((words, element.bits() as usize * elements.div_ceil(64)), *element)
     }
 
-    fn operand(&self) -> impl Fn(&[u64], &mut dyn FnMut(Operand<'_>)) + Sync {
+    fn operand(&self) -> impl Fn(&[u64], &mut Take<'_>) + Sync {
         let rows = self.0.rows();
         move |words, take| take(Operand { words, rows: 0..rows, at: 0 })
+    }
+}
+
+impl From<Product> for Dense {
+    fn from(product: Product) -> Self {
+        Self(product)
     }
 }
 

@@ -137,8 +137,11 @@ impl Layer for Scale {
 /// Layers of scaling.
 pub const KIND: Kind = Kind { name: "scale", samples };
 
+/// Shape, factors, biases and input.
+type Form = (&'static [usize], &'static [i32], &'static [i32], Element);
+
 fn samples() -> Vec<Sample> {
-    let forms: [(&[usize], &[i32], &[i32], Element); 7] = [
+    let forms: [Form; 7] = [
         (&[2, 3, 4], &[1, -1, 1, 1], &[0, 5, -3, 7], Element::Unsigned(3)),
         (&[3, 2], &[3, -7], &[100, -1], Element::Signed(4)),
         (&[4], &[0, 1, -1, 1], &[2, 2, 2, 2], Element::Bipolar),

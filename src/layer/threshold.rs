@@ -95,12 +95,15 @@ impl Layer for Threshold {
 /// Layers of thresholds.
 pub const KIND: Kind = Kind { name: "threshold", samples };
 
+/// Shape, input, type and steps of the activation, and the members that differ.
+type Form = (&'static [usize], Element, (Element, usize), i64);
+
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
     use super::dense::staircase;
 
-    let forms: [(&[usize], Element, (Element, usize), i64); 7] = [
+    let forms: [Form; 7] = [
         (&[3, 4, 2], Unsigned(8), (Bipolar, 1), 1),
         (&[6], Signed(5), (Unsigned(2), 3), 1),
         (&[2, 3], Unsigned(16), (Unsigned(4), 15), 1),

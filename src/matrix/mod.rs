@@ -111,8 +111,7 @@ impl<'a> MatrixUnit<'a> {
     pub fn new(
         name: &'a str,
         members: Vec<&'a IntMatrix>,
-        fold: Folding,
-        passes: Passes,
+        (fold, passes): (Folding, Passes),
         user: u32,
         form: &'a dyn Form,
         source: &'a dyn WeightSource,

@@ -1,0 +1,410 @@
+//! Graphs with images, through import: what the network computes is what the graph says, and every engine agrees.
+
+use proptest::prelude::*;
+use rand::RngExt;
+use stoxnor::engine::Conditions;
+use stoxnor::import;
+use stoxnor::lower::lower;
+use stoxnor::network::Network;
+use stoxnor_testbenches::conformance::{Effort, agree, random, random_folds, random_frames};
+use stoxnor_testbenches::graph::equals_float_graph;
+use stoxnor_testbenches::onnx::{Attribute, BREVITAS, Builder, FINN, STOXNOR, Sliding};
+use stoxnor_testbenches::qcdq::{INT8, UINT8};
+
+/// A graph in the making. Weights are random; scales are powers of two, so that float32 is exact.
+struct Making {
+    m: Builder,
+    x: String,
+    rng: rand_chacha::ChaCha8Rng,
+}
+
+impl Making {
+    /// An image of 8-bit pixels, quantised by the graph to signed bytes.
+    fn new(seed: u64, shape: &[usize]) -> Self {
+        let mut m = Builder::new(shape);
+        let x = m.scalar("Sub", "x", 128.0);
+        let x = m.quant(&x, 1.0, 8, true, "ROUND");
+        Self { m, x, rng: random(seed) }
+    }
+
+    fn then(&mut self, f: impl FnOnce(&mut Builder, &str) -> String) -> &mut Self {
+        self.x = f(&mut self.m, &self.x);
+        self
+    }
+
+    fn weights(&mut self, shape: &[usize], values: &[f32]) -> String {
+        let n = shape.iter().product();
+        let w: Vec<f32> = (0..n).map(|_| values[self.rng.random_range(0..values.len())]).collect();
+        self.m.floats(shape, &w)
+    }
+
+    /// Conv of [outputs, channels of a group, taps..].
+    fn conv(&mut self, shape: &[usize], groups: i64, how: Sliding<'_>, values: &[f32]) -> &mut Self {
+        let w = self.weights(shape, values);
+        self.then(|m, x| m.conv(x, &w, None, groups, how))
+    }
+
+    /// Batch normalisation with gammas of any sign, whose standard deviation is a power of two.
+    fn normalise(&mut self, channels: usize) -> &mut Self {
+        let rng = &mut self.rng;
+        let mut list = |values: &[f32]| -> Vec<f32> {
+            (0..channels).map(|_| values[rng.random_range(0..values.len())]).collect()
+        };
+        let gamma = list(&[0.25, -0.25, 0.5, -0.125, 1.0]);
+        let (beta, mean) = (list(&[0.0, 0.5, -0.75, 1.0]), list(&[0.0, 3.0, -2.0]));
+        self.then(|m, x| {
+            let c = [gamma, beta, mean, vec![1.0; channels]].map(|v| m.floats(&[v.len()], &v));
+            let [g, b, me, v] = &c;
+            m.node("BatchNormalization", &[x, g, b, me, v], vec![Attribute::float("epsilon", 0.0)])
+        })
+    }
+
+    fn bipolar(&mut self) -> &mut Self {
+        self.then(|m, x| m.bipolar(x, 1.0))
+    }
+
+    fn quant(&mut self, scale: f32, bits: u32) -> &mut Self {
+        self.then(|m, x| m.quant(x, scale, bits, false, "ROUND"))
+    }
+
+    fn turn(&mut self, perm: &[i64]) -> &mut Self {
+        self.then(|m, x| m.node("Transpose", &[x], vec![Attribute::ints("perm", perm)]))
+    }
+
+    /// Flatten and a product with `features` by `classes` signs.
+    fn classes(&mut self, features: usize, classes: usize) -> &mut Self {
+        let w = self.weights(&[features, classes], &[1.0, -1.0]);
+        self.then(|m, x| {
+            let x = m.node("Flatten", &[x], Vec::new());
+            m.node("MatMul", &[&x, &w], Vec::new())
+        })
+    }
+
+    fn end(self) -> Vec<u8> {
+        self.m.finish_at(10, &self.x)
+    }
+}
+
+fn pixels(seed: u64, n: usize) -> Vec<f32> {
+    let mut rng = random(seed);
+    (0..n).map(|_| f32::from(rng.random::<u8>())).collect()
+}
+
+/// The kinds of the layers.
+fn kinds(network: &Network) -> Vec<&'static str> {
+    network.nodes.iter().map(|n| n.layer.kind()).collect()
+}
+
+/// Imports, compares with the float graph on some images, and runs reference, fast and rtl at a random folding.
+fn holds(what: &str, bytes: &[u8]) -> Network {
+    let network = import::read("net", bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let graph = import::float_graph(bytes).unwrap();
+    let n = graph.input_shape().iter().product();
+    for seed in 0..4 {
+        assert!(equals_float_graph(&network, &graph, &pixels(seed, n)), "{what}: image {seed}");
+    }
+    let hardware = lower(&network, &random_folds(&mut random(n as u64), &network));
+    let frames = random_frames(1, &network, 2);
+    let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
+    agree(what, &network, &hardware, &frames, &Conditions::default(), effort);
+    network
+}
+
+const SIGNS: [f32; 2] = [1.0, -1.0];
+const TRITS: [f32; 3] = [1.0, -1.0, 0.0];
+const K3: Sliding<'static> =
+    Sliding { kernel: &[3, 3], strides: &[], dilations: &[], pads: &[], ceil: false };
+const SAME3: Sliding<'static> = Sliding { pads: &[1, 1, 1, 1], ..K3 };
+
+#[test]
+fn normalisation_stands_before_or_behind_a_maximum() {
+    for behind in [false, true] {
+        let mut g = Making::new(1, &[1, 3, 8, 8]);
+        g.conv(&[6, 3, 3, 3], 1, K3, &SIGNS);
+        let pool = |g: &mut Making| {
+            g.then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2])));
+        };
+        if behind {
+            pool(&mut g);
+        }
+        g.normalise(6);
+        if !behind {
+            pool(&mut g);
+        }
+        g.quant(4.0, 2).classes(6 * 9, 3);
+        let network = holds("batch norm and maximum", &g.end());
+        assert_eq!(kinds(&network), ["conv", "maxpool", "dense"]);
+    }
+}
+
+#[test]
+fn bipolar_images_are_padded_by_a_mask_or_by_a_node_of_their_own() {
+    for value in [None, Some(1.0), Some(-1.0), Some(0.0)] {
+        let mut g = Making::new(2, &[1, 2, 6, 5]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).bipolar();
+        match value {
+            None => g.conv(&[4, 4, 3, 3], 1, SAME3, &TRITS),
+            Some(value) => {
+                g.then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], value)).conv(&[4, 4, 3, 3], 1, K3, &SIGNS)
+            }
+        };
+        g.normalise(4).bipolar().classes(4 * 12, 3);
+        let network = holds(&format!("padding with {value:?}"), &g.end());
+        assert_eq!(kinds(&network), ["conv", "conv", "dense"]);
+    }
+}
+
+#[test]
+fn channels_may_come_last() {
+    let mut g = Making::new(3, &[1, 6, 7, 3]);
+    g.turn(&[0, 3, 1, 2]).conv(&[4, 3, 3, 3], 1, K3, &SIGNS).turn(&[0, 2, 3, 1]);
+    // Per channel, on the last axis.
+    let bias = g.m.floats(&[4], &[1.0, -2.0, 3.0, 0.0]);
+    g.then(|m, x| m.node("Add", &[x, &bias], Vec::new())).bipolar();
+    g.then(|m, x| {
+        let how = vec![Attribute::ints("kernel_shape", &[2, 2]), Attribute::ints("strides", &[2, 2])];
+        m.node_of(FINN, "MaxPoolNHWC", &[x], how)
+    });
+    g.classes(4 * 4, 3);
+    let network = holds("channels last", &g.end());
+    assert_eq!(kinds(&network), ["conv", "maxpool", "dense"]);
+}
+
+#[test]
+fn depthwise_grouped_strided_and_dilated_layers_with_a_bias() {
+    let mut g = Making::new(4, &[1, 4, 9, 9]);
+    let stride = Sliding { strides: &[2, 2], ..SAME3 };
+    g.conv(&[4, 1, 3, 3], 4, stride, &TRITS).normalise(4).quant(2.0, 4);
+    let (w, bias) = (
+        g.weights(&[6, 2, 2, 2], &[1.0, -2.0, 3.0, 0.0]),
+        g.m.floats(&[6], &[1.0, 0.0, -3.0, 2.0, 5.0, -1.0]),
+    );
+    let dilated = Sliding { kernel: &[2, 2], dilations: &[2, 1], ..Sliding::default() };
+    g.then(|m, x| m.conv(x, &w, Some(&bias), 2, dilated)).normalise(6).quant(2.0, 2);
+    g.conv(&[3, 6, 1, 1], 1, Sliding::default(), &SIGNS);
+    let network = holds("forms of convolution", &g.end());
+    assert_eq!(kinds(&network), ["conv", "conv", "conv"]);
+}
+
+#[test]
+fn lines_are_images_too() {
+    let mut g = Making::new(5, &[1, 2, 16]);
+    let how = Sliding { kernel: &[3], strides: &[2], pads: &[1, 1], ..Sliding::default() };
+    g.conv(&[4, 2, 3], 1, how, &SIGNS).normalise(4).quant(2.0, 3);
+    g.then(|m, x| m.max_pool(x, Sliding::apart(&[2])));
+    g.conv(&[4, 4, 2], 1, Sliding::default(), &TRITS).normalise(4).bipolar().classes(4 * 3, 2);
+    let network = holds("one dimension", &g.end());
+    assert_eq!(kinds(&network), ["conv", "maxpool", "conv", "dense"]);
+}
+
+#[test]
+fn averages_are_exact_sums() {
+    // Of levels with a quantiser behind, then of levels in front of a product, then of sums behind a normalisation.
+    let mut g = Making::new(6, &[1, 2, 8, 8]);
+    g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).normalise(4).quant(2.0, 3);
+    g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2]))).quant(0.5, 3);
+    g.conv(&[4, 4, 3, 3], 1, SAME3, &TRITS).normalise(4).quant(2.0, 2);
+    g.then(|m, x| m.global_average_pool(x)).classes(4, 3);
+    let network = holds("averages", &g.end());
+    assert_eq!(kinds(&network), ["conv", "avgpool", "conv", "globalpool", "dense"]);
+    let mut g = Making::new(7, &[1, 2, 4, 4]);
+    g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS).normalise(4);
+    g.then(|m, x| m.global_average_pool(x)).normalise(4).quant(1.0, 3).classes(4, 3);
+    let network = holds("a normalisation before an average", &g.end());
+    assert_eq!(kinds(&network), ["conv", "globalpool", "dense"]);
+    let mut g = Making::new(8, &[1, 2, 4, 4]);
+    g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS).normalise(4).quant(2.0, 2);
+    g.then(|m, x| m.global_average_pool(x)).normalise(4);
+    let network = holds("an average at the end", &g.end());
+    assert_eq!(kinds(&network), ["conv", "globalpool"]);
+}
+
+#[test]
+fn images_grow_and_change_their_order() {
+    let mut g = Making::new(9, &[1, 2, 4, 3]);
+    g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS);
+    g.then(|m, x| m.resize(x, &[1.0, 1.0, 2.0, 3.0])).normalise(4).quant(2.0, 2);
+    // Rows and columns change places.
+    g.turn(&[0, 1, 3, 2]).conv(&[2, 4, 3, 3], 1, K3, &SIGNS);
+    let network = holds("upsampling and a transposition", &g.end());
+    assert_eq!(kinds(&network), ["conv", "upsample", "transpose", "conv"]);
+}
+
+#[test]
+fn what_does_not_commute_is_refused() {
+    let said = |g: Making| import::read("net", &g.end()).map(|_| ()).unwrap_err().to_string();
+    let start = || {
+        let mut g = Making::new(10, &[1, 2, 6, 6]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS);
+        g
+    };
+    // Rectified sums are no levels.
+    let mut g = start();
+    g.then(|m, x| m.node("Relu", &[x], Vec::new()))
+        .then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2])));
+    g.quant(1.0, 2).classes(4 * 4, 2);
+    let text = said(g);
+    assert!(text.contains("without a quantiser between") && text.contains("AveragePool"), "{text}");
+    // At the border fewer pixels are averaged.
+    let mut g = start();
+    g.quant(1.0, 2).then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
+    g.quant(1.0, 2).classes(4 * 4, 2);
+    let text = said(g);
+    assert!(text.contains("fewer pixels"), "{text}");
+    // Padding that is no level.
+    let mut g = start();
+    g.bipolar().then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], 0.5)).conv(&[4, 4, 3, 3], 1, K3, &SIGNS);
+    let text = said(g);
+    assert!(text.contains("padding with 0.5"), "{text}");
+    // A constant for each pixel.
+    let mut g = start();
+    let each: Vec<f32> = (0..64).map(|i| i as f32).collect();
+    let each = g.m.floats(&[1, 4, 4, 4], &each);
+    g.then(|m, x| m.node("Add", &[x, &each], Vec::new())).bipolar().classes(4 * 16, 2);
+    let text = said(g);
+    assert!(text.contains("at every position"), "{text}");
+    // A maximum of something that rises and falls.
+    let mut g = start();
+    g.then(|m, x| m.scalar("Pow", x, 2.0)).then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2])));
+    g.quant(64.0, 2).classes(4 * 4, 2);
+    let text = said(g);
+    assert!(text.contains("rise or fall") || text.contains("turns back"), "{text}");
+}
+
+/// QuantizeLinear, Clip and DequantizeLinear around a convolution, as Brevitas writes it.
+#[test]
+fn quantize_linear_around_convolutions() {
+    let mut g = Making { m: Builder::new(&[1, 2, 6, 6]), x: "x".into(), rng: random(11) };
+    let around = |g: &mut Making, scale: f32, kind: i32, zero: i64, clip: Option<(i64, i64)>| {
+        let (s, z) = (g.m.floats(&[], &[scale]), g.m.integers(kind, &[], &[zero]));
+        g.then(|m, x| {
+            let mut x = m.node("QuantizeLinear", &[x, &s, &z], Vec::new());
+            if let Some((low, high)) = clip {
+                let (low, high) = (m.integers(kind, &[], &[low]), m.integers(kind, &[], &[high]));
+                x = m.node("Clip", &[&x, &low, &high], Vec::new());
+            }
+            m.node("DequantizeLinear", &[&x, &s, &z], Vec::new())
+        });
+    };
+    around(&mut g, 1.0, UINT8, 0, None);
+    let values: Vec<i64> = (0..4 * 2 * 9).map(|_| g.rng.random_range(-3..=3)).collect();
+    let w = g.m.integers(INT8, &[4, 2, 3, 3], &values);
+    let (s, z) = (g.m.floats(&[4], &[0.5, 0.25, 1.0, 0.5]), g.m.integers(INT8, &[4], &[0; 4]));
+    let w = g.m.node("DequantizeLinear", &[&w, &s, &z], vec![Attribute::int("axis", 0)]);
+    g.then(|m, x| m.conv(x, &w, None, 1, SAME3));
+    around(&mut g, 32.0, UINT8, 0, Some((0, 15)));
+    g.then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2]))).classes(4 * 9, 3);
+    let bytes = g.m.finish_at(13, &g.x);
+    let network = holds("QCDQ", &bytes);
+    assert_eq!(kinds(&network), ["conv", "maxpool", "dense"]);
+}
+
+/// Stochastic weights of a convolution: the members of the network are the networks of the drawn weights.
+#[test]
+fn convolutions_are_sampled_by_name() {
+    let mut g = Making::new(12, &[1, 2, 5, 5]);
+    let reals: Vec<f32> = (0..4 * 2 * 9).map(|_| g.rng.random_range(-1.1..1.1)).collect();
+    let w = g.m.floats(&[4, 2, 3, 3], &reals);
+    let how =
+        vec![Attribute::string("law", "ternary"), Attribute::int("bits", 2), Attribute::int("share", 2)];
+    let w = g.m.node_of(STOXNOR, "StochasticQuant", &[&w], how);
+    g.then(|m, x| m.conv(x, &w, None, 1, SAME3)).normalise(4).bipolar().classes(100, 3);
+    let network = import::read("net", &g.end()).unwrap();
+    assert_eq!(network.members(), 16);
+    assert_eq!(kinds(&network), ["conv", "dense"]);
+    let hardware = lower(&network, &random_folds(&mut random(1), &network));
+    let frames = random_frames(1, &network, 2);
+    let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
+    let conditions = Conditions { stall: Some(1), members: vec![3, 1] };
+    agree("a sampled convolution", &network, &hardware, &frames, &conditions, effort);
+}
+
+/// One block of a random network.
+#[derive(Debug, Clone)]
+struct Block {
+    depthwise: bool,
+    kernel: i64,
+    stride: i64,
+    padded: bool,
+    bits: u32,
+    /// 0: none; 1, 2: a maximum before the normalisation, or behind the quantiser; 3: an average behind it.
+    pool: u8,
+    values: usize,
+}
+
+fn block() -> impl Strategy<Value = Block> {
+    (any::<bool>(), 1i64..4, 1i64..3, any::<bool>(), 1u32..5, 0u8..4, 0usize..3).prop_map(
+        |(depthwise, kernel, stride, padded, bits, pool, values)| Block {
+            depthwise,
+            kernel,
+            stride,
+            padded: padded && kernel > 1,
+            bits,
+            pool,
+            values,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+    /// Random convolutional networks are what their graph says, on every image, to the last bit.
+    #[test]
+    fn random_networks_equal_their_graph(seed in any::<u64>(), blocks in prop::collection::vec(block(), 1..4)) {
+        let mut g = Making::new(seed, &[1, 2, 9, 8]);
+        let (mut channels, mut size) = (2usize, [9i64, 8]);
+        for b in &blocks {
+            let pad = if b.padded { 1 } else { 0 };
+            let after = size.map(|s| (s + 2 * pad - b.kernel) / b.stride + 1);
+            if after.iter().any(|s| *s < 2) {
+                break;
+            }
+            let (kernel, strides, pads) = ([b.kernel; 2], [b.stride; 2], [pad; 4]);
+            let how = Sliding { kernel: &kernel, strides: &strides, pads: &pads, ..Sliding::default() };
+            let values: &[f32] = [&SIGNS[..], &TRITS, &[3.0, -2.0, 1.0, 0.0, -4.0]][b.values];
+            let k = b.kernel as usize;
+            if b.depthwise {
+                g.conv(&[channels, 1, k, k], channels as i64, how, values);
+            } else {
+                g.conv(&[4, channels, k, k], 1, how, values);
+                channels = 4;
+            }
+            size = after;
+            let maximum = |g: &mut Making| {
+                g.then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2])));
+            };
+            if b.pool == 1 {
+                maximum(&mut g);
+            }
+            g.normalise(channels);
+            if b.bits == 1 { g.bipolar() } else { g.quant(2.0, b.bits) };
+            if b.pool == 2 {
+                maximum(&mut g);
+            }
+            if b.pool == 3 {
+                g.then(|m, x| m.average_pool(x, true, Sliding::apart(&[2, 2]))).quant(0.5, 3);
+            }
+            if b.pool > 0 {
+                size = size.map(|s| s / 2);
+            }
+        }
+        let features = channels * (size[0] * size[1]) as usize;
+        g.classes(features, 3);
+        holds(&format!("{blocks:?}"), &g.end());
+    }
+}
+
+/// Quantised twice: what is known of the first quantiser does not hide the second.
+#[test]
+fn a_maximum_between_two_quantisers() {
+    let mut g = Making::new(13, &[1, 2, 6, 6]);
+    g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(1.0, 4);
+    g.then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2]))).normalise(4);
+    g.then(|m, x| m.node_of(BREVITAS, "BipolarQuant", &[x, "one"], Vec::new()));
+    let one = stoxnor_testbenches::onnx::TensorProto::floats("one", &[], &[1.0]);
+    g.m.graph.initialisers.push(one);
+    g.classes(16, 3);
+    let network = holds("two quantisers", &g.end());
+    assert_eq!(kinds(&network), ["conv", "maxpool", "dense"]);
+}
