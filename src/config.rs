@@ -86,6 +86,8 @@ pub struct InputConfig {
     /// Multiplies every input: a number or `"p/q"`.
     #[serde(deserialize_with = "number_or_text")]
     pub scale: Option<String>,
+    /// Where the graph's quantiser of the input is computed: `host`, or `hardware`.
+    pub quantise: Option<String>,
     /// Bits of the fixed-point type of a real input that the graph leaves unquantised.
     pub bits: Option<i64>,
     /// How many of them stand behind the point.
@@ -94,7 +96,7 @@ pub struct InputConfig {
 
 /// What a value of each key looks like.
 const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024; \
-    [layers.l1_dense] pe = 2, simd = 16, weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\"; \
+    [layers.l1_dense] pe = 2, simd = 16, weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
     [ensemble] members = 8";
 
 /// A message of the TOML reader without Rust's names of types.
@@ -127,7 +129,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("layers.*", &["pe", "simd", "weights"]),
     ("layers.*.weights", &["stochastic", "bits", "share", "realisation"]),
     ("ensemble", &["members", "max_members", "seed"]),
-    ("input", &["scale", "bits", "fraction_bits"]),
+    ("input", &["scale", "quantise", "bits", "fraction_bits"]),
 ];
 
 /// Largest configuration file that is read.
@@ -204,7 +206,18 @@ impl Config {
                 return Err(value(message, "give both, for example bits = 16 and fraction_bits = 10").into());
             }
         };
-        Ok(import::Options { input, sampling: self.sampling()?, keep_signs: false })
+        let on_chip = match self.input.quantise.as_deref() {
+            None | Some("host") => None,
+            Some("hardware") => {
+                let scale = self.input.scale.as_deref().map(Scale::parse).transpose()?;
+                Some(import::OnChip { scale: scale.map(|s| (s.p, s.q)) })
+            }
+            Some(other) => {
+                let message = format!("input.quantise is \"{other}\"");
+                return Err(value(message, "give \"host\" or \"hardware\"").at("input.quantise").into());
+            }
+        };
+        Ok(import::Options { input, on_chip, sampling: self.sampling()?, keep_signs: false })
     }
 
     /// What is said of stochastic weights and their members.

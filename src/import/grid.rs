@@ -4,6 +4,7 @@
 
 use super::op::{Levels, Role, Spacing};
 use crate::activation::Activation;
+use crate::arith::threshold::Lattice;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, Result};
 use crate::host::Step;
 use crate::network::Element;
@@ -74,9 +75,10 @@ pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<
         let levels =
             (quantiser.levels)(&step.attributes, &step.constants()).map_err(|e| e.placed(&step.place))?;
         if let Some(levels) = levels {
-            return follow(&levels, &step.shape, &steps[at + 1..])
-                .map(Some)
-                .map_err(|e| e.placed(&step.place));
+            // What chooses or repeats elements changes no value.
+            let chooses = |s: &&Step| matches!(s.operator.role, Role::Select) && s.operator.name != "Pad";
+            let behind: Vec<Step> = steps[at + 1..].iter().filter(|s| !chooses(s)).cloned().collect();
+            return follow(&levels, &step.shape, &behind).map(Some).map_err(|e| e.placed(&step.place));
         }
     }
     let Some(element) = start else { return Ok(None) };
@@ -90,6 +92,21 @@ pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<
         value: Box::new(|code| Ok(Tensor::scalar(code))),
     };
     follow(&levels, before, steps).map(Some)
+}
+
+/// The values that `steps` make of the sums of `row`, each of which is a level, where a quantiser among them takes some away.
+pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
+    if !steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_))) {
+        return Ok(None);
+    }
+    let levels = Levels {
+        first: row.low,
+        step: row.step,
+        count: row.points as usize,
+        scale: Tensor::scalar(1.0),
+        value: Box::new(|code| Ok(Tensor::scalar(code))),
+    };
+    follow(&levels, shape, steps).map(Some)
 }
 
 /// What `steps` make of `levels`, which a tensor of `shape` has.

@@ -7,6 +7,7 @@ use super::images;
 use super::op::Role;
 use super::op::geometry::Image;
 use super::order::Order;
+use super::pixels::{self, OnChip};
 use super::rewrite::{made, with};
 use super::sampling::SamplingOptions;
 use super::segment::Segments;
@@ -48,6 +49,8 @@ pub struct Wanted<'a> {
     pub calibrated: bool,
     /// Rows whose activation falls keep their weights.
     pub keep_signs: bool,
+    /// The input's quantiser is a layer.
+    pub on_chip: Option<OnChip>,
 }
 
 /// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
@@ -59,10 +62,11 @@ pub fn layers(
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Parts> {
     let first = segments.front.end;
-    // Padding in front of the first layer is the layer's own.
-    let padded =
-        (segments.front.start..first).rev().take_while(|i| chain.steps[*i].operator.name == "Pad").count();
-    let front = &chain.steps[segments.front.start..first - padded.min(1)];
+    // Padding in front of the first layer's window is the window's own.
+    let is_pad =
+        |i: &usize| chain.steps[*i].operator.name == "Pad" && chain.steps[first].operator.name != "MatMul";
+    let end = first.checked_sub(1).filter(is_pad).unwrap_or(first);
+    let front = &chain.steps[segments.front.start..end];
     let input = keep(grid(chain.annotation, &chain.input, front), errors).flatten();
     let input = input.filter(|grid| {
         let bits = grid.element().bits();
@@ -76,7 +80,16 @@ pub fn layers(
         }
         bits <= MAX_INPUT_BITS
     });
-    let mut walk = Walk::new(chain, wanted, input, sketches, errors);
+    let shape = chain.shape_before(end);
+    let pixels = match (wanted.on_chip, input) {
+        (Some(on_chip), Some(grid)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
+        _ => None,
+    };
+    let first_level = pixels.as_ref().map_or(input, |p| Some(p.level));
+    let mut walk = Walk::new(chain, wanted, first_level, sketches, errors);
+    if let Some(pixels) = &pixels {
+        walk.threshold(&chain.steps[first], pixels.layer.clone());
+    }
     for (index, segment) in segments.layers.iter().enumerate() {
         let feeds_pool =
             segments.layers.get(index + 1).is_some_and(|next| is_pool(&chain.steps[next.anchor]));
@@ -89,15 +102,19 @@ pub fn layers(
     }
     tail.extend_from_slice(&chain.steps[segments.tail.clone()]);
     let last = &chain.steps[segments.layers[segments.layers.len() - 1].anchor];
-    let mut front = front.to_vec();
-    let shape = chain.shape_before(first - padded.min(1)).to_vec();
-    front.extend(keep(integers(&chain.steps[first], &shape, level.scale), errors)?);
-    let (own, turn) = keep(streamed(&chain.steps[first], &shape), errors)?;
+    let (element, mut front) = match pixels {
+        Some(pixels) => (pixels.element, pixels.front),
+        None => {
+            let integers = keep(integers(&chain.steps[first], shape, level.scale), errors)?;
+            (level.element(), [front, &integers[..]].concat())
+        }
+    };
+    let (own, turn) = keep(streamed(&chain.steps[first], shape), errors)?;
     front.extend(turn);
     let tail = keep(collected(last, &order, tail), errors)?;
     Some(Parts {
         front: HostGraph::new(chain.input.clone(), front),
-        input: Port { shape: own, element: level.element() },
+        input: Port { shape: own, element },
         layers: drafts,
         tail,
     })
@@ -109,7 +126,7 @@ pub fn is_pool(step: &Step) -> bool {
 }
 
 /// The image that a layer's node takes; nothing for a matrix product.
-fn image_of(step: &Step, shape: &[usize]) -> Result<Option<Image>> {
+pub fn image_of(step: &Step, shape: &[usize]) -> Result<Option<Image>> {
     if step.operator.name == "MatMul" { Ok(None) } else { images::image(step, shape).map(Some) }
 }
 

@@ -41,6 +41,7 @@ mod layers;
 mod members;
 pub mod op;
 mod order;
+mod pixels;
 mod prune;
 mod rewrite;
 mod sampling;
@@ -58,6 +59,7 @@ use std::path::Path;
 
 pub use edit::{Statistics, with_statistics};
 pub use members::MAX_MEMBERS;
+pub use pixels::OnChip;
 pub use sampling::{DEFAULT_MEMBERS, LayerSampling, SamplingOptions};
 pub use survey::{Sketch, Survey};
 
@@ -71,13 +73,15 @@ use fold::{Applied, Folded};
 use layers::{Parts, Wanted};
 
 /// What the user states about a model beside its file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
     /// The type of a real-valued input that the graph leaves unquantised: what enters the first layer is rounded to it.
     /// Graphs that quantise their input themselves don't need it, and it changes nothing there.
     pub input: Option<FixedPoint>,
     /// Stochastic weights and the ensemble of their members.
     pub sampling: SamplingOptions,
+    /// The input's quantiser becomes a layer, and hardware takes the integers in front of it.
+    pub on_chip: Option<OnChip>,
     /// Rows whose activation falls keep their weights, so that the sums are those of the graph.
     pub keep_signs: bool,
 }
@@ -243,7 +247,12 @@ fn parts(
     reasons: &mut Vec<Diagnostic>,
 ) -> Result<Option<Parts>> {
     let calibrated = folded.members.is_some();
-    let wanted = Wanted { sampling: &options.sampling, calibrated, keep_signs: options.keep_signs };
+    let wanted = Wanted {
+        sampling: &options.sampling,
+        calibrated,
+        keep_signs: options.keep_signs,
+        on_chip: options.on_chip,
+    };
     let chain = chain::chain(folded)?;
     let chain = rewrite::rewrite(chain, reasons);
     let chain = input::quantise_input(chain, options, reasons);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::attributes::{Attribute, Attributes};
 use super::chain::Chain;
-use super::op::{self, product::transposed};
+use super::op::{self, geometry, pool, product::transposed};
 use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
 use crate::host::{Operand, Step};
 use crate::tensor::{Data, Tensor};
@@ -16,6 +16,7 @@ pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
     let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
     let chain = each(chain, "Gemm", gemm, errors);
     let chain = each(chain, "Conv", biased, errors);
+    let chain = each(chain, "QuantAvgPool2d", quantised_average, errors);
     each(chain, "MatMul", constant_on_the_left, errors)
 }
 
@@ -161,6 +162,45 @@ fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
     let bias = Tensor { shape, data: bias.data.clone() };
     Ok(vec![product, with(step, "Add", bias, &step.shape)?])
 }
+
+/// An AveragePool, times the number of pixels, and a Trunc that drops bits; channels last are brought to the front and back.
+fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let (values, shift) = pool::shift(&step.attributes, before)?;
+    let turned = |perm: [usize; 4], shape: &[usize]| -> Result<Step> {
+        let to: Vec<usize> = perm.iter().map(|a| shape[*a]).collect();
+        let perm = perm.map(|a| a as i64).to_vec();
+        let attributes = Attributes::new(step.attributes.opset).with("perm", Attribute::Ints(perm));
+        made(step, "Transpose", vec![Operand::Running], attributes, &to)
+    };
+    let last = geometry::Image::of("QuantAvgPool2d", &step.attributes, before)?.channels_last;
+    let mut steps = Vec::new();
+    let mut shape = step.shape.clone();
+    if last {
+        steps.push(turned([0, 3, 1, 2], before)?);
+        shape = [0, 3, 1, 2].map(|a: usize| step.shape[a]).to_vec();
+    }
+    let of =
+        |name: &str, otherwise| step.attributes.int(name, otherwise).map(|v| Attribute::Ints(vec![v; 2]));
+    let attributes = Attributes::new(step.attributes.opset)
+        .with("kernel_shape", of("kernel", 0)?)
+        .with("strides", of("stride", 1)?);
+    steps.push(made(step, "AveragePool", vec![Operand::Running], attributes, &shape)?);
+    steps.push(with(step, "Mul", Tensor::scalar(values as f32), &shape)?);
+    let bits = [1.0, 0.0, shift as f32 + 1.0, 1.0].map(|v| Operand::Constant(Arc::new(Tensor::scalar(v))));
+    let trunc = op::find(QONNX, "Trunc").ok_or_else(|| op::unknown(QONNX, "Trunc"))?;
+    let mut dropped = with(step, "Mul", Tensor::scalar(1.0), &shape)?;
+    dropped.operator = trunc;
+    dropped.attributes = Attributes::new(1).with("rounding_mode", Attribute::String("FLOOR".into()));
+    dropped.operands = std::iter::once(Operand::Running).chain(bits).collect();
+    steps.push(dropped);
+    if last {
+        steps.push(turned([0, 2, 3, 1], &shape)?);
+    }
+    Ok(steps)
+}
+
+/// QONNX's domain.
+const QONNX: &str = "qonnx.custom_op.general";
 
 /// W X = (X^T W^T)^T.
 fn constant_on_the_left(step: &Step, before: &[usize]) -> Result<Vec<Step>> {

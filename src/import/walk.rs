@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::activation::{activation, falls};
 use super::chain::Chain;
 use super::draft::{Core, Draft, Outgoing};
-use super::grid::{Grid, grid};
+use super::grid::{Grid, grid, of_sums};
 use super::images::{self, Padded, at_one_position, one_position};
 use super::layers::{Wanted, falling, is_pool, keep, lattices, operands, scaling, unquantised};
 use super::op::geometry::Image;
@@ -40,6 +40,8 @@ pub struct Walk<'a> {
     drafts: Vec<Draft>,
     /// Order of the stream that leaves the last one.
     order: Order,
+    /// Nothing but thresholds for the input stands before the next layer, which takes the order that it wants.
+    quantised: bool,
     /// The integers in it; nothing where they could not be told.
     level: Option<Grid>,
     /// In the place of levels, sums.
@@ -130,6 +132,7 @@ impl<'a> Walk<'a> {
             number: 0,
             drafts: Vec::new(),
             order,
+            quantised: false,
             level,
             sums: None,
             made: None,
@@ -137,6 +140,12 @@ impl<'a> Walk<'a> {
             sketches,
             errors,
         }
+    }
+
+    /// Thresholds for the input, in front of the first layer.
+    pub fn threshold(&mut self, first: &Step, layer: Arc<dyn Layer>) {
+        self.fixed(first, layer);
+        self.quantised = true;
     }
 
     /// The layers, the order of what leaves the last one, and what the host does to it first.
@@ -237,7 +246,7 @@ impl<'a> Walk<'a> {
             None if positions == 1 => return Ok(place),
             None => Order::default(),
         };
-        if self.drafts.is_empty() {
+        if self.drafts.is_empty() || std::mem::take(&mut self.quantised) {
             self.order = wanted;
         } else {
             self.reorder(step, wanted, inner)?;
@@ -388,14 +397,19 @@ impl<'a> Walk<'a> {
         let rows = vec![row; place.channels()];
         let range = reach(&rows, step)?;
         let own = sums.is_some();
-        let mut scaling = match sums {
-            Some(sums) => sums.steps,
-            None if level.scale == 1.0 => Vec::new(),
-            None => vec![with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?],
+        let divide = match divisor {
+            1 => None,
+            _ => Some(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?),
         };
-        if divisor > 1 {
-            scaling.push(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?);
-        }
+        // What a product's sums pass on their way is done to their average.
+        let mut scaling: Vec<Step> = match sums {
+            Some(sums) => divide.into_iter().chain(sums.steps).collect(),
+            None if level.scale == 1.0 => divide.into_iter().collect(),
+            None => {
+                let scale = with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?;
+                std::iter::once(scale).chain(divide).collect()
+            }
+        };
         let core = Core::Average(kernel);
         let Some(behind) = behind else {
             scaling.iter_mut().for_each(|s| s.shape.clone_from(&step.shape));
@@ -404,7 +418,12 @@ impl<'a> Walk<'a> {
         let one = place.one();
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
         let steps: Vec<Step> = at_one_position(&scaling, &one)?.into_iter().chain(behind.steps).collect();
-        let Some(mut next) = behind.level else {
+        // A Trunc has no levels of its own.
+        let level_behind = match behind.level {
+            Some(level) => Some(level),
+            None => of_sums(&row, &one, &steps)?,
+        };
+        let Some(mut next) = level_behind else {
             if own || !moved {
                 return Err(unquantised(step, step).into());
             }

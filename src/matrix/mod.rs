@@ -16,6 +16,7 @@
 mod form;
 mod output;
 mod random;
+mod sampled;
 mod source;
 
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
 pub use form::{BitPlanes, Form};
 pub(crate) use output::width;
 pub use output::{Output, RawSums, Table};
-pub use random::{Fly, Sampled, Sampler};
+pub use random::{Fly, Sampler};
+pub use sampled::Sampled;
 pub use source::{Position, Realisation, Rom, Step, WeightSource, Word};
 
 use crate::arith::matrix::IntMatrix;

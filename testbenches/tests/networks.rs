@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use rand::RngExt;
 use stoxnor::engine::Conditions;
-use stoxnor::import;
+use stoxnor::import::{self, OnChip};
 use stoxnor::lower::lower;
-use stoxnor::network::Network;
+use stoxnor::network::{Element, Network};
 use stoxnor_testbenches::conformance::{Effort, agree, random, random_folds, random_frames};
-use stoxnor_testbenches::graph::equals_float_graph;
+use stoxnor_testbenches::graph::{equals_float_graph, run};
 use stoxnor_testbenches::onnx::{Attribute, BREVITAS, Builder, FINN, STOXNOR, Sliding};
 use stoxnor_testbenches::qcdq::{INT8, UINT8};
 
@@ -219,6 +219,38 @@ fn averages_are_exact_sums() {
     assert_eq!(kinds(&network), ["conv", "globalpool"]);
 }
 
+/// Averages whose rounding is an integer shift: Trunc as Brevitas writes it, and QuantAvgPool2d.
+#[test]
+fn averages_that_drop_bits() {
+    for form in 0..3 {
+        let mut g = Making::new(20, &[1, 2, 6, 6]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(1.0, 3);
+        if form == 0 {
+            g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2])));
+            g.then(|m, x| {
+                let x = m.scalar("Mul", x, 4.0);
+                let [s, z, from, to] = [1.0, 0.0, 5.0, 3.0].map(|v| m.floats(&[], &[v]));
+                let mode = vec![Attribute::string("rounding_mode", "FLOOR")];
+                m.node_of(BREVITAS, "Trunc", &[&x, &s, &z, &from, &to], mode)
+            });
+        } else {
+            if form == 2 {
+                g.turn(&[0, 2, 3, 1]);
+            }
+            g.then(|m, x| {
+                let ints = [("kernel", 2), ("stride", 2), ("ibits", 3), ("obits", 3), ("signed", 0)];
+                let mut how: Vec<Attribute> = ints.map(|(n, v)| Attribute::int(n, v)).to_vec();
+                how.push(Attribute::string("data_layout", if form == 2 { "NHWC" } else { "NCHW" }));
+                m.node_of(FINN, "QuantAvgPool2d", &[x], how)
+            });
+        }
+        g.classes(16, 3);
+        let network = holds(&format!("form {form}"), &g.end());
+        assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
+        assert_eq!(network.nodes[1].output.element, Element::Unsigned(3));
+    }
+}
+
 #[test]
 fn images_grow_and_change_their_order() {
     let mut g = Making::new(9, &[1, 2, 4, 3]);
@@ -317,6 +349,51 @@ fn convolutions_are_sampled_by_name() {
     let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
     let conditions = Conditions { stall: Some(1), members: vec![3, 1] };
     agree("a sampled convolution", &network, &hardware, &frames, &conditions, effort);
+}
+
+/// The input's quantiser as a layer: hardware takes raw pixels, scaled ones are scaled back, and all else stays the same.
+#[test]
+fn raw_pixels_are_thresholded_on_the_chip() {
+    let graph = |scaled: bool| {
+        let mut m = Builder::new(&[1, 3, 5, 4]);
+        let mut x = "x".to_owned();
+        if scaled {
+            x = m.scalar("Mul", &x, 2.0);
+            x = m.scalar("Sub", &x, 1.0);
+        } else {
+            let mean = m.floats(&[3, 1, 1], &[100.0, 128.0, 90.0]);
+            x = m.node("Sub", &[&x, &mean], Vec::new());
+        }
+        let mut g = Making { m, x, rng: random(5) };
+        if scaled {
+            g.bipolar()
+        } else {
+            g.quant(16.0, 3)
+        };
+        g.conv(&[4, 3, 3, 3], 1, SAME3, &SIGNS).normalise(4).bipolar().classes(80, 3);
+        g.end()
+    };
+    for scaled in [false, true] {
+        let bytes = graph(scaled);
+        let on_chip = Some(OnChip { scale: scaled.then_some((1.0, 255.0)) });
+        let options = import::Options { on_chip, ..import::Options::default() };
+        let (host, chip) =
+            (import::read("net", &bytes).unwrap(), import::read_with("net", &bytes, &options).unwrap());
+        assert_eq!(kinds(&chip), ["threshold", "conv", "dense"]);
+        assert_eq!(chip.input.element, Element::Unsigned(8));
+        for seed in 0..4 {
+            let raw = pixels(seed, 60);
+            let x: Vec<f32> = if scaled { raw.iter().map(|p| p / 255.0).collect() } else { raw.clone() };
+            let integers = chip.quantise(&x).unwrap();
+            // Channels last, and nothing but the pixels.
+            assert_eq!((integers[1] as f32, integers[3] as f32), (raw[20], raw[1]));
+            assert_eq!(run(&chip, &x), run(&host, &x), "scaled {scaled}, image {seed}");
+        }
+        let hardware = lower(&chip, &random_folds(&mut random(2), &chip));
+        let frames = random_frames(1, &chip, 2);
+        let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
+        agree("raw pixels", &chip, &hardware, &frames, &Conditions::default(), effort);
+    }
 }
 
 /// One block of a random network.

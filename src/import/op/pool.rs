@@ -171,6 +171,16 @@ fn reduce_mean(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
 ///
 /// The sum comes out of an average, as in QONNX: where it is not exact in float32 the two rounding errors are the same.
 fn quantised_average(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let mut out = average("QuantAvgPool2d", attributes, x[0])?;
+    let (values, shift) = shift(attributes, &x[0].shape)?;
+    let divisor = 2f32.powi(shift as i32);
+    let shifted = |v: &f32| ((v * values as f32).round_ties_even() / divisor).floor();
+    out[0].data = Data::Float(out[0].floats("the averages")?.iter().map(shifted).collect());
+    Ok(out)
+}
+
+/// How many numbers QuantAvgPool2d sums, and the bits by which it shifts: those that the largest sum of `ibits` numbers has more than `obits`.
+pub fn shift(attributes: &Attributes, shape: &[usize]) -> Result<(usize, u32)> {
     let bits = |name: &str| {
         let given = attributes.int(name, 0)?;
         u32::try_from(given)
@@ -179,14 +189,9 @@ fn quantised_average(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tenso
             .ok_or_else(|| invalid(format!("{name} is {given}; 1 to 32 are possible")))
     };
     let (from, to) = (bits("ibits")?, bits("obits")?);
-    let mut out = average("QuantAvgPool2d", attributes, x[0])?;
-    let values: usize = geometry::kernel("QuantAvgPool2d", attributes, &x[0].shape)?.iter().product();
+    let values: usize = geometry::kernel("QuantAvgPool2d", attributes, shape)?.iter().product();
     let largest = ((1u128 << from) - 1) * values as u128;
-    let shift = (u128::BITS - largest.leading_zeros()).saturating_sub(to);
-    let divisor = 2f32.powi(shift as i32);
-    let shifted = |v: &f32| ((v * values as f32).round_ties_even() / divisor).floor();
-    out[0].data = Data::Float(out[0].floats("the averages")?.iter().map(shifted).collect());
-    Ok(out)
+    Ok((values, (u128::BITS - largest.leading_zeros()).saturating_sub(to)))
 }
 
 #[cfg(test)]
