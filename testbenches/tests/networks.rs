@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use rand::RngExt;
+use stoxnor::calibrate::calibrate;
 use stoxnor::engine::Conditions;
-use stoxnor::import::{self, OnChip};
+use stoxnor::import::{self, OnChip, SamplingOptions};
+use stoxnor::layer::Batch;
 use stoxnor::lower::lower;
 use stoxnor::network::{Element, Network};
 use stoxnor_testbenches::conformance::{Effort, agree, random, random_folds, random_frames};
@@ -349,6 +351,37 @@ fn convolutions_are_sampled_by_name() {
     let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
     let conditions = Conditions { stall: Some(1), members: vec![3, 1] };
     agree("a sampled convolution", &network, &hardware, &frames, &conditions, effort);
+}
+
+/// Statistics of a sampled convolution are those of its sums at all positions, channel by channel.
+#[test]
+fn calibration_goes_over_all_positions() {
+    let mut g = Making::new(14, &[1, 2, 5, 5]);
+    let reals: Vec<f32> = (0..4 * 2 * 9).map(|_| g.rng.random_range(-1.1..1.1)).collect();
+    let w = g.m.floats(&[4, 2, 3, 3], &reals);
+    let how = vec![Attribute::string("law", "binary"), Attribute::int("bits", 1), Attribute::int("share", 4)];
+    let w = g.m.node_of(STOXNOR, "StochasticQuant", &[&w], how);
+    g.then(|m, x| m.conv(x, &w, None, 1, SAME3)).normalise(4).bipolar().classes(100, 3);
+    let bytes = g.end();
+    let frames = random_frames(3, &import::read("net", &bytes).unwrap(), 8);
+    let options = import::Options {
+        sampling: SamplingOptions { max_members: Some(2), ..SamplingOptions::default() },
+        ..import::Options::default()
+    };
+    let done = calibrate("net", &bytes, &options, |_| Ok(frames.clone()), |_| ()).unwrap();
+    let outline = import::outline("net", &done.bytes, &import::Options::default()).unwrap();
+    let steps = &outline.behind[0].steps;
+    let normalisation = steps.iter().find(|s| s.operator.name == "BatchNormalization").unwrap();
+    let told = normalisation.constants()[3].unwrap().floats("the means").unwrap();
+    // The weights of the first member, without thresholds, at every position.
+    let layer = &outline.network.nodes[0].layer;
+    let batch = Batch::pack(outline.network.input.element, 50, &frames);
+    let sums = layer.fast_sums(&[&batch], 0).unpack();
+    for (channel, told) in told.iter().enumerate() {
+        let own = sums.iter().flatten().skip(channel).step_by(4).map(|v| f64::from(*v));
+        let mean = own.sum::<f64>() / (8.0 * 25.0);
+        assert!((mean - f64::from(*told)).abs() < 1e-3, "channel {channel}: {mean} and {told}");
+    }
 }
 
 /// The input's quantiser as a layer: hardware takes raw pixels, scaled ones are scaled back, and all else stays the same.
