@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Result, SUM_TOO_WIDE};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result, SUM_TOO_WIDE};
 use crate::host::HostGraph;
 use crate::layer::Layer;
 
@@ -99,6 +99,18 @@ impl Port {
     /// Elements of a frame.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Checks that frames can be taken for frames of `shape`: elements stream row-major, so any shape with as many is one stream.
+    ///
+    /// # Errors
+    /// Where there are more elements, or fewer.
+    pub fn streams_as(&self, shape: &[usize]) -> Result<()> {
+        if self.elements() == shape.iter().product::<usize>() {
+            return Ok(());
+        }
+        let message = format!("frames of shape {:?} come in where {shape:?} is wanted", self.shape);
+        Err(Diagnostic::new(&MODEL_INVALID, message).into())
     }
 }
 

@@ -101,10 +101,7 @@ impl Sliding {
             None if self.window.pads() && !self.fits(input.element) => {
                 format!("padding is no value of {} elements", input.element)
             }
-            None if input.elements() != self.shape().iter().product::<usize>() => {
-                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape())
-            }
-            None => return Ok(()),
+            None => return input.streams_as(&self.shape()),
         };
         Err(Diagnostic::new(&MODEL_INVALID, message).into())
     }

@@ -8,7 +8,7 @@ use stoxnor_hdl::{Builder, Module, Role, Stream};
 use crate::activation::Activation;
 use crate::arith::window::Window;
 use crate::channelwise::ChannelUnit;
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
@@ -121,11 +121,7 @@ impl Layer for GlobalPool {
 
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
-        if input.shape != self.shape {
-            let message =
-                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
-            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
-        }
+        input.streams_as(&self.shape)?;
         computable(self.sum_range(input.element))?;
         Ok(Port { shape: vec![1, 1, self.shape[2]], element: self.element(input.element) })
     }

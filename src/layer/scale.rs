@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::matrix::{MatrixUnit, Passes};
@@ -86,11 +86,7 @@ impl Layer for Scale {
 
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
-        if input.shape != self.shape {
-            let message =
-                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
-            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
-        }
+        input.streams_as(&self.shape)?;
         // The products alone have to fit as well.
         computable(self.factors.sum_range(input.element, false))?;
         let element = self.factors.element(input.element, self.range(input.element))?;

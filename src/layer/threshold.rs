@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::activation::Activation;
 use crate::arith::window::Window;
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
@@ -50,11 +50,7 @@ impl Layer for Threshold {
 
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
-        if input.shape != self.shape {
-            let message =
-                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
-            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
-        }
+        input.streams_as(&self.shape)?;
         Ok(Port { shape: self.shape.clone(), element: self.each.element(input.element)? })
     }
 

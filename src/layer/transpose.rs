@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 use stoxnor_hdl::block::{LineBuffer, Loop};
 
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::diagnostic::Result;
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
@@ -118,11 +118,7 @@ impl Layer for Transpose {
 
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
-        if input.shape != self.shape {
-            let message =
-                format!("frames of shape {:?} come in where {:?} is wanted", input.shape, self.shape);
-            return Err(Diagnostic::new(&MODEL_INVALID, message).into());
-        }
+        input.streams_as(&self.shape)?;
         Ok(Port { shape: self.out(), element: input.element })
     }
 

@@ -1,5 +1,5 @@
-//! Models of every operator and form against an executor that shares no code with the importer: `cases/onnx/make.py` and
-//! `cases/qcdq/make.py` made them, and stored what qonnx and onnxruntime compute.
+//! Models of every operator and form against an executor that shares no code with the importer: `make.py` in `cases/onnx`,
+//! `cases/qcdq` and `cases/images` made them, and stored what qonnx and onnxruntime compute.
 
 use std::path::PathBuf;
 
@@ -51,6 +51,11 @@ fn every_case_equals_the_executor() {
 #[test]
 fn every_case_of_onnx_s_own_quantisers_equals_onnxruntime() {
     assert!(equal_executor("qcdq", 5) > 700);
+}
+
+#[test]
+fn convolutional_networks_equal_onnxruntime() {
+    assert!(equal_executor("images", 14) > 150);
 }
 
 /// Runs the cases of a folder, `least` or more, and gives how many outputs were compared.
