@@ -197,7 +197,8 @@ impl ChannelUnit<'_> {
         let Some(front) = self.front() else { return self.build() };
         let behind = format!("{}_reduce", self.name);
         let behind = ChannelUnit { name: &behind, ..*self }.build();
-        front.module(self.name, &[self.kernel.formula("the taps of each channel are reduced")], &behind)
+        let formula = self.kernel.formula("the taps of each channel are reduced");
+        front.module(self.name, formula, &self.schedule(), &behind)
     }
 
     /// When its beats move, those of the line buffer included.

@@ -115,7 +115,7 @@ impl Sliding {
     }
 
     /// The geometry and what is computed, for a module's header.
-    pub fn formula(&self, what: &str) -> String {
+    pub fn formula(&self, what: &str) -> Vec<String> {
         let Window {
             input: [h, w],
             kernel: [v, u],
@@ -125,10 +125,15 @@ impl Sliding {
             ..
         } = self.window;
         let [oh, ow] = self.window.output();
-        format!(
-            "A kernel of {v} x {u} taps, {dy} x {dx} pixels apart, over {h} x {w} pixels of {} channels in {} groups, from {py} above and {px} left on: at each of {oh} x {ow} positions, {sy} x {sx} pixels apart, {what}.",
-            self.channels, self.groups
-        )
+        let (channels, groups) = (self.channels, self.groups);
+        vec![
+            format!(
+                "A kernel of {v} x {u} taps, {dy} x {dx} pixels apart, over {h} x {w} pixels of {channels} channels in {groups} groups:"
+            ),
+            format!(
+                "at each of {oh} x {ow} positions, {sy} x {sx} pixels apart, the first {py} above and {px} left of the image, {what}."
+            ),
+        ]
     }
 
     /// Type of an operand's elements.
@@ -412,9 +417,26 @@ impl Front {
         })
     }
 
-    /// A module called `name` of the line buffer and `behind` it.
-    pub fn module(&self, name: &str, doc: &[String], behind: &Arc<Module>) -> Arc<Module> {
+    /// A module called `name` of the line buffer and `behind` it, whose beats move by `schedule`.
+    pub fn module(
+        &self,
+        name: &str,
+        mut doc: Vec<String>,
+        schedule: &Schedule,
+        behind: &Arc<Module>,
+    ) -> Arc<Module> {
         let buffer = &self.buffer;
+        let frame = schedule.beats(&vec![0; buffer.frame as usize]).offered;
+        let [first, last] = [frame.first(), frame.last()].map(|t| t.copied().unwrap_or(0));
+        doc.push(format!(
+            "{} beats in, {} beats out, a frame every {} cycles.",
+            buffer.frame,
+            frame.len(),
+            schedule.interval
+        ));
+        doc.push(format!(
+            "Timing: where beats come and go at every edge, the first output beat is offered {first} edges after the first input beat, the last one {last}."
+        ));
         let mut parts = vec![("window", buffer.build(&format!("{name}_window")))];
         let Path { joined, queued } = self.path;
         if joined > 1 {
@@ -425,7 +447,7 @@ impl Front {
         }
         let what = behind.name.strip_prefix(&format!("{name}_")).unwrap_or("behind");
         parts.push((what, Arc::clone(behind)));
-        in_a_row(name, doc, &parts)
+        in_a_row(name, &doc, &parts)
     }
 }
 
@@ -513,8 +535,10 @@ mod tests {
                 let mut front =
                     Front::new(&kernel, operand, fed, goal, || MatrixRun::new(timing), 0).expect("a kernel");
                 let goal = goal.max(front.buffer.interval());
-                let measure =
-                    |front: &Front| interval(&front.module("m", &[], &matrix), window.pixels() as u64);
+                let measure = |front: &Front| {
+                    let none = Schedule::buffer(1, 0);
+                    interval(&front.module("m", vec![], &none, &matrix), window.pixels() as u64)
+                };
                 found.push(front.buffer.depth);
                 assert_eq!(measure(&front), Some(goal), "{window:?} {fold:?}");
                 front.buffer.depth -= 1;

@@ -179,7 +179,8 @@ impl Layer for Conv {
             Some(front) => {
                 let matrix = format!("{name}_matrix");
                 let matrix = self.with_unit(&matrix, &inputs[0], fold, user, |unit| unit.build());
-                front.module(name, &[self.kernel.formula("a product of the operand")], &matrix)
+                let formula = self.kernel.formula("the weights times what the taps see");
+                front.module(name, formula, &self.schedule(inputs, fold), &matrix)
             }
         }
     }

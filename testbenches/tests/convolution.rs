@@ -177,6 +177,29 @@ fn layers_never_wait_for_anything_but_the_slowest() {
     }
 }
 
+/// Hardware that is one pixel, one tap or one channel off is told from the network, at its layer.
+#[test]
+fn a_window_that_reads_something_else_is_found() {
+    let of = |window: Window, groups: usize| {
+        network(9, Element::Unsigned(3), 4, &[form(window, groups, 4, Element::Unsigned(2), &FEW)], 2)
+    };
+    let window = Window { before: [1, 1], after: [1, 1], ..Window::plain([5, 5], [3, 3]) };
+    let network = of(window, 1);
+    let frames = random_frames(4, &network, 2);
+    let others = [
+        Window { before: [1, 0], after: [1, 2], ..window },
+        Window { before: [2, 1], after: [0, 1], ..window },
+        Window { dilation: [1, 2], before: [1, 2], after: [1, 2], ..window },
+    ];
+    for other in others {
+        let hardware = lower(&of(other, 1), &[Folding { pe: 2, simd: 4 }, Folding { pe: 1, simd: 1 }]);
+        let engines = [Engine::Reference, Engine::Rtl];
+        let report = compared(&network, &hardware, &frames, &engines, &Conditions::default());
+        let found = report.first_difference.expect("a difference");
+        assert_eq!((found.layer.as_str(), found.engine), ("l1_conv", Engine::Rtl), "{other:?}");
+    }
+}
+
 /// The stochastic network of a test: two convolutions, the second padded, and a dense layer.
 fn sampled(rounding: Rounding, realisations: [Realisation; 3], members: usize) -> Network {
     let mut rng = random(3);

@@ -158,18 +158,13 @@ impl LineBuffer {
     fn step(b: &mut Builder, ends: &[(usize, Net)], deltas: &[i64], modulus: i64, bits: u32) -> Net {
         let constant = |b: &mut Builder, d: i64| b.constant(bits, d.rem_euclid(modulus).cast_unsigned());
         let (last, rest) = deltas.split_last().expect("the step to the next frame");
-        let mut value = *last;
         let mut net = constant(b, *last);
-        let mut same = true;
-        for ((_, end), delta) in ends.iter().zip(rest).rev() {
-            if same && *delta == value {
-                continue;
-            }
-            (same, value) = (false, *delta);
+        // Outer levels that go on as the frame does need no choice.
+        let alike = rest.iter().rev().take_while(|d| *d == last).count();
+        for ((_, end), delta) in ends.iter().zip(rest).rev().skip(alike) {
             let own = constant(b, *delta);
             net = b.mux(*end, net, own);
         }
-        let _ = value;
         net
     }
 
