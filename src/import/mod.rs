@@ -5,10 +5,12 @@
 //!    the output does not need.
 //! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
 //!    that quantisers and annotations tell of them (`codes`).
-//! 4. `chain` follows the running tensor; `rewrite` makes a MatMul of every product; `input` puts the fixed-point type
+//! 4. `chain` follows the running tensor; `rewrite` makes a MatMul or a Conv of every product; `input` puts the fixed-point type
 //!    of a real input in its place.
-//! 5. `segment` cuts the chain at its products. For every layer `weights` tells integers and scales, `grid` the integers
-//!    that come in, and `activation` finds the thresholds.
+//! 5. `segment` cuts the chain at its products and averages. `walk` goes from layer to layer: `weights` tells integers and
+//!    scales, `grid` the integers that come in, `images` kernels and padding, `order` in which order elements stream, and
+//!    `activation` finds the thresholds; `draft` keeps a layer until it is built. `pixels` makes a layer of the input's
+//!    quantiser where that is asked for.
 //!
 //! 6. Where constants differ between members (`Member`), steps 3 to 5 are taken for each of them, and `members` puts their
 //!    thresholds together; `sampling` puts what the user says of stochastic weights over what the file says.
