@@ -43,7 +43,7 @@ impl<'a> Sliding<'a> {
 
 impl Builder {
     /// Adds Conv with the tensor `w` [outputs, channels of a group, taps..] as weights, in so many groups. Its bias, if
-    /// there is one, is a tensor [outputs].
+    /// there is one, is a tensor of shape `[outputs]`.
     pub fn conv(&mut self, x: &str, w: &str, bias: Option<&str>, groups: i64, how: Sliding<'_>) -> String {
         let mut attributes = how.attributes();
         attributes.push(Attribute::int("group", groups));
