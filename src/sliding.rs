@@ -6,11 +6,14 @@ use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding, fifo, widener};
 use stoxnor_hdl::{Bits, Module};
 
 use crate::arith::window::Window;
-use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
 use crate::fold::Folding;
 use crate::network::{Element, Port};
 use crate::parts::in_a_row;
 use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink, Taken};
+
+/// Most pixels that a kernel's taps may see in a frame: schedules go through them one by one. 2^23.
+const MAX_SEEN: usize = 1 << 23;
 
 /// What stands outside of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +96,22 @@ impl Sliding {
     /// # Errors
     /// A window that cannot be computed, and a frame of another size.
     pub fn accepts(&self, input: &Port) -> Result<()> {
-        let message = match self.window.fault() {
+        let fault = self.window.fault();
+        let seen =
+            fault.as_ref().map_or_else(|| self.window.positions().saturating_mul(self.window.taps()), |_| 0);
+        let message = match fault {
             Some(fault) => fault,
+            None if seen.max(self.window.pixels()) > MAX_SEEN => {
+                let message = format!(
+                    "a kernel of {:?} taps at {:?} positions over {:?} pixels is more than {MAX_SEEN} pixels seen",
+                    self.window.kernel,
+                    self.window.output(),
+                    self.window.input
+                );
+                return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+                    .help("give a smaller image, or a smaller kernel")
+                    .into());
+            }
             None if self.masked() && input.element != Element::Bipolar => {
                 format!("a mask is for bipolar elements, not for {}", input.element)
             }

@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::draft::Draft;
 use super::grid::{Grid, grid};
-use super::images;
+use super::images::{self, at_one_position, one_position};
 use super::op::Role;
 use super::op::geometry::Image;
 use super::order::Order;
@@ -67,7 +67,7 @@ pub fn layers(
         |i: &usize| chain.steps[*i].operator.name == "Pad" && chain.steps[first].operator.name != "MatMul";
     let end = first.checked_sub(1).filter(is_pad).unwrap_or(first);
     let front = &chain.steps[segments.front.start..end];
-    let input = keep(grid(chain.annotation, &chain.input, front), errors).flatten();
+    let input = keep(levels(chain, front, &chain.steps[first], chain.shape_before(end)), errors).flatten();
     let input = input.filter(|grid| {
         let bits = grid.element().bits();
         if bits > MAX_INPUT_BITS {
@@ -118,6 +118,19 @@ pub fn layers(
         layers: drafts,
         tail,
     })
+}
+
+/// The integers that the host's steps give: told at one pixel where all are alike.
+fn levels(chain: &Chain, front: &[Step], first: &Step, shape: &[usize]) -> Result<Option<Grid>> {
+    let axis =
+        image_of(first, shape).ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
+    let one = axis.filter(|_| chain.input.len() == shape.len()).map(|axis| one_position(&chain.input, axis));
+    if let Some(one) = one
+        && let Ok(steps) = at_one_position(front, &one)
+    {
+        return grid(chain.annotation, &one, &steps);
+    }
+    grid(chain.annotation, &chain.input, front)
 }
 
 /// Whether a step averages.

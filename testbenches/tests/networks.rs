@@ -333,6 +333,26 @@ fn quantize_linear_around_convolutions() {
     assert_eq!(kinds(&network), ["conv", "maxpool", "dense"]);
 }
 
+/// Networks of the size of ImageNet's are read without computing their products; what schedules cannot go through is refused.
+#[test]
+fn large_images_are_taken_or_refused() {
+    let net = |size: usize, kernel: usize| {
+        let mut g = Making::new(1, &[1, 3, size, size]);
+        let pads = [kernel as i64 / 2; 4];
+        let how = Sliding { pads: &pads, ..Sliding::default() };
+        g.conv(&[32, 3, 3, 3], 1, SAME3, &SIGNS).quant(16.0, 2).conv(
+            &[64, 32, kernel, kernel],
+            1,
+            how,
+            &SIGNS,
+        );
+        import::read("net", &g.end())
+    };
+    assert_eq!(kinds(&net(160, 3).unwrap()), ["conv", "conv"]);
+    let text = net(500, 7).unwrap_err().to_string();
+    assert!(text.contains("[model-too-large]") && text.contains("pixels seen"), "{text}");
+}
+
 /// Stochastic weights of a convolution: the members of the network are the networks of the drawn weights.
 #[test]
 fn convolutions_are_sampled_by_name() {

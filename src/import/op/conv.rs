@@ -81,18 +81,30 @@ impl Convolution {
     }
 }
 
+/// The bias of a node, if it has one, for so many outputs.
+fn bias<'a>(x: &[&'a Tensor], outputs: usize) -> Result<Option<&'a [f32]>> {
+    match x.get(2).filter(|b| !b.is_empty()) {
+        Some(b) if b.shape == [outputs] => b.floats("the bias").map(Some),
+        Some(b) => Err(invalid(format!("a bias of shape {:?} for {outputs} outputs", b.shape))),
+        None => Ok(None),
+    }
+}
+
+/// What a Conv node makes of zeros, without computing it: its shape.
+pub fn zeros(attributes: &Attributes, x: &[&Tensor]) -> Result<Tensor> {
+    let form = Convolution::of(attributes, &x[0].shape, &x[1].shape)?;
+    x[0].floats("the image")?;
+    x[1].floats("the weights")?;
+    bias(x, form.outputs)?;
+    Tensor::zeros(&form.output().shape())
+}
+
 /// Each sum in float32: taps row-major, for each tap the channels of the group, padding as 0; the bias last.
 fn conv(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let form = Convolution::of(attributes, &x[0].shape, &x[1].shape)?;
     let (image, output) = (form.image, form.output());
     let (values, weights) = (x[0].floats("the image")?, x[1].floats("the weights")?);
-    let bias = match x.get(2).filter(|b| !b.is_empty()) {
-        Some(b) if b.shape == [form.outputs] => Some(b.floats("the bias")?),
-        Some(b) => {
-            return Err(invalid(format!("a bias of shape {:?} for {} outputs", b.shape, form.outputs)));
-        }
-        None => None,
-    };
+    let bias = bias(x, form.outputs)?;
     let shape = output.shape();
     let size = tensor::elements(&shape)?;
     // Positions are gone through even where the batch is empty.
