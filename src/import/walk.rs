@@ -172,7 +172,7 @@ impl<'a> Walk<'a> {
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
-            let pooled = feeds_pool && behind.steps.iter().all(is_affine);
+            let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
             if behind.level.is_none() && !pooled && !is_pool(step) {
                 self.errors.push(unquantised(step, &chain.steps[range.end]));
                 return None;

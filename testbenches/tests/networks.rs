@@ -279,6 +279,13 @@ fn what_does_not_commute_is_refused() {
     g.quant(1.0, 2).classes(4 * 4, 2);
     let text = said(g);
     assert!(text.contains("without a quantiser between") && text.contains("AveragePool"), "{text}");
+    // Nor are their maxima, which an average may not take in their place.
+    let mut g = start();
+    g.then(|m, x| m.max_pool(x, Sliding::apart(&[2, 2])))
+        .then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2])));
+    g.quant(1.0, 2).classes(4, 2);
+    let text = said(g);
+    assert!(text.contains("without a quantiser between"), "{text}");
     // At the border fewer pixels are averaged.
     let mut g = start();
     g.quant(1.0, 2).then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
