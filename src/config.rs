@@ -461,6 +461,18 @@ mod tests {
     }
 
     #[test]
+    fn the_input_is_quantised_by_the_host_or_in_hardware() {
+        let options = |text: &str| Config::parse(text, "c").unwrap().import_options();
+        let on_chip = |text: &str| options(&format!("[input]\n{text}")).unwrap().on_chip;
+        assert_eq!((on_chip(""), on_chip("quantise = \"host\"")), (None, None));
+        assert_eq!(on_chip("quantise = \"hardware\"").unwrap().scale, None);
+        let scaled = on_chip("quantise = \"hardware\"\nscale = \"1/255\"");
+        assert_eq!(scaled.unwrap().scale, Some((1.0, 255.0)));
+        let found = options("[input]\nquantise = \"fpga\"").unwrap_err().to_string();
+        assert!(found.contains("[config-value]") && found.contains("fpga"), "{found}");
+    }
+
+    #[test]
     fn scales_multiply_then_divide() {
         assert_eq!(Scale::parse("1/255").unwrap().apply(200.0), 200.0f32 / 255.0);
         assert_eq!(Scale::parse("0.5").unwrap().apply(3.0), 1.5);

@@ -12,8 +12,20 @@ use crate::network::{Element, Port};
 use crate::parts::in_a_row;
 use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink, Taken};
 
-/// Most pixels that a kernel's taps may see in a frame: schedules go through them one by one. 2^23.
+/// Most words that a line buffer may give for a frame, counted as pixels: schedules go through them one by one. 2^23.
 const MAX_SEEN: usize = 1 << 23;
+
+/// Checks that schedules can go through as many pixels.
+///
+/// # Errors
+/// Where they are too many.
+pub fn within_reach(pixels: usize) -> Result<()> {
+    if pixels <= MAX_SEEN {
+        return Ok(());
+    }
+    let message = format!("{pixels} pixels are read for a frame; the limit is {MAX_SEEN}");
+    Err(Diagnostic::new(&MODEL_TOO_LARGE, message).help("give a smaller image, or a smaller kernel").into())
+}
 
 /// What stands outside of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,29 +108,19 @@ impl Sliding {
     /// # Errors
     /// A window that cannot be computed, and a frame of another size.
     pub fn accepts(&self, input: &Port) -> Result<()> {
-        let fault = self.window.fault();
-        let seen =
-            fault.as_ref().map_or_else(|| self.window.positions().saturating_mul(self.window.taps()), |_| 0);
-        let message = match fault {
+        let message = match self.window.fault() {
             Some(fault) => fault,
-            None if seen.max(self.window.pixels()) > MAX_SEEN => {
-                let message = format!(
-                    "a kernel of {:?} taps at {:?} positions over {:?} pixels is more than {MAX_SEEN} pixels seen",
-                    self.window.kernel,
-                    self.window.output(),
-                    self.window.input
-                );
-                return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
-                    .help("give a smaller image, or a smaller kernel")
-                    .into());
-            }
             None if self.masked() && input.element != Element::Bipolar => {
                 format!("a mask is for bipolar elements, not for {}", input.element)
             }
             None if self.window.pads() && !self.fits(input.element) => {
                 format!("padding is no value of {} elements", input.element)
             }
-            None => return input.streams_as(&self.shape()),
+            None => {
+                input.streams_as(&self.shape())?;
+                let seen = self.window.positions().saturating_mul(self.window.taps());
+                return within_reach(seen.max(self.window.pixels()));
+            }
         };
         Err(Diagnostic::new(&MODEL_INVALID, message).into())
     }

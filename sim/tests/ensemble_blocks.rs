@@ -1,4 +1,4 @@
-//! Blocks of stochastic layers and ensembles against plain models, in the rtl engine, in Verilator and in Icarus.
+//! Blocks of stochastic layers, ensembles and images against plain models, in the rtl engine, in Verilator and in Icarus.
 
 mod common;
 
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use common::{design, pattern, rtl, shape};
 use stoxnor_hdl::block::{
-    RoundingLane, Summand, frame_sum, lfsr, lfsr_window, replay, replay_user, threshold_count,
+    Border, LineBuffer, Loop, Padding, RoundingLane, Summand, frame_sum, lfsr, lfsr_window, replay,
+    replay_user, threshold_count,
 };
 use stoxnor_hdl::{Bits, Builder, Module, Net, Role, Stream, bits_for};
 use stoxnor_sim::icarus::Icarus;
@@ -78,6 +79,142 @@ fn replay_design(beats: u32, width: u32, most: u32) -> Design {
 /// Passes of a frame with these user bits.
 fn passes(said: u64, most: u32) -> u64 {
     if (1..=most.into()).contains(&said) { said } else { most.into() }
+}
+
+/// What a line buffer gives for one frame: its loops run as loops, the outermost first.
+fn read_in_loops(buffer: &LineBuffer, frame: &[Bits]) -> Vec<Bits> {
+    fn run(levels: &[&Loop], at: (u64, [u64; 2]), each: &mut impl FnMut(u64, [u64; 2])) {
+        let Some((level, inner)) = levels.split_last() else { return each(at.0, at.1) };
+        for i in 0..level.count {
+            let pixels = [0, 1].map(|a| at.1[a] + i * level.pixels[a]);
+            run(inner, (at.0 + i * level.words, pixels), each);
+        }
+    }
+    let levels: Vec<&Loop> = buffer.loops().collect();
+    let width = buffer.width;
+    let mut beats = Vec::new();
+    run(&levels, (0, [0, 0]), &mut |words, pixels| {
+        let mut bits = Vec::new();
+        for tap in &buffer.taps {
+            let seen = buffer.border.as_ref().is_none_or(|b| {
+                (0..2).all(|a| {
+                    let at = pixels[a] + tap.pixels[a];
+                    at >= b.before[a] && at < b.before[a] + b.extent[a]
+                })
+            });
+            let skipped =
+                buffer.border.as_ref().map_or(0, |b| (b.before[0] * b.extent[1] + b.before[1]) * b.words);
+            let word = seen.then(|| &frame[(words + tap.words - skipped) as usize]);
+            match buffer.border.as_ref().map(|b| &b.padding) {
+                None => bits.extend((0..width).map(|i| word.unwrap().bit(i))),
+                Some(Padding::Word(outside)) => {
+                    bits.extend((0..width).map(|i| word.unwrap_or(outside).bit(i)))
+                }
+                Some(Padding::Mask) => {
+                    for i in 0..width {
+                        bits.extend([word.is_some(), word.is_some_and(|w| !w.bit(i))]);
+                    }
+                }
+                Some(Padding::Flag) => panic!("what is read outside means nothing"),
+            }
+        }
+        let mut beat = Bits::zero(bits.len() as u32);
+        bits.iter().enumerate().for_each(|(i, bit)| beat.set(i as u32, *bit));
+        beats.push(beat);
+    });
+    beats
+}
+
+#[test]
+fn a_line_buffer_reads_in_nested_loops() {
+    const FRAMES: u64 = 12;
+    let level = |name, count, words, pixels| Loop { name, count, words, pixels };
+    let one = vec![Loop::still("tap", 1, 0)];
+    let none = Loop::still("x_position", 1, 0);
+    let outside = Bits::new(7, 0x55);
+    let kernel = |words: u64, wide: u64| {
+        vec![
+            Loop::still("slice", words, 1),
+            level("kernel_x", 3, words, [0, 1]),
+            level("kernel_y", 3, wide * words, [1, 0]),
+        ]
+    };
+    let border = |extent, before, words, padding| Some(Border { extent, before, words, padding });
+    let buffers = [
+        // 3 x 3 taps over 4 x 5 pixels, in the ring that holds no more than they need.
+        LineBuffer {
+            width: 70,
+            depth: 13,
+            frame: 20,
+            inner: kernel(1, 5),
+            outer: [level("x_position", 3, 1, [0, 1]), level("y_position", 2, 5, [1, 0])],
+            taps: one.clone(),
+            border: None,
+            user: 2,
+        },
+        // Two words a pixel, padding of a pixel around, every second position.
+        LineBuffer {
+            width: 7,
+            depth: 24,
+            frame: 24,
+            inner: kernel(2, 4),
+            outer: [level("x_position", 2, 4, [0, 2]), level("y_position", 2, 16, [2, 0])],
+            taps: one.clone(),
+            border: border([3, 4], [1, 1], 2, Padding::Word(outside)),
+            user: 0,
+        },
+        // The three taps of a row side by side, masked.
+        LineBuffer {
+            width: 2,
+            depth: 16,
+            frame: 12,
+            inner: vec![level("kernel_y", 3, 4, [1, 0])],
+            outer: [level("x_position", 4, 1, [0, 1]), level("y_position", 3, 4, [1, 0])],
+            taps: (0..3).map(|x| level("tap", 1, x, [0, x])).collect(),
+            border: border([3, 4], [1, 1], 1, Padding::Mask),
+            user: 1,
+        },
+        // Every pixel of 3 x 2 four times.
+        LineBuffer {
+            width: 5,
+            depth: 3,
+            frame: 6,
+            inner: vec![Loop::still("across", 2, 0), Loop::still("x", 2, 1), Loop::still("down", 2, 0)],
+            outer: [none, Loop::still("y_position", 3, 2)],
+            taps: one.clone(),
+            border: None,
+            user: 0,
+        },
+        // Columns of 4 x 3 before rows.
+        LineBuffer {
+            width: 9,
+            depth: 24,
+            frame: 12,
+            inner: vec![Loop::still("row", 4, 3), Loop::still("column", 3, 1)],
+            outer: [none, Loop::still("y_position", 1, 12)],
+            taps: one,
+            border: None,
+            user: 3,
+        },
+    ];
+    for (index, buffer) in buffers.into_iter().enumerate() {
+        let (width, user, words) = (buffer.width, buffer.user, buffer.frame);
+        let frames: Vec<Vec<Bits>> =
+            (0..FRAMES).map(|f| (0..words).map(|b| pattern(width, f * words + b)).collect()).collect();
+        let said = |f: u64| if user == 0 { 0 } else { (f * 5 + 1) % (1 << user) };
+        let users: Vec<Bits> = (0..FRAMES).filter(|_| user > 0).map(|f| Bits::new(user, said(f))).collect();
+        let model: Vec<Plain> = (0..FRAMES)
+            .flat_map(|f| {
+                let beats = read_in_loops(&buffer, &frames[f as usize]);
+                let count = beats.len();
+                beats.into_iter().enumerate().map(move |(i, data)| (data, i + 1 == count, said(f)))
+            })
+            .collect();
+        let input = shape("s", width, user);
+        let design =
+            design(buffer.build("buffer"), input.clone(), vec![input, shape("m", buffer.beat_width(), user)]);
+        obeys(&format!("line buffer {index}"), &design, &frames, &users, &model);
+    }
 }
 
 #[test]

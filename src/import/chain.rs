@@ -85,7 +85,7 @@ fn join(applied: &Applied) -> Option<Diagnostic> {
     })
 }
 
-/// A matrix product with its constant on the right, on its own: for graphs that make no chain.
+/// A product with its constant as a matrix on the right, on its own: for graphs that make no chain.
 pub fn product(applied: &Applied) -> Option<Step> {
     let constant = |i: usize| match applied.inputs.get(i) {
         Some(Input::Constant(tensor)) => Some(tensor.clone()),
@@ -94,9 +94,16 @@ pub fn product(applied: &Applied) -> Option<Step> {
     let (weights, turned) = match applied.operator.name {
         "Gemm" => (constant(1)?, applied.node.attributes.int("transB", 0).ok()? != 0),
         "MatMul" => (constant(1)?, false),
+        // [outputs, channels of a group, taps..]
+        "Conv" => (constant(1)?, true),
         _ => return None,
     };
-    let turn = |t: &Tensor| if turned { transposed(t) } else { Ok(t.clone()) };
+    let matrix = |t: &Tensor| {
+        let outputs = t.shape.first().copied().filter(|_| t.rank() > 2 && !t.is_empty());
+        let shape = outputs.map_or_else(|| t.shape.clone(), |n| vec![n, t.len() / n]);
+        Tensor { shape, data: t.data.clone() }
+    };
+    let turn = |t: &Tensor| if turned { transposed(&matrix(t)) } else { Ok(t.clone()) };
     let codes = applied.codes.as_ref().map(|c| c.moved(turn)).transpose().ok()?.map(Arc::new);
     Some(Step {
         operator: applied.operator,

@@ -14,7 +14,7 @@ pub struct Sketch {
     pub origin: String,
     /// Where that node is, as diagnostics name it.
     pub place: String,
-    /// Inputs, where the weights are a constant matrix.
+    /// Inputs of an output, where the weights are constant.
     pub inputs: Option<usize>,
     /// Outputs, likewise.
     pub outputs: Option<usize>,
@@ -32,6 +32,10 @@ impl Sketch {
         let shape = product.constants().into_iter().flatten().next().map(|t| t.shape.clone());
         let (inputs, outputs) = match shape.as_deref() {
             Some(&[inputs, outputs]) => (Some(inputs), Some(outputs)),
+            // Of each output the channels of its group and the taps.
+            Some([outputs, seen @ ..]) if product.operator.name == "Conv" => {
+                (Some(seen.iter().product()), Some(*outputs))
+            }
             _ => (None, None),
         };
         Self {

@@ -11,7 +11,7 @@ use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
 use crate::product::one;
 use crate::schedule::Schedule;
-use crate::sliding::Front;
+use crate::sliding::{Front, within_reach};
 
 /// Axis i of what leaves is axis `axes[i]` of what comes in; both are streams of row-major frames of their own shape.
 #[derive(Debug, Clone)]
@@ -119,6 +119,7 @@ impl Layer for Transpose {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
         input.streams_as(&self.shape)?;
+        within_reach(self.elements() / self.together())?;
         Ok(Port { shape: self.out(), element: input.element })
     }
 

@@ -11,7 +11,7 @@ use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
 use crate::product::one;
 use crate::schedule::Schedule;
-use crate::sliding::Front;
+use crate::sliding::{Front, within_reach};
 
 /// The nearest neighbour: `y[i][j][c] = x[i / down][j / across][c]`, rounded down.
 ///
@@ -79,6 +79,8 @@ impl Layer for Upsample {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
         input.streams_as(&self.shape)?;
+        let [rows, columns, _] = self.out();
+        within_reach(rows.saturating_mul(columns))?;
         Ok(Port { shape: self.out().to_vec(), element: input.element })
     }
 

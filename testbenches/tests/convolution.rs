@@ -290,7 +290,7 @@ fn stochastic_convolutions_in_the_simulators() {
 
 /// A window that fits an image of about this size.
 fn window() -> impl Strategy<Value = Window> {
-    let axis = || (1usize..7, 1usize..4, 1usize..4, 1usize..3, 0usize..3, 0usize..3);
+    let axis = || (1usize..8, 1usize..6, 1usize..4, 1usize..3, 0usize..4, 0usize..4);
     (axis(), axis(), any::<bool>()).prop_map(|(y, x, line)| {
         let y = if line { (1, 1, 1, 1, 0, 0) } else { y };
         let mut window = Window::plain([1, 1], [1, 1]);

@@ -6,7 +6,9 @@ use stoxnor::arith::matrix::WeightKind;
 use stoxnor::import::{self, Options};
 use stoxnor::network::Element;
 use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
-use stoxnor_testbenches::onnx::{Attribute, BREVITAS, Builder, FINN, QONNX, TensorProto, random_dense};
+use stoxnor_testbenches::onnx::{
+    Attribute, BREVITAS, Builder, FINN, QONNX, Sliding, TensorProto, random_dense,
+};
 
 fn said(bytes: &[u8]) -> String {
     import::read("model", bytes).expect_err("refused").to_string()
@@ -170,6 +172,13 @@ fn a_survey_shows_what_was_recognised() {
         types,
         [(Some(6), Some(5), binary, bipolar, bipolar), (Some(5), Some(4), binary, bipolar, None)]
     );
+    // Behind an operator that is not known, weights are told all the same.
+    let mut m = Builder::new(&[1, 3, 6, 6]);
+    let (x, w) = (m.node("Erf", &["x"], Vec::new()), m.floats(&[4, 3, 2, 2], &[0.5; 48]));
+    let y = m.conv(&x, &w, None, 1, Sliding::default());
+    let broken = import::survey_bytes(&m.finish(&y), &Options::default());
+    let told: Vec<_> = broken.layers.iter().map(|l| (l.inputs, l.outputs, l.weights)).collect();
+    assert_eq!(told, [(Some(12), Some(4), binary)]);
     let none = import::survey_bytes(b"no model", &Options::default());
     assert_eq!((none.input, none.layers.len(), none.reasons.len()), (None, 0, 1));
     assert!(import::survey(std::path::Path::new("no/such.onnx"), &Options::default()).is_err());

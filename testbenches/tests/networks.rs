@@ -356,8 +356,17 @@ fn large_images_are_taken_or_refused() {
         import::read("net", &g.end())
     };
     assert_eq!(kinds(&net(160, 3).unwrap()), ["conv", "conv"]);
-    let text = net(500, 7).unwrap_err().to_string();
-    assert!(text.contains("[model-too-large]") && text.contains("pixels seen"), "{text}");
+    let grown = |by: f32| {
+        let mut g = Making::new(1, &[1, 3, 60, 60]);
+        g.conv(&[1, 3, 1, 1], 1, Sliding::default(), &SIGNS).quant(16.0, 2);
+        g.then(|m, x| m.resize(x, &[1.0, 1.0, by, by])).conv(&[1, 1, 1, 1], 1, Sliding::default(), &SIGNS);
+        import::read("net", &g.end())
+    };
+    assert_eq!(kinds(&grown(4.0).unwrap()), ["conv", "upsample", "conv"]);
+    for refused in [net(500, 7), grown(50.0)] {
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("[model-too-large]") && text.contains("are read for a frame"), "{text}");
+    }
 }
 
 /// Stochastic weights of a convolution: the members of the network are the networks of the drawn weights.
@@ -408,6 +417,29 @@ fn calibration_goes_over_all_positions() {
         let own = sums.iter().flatten().skip(channel).step_by(4).map(|v| f64::from(*v));
         let mean = own.sum::<f64>() / (8.0 * 25.0);
         assert!((mean - f64::from(*told)).abs() < 1e-3, "channel {channel}: {mean} and {told}");
+    }
+}
+
+/// A normalisation behind a maximum, or an average, sees something else than the layer's sums: no statistics are made up.
+#[test]
+fn calibration_refuses_what_is_not_normalised_sums() {
+    for average in [false, true] {
+        let mut g = Making::new(15, &[1, 2, 6, 6]);
+        let reals: Vec<f32> = (0..4 * 2 * 9).map(|_| g.rng.random_range(-1.1..1.1)).collect();
+        let w = g.m.floats(&[4, 2, 3, 3], &reals);
+        let how =
+            vec![Attribute::string("law", "binary"), Attribute::int("bits", 1), Attribute::int("share", 4)];
+        let w = g.m.node_of(STOXNOR, "StochasticQuant", &[&w], how);
+        g.then(|m, x| m.conv(x, &w, None, 1, K3));
+        let pool = Sliding::apart(&[2, 2]);
+        g.then(|m, x| if average { m.average_pool(x, false, pool) } else { m.max_pool(x, pool) });
+        g.normalise(4).bipolar().classes(16, 3);
+        let bytes = g.end();
+        let network = import::read("net", &bytes).unwrap();
+        let frames = random_frames(3, &network, 2);
+        let options = import::Options::default();
+        let said = calibrate("net", &bytes, &options, |_| Ok(frames), |_| ()).unwrap_err().to_string();
+        assert!(said.contains("does not normalise the layer's sums"), "average {average}: {said}");
     }
 }
 

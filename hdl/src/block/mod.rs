@@ -57,6 +57,7 @@ pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Ne
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Bits;
     use crate::check::check;
 
     fn pe(
@@ -67,6 +68,23 @@ mod tests {
         accumulates: bool,
     ) -> std::sync::Arc<crate::Module> {
         ProcessingElement { lane, simd: 16, input, weights, bits, accumulates }.build()
+    }
+
+    /// 3 x 3 taps over 5 x 4 pixels, a row of them side by side.
+    fn window(padding: Option<Padding>) -> LineBuffer {
+        let level = |name, count, words, pixels| Loop { name, count, words, pixels };
+        let around = padding.is_some();
+        let [columns, rows] = if around { [4, 5] } else { [2, 3] };
+        LineBuffer {
+            width: 3,
+            depth: 20,
+            frame: 20,
+            inner: vec![level("kernel_y", 3, 4, [1, 0])],
+            outer: [level("x_position", columns, 1, [0, 1]), level("y_position", rows, 4, [1, 0])],
+            taps: (0..3).map(|x| level("tap", 1, x, [0, x])).collect(),
+            border: padding.map(|padding| Border { extent: [5, 4], before: [1, 1], words: 1, padding }),
+            user: u32::from(around),
+        }
     }
 
     #[test]
@@ -83,6 +101,10 @@ mod tests {
             rom(1, 4),
             rom(100, 70),
             ram(16, 8),
+            window(None).build("window"),
+            window(Some(Padding::Word(Bits::zero(3)))).build("padded"),
+            window(Some(Padding::Mask)).build("masked"),
+            window(Some(Padding::Flag)).build("flagged"),
             lfsr(1, false),
             lfsr(60, true),
             lfsr(61, false),
