@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, user_suffix};
+use super::{counter, up_and_down, user_suffix};
 use crate::{Builder, Module, Role, Stream, bits_for};
 
 /// A FIFO that holds `depth` beats in memory and one more in its output register.
@@ -34,12 +34,7 @@ pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
     let read = b.named("read", read);
     b.next_if(valid, free, read);
 
-    let one = b.constant(b.width(count), 1);
-    let more = b.add(count, one);
-    let less = b.sub(count, one);
-    let count_next = b.mux(write, more, less);
-    let changed = b.xor(write, read);
-    b.next_if(count, changed, count_next);
+    up_and_down(&mut b, count, write, read);
 
     let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("depth is at least 2");
     let (read_at, _) = counter(&mut b, "read_at", depth.into(), read).expect("depth is at least 2");

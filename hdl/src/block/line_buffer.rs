@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, user_suffix};
+use super::{counter, of_frames, up_and_down, user_suffix};
 use crate::{Bits, Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// One level of the nested loops in which a frame's words are read.
@@ -319,28 +319,10 @@ impl LineBuffer {
         let begins = b.and(write, fresh);
         let begins = b.named("frame_begins", begins);
         let count = b.register("frames", bits_for(most), Some(0));
-        let one = b.constant(b.width(count), 1);
-        let (more, less) = (b.add(count, one), b.sub(count, one));
-        let next = b.mux(begins, more, less);
-        let changed = b.xor(begins, done);
-        b.next_if(count, changed, next);
+        up_and_down(b, count, begins, done);
         let there = b.reduce_or(count);
         let there = b.named("frame_there", there);
-        let user = s.user.map(|user| {
-            let (into, _) = counter(b, "into", most, begins).expect("two or more");
-            let (from, _) = counter(b, "from", most, done).expect("two or more");
-            let mut value = None;
-            for frame in 0..most {
-                let here = b.is(into, frame);
-                let here = b.and(begins, here);
-                let kept = b.registered(&format!("user_{frame}"), None, here, user);
-                value = Some(value.map_or(kept, |others| {
-                    let selected = b.is(from, frame);
-                    b.mux(selected, kept, others)
-                }));
-            }
-            value.expect("two or more")
-        });
+        let user = s.user.map(|user| of_frames(b, "user", most, user, begins, done));
         (user, there)
     }
 

@@ -54,6 +54,33 @@ pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Ne
     Some((q, end))
 }
 
+/// `q` takes one more where `up` is 1, one less where `down` is 1.
+fn up_and_down(b: &mut Builder, q: Net, up: Net, down: Net) {
+    let one = b.constant(b.width(q), 1);
+    let (more, less) = (b.add(q, one), b.sub(q, one));
+    let next = b.mux(up, more, less);
+    let changed = b.xor(up, down);
+    b.next_if(q, changed, next);
+}
+
+/// What `said` was when the frame in work began (`begins`): registers `<name>_0` and on for the `frames` (two or more) that may be
+/// here, the next one's turn after `done`.
+fn of_frames(b: &mut Builder, name: &str, frames: u64, said: Net, begins: Net, done: Net) -> Net {
+    let (into, _) = counter(b, "into", frames, begins).expect("two or more");
+    let (from, _) = counter(b, "from", frames, done).expect("two or more");
+    let mut value = None;
+    for frame in 0..frames {
+        let here = b.is(into, frame);
+        let here = b.and(begins, here);
+        let kept = b.registered(&format!("{name}_{frame}"), None, here, said);
+        value = Some(value.map_or(kept, |others| {
+            let selected = b.is(from, frame);
+            b.mux(selected, kept, others)
+        }));
+    }
+    value.expect("two or more")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::counter;
+use super::{counter, of_frames, up_and_down};
 use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// Frames whose number of passes is kept: the rest of one that is leaving, a whole one, and the beginning of a third.
@@ -91,9 +91,9 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     b.next_if(valid, free, available);
 
     let taken = first_pass.map_or(read, |first| b.and(read, first));
-    count(&mut b, unread, write, taken);
+    up_and_down(&mut b, unread, write, taken);
     let freed = last_pass.map_or(read, |last| b.and(read, last));
-    count(&mut b, used, write, freed);
+    up_and_down(&mut b, used, write, freed);
 
     let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("two frames");
     let half = b.register("half", 1, Some(0));
@@ -137,27 +137,6 @@ fn passes(b: &mut Builder, said: Net, write: Net, done: Net, beats: u32) -> Net 
         b.and(write, first)
     });
     let begins = b.named("frame_begins", begins);
-    let (into, _) = counter(b, "into", FRAMES.into(), begins).expect("several");
-    let (from, _) = counter(b, "from", FRAMES.into(), done).expect("several");
-    let mut value = None;
-    for frame in 0..FRAMES {
-        let here = b.is(into, frame.into());
-        let here = b.and(begins, here);
-        let kept = b.registered(&format!("passes_{frame}"), None, here, said);
-        value = Some(value.map_or(kept, |others| {
-            let selected = b.is(from, frame.into());
-            b.mux(selected, kept, others)
-        }));
-    }
-    let value = value.expect("several");
+    let value = of_frames(b, "passes", FRAMES.into(), said, begins, done);
     b.named("passes", value)
-}
-
-/// `q` takes one more where `up` is 1, one less where `down` is 1.
-fn count(b: &mut Builder, q: Net, up: Net, down: Net) {
-    let one = b.constant(b.width(q), 1);
-    let (more, less) = (b.add(q, one), b.sub(q, one));
-    let next = b.mux(up, more, less);
-    let changed = b.xor(up, down);
-    b.next_if(q, changed, next);
 }
