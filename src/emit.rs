@@ -262,7 +262,7 @@ impl<'a> Manifest<'a> {
             reset: "rst",
             ports: ports(top),
             input: beats(&network.input, hardware.input_lanes),
-            output: beats(network.output(), last),
+            output: beats(&network.exits[0].port, last),
             figures: Figures::of_schedule(hardware, hardware.default_members()),
             ensemble: hardware.members,
             layers: network
@@ -285,7 +285,7 @@ impl<'a> Manifest<'a> {
                 .collect(),
             input_scale,
             host_before: &network.front,
-            host_after: &network.tail,
+            host_after: &network.outputs[0].tail,
             files: files.iter().map(|(name, text)| (name.as_str(), sha256(text.as_bytes()))).collect(),
         }
     }

@@ -27,18 +27,19 @@ pub struct Answer {
 const SHAPE_ONLY: &[&str] = &["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout"];
 
 impl Decision {
-    /// How a network's output is read: by the last operator that is more than a change of shape.
+    /// How a network's first output is read: by the last operator that is more than a change of shape.
     ///
     /// # Errors
     /// Where the graph gives the largest values and not their classes.
     pub fn of(network: &Network) -> Result<Self> {
-        let steps = network.tail.steps();
-        let outputs = network.tail.output_shape().iter().product();
+        let tail = &network.outputs[0].tail;
+        let steps = tail.steps();
+        let outputs = tail.output_shape().iter().product();
         let by_size = |border| if outputs == 1 { Self::Score(border) } else { Self::Largest(outputs) };
         let Some(at) = steps.iter().rposition(|s| !SHAPE_ONLY.contains(&s.operator.name)) else {
             return Ok(by_size(0.0));
         };
-        let before = at.checked_sub(1).map_or(network.tail.input_shape(), |i| &steps[i].shape);
+        let before = at.checked_sub(1).map_or(tail.input_shape(), |i| &steps[i].shape);
         match (steps[at].operator.name, steps[at].output) {
             ("ArgMax", _) | ("TopK", 1) => Ok(Self::Index(before.iter().product())),
             ("TopK", _) => Err(Diagnostic::new(

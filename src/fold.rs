@@ -90,6 +90,13 @@ impl Lanes {
         }
     }
 
+    /// Lanes of a layer that takes the channels of several inputs in turn, so many of each at a pixel: PE divides all of them.
+    pub fn joined(channels: &[usize], pixels: usize) -> Self {
+        let mut lanes = Self::channelwise(channels.iter().sum(), pixels, pixels);
+        lanes.pe.retain(|pe| channels.iter().all(|c| c.is_multiple_of(*pe)));
+        lanes
+    }
+
     /// Lanes of a layer that reduces each channel's taps of a kernel, one after another.
     pub fn pool(kernel: &Sliding) -> Self {
         Self { simd: vec![1], ..Self::kernel(kernel.channels, kernel) }

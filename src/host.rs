@@ -176,17 +176,23 @@ impl Network {
         values.iter().enumerate().map(integer).collect()
     }
 
-    /// The graph's output of one frame: the tail applied once to `sums` / `members`, in float32.
-    ///
-    /// `sums` holds the last layer's integers, summed over `members` >= 1 networks. Indices (TopK, ArgMax) come as
-    /// float32 too.
+    /// The graph's first output of one frame: see [`finish_output`](Self::finish_output).
     pub fn finish(&self, sums: &[i64], members: u32) -> Result<Vec<f32>> {
-        let shape = self.tail.input_shape();
-        if sums.len() != shape.iter().product::<usize>() {
+        self.finish_output(0, sums, members)
+    }
+
+    /// Output `index` of the graph for one frame: its tail applied once to `sums` / `members`, in float32.
+    ///
+    /// `sums` holds the integers of all exits, one exit after another, summed over `members` >= 1 networks. Indices (TopK, ArgMax) come as
+    /// float32 too.
+    pub fn finish_output(&self, index: usize, sums: &[i64], members: u32) -> Result<Vec<f32>> {
+        let tail = &self.outputs[index].tail;
+        let shape = tail.input_shape();
+        if sums.len() != self.exit_elements() {
             return Err(wrong_shape(&format!("{} sums", sums.len()), shape).into());
         }
-        let mean = sums.iter().map(|&s| s as f32 / members as f32).collect();
-        let out = self.tail.eval(&Tensor { shape: shape.to_vec(), data: Data::Float(mean) })?;
+        let mean = sums[self.place_of(index)].iter().map(|&s| s as f32 / members as f32).collect();
+        let out = tail.eval(&Tensor { shape: shape.to_vec(), data: Data::Float(mean) })?;
         Ok(match out.data {
             Data::Float(v) => v,
             Data::Int(v) => v.into_iter().map(|i| i as f32).collect(),

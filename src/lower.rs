@@ -117,7 +117,7 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
         input_lanes,
         input.element,
         folds[folds.len() - 1].pe,
-        network.output().element
+        network.exits[0].port.element
     ));
     if let Some(Ensemble { first, max_members, .. }) = ensemble {
         let name = &network.nodes[*first].name;
@@ -152,10 +152,10 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
             looped: chain.part == Part::Loop,
         });
     }
-    if let (Some(ensemble), Some(last)) = (ensemble, boundaries.last()) {
+    if let (Some(_), Some(last)) = (ensemble, boundaries.last()) {
         let sum = Boundary {
             name: ENSEMBLE.to_owned(),
-            element: ensemble.output.element,
+            element: network.exits[0].port.element,
             looped: false,
             ..last.clone()
         };

@@ -36,6 +36,19 @@ impl Element {
         }
     }
 
+    /// The narrowest type that holds the values of all of `elements`: their own where they are the same.
+    pub fn covering(elements: impl IntoIterator<Item = Self>) -> Self {
+        let two = |a: Self, b: Self| match (a, b) {
+            _ if a == b => a,
+            (Self::Unsigned(a), Self::Unsigned(b)) => Self::Unsigned(a.max(b)),
+            _ => {
+                let (ends, others) = (a.range(), b.range());
+                Self::signed(ends.0.min(others.0), ends.1.max(others.1))
+            }
+        };
+        elements.into_iter().reduce(two).unwrap_or(Self::Bipolar)
+    }
+
     /// The narrowest two's complement that holds everything from `least` to `most`.
     pub fn signed(least: i64, most: i64) -> Self {
         let bits = |v: i64| 65 - if v < 0 { (!v).leading_zeros() } else { v.leading_zeros() };
@@ -153,12 +166,36 @@ pub struct Network {
     pub nodes: Vec<Node>,
     /// The members that are sampled from its weights; `None` where no weights are stochastic.
     pub ensemble: Option<Ensemble>,
-    /// From the last layer's integers, or their mean over the members, to the graph's output.
+    /// What leaves the hardware, in the order of the outputs that need it first.
+    pub exits: Vec<Exit>,
+    /// The graph's outputs, in its order.
+    pub outputs: Vec<Output>,
+}
+
+/// One output of the graph.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name in the model file.
+    pub name: String,
+    /// The layer whose integers it is made of.
+    pub layer: usize,
+    /// From those integers, or their mean over the members, to the graph's output.
     pub tail: HostGraph,
 }
 
+/// A layer whose integers leave the hardware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The layer.
+    pub layer: usize,
+    /// Whether its integers are added over the members.
+    pub summed: bool,
+    /// What leaves: the layer's integers, or their sums.
+    pub port: Port,
+}
+
 /// Many networks sampled from one set of weights. Layers before [`first`](Self::first) compute the same in all of them and run once a
-/// frame; the others run once for each member, and the last one's integers are added.
+/// frame; the others run once for each member, and the integers that leave them are added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ensemble {
     /// The first layer that differs between members.
@@ -167,8 +204,6 @@ pub struct Ensemble {
     pub members: u32,
     /// Members that are built: a frame may have up to so many.
     pub max_members: u32,
-    /// The sums over the members.
-    pub output: Port,
 }
 
 /// What belongs to a member, of a list that holds one for all members or one for each.
@@ -176,7 +211,7 @@ pub(crate) fn of_member<T>(list: &[T], member: usize) -> &T {
     if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
-/// Name of the boundary at which the sums over the members leave.
+/// Name of the boundary at which the sums over the members leave; where there are several such sums, the first one's.
 pub const ENSEMBLE: &str = "ensemble";
 
 /// A layer as the importer found it, before names and shapes.
@@ -193,6 +228,9 @@ pub struct Found {
 impl Network {
     /// Names the layers, infers every shape and collects what does not fit. `members` is the number of members of a frame where nobody
     /// says; it has no meaning where no layer is stochastic.
+    ///
+    /// # Errors
+    /// Where a layer does not fit its inputs, sums become too wide, there is no output, or a layer leads to none.
     pub fn new(
         name: &str,
         sha256: String,
@@ -200,18 +238,12 @@ impl Network {
         input: Port,
         found: Vec<Found>,
         members: u32,
-        tail: HostGraph,
+        outputs: Vec<Output>,
     ) -> Result<Self> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut errors = Vec::new();
         for (index, Found { origin, inputs, layer }) in found.into_iter().enumerate() {
-            let ports: Vec<Port> = inputs
-                .iter()
-                .map(|source| match source {
-                    Source::Input => input.clone(),
-                    Source::Layer(i) => nodes[*i].output.clone(),
-                })
-                .collect();
+            let ports: Vec<Port> = inputs.iter().map(|source| source.of(&input, &nodes).clone()).collect();
             match layer.output(&ports) {
                 Ok(output) => {
                     let name = format!("l{}_{}", index + 1, layer.kind());
@@ -224,28 +256,38 @@ impl Network {
             }
         }
         Diagnostics::collected(errors)?;
-        let ensemble = Ensemble::of(&nodes, members)?;
-        Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, tail })
+        used(&nodes, &outputs)?;
+        let ensemble = Ensemble::of(&nodes, members);
+        let mut exits: Vec<Exit> = Vec::new();
+        for output in &outputs {
+            if exits.iter().all(|exit| exit.layer != output.layer) {
+                exits.push(Exit::of(&nodes, ensemble.as_ref(), output.layer)?);
+            }
+        }
+        Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, exits, outputs })
     }
 
     /// The ports that feed layer `index`.
     pub fn inputs(&self, index: usize) -> Vec<Port> {
-        self.nodes[index]
-            .inputs
-            .iter()
-            .map(|source| match source {
-                Source::Input => self.input.clone(),
-                Source::Layer(i) => self.nodes[*i].output.clone(),
-            })
-            .collect()
+        self.nodes[index].inputs.iter().map(|source| source.of(&self.input, &self.nodes).clone()).collect()
     }
 
-    /// What leaves the hardware: the last layer's integers, or their sums over the members.
-    pub fn output(&self) -> &Port {
-        match &self.ensemble {
-            Some(ensemble) => &ensemble.output,
-            None => self.nodes.last().map_or(&self.input, |n| &n.output),
+    /// Elements of a frame's integers: those of all exits, one after another.
+    pub fn exit_elements(&self) -> usize {
+        self.exits.iter().map(|exit| exit.port.elements()).sum()
+    }
+
+    /// Where the integers of the exit that output `index` is made of stand among a frame's.
+    pub fn place_of(&self, index: usize) -> std::ops::Range<usize> {
+        let mut start = 0;
+        for exit in &self.exits {
+            let end = start + exit.port.elements();
+            if exit.layer == self.outputs[index].layer {
+                return start..end;
+            }
+            start = end;
         }
+        unreachable!("every output has its exit")
     }
 
     /// Members of a frame where nobody says; 1 without an ensemble.
@@ -262,25 +304,62 @@ impl Network {
     }
 }
 
+impl Source {
+    /// The port there.
+    fn of<'a>(self, input: &'a Port, nodes: &'a [Node]) -> &'a Port {
+        match self {
+            Self::Input => input,
+            Self::Layer(i) => &nodes[i].output,
+        }
+    }
+}
+
+/// Checks that there is an output and that every layer leads to one.
+fn used(nodes: &[Node], outputs: &[Output]) -> Result<()> {
+    if outputs.is_empty() {
+        return Err(Diagnostic::new(&MODEL_INVALID, "nothing leaves the network").into());
+    }
+    let leads = |index: &usize| {
+        outputs.iter().any(|o| o.layer == *index)
+            || nodes.iter().any(|n| n.inputs.contains(&Source::Layer(*index)))
+    };
+    match (0..nodes.len()).find(|index| !leads(index)) {
+        None => Ok(()),
+        Some(index) => {
+            let message = "what it computes leads to no output";
+            Err(Diagnostic::new(&MODEL_INVALID, message).at(nodes[index].origin.clone()).into())
+        }
+    }
+}
+
 impl Ensemble {
     /// The ensemble of a network's layers, if there is one.
-    fn of(nodes: &[Node], members: u32) -> Result<Option<Self>> {
+    fn of(nodes: &[Node], members: u32) -> Option<Self> {
         let differs = |n: &Node| n.layer.sampling().is_some() || n.layer.members() > 1;
-        let (Some(first), Some(last)) = (nodes.iter().position(differs), nodes.last()) else {
-            return Ok(None);
-        };
+        let first = nodes.iter().position(differs)?;
         let built = nodes.iter().map(|n| n.layer.members()).max().unwrap_or(1) as u32;
-        let (least, most) = last.output.element.range();
+        Some(Self { first, members: members.clamp(1, built), max_members: built })
+    }
+}
+
+impl Exit {
+    /// Where the integers of `layer` leave.
+    fn of(nodes: &[Node], ensemble: Option<&Ensemble>, layer: usize) -> Result<Self> {
+        let node = &nodes[layer];
+        let Some(built) = ensemble.filter(|e| layer >= e.first).map(|e| e.max_members) else {
+            return Ok(Self { layer, summed: false, port: node.output.clone() });
+        };
+        let (least, most) = node.output.element.range();
         let (least, most) = (least * i64::from(built), most * i64::from(built));
         if least < -(1 << 30) || most >= 1 << 30 {
             let message = format!("the sums over {built} members reach from {least} to {most}");
             return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
-                .at(last.name.clone())
+                .at(node.name.clone())
                 .help("build fewer members")
                 .into());
         }
-        let output = Port { shape: last.output.shape.clone(), element: Element::signed(least, most) };
-        Ok(Some(Self { first, members: members.clamp(1, built), max_members: built, output }))
+        let port = Port { shape: node.output.shape.clone(), element: Element::signed(least, most) };
+        Ok(Self { layer, summed: true, port })
     }
 }
 

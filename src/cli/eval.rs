@@ -142,7 +142,11 @@ pub fn outputs(
     progress: &ProgressBar,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     if engine != Engine::Fast {
-        let all = |m: &u32| Ok(run::outputs(project, frames, &vec![*m; frames.count()], engine, progress)?.1);
+        let all = |m: &u32| {
+            let members = vec![*m; frames.count()];
+            let sums = run::sums(project, frames, &members, engine, progress)?;
+            run::finished(&project.network, &sums, &members, 0)
+        };
         return counts.iter().map(all).collect();
     }
     let network = &project.network;

@@ -110,8 +110,14 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         ]
     });
     view::table(&head, rows);
-    view::line(&format!("hardware out {}", view::port(network.output())));
-    view::line(&format!("host after   {}", view::host(&network.tail, "the integers are the model's output")));
+    for output in &network.outputs {
+        let exit =
+            network.exits.iter().find(|exit| exit.layer == output.layer).expect("every output has one");
+        let of = if network.outputs.len() > 1 { format!(" (output {})", output.name) } else { String::new() };
+        view::line(&format!("hardware out {}{of}", view::port(&exit.port)));
+        let tail = view::host(&output.tail, "the integers are the model's output");
+        view::line(&format!("host after   {tail}"));
+    }
     if let Some(ensemble) = &network.ensemble {
         let rows = inspection.layers.iter().filter_map(|l| {
             let Sampling { rounding, realisation } = l.sampling?;

@@ -1,5 +1,6 @@
 //! `stoxnor run`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
@@ -11,12 +12,34 @@ use super::{Project, view};
 use crate::data::{Frames, read_frames, write_npy};
 use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
 use crate::engine::{self, Conditions, Engine};
+use crate::network::{Network, Output};
 
 #[derive(Serialize)]
 struct Done {
     engine: Engine,
     frames: usize,
+    /// Of the first output.
     output_shape: Vec<usize>,
+    outputs: Vec<Written>,
+}
+
+/// An output and its file.
+#[derive(Serialize)]
+struct Written {
+    name: String,
+    file: PathBuf,
+    shape: Vec<usize>,
+}
+
+/// The file of output `index`: as it is given for the first one, with the output's name before the extension for others.
+fn file_of(given: &Path, index: usize, output: &Output) -> PathBuf {
+    if index == 0 {
+        return given.to_owned();
+    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
+    let name: String = output.name.chars().map(plain).collect();
+    let extension = given.extension().unwrap_or_default().to_string_lossy();
+    given.with_extension(format!("{name}.{extension}").trim_end_matches('.'))
 }
 
 pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
@@ -26,62 +49,78 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let frames = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
     let progress = common.progress(frames.count() as u64);
     let members = project.conditions(None).members(network, frames.count());
-    let (sums, outputs) = outputs(&project, &frames, &members, arguments.engine, &progress)?;
-    progress.finish_and_clear();
-    let mut output_shape = vec![frames.count()];
-    output_shape.extend(network.tail.output_shape().iter().skip(1));
-    write_npy(&arguments.output, &output_shape, &outputs.concat())?;
-    if let Some(path) = &arguments.sums {
-        write_npy(path, &[frames.count(), network.output().elements()], &sums)?;
+    let sums = sums(&project, &frames, &members, arguments.engine, &progress)?;
+    let mut outputs = Vec::new();
+    for (index, output) in network.outputs.iter().enumerate() {
+        let values = finished(network, &sums, &members, index)?;
+        let mut shape = vec![frames.count()];
+        shape.extend(output.tail.output_shape().iter().skip(1));
+        let file = file_of(&arguments.output, index, output);
+        write_npy(&file, &shape, &values.concat())?;
+        if let Some(path) = &arguments.sums {
+            let place = network.place_of(index);
+            let own: Vec<i64> = sums.iter().flat_map(|s| &s[place.clone()]).copied().collect();
+            write_npy(&file_of(path, index, output), &[frames.count(), place.len()], &own)?;
+        }
+        outputs.push(Written { name: output.name.clone(), file, shape });
     }
-    let done = Done { engine: arguments.engine, frames: frames.count(), output_shape };
+    progress.finish_and_clear();
+    let output_shape = outputs[0].shape.clone();
+    let done = Done { engine: arguments.engine, frames: frames.count(), output_shape, outputs };
     if common.json {
         view::json(&done);
     } else {
-        view::line(&format!(
-            "{} by {}: {:?} in {}",
-            view::count(done.frames, "frame"),
-            done.engine,
-            done.output_shape,
-            arguments.output.display()
-        ));
+        let frames = view::count(done.frames, "frame");
+        for Written { file, shape, .. } in &done.outputs {
+            view::line(&format!("{frames} by {}: {shape:?} in {}", done.engine, file.display()));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last layer's integers, summed over the members of each frame, one frame after another; and for each frame the graph's outputs.
-pub fn outputs(
+/// Output `index` of every frame, of the integers that left the hardware.
+pub fn finished(
+    network: &Network,
+    sums: &[Vec<i64>],
+    members: &[u32],
+    index: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let finish = |(sums, members): (&Vec<i64>, &u32)| network.finish_output(index, sums, *members);
+    sums.par_iter().zip(members).map(finish).collect()
+}
+
+/// The integers of all exits for each frame, one exit after another, summed over its members.
+pub fn sums(
     project: &Project,
     frames: &Frames,
     members: &[u32],
     engine: Engine,
     progress: &ProgressBar,
-) -> Result<(Vec<i64>, Vec<Vec<f32>>)> {
+) -> Result<Vec<Vec<i64>>> {
     let network = &project.network;
     let quantised = frames.quantise(network, project.scale, frames.count())?;
-    let elements = network.output().elements();
-    let sums: Vec<i64> = if engine == Engine::Fast {
+    if engine == Engine::Fast {
         let mut distinct = members.to_vec();
         distinct.sort_unstable();
         distinct.dedup();
         let sums = engine::sums_at(network, &quantised, &distinct);
-        let of = |(frame, m): (usize, &u32)| distinct.binary_search(m).map(|at| &sums[at][frame]);
-        members.iter().enumerate().flat_map(of).flatten().map(|v| i64::from(*v)).collect()
-    } else {
-        let hardware = project.lower();
-        let conditions = Conditions { stall: None, members: members.to_vec() };
-        let results = engine::run(engine, network, &hardware, &quantised, &conditions, progress)?;
-        results.last().map_or_else(Vec::new, |b| b.values.iter().map(|v| i64::from(*v)).collect())
-    };
-    if sums.len() != elements * frames.count() {
-        let message =
-            format!("{} of {} frames came out before the cycle limit", sums.len() / elements, frames.count());
-        return Err(Diagnostic::new(&SIMULATION_STUCK, message)
-            .at(format!("engine {engine}"))
-            .help("`stoxnor check` with this engine shows where it stands still")
-            .into());
+        let of = |(frame, m): (usize, &u32)| {
+            let at = distinct.binary_search(m).expect("it is one of them");
+            sums[at][frame].iter().map(|v| i64::from(*v)).collect()
+        };
+        return Ok(members.iter().enumerate().map(of).collect());
     }
-    let finish = |(sums, members): (&[i64], &u32)| network.finish(sums, *members);
-    let outputs = sums.par_chunks(elements).zip(members).map(finish).collect::<Result<Vec<_>>>()?;
-    Ok((sums, outputs))
+    let hardware = project.lower();
+    let conditions = Conditions { stall: None, members: members.to_vec() };
+    let results = engine::run(engine, network, &hardware, &quantised, &conditions, progress)?;
+    let sums = engine::integers(network, &results, members);
+    let whole = sums.iter().filter(|s| s.len() == network.exit_elements()).count();
+    if whole == sums.len() {
+        return Ok(sums);
+    }
+    let message = format!("{whole} of {} frames came out before the cycle limit", sums.len());
+    Err(Diagnostic::new(&SIMULATION_STUCK, message)
+        .at(format!("engine {engine}"))
+        .help("`stoxnor check` with this engine shows where it stands still")
+        .into())
 }

@@ -14,7 +14,7 @@ pub use measure::{Figures, measure};
 
 use crate::diagnostic::Result;
 use crate::lower::Hardware;
-use crate::network::Network;
+use crate::network::{Exit, Network};
 
 /// One way to compute the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -111,7 +111,7 @@ pub struct Boundary {
     pub cycles: Option<Vec<u64>>,
 }
 
-/// What an engine gives: one entry a layer, and one for the sums over the members of an ensemble.
+/// What an engine gives: one entry a layer, and one for each exit whose integers are summed over the members of an ensemble.
 pub type Results = Vec<Boundary>;
 
 /// Runs one engine on frames of input integers.
@@ -142,17 +142,32 @@ pub fn run(
     }
 }
 
+/// The integers of all exits for each frame, one exit after another, summed over its members, out of what an engine gave; shorter where
+/// that is.
+pub fn integers(network: &Network, results: &Results, members: &[u32]) -> Vec<Vec<i64>> {
+    let layers = network.nodes.len();
+    let summed = || network.exits.iter().filter(|exit| exit.summed);
+    let of = |frame: usize, exit: &Exit| -> Vec<i64> {
+        let at = summed().position(|other| other.layer == exit.layer);
+        let boundary = &results[at.map_or(exit.layer, |at| layers + at)];
+        let own = boundary.values.chunks(exit.port.elements()).nth(frame).unwrap_or_default();
+        let times = if exit.summed { 1 } else { i64::from(members[frame]) };
+        own.iter().map(|v| i64::from(*v) * times).collect()
+    };
+    (0..members.len()).map(|frame| network.exits.iter().flat_map(|exit| of(frame, exit)).collect()).collect()
+}
+
 /// Every boundary by the reference, for frames of these numbers of members.
 pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Results {
     software::reference(network, frames, members, &ProgressBar::hidden())
 }
 
-/// The last layer's integers for every frame, by the fast engine, summed over the network's own number of members.
+/// The integers of all exits for every frame, by the fast engine, summed over the network's own number of members.
 pub fn sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
     software::fast_sums(network, frames, &[network.members()]).remove(0)
 }
 
-/// For each of several numbers of members the last layer's sums over them, for every frame, by the fast engine in one pass: what whole
+/// For each of several numbers of members the sums of all exits over them, for every frame, by the fast engine in one pass: what whole
 /// data sets are run with.
 pub fn sums_at(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
     software::fast_sums(network, frames, members)

@@ -12,6 +12,11 @@ fn once(network: &Network) -> usize {
     network.ensemble.as_ref().map_or(network.nodes.len(), |e| e.first)
 }
 
+/// The layers whose integers are added over the members.
+fn summed(network: &Network) -> Vec<usize> {
+    network.exits.iter().filter(|exit| exit.summed).map(|exit| exit.layer).collect()
+}
+
 /// The outputs of layer `index`, given the frame and those of the layers before.
 fn inputs<'a, T>(network: &Network, index: usize, frame: &'a T, outputs: &'a [T]) -> Vec<&'a T> {
     let sources = network.nodes[index].inputs.iter();
@@ -32,6 +37,7 @@ fn add(sum: &mut Vec<i32>, more: &[i32]) {
 /// Layer by layer, frame by frame, member by member, in plain integers.
 pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
     let layers = network.nodes.len();
+    let summed = summed(network);
     let compute = |outputs: &mut Vec<Vec<i32>>, frame: &Vec<i32>, member: usize| {
         let index = outputs.len();
         let inputs: Vec<&[i32]> =
@@ -46,23 +52,24 @@ pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progre
             let mut outputs: Vec<Vec<i32>> = Vec::with_capacity(layers);
             (0..once(network)).for_each(|_| compute(&mut outputs, frame, 0));
             let mut boundaries: Vec<Vec<i32>> = outputs.clone();
+            boundaries.resize(layers + summed.len(), Vec::new());
             if network.ensemble.is_some() {
-                boundaries.resize(layers + 1, Vec::new());
                 for member in 0..*members as usize {
                     outputs.truncate(once(network));
                     (once(network)..layers).for_each(|_| compute(&mut outputs, frame, member));
                     for layer in once(network)..layers {
                         boundaries[layer].extend(&outputs[layer]);
                     }
-                    add(&mut boundaries[layers], &outputs[layers - 1]);
+                    for (layer, sum) in summed.iter().zip(&mut boundaries[layers..]) {
+                        add(sum, &outputs[*layer]);
+                    }
                 }
             }
             progress.inc(1);
             boundaries
         })
         .collect();
-    let boundaries = layers + usize::from(network.ensemble.is_some());
-    (0..boundaries)
+    (0..layers + summed.len())
         .map(|at| Boundary {
             values: per_frame.iter().flat_map(|frame| frame[at].iter().copied()).collect(),
             cycles: None,
@@ -77,7 +84,8 @@ const BATCH: usize = 1024;
 pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
     let layers = network.nodes.len();
     let first = once(network);
-    let mut results = vec![Boundary::default(); layers + usize::from(network.ensemble.is_some())];
+    let summed = summed(network);
+    let mut results = vec![Boundary::default(); layers + summed.len()];
     for (batch, members) in frames.chunks(BATCH).zip(members.chunks(BATCH)) {
         let packed = pack(network, batch);
         let outputs = layers_from(network, &packed, Vec::new(), first, 0);
@@ -87,7 +95,7 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
         if network.ensemble.is_some() {
             // For each layer and frame, its outputs in one member after another.
             let mut looped = vec![vec![Vec::new(); batch.len()]; layers - first];
-            let mut sums = vec![Vec::new(); batch.len()];
+            let mut sums = vec![vec![Vec::new(); batch.len()]; summed.len()];
             for member in 0..members.iter().copied().max().unwrap_or(0) {
                 let present: Vec<usize> = (0..batch.len()).filter(|f| members[*f] > member).collect();
                 let packed = packed.select(&present);
@@ -98,11 +106,13 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
                         layer[*frame].extend(values);
                     }
                 }
-                for (frame, values) in present.iter().zip(outputs[layers - 1].unpack()) {
-                    add(&mut sums[*frame], &values);
+                for (layer, sums) in summed.iter().zip(&mut sums) {
+                    for (frame, values) in present.iter().zip(outputs[*layer].unpack()) {
+                        add(&mut sums[*frame], &values);
+                    }
                 }
             }
-            for (boundary, frames) in results[first..].iter_mut().zip(looped.iter().chain([&sums])) {
+            for (boundary, frames) in results[first..].iter_mut().zip(looped.iter().chain(&sums)) {
                 boundary.values.extend(frames.iter().flatten());
             }
         }
@@ -111,7 +121,7 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
     results
 }
 
-/// For each number of members the last layer's sums over them, for every frame.
+/// For each number of members the integers of all exits, one exit after another, summed over them, for every frame.
 pub fn fast_sums(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
     let layers = network.nodes.len();
     let mut found = vec![Vec::with_capacity(frames.len()); members.len()];
@@ -121,8 +131,11 @@ pub fn fast_sums(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec
         let mut sums = vec![Vec::new(); batch.len()];
         for member in 0..members.iter().copied().max().unwrap_or(0) {
             let outputs = layers_from(network, &packed, outputs.clone(), layers, member as usize);
-            let last = outputs.last().map_or_else(Vec::new, Batch::unpack);
-            sums.iter_mut().zip(&last).for_each(|(sum, values)| add(sum, values));
+            let mut values = vec![Vec::new(); batch.len()];
+            for exit in &network.exits {
+                values.iter_mut().zip(outputs[exit.layer].unpack()).for_each(|(all, own)| all.extend(own));
+            }
+            sums.iter_mut().zip(&values).for_each(|(sum, values)| add(sum, values));
             for (found, _) in found.iter_mut().zip(members).filter(|(_, m)| **m == member + 1) {
                 found.extend(sums.iter().cloned());
             }

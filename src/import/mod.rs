@@ -68,7 +68,7 @@ pub use survey::{Sketch, Survey};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
 use crate::emit::sha256;
 use crate::host::{HostGraph, Step};
-use crate::network::Network;
+use crate::network::{Network, Output};
 pub use draft::Outgoing;
 use external::External;
 use fold::{Applied, Folded};
@@ -216,6 +216,7 @@ fn passes(
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
     let folded = fold::fold(members::in_member(&graph, 0), &mut survey.reasons);
+    let output = folded.output.clone();
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
@@ -234,10 +235,11 @@ fn passes(
             members::merge(&mut parts, other, member)?;
         }
     }
+    let output = Output { name: output, layer: parts.layers.len().saturating_sub(1), tail: parts.tail };
     let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
     let found = members::build(parts.layers, most)?;
     let network =
-        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.tail)?;
+        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, vec![output])?;
     Ok(Some(Outline { network, behind, calibrated }))
 }
 

@@ -55,8 +55,8 @@ pub trait Layer: fmt::Debug + Send + Sync {
     /// What PE and SIMD may divide.
     fn lanes(&self) -> Lanes;
 
-    /// The layer as a module named `name`: one input stream of SIMD elements a beat, one output stream of PE, `user`
-    /// user bits on both. Where members differ, a frame passes once for each member, the first one first, and the one user bit says
+    /// The layer as a module named `name`: an input stream `s` (where there are several inputs, `s0`, `s1` and on), one output stream `m`
+    /// of PE elements a beat, `user` user bits on all. Where members differ, a frame passes once for each member, the first one first, and the one user bit says
     /// that it is the last.
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module>;
 
@@ -168,8 +168,29 @@ impl Batch {
         compute: impl Fn(&[i32]) -> Vec<i32> + Sync,
     ) -> Self {
         let frames: Vec<Vec<i32>> = self.unpack().par_iter().map(|frame| compute(frame)).collect();
+        Self::of_frames(element, elements, &frames)
+    }
+
+    /// What `compute` makes of the frames of several batches, as [`each`](Self::each) of one.
+    pub fn joined(
+        batches: &[&Self],
+        element: Option<Element>,
+        elements: usize,
+        compute: impl Fn(&[&[i32]]) -> Vec<i32> + Sync,
+    ) -> Self {
+        let inputs: Vec<Vec<Vec<i32>>> = batches.iter().map(|batch| batch.unpack()).collect();
+        let frame = |index: usize| {
+            let x: Vec<&[i32]> = inputs.iter().map(|frames| &frames[index][..]).collect();
+            compute(&x)
+        };
+        let frames: Vec<Vec<i32>> = (0..inputs[0].len()).into_par_iter().map(frame).collect();
+        Self::of_frames(element, elements, &frames)
+    }
+
+    /// Frames as bit planes of a type; as integers, where there is none.
+    fn of_frames(element: Option<Element>, elements: usize, frames: &[Vec<i32>]) -> Self {
         match element {
-            Some(element) => Self::pack(element, elements, &frames),
+            Some(element) => Self::pack(element, elements, frames),
             None => Self::Integers { elements, values: frames.concat() },
         }
     }
@@ -244,4 +265,6 @@ kinds! {
     scale,
     topk,
     globalpool,
+    add,
+    concat,
 }

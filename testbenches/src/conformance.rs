@@ -16,7 +16,7 @@ use stoxnor::layer::Layer;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Found, Network, Port, Source};
+use stoxnor::network::{Element, Found, Network, Output, Port, Source};
 
 /// Members of a frame where a test says nothing.
 pub const MEMBERS: u32 = 3;
@@ -45,9 +45,24 @@ pub fn chain(input: Port, layers: Vec<Arc<dyn Layer>>) -> Network {
             layer,
         })
         .collect();
+    of_layers(input, found, &[]).expect("a legal network")
+}
+
+/// A network without a host part. What leaves it are the layers of `exits`; the last one, where none are given.
+///
+/// # Errors
+/// Where a layer does not fit, or leads nowhere.
+pub fn of_layers(input: Port, found: Vec<Found>, exits: &[usize]) -> stoxnor::diagnostic::Result<Network> {
     let front = HostGraph::identity(vec![1, input.elements()]);
-    let tail = HostGraph::identity(vec![1, 1]);
-    Network::new("conformance", String::new(), front, input, found, MEMBERS, tail).expect("a legal network")
+    let last = [found.len() - 1];
+    let exits = if exits.is_empty() { &last[..] } else { exits };
+    let output = |layer: &usize| Output {
+        name: format!("y{layer}"),
+        layer: *layer,
+        tail: HostGraph::identity(vec![1, 1]),
+    };
+    let outputs = exits.iter().map(output).collect();
+    Network::new("conformance", String::new(), front, input, found, MEMBERS, outputs)
 }
 
 /// A chain of random dense layers of the given sizes (input first); the last layer's integers leave as they are.

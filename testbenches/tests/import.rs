@@ -59,7 +59,7 @@ fn scales_of_weights_and_activations_meet_in_the_chain_and_the_tail() {
     let w = model.floats(&[3, 2], &[3.0, 1.0, -3.0, 1.0, 3.0, -1.0]);
     let y = model.node("MatMul", &[&x, &w], Vec::new());
     let network = import::read("scaled", &model.finish(&y)).unwrap();
-    assert_eq!(network.tail.steps()[0].operator.name, "Mul");
+    assert_eq!(network.outputs[0].tail.steps()[0].operator.name, "Mul");
     // Latent zeros of either sign are +1: columns (+ +), (+ +), (+ -); at (1, 1) the dots are 2, 2, 0.
     assert_eq!(run(&network, &[1.0, 1.0]), (vec![-1, 3], vec![-1.5, 1.5]));
 }
@@ -203,7 +203,7 @@ fn tensors_are_read_in_every_storage_form() {
     let raw16 = typed(5, |t| t.raw = Some(vec![0xff, 0xff, 1, 0]));
     for bytes in [int32, int64, raw8, raw16] {
         let network = import::read("typed", &bytes).unwrap();
-        assert_eq!(network.tail.output_shape(), [1, 1]);
+        assert_eq!(network.outputs[0].tail.output_shape(), [1, 1]);
     }
     for (bytes, word) in [
         (typed(1, |t| t.floats = vec![1.0, 1.0]), "float32"),
