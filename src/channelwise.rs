@@ -24,7 +24,7 @@ use crate::layer::{Batch, Resources};
 use crate::matrix::{Output, Position, RawSums, Step, Table, width};
 use crate::network::Element;
 use crate::product::computable;
-use crate::schedule::{Beats, Schedule, Sink};
+use crate::schedule::{Matrix, Schedule};
 use crate::sliding::{Fed, Front, Sliding};
 use crate::summed::{Summed, sum_range};
 
@@ -52,47 +52,6 @@ pub struct ChannelUnit<'a> {
     pub user: u32,
     /// What becomes of the taps.
     pub reduce: Reduce<'a>,
-}
-
-/// The timing of a channel unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// Beats of a frame.
-    pub beats: u64,
-    /// Beats that become one.
-    pub taps: u64,
-    /// Edges from a group's last tap to its output beat's being offered.
-    pub latency: u64,
-}
-
-/// A channel unit on its way: every beat is taken as it comes.
-#[derive(Debug)]
-pub struct ChannelRun {
-    timing: Timing,
-    /// When each output beat is offered.
-    pub outputs: Vec<u64>,
-    free: u64,
-    tap: u64,
-}
-
-impl ChannelRun {
-    /// From the reset on.
-    pub fn new(timing: Timing) -> Self {
-        Self { timing, outputs: Vec::new(), free: 0, tap: 0 }
-    }
-}
-
-impl Sink for ChannelRun {
-    fn take(&mut self, offered: u64) -> u64 {
-        let accepted = offered.max(self.free);
-        self.free = accepted + 1;
-        self.tap += 1;
-        if self.tap == self.timing.taps {
-            self.tap = 0;
-            self.outputs.push(accepted + self.timing.latency);
-        }
-        accepted
-    }
 }
 
 /// The sums of `taps` inputs as hardware computes them. A bipolar one that may also be 0 is a two's complement number of two bits; else
@@ -180,16 +139,15 @@ impl ChannelUnit<'_> {
     }
 
     /// When its beats move, behind the line buffer.
-    pub fn timing(&self) -> Timing {
-        let taps = self.taps() as u64;
-        let groups = self.kernel.window.positions() * self.channels() / self.pe;
-        Timing { beats: groups as u64 * taps, taps, latency: if taps > 1 { 3 } else { 2 } }
+    fn timing(&self) -> Matrix {
+        let steps = self.taps() as u64;
+        let operands = (self.kernel.window.positions() * self.channels() / self.pe) as u64;
+        Matrix { operands, steps, latency: if steps > 1 { 3 } else { 2 }, ..Matrix::default() }
     }
 
     fn front(&self) -> Option<Front> {
-        let timing = self.timing();
         let fed = Fed { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
-        Front::new(self.kernel, self.input, fed, timing.beats, move || ChannelRun::new(timing), self.user)
+        Front::new(self.kernel, self.input, fed, &Schedule::matrix(self.timing()), self.user)
     }
 
     /// Builds the module.
@@ -203,14 +161,10 @@ impl ChannelUnit<'_> {
 
     /// When its beats move, those of the line buffer included.
     pub fn schedule(&self) -> Schedule {
-        let timing = self.timing();
+        let own = Schedule::matrix(self.timing());
         match self.front() {
-            Some(front) => front.schedule(timing.beats, move || ChannelRun::new(timing), |run| run.outputs),
-            None => Schedule::new(timing.beats, move |offered| {
-                let mut run = ChannelRun::new(timing);
-                let accepted = offered.iter().map(|beat| run.take(*beat)).collect();
-                Beats { accepted, offered: run.outputs }
-            }),
+            Some(front) => front.schedule(&own),
+            None => own,
         }
     }
 
@@ -406,7 +360,7 @@ impl ChannelUnit<'_> {
     fn document(&self, b: &mut Builder, table: Option<&Table>) {
         let (channels, taps) = (self.channels(), self.taps());
         let operand = self.kernel.operand(self.input);
-        let Timing { beats, latency, .. } = self.timing();
+        let Matrix { operands: groups, latency, .. } = self.timing();
         b.doc(format!(
             "{channels} channels of {operand} elements, {taps} taps t of each, channel by channel:"
         ));
@@ -427,7 +381,7 @@ impl ChannelUnit<'_> {
         if positions > 1 {
             b.doc(format!("A frame is {positions} positions, each an output frame of all channels."));
         }
-        let groups = beats / taps as u64;
+        let beats = groups * taps as u64;
         b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.pe));
         table.iter().for_each(|table| b.doc(table.layout(self.pe)));
         b.doc(format!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use stoxnor_hdl::{Module, Net, verilog};
+use stoxnor_sim::exit_name;
 
 use crate::arith::lfsr;
 use crate::arith::matrix::WeightKind;
@@ -18,7 +19,7 @@ use crate::fold::Folding;
 use crate::host::HostGraph;
 use crate::layer::{Resources, Sampling};
 use crate::lower::{Built, Hardware};
-use crate::network::{Element, Network, Node, Port};
+use crate::network::{Element, Network, Node, Output, Port};
 use crate::testbench::{self, BenchFrames};
 
 /// Version of the manifest's format.
@@ -189,6 +190,9 @@ struct Manifest<'a> {
     ports: Vec<ManifestPort<'a>>,
     input: Beats<'a>,
     output: Beats<'a>,
+    /// All outputs of the graph, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<ManifestOutput<'a>>,
     #[serde(flatten)]
     figures: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +219,16 @@ struct Beats<'a> {
     bits_per_element: u32,
     elements_per_beat: usize,
     beats_per_frame: usize,
+}
+
+/// One output of the graph: the stream that it comes by, and what the host makes of it.
+#[derive(Debug, Serialize)]
+struct ManifestOutput<'a> {
+    name: &'a str,
+    stream: String,
+    #[serde(flatten)]
+    beats: Beats<'a>,
+    host_after: &'a HostGraph,
 }
 
 #[derive(Debug, Serialize)]
@@ -250,7 +264,21 @@ impl<'a> Manifest<'a> {
             elements_per_beat: lanes,
             beats_per_frame: frame.elements() / lanes,
         };
-        let last = hardware.folds.last().expect("a network has layers").pe;
+        let exit = |k: usize| {
+            let boundary = &hardware.boundaries[hardware.design.exits[k]];
+            beats(&network.exits[k].port, boundary.lanes)
+        };
+        let output = |output: &'a Output| {
+            let k =
+                network.exits.iter().position(|exit| exit.layer == output.layer).expect("it has its exit");
+            ManifestOutput {
+                name: &output.name,
+                stream: exit_name(k),
+                beats: exit(k),
+                host_after: &output.tail,
+            }
+        };
+        let several = network.outputs.len() > 1;
         Self {
             format: MANIFEST_FORMAT,
             stoxnor_version: env!("CARGO_PKG_VERSION"),
@@ -261,8 +289,9 @@ impl<'a> Manifest<'a> {
             clock: "clk",
             reset: "rst",
             ports: ports(top),
-            input: beats(&network.input, hardware.input_lanes),
-            output: beats(&network.exits[0].port, last),
+            input: beats(&network.input, hardware.input_lanes()),
+            output: exit(0),
+            outputs: network.outputs.iter().filter(|_| several).map(output).collect(),
             figures: Figures::of_schedule(hardware, hardware.default_members()),
             ensemble: hardware.members,
             layers: network
@@ -323,7 +352,11 @@ fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> St
     for port in &manifest.ports {
         let _ = writeln!(text, "| `{}` | {} | {} |", port.name, port.direction, port.bits);
     }
-    for (what, beats) in [("Input", &manifest.input), ("Output", &manifest.output)] {
+    let outputs =
+        manifest.outputs.iter().map(|o| (format!("Output {}, stream `{}_*`", o.name, o.stream), &o.beats));
+    let one =
+        std::iter::once(("Output".to_owned(), &manifest.output)).filter(|_| manifest.outputs.is_empty());
+    for (what, beats) in std::iter::once(("Input".to_owned(), &manifest.input)).chain(one).chain(outputs) {
         let _ = write!(
             text,
             "\n{what}: a frame of shape {:?}, {}, in {} of {}.\n",

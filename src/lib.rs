@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod arith;
+pub mod buffers;
 pub mod calibrate;
 pub mod channelwise;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod lower;
 pub mod matrix;
 pub mod network;
 pub mod parts;
+pub mod plan;
 pub mod product;
 pub mod schedule;
 pub mod sliding;

@@ -1,15 +1,16 @@
-//! From the network to modules: layers in a chain, with width converters and FIFOs between them.
+//! From the network to modules: layers, and between them width converters, FIFOs and forks.
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{fifo, frame_sum, narrower, replay, replay_user, widener};
+use stoxnor_hdl::block::{fifo, fork, frame_sum, narrower, replay, widener};
 use stoxnor_hdl::{Builder, InstanceId, Module, Net, Role, Stream, check};
-use stoxnor_sim::{Design, StreamShape};
+use stoxnor_sim::{Design, StreamShape, exit_name};
 
+use crate::buffers;
 use crate::fold::Folding;
-use crate::network::{ENSEMBLE, Element, Ensemble, Network};
-use crate::parts::{SUM_LATENCY, summand};
-use crate::schedule::Schedule;
+use crate::network::{Element, Ensemble, Network};
+use crate::parts::summand;
+use crate::plan::{Link, Part, Plan, Stage};
 
 /// A network as hardware.
 #[derive(Debug, Clone)]
@@ -18,12 +19,8 @@ pub struct Hardware {
     pub design: Design,
     /// The folding of each layer.
     pub folds: Vec<Folding>,
-    /// What beats pass on their way, in order.
-    pub stages: Vec<Stage>,
-    /// Elements of an input beat.
-    pub input_lanes: usize,
-    /// Beats of a frame at the input.
-    pub input_beats: u64,
+    /// What beats pass on their way, and when.
+    pub plan: Plan,
     /// The streams that are watched, in order: what leaves each layer, then the sums over the members.
     pub boundaries: Vec<Boundary>,
     /// Members that are built, and the default; `None` without an ensemble.
@@ -42,7 +39,7 @@ pub struct Built {
 /// A stream at which engines are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary {
-    /// The layer's name, or [`ENSEMBLE`].
+    /// The layer's name, or that of a sum over the members.
     pub name: String,
     /// Type of the elements.
     pub element: Element,
@@ -52,6 +49,8 @@ pub struct Boundary {
     pub lanes: usize,
     /// Whether a frame passes once for each member.
     pub looped: bool,
+    /// The stream.
+    pub link: usize,
 }
 
 impl Boundary {
@@ -59,178 +58,183 @@ impl Boundary {
     pub fn passes(&self, members: u32) -> usize {
         if self.looped { members as usize } else { 1 }
     }
-}
 
-/// Something that beats pass.
-#[derive(Debug, Clone)]
-pub struct Stage {
-    /// Instance name without its `u_`.
-    pub name: String,
-    /// The layer that it is, where it is one.
-    pub layer: Option<usize>,
-    /// What beats it passes.
-    pub part: Part,
-    /// When a frame's beats pass it.
-    pub schedule: Schedule,
+    /// Beats of a frame, in one member.
+    pub fn beats(&self) -> usize {
+        self.elements / self.lanes
+    }
 }
-
-/// Which part of the way a stage belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Frames as they come in, or sums as they go out.
-    Once,
-    /// The replay buffer, for frames of so many beats.
-    Replay(u64),
-    /// A frame comes once for each member.
-    Loop,
-    /// The sum over the members, of frames of so many beats.
-    Sum(u64),
-}
-
-/// Edges from a FIFO's accepting a beat to its offering it.
-const FIFO_LATENCY: u64 = 2;
 
 /// Builds the hardware of a network.
 ///
-/// Between two layers stand, in this order, a widener, a FIFO of one frame, and a narrower (where input and output beats differ).
-/// The FIFO lets the layer before go on while the layer behind works through its frame, so the slowest layer never idles.
+/// Between two layers stand, in this order, a widener, a FIFO, and a narrower (where input and output beats differ). The FIFOs are as deep
+/// as it takes that the slowest layer never idles, and not deeper ([`buffers`]).
 ///
 /// # Panics
 /// Where a module breaks a rule of [`check`]: a fault of ours, not of the user.
 pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
-    let input = &network.input;
-    let lanes = |index: usize| network.nodes[index].layer.lanes().input_lanes(folds[index]);
-    let input_lanes = lanes(0);
-    let input_bits = input_lanes as u32 * input.element.bits();
-    let ensemble = network.ensemble.as_ref();
-    let user = ensemble.map_or(0, |e| replay_user(e.max_members));
-    let mut chain = Chain {
-        b: Builder::new(format!("{}_top", network.name)),
-        stages: Vec::new(),
-        taps: Vec::new(),
-        part: Part::Once,
-        user,
-    };
-    chain.b.doc(format!("Top of {}: {} layers in a chain.", network.name, network.nodes.len()));
-    chain.b.doc(format!(
-        "Input beats of {} {} elements, output beats of {} {} elements; element 0 in the least significant bits.",
-        input_lanes,
-        input.element,
-        folds[folds.len() - 1].pe,
-        network.exits[0].port.element
-    ));
-    if let Some(Ensemble { first, max_members, .. }) = ensemble {
-        let name = &network.nodes[*first].name;
-        chain.b.doc(format!("An ensemble of up to {max_members} members: from {name} on a frame passes once for each, and the results are added."));
-        if user > 0 {
-            chain.b.doc(format!(
-                "s_user is the number of members of the frame, taken at its first beat: 1 to {max_members}, else {max_members}."
-            ));
-        }
-    }
-    let s = chain.b.stream_input("s", input_bits, user);
-    let s_ready = chain.b.wire("s_ready", 1);
-    chain.b.output("s_ready", s_ready, Role::Control);
-    let mut at = Position { stream: s, ready: s_ready, lanes: input_lanes, bits: input.element.bits() };
-    let mut boundaries = Vec::new();
-    for (index, node) in network.nodes.iter().enumerate() {
-        let fold = folds[index];
-        let elements = network.inputs(index)[0].elements();
-        let bursts = index > 0 && network.nodes[index - 1].layer.lanes().positions > 1;
-        let replays = ensemble.filter(|e| e.first == index).map(|e| e.max_members);
-        at = chain.adapt(at, &node.name, elements, lanes(index), (index > 0, bursts), replays);
-        let module = node.layer.hardware(&node.name, &network.inputs(index), fold, chain.user);
-        let bits = node.output.element.bits();
-        let schedule = node.layer.schedule(&network.inputs(index), fold);
-        let stage = Stage { name: node.name.clone(), layer: Some(index), part: chain.part, schedule };
-        at = chain.tapped(at, stage, &module, fold.pe, bits);
-        boundaries.push(Boundary {
-            name: node.name.clone(),
-            element: node.output.element,
-            elements: node.output.elements(),
-            lanes: fold.pe,
-            looped: chain.part == Part::Loop,
-        });
-    }
-    if let (Some(_), Some(last)) = (ensemble, boundaries.last()) {
-        let sum = Boundary {
-            name: ENSEMBLE.to_owned(),
-            element: network.exits[0].port.element,
-            looped: false,
-            ..last.clone()
-        };
-        at = chain.sum(at, last.element, &sum);
-        boundaries.push(sum);
-    }
-    let m_ready = chain.b.stream_output("m", at.stream);
-    chain.b.drive(at.ready, m_ready);
-    let members = ensemble.map(|e| Built { members: e.members, max_members: e.max_members });
-    let input_beats = (input.elements() / input_lanes) as u64;
-    let passes = members.map_or(1, |m| m.members);
-    let latency = path(&chain.stages, input_beats, passes).latency();
-    let interval = interval(&chain.stages, passes);
-    let at_members = if members.is_some() { format!(" at {passes} members") } else { String::new() };
-    chain.b.doc(format!("Timing{at_members}: the last output beat {latency} cycles after the first input beat; a frame every {interval} cycles."));
-    let top = chain.b.finish();
-    let issues = check::check(&top);
-    assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
-    Hardware {
-        design: Design {
-            top,
-            input: StreamShape { name: "s".to_owned(), width: input_bits, user },
-            taps: chain.taps,
-        },
-        folds: folds.to_vec(),
-        stages: chain.stages,
-        input_lanes,
-        input_beats,
-        boundaries,
-        members,
-    }
+    let mut plan = Plan::new(network, folds);
+    buffers::size(&mut plan, network.ensemble.as_ref().map_or(1, |e| e.max_members));
+    build(network, folds, plan)
 }
 
-/// The end of the chain so far.
+/// [`lower`] with a plan whose FIFOs are as somebody else wants them.
+///
+/// # Panics
+/// As [`lower`].
+pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
+    let input = plan.links[0];
+    let mut top = Top {
+        network,
+        folds,
+        plan: &plan,
+        b: Builder::new(format!("{}_top", network.name)),
+        ends: vec![None; plan.links.len()],
+    };
+    top.document();
+    let s = top.b.stream_input("s", input.width(), input.user);
+    let s_ready = top.b.wire("s_ready", 1);
+    top.b.output("s_ready", s_ready, Role::Control);
+    top.ends[0] = Some(End { stream: s, ready: s_ready });
+    plan.stages.iter().for_each(|stage| top.place(stage));
+    for (k, exit) in plan.exits.iter().enumerate() {
+        let End { stream, ready } = top.end(*exit);
+        // Who takes the network's output knows how many members a frame has.
+        let m_ready = top.b.stream_output(&exit_name(k), Stream { user: None, ..stream });
+        top.b.drive(ready, m_ready);
+    }
+    let members = network.ensemble.as_ref().map(|e| Built { members: e.members, max_members: e.max_members });
+    let passes = members.map_or(1, |m| m.members);
+    let at_members = if members.is_some() { format!(" at {passes} members") } else { String::new() };
+    top.b.doc(format!("Timing{at_members}: the last output beat {} cycles after the first input beat; a frame every {} cycles.", plan.latency(passes), plan.interval(passes)));
+    let module = top.b.finish();
+    let issues = check::check(&module);
+    assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
+
+    let boundaries = boundaries(&plan);
+    let shape = |b: &Boundary| {
+        let link = &plan.links[b.link];
+        StreamShape { name: format!("{}_m", b.name), width: link.width(), user: link.user }
+    };
+    let exits = plan.exits.iter().map(|exit| boundaries.iter().position(|b| gives(&plan, b.link, *exit)));
+    let design = Design {
+        top: module,
+        input: StreamShape { name: "s".to_owned(), width: input.width(), user: input.user },
+        taps: boundaries.iter().map(shape).collect(),
+        exits: exits.map(|exit| exit.expect("a layer or a sum gives it")).collect(),
+    };
+    Hardware { design, folds: folds.to_vec(), plan, boundaries, members }
+}
+
+/// What leaves each layer, then the sums.
+fn boundaries(plan: &Plan) -> Vec<Boundary> {
+    let of = |stage: &Stage| {
+        let Link { element, elements, lanes, looped, .. } = plan.links[stage.outputs[0]];
+        Boundary { name: stage.name.clone(), element, elements, lanes, looped, link: stage.outputs[0] }
+    };
+    let layers = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Layer(..)));
+    let sums = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Sum(_)));
+    layers.chain(sums).map(of).collect()
+}
+
+/// Whether stream `exit` is stream `link`, or a branch of it.
+fn gives(plan: &Plan, link: usize, exit: usize) -> bool {
+    let is_fork = |stage: &&Stage| matches!(stage.part, Part::Fork) && stage.outputs.contains(&exit);
+    link == exit || plan.stages.iter().find(is_fork).is_some_and(|fork| fork.inputs[0] == link)
+}
+
+/// A stream that nothing takes yet.
 #[derive(Clone, Copy)]
-struct Position {
+struct End {
     stream: Stream,
     /// The wire that takes the ready of what comes next.
     ready: Net,
-    /// Elements of a beat.
-    lanes: usize,
-    /// Bits of an element.
-    bits: u32,
 }
 
-struct Chain {
+struct Top<'a> {
+    network: &'a Network,
+    folds: &'a [Folding],
+    plan: &'a Plan,
     b: Builder,
-    stages: Vec<Stage>,
-    taps: Vec<StreamShape>,
-    /// Where the end is.
-    part: Part,
-    /// User bits there.
-    user: u32,
+    ends: Vec<Option<End>>,
 }
 
-impl Chain {
-    /// Puts an instance at the end of the chain. Its output stream's ready becomes a wire called `<tap>_ready`.
-    fn place(
-        &mut self,
-        at: Position,
-        stage: Stage,
-        module: &Arc<Module>,
-        tap: Option<&str>,
-        lanes: usize,
-        bits: u32,
-    ) -> Position {
-        let instance = self.b.instance(&format!("u_{}", stage.name), module);
-        self.pass_parameters(instance, module, &stage.name);
-        let ready = self.b.connect_stream(instance, "s", at.stream);
-        self.b.drive(at.ready, ready);
-        let name = tap.map_or_else(|| format!("{}_m", stage.name), str::to_owned);
-        let m_ready = self.b.wire(format!("{name}_ready"), 1);
-        self.b.connect(instance, "m_ready", m_ready);
-        self.stages.push(stage);
-        Position { stream: self.b.out_stream(instance, "m"), ready: m_ready, lanes, bits }
+impl Top<'_> {
+    fn document(&mut self) {
+        let Network { name, nodes, input, ensemble, .. } = self.network;
+        let form = if self.plan.is_chain() { " in a chain" } else { "" };
+        self.b.doc(format!("Top of {name}: {} layers{form}.", nodes.len()));
+        let outputs: Vec<String> = self
+            .plan
+            .exits
+            .iter()
+            .map(|exit| self.plan.links[*exit])
+            .map(|link| format!("output beats of {} {} elements", link.lanes, link.element))
+            .collect();
+        self.b.doc(format!(
+            "Input beats of {} {} elements, {}; element 0 in the least significant bits.",
+            self.plan.links[0].lanes,
+            input.element,
+            outputs.join(", ")
+        ));
+        if let Some(Ensemble { first, max_members, .. }) = ensemble {
+            let name = &nodes[*first].name;
+            self.b.doc(format!("An ensemble of up to {max_members} members: from {name} on a frame passes once for each, and the results are added."));
+            if self.plan.links[0].user > 0 {
+                self.b.doc(format!(
+                    "s_user is the number of members of the frame, taken at its first beat: 1 to {max_members}, else {max_members}."
+                ));
+            }
+        }
+    }
+
+    fn end(&self, link: usize) -> End {
+        self.ends[link].expect("a stage before gives it")
+    }
+
+    /// Puts a stage behind what it takes. The ready of its output becomes a wire called `<name>_m_ready`.
+    fn place(&mut self, stage: &Stage) {
+        if let Part::Fifo(0) = stage.part {
+            self.ends[stage.outputs[0]] = self.ends[stage.inputs[0]];
+            return;
+        }
+        let module = self.module(stage);
+        let instance = self.b.instance(&format!("u_{}", stage.name), &module);
+        self.pass_parameters(instance, &module, &stage.name);
+        let port = |letter: &str, all: &[usize], k: usize| {
+            if all.len() == 1 { letter.to_owned() } else { format!("{letter}{k}") }
+        };
+        for (k, link) in stage.inputs.iter().enumerate() {
+            let End { stream, ready } = self.end(*link);
+            let own = self.b.connect_stream(instance, &port("s", &stage.inputs, k), stream);
+            self.b.drive(ready, own);
+        }
+        for (k, link) in stage.outputs.iter().enumerate() {
+            let m = port("m", &stage.outputs, k);
+            let ready = self.b.wire(format!("{}_{m}_ready", stage.name), 1);
+            self.b.connect(instance, &format!("{m}_ready"), ready);
+            self.ends[*link] = Some(End { stream: self.b.out_stream(instance, &m), ready });
+        }
+    }
+
+    fn module(&self, stage: &Stage) -> Arc<Module> {
+        let [input, output] = [stage.inputs[0], stage.outputs[0]].map(|link| self.plan.links[link]);
+        let (width, user) = (output.width(), output.user);
+        match stage.part {
+            Part::Layer(index, _) => {
+                let layer = &self.network.nodes[index].layer;
+                layer.hardware(&stage.name, &self.network.inputs(index), self.folds[index], user)
+            }
+            Part::Fork => fork(stage.outputs.len() as u32, width, user),
+            Part::Widener(ratio) => widener(ratio as u32, input.width(), user),
+            Part::Fifo(depth) => fifo(depth as u32, width, user),
+            Part::Narrower(ratio) => narrower(ratio as u32, width, user),
+            Part::Replay(most) => replay(input.beats() as u32, width, most),
+            Part::Sum(_) => {
+                let (beats, lanes) = (input.beats() as u32, input.lanes as u32);
+                frame_sum(beats, lanes, summand(input.element), output.element.bits(), 0)
+            }
+        }
     }
 
     /// Every memory image can be replaced by a parameter of the top: `<INSTANCE>_<PARAMETER>`.
@@ -241,152 +245,31 @@ impl Chain {
             self.b.bind(instance, &parameter.name, from);
         }
     }
-
-    /// [`place`](Self::place) of a module whose output is watched under the stage's name.
-    fn tapped(
-        &mut self,
-        at: Position,
-        stage: Stage,
-        module: &Arc<Module>,
-        lanes: usize,
-        bits: u32,
-    ) -> Position {
-        let tap = format!("{}_m", stage.name);
-        let at = self.place(at, stage, module, Some(&tap), lanes, bits);
-        self.taps.push(StreamShape { name: tap, width: lanes as u32 * bits, user: self.user });
-        at
-    }
-
-    /// Brings beats to `lanes` elements in front of layer `name`, and buffers a frame of `elements` there if `buffered` says so; or
-    /// `replays` it, so often at most. `bursts` says that they come position by position and not evenly.
-    fn adapt(
-        &mut self,
-        mut at: Position,
-        name: &str,
-        elements: usize,
-        lanes: usize,
-        (buffered, bursts): (bool, bool),
-        replays: Option<u32>,
-    ) -> Position {
-        let joint = lcm(at.lanes, lanes);
-        let (bits, user) = (at.bits, self.user);
-        let stage = |part, what: &str, schedule| Stage {
-            name: format!("{name}_{what}"),
-            layer: None,
-            part,
-            schedule,
-        };
-        let part = self.part;
-        if joint > at.lanes {
-            let ratio = joint / at.lanes;
-            let module = widener(ratio as u32, at.lanes as u32 * bits, user);
-            let schedule = Schedule::widener((elements / at.lanes) as u64, ratio as u64);
-            at = self.place(at, stage(part, "widener", schedule), &module, None, joint, bits);
-        }
-        // In front of a narrower, which takes its time for a beat: what comes in bursts must not wait for it.
-        let narrows = joint > lanes;
-        if buffered && (replays.is_none() || narrows && bursts) {
-            let beats = elements / joint;
-            let module = fifo((beats as u32).max(2), joint as u32 * bits, user);
-            let schedule = Schedule::buffer(beats as u64, FIFO_LATENCY);
-            at = self.place(at, stage(part, "fifo", schedule), &module, None, joint, bits);
-        }
-        if narrows {
-            let ratio = joint / lanes;
-            let module = narrower(ratio as u32, lanes as u32 * bits, user);
-            let schedule = Schedule::narrower((elements / joint) as u64, ratio as u64);
-            at = self.place(at, stage(part, "narrower", schedule), &module, None, lanes, bits);
-        }
-        let Some(most) = replays else { return at };
-        let beats = elements / lanes;
-        let module = replay(beats as u32, lanes as u32 * bits, most);
-        let part = Part::Replay(beats as u64);
-        (self.part, self.user) = (Part::Loop, 1);
-        let schedule = Schedule::replay(beats as u64, 1);
-        self.place(at, stage(part, "replay", schedule), &module, None, lanes, bits)
-    }
-
-    /// Adds the frames of all members.
-    fn sum(&mut self, at: Position, element: Element, sum: &Boundary) -> Position {
-        let beats = (sum.elements / sum.lanes) as u64;
-        let bits = sum.element.bits();
-        let module = frame_sum(beats as u32, sum.lanes as u32, summand(element), bits, 0);
-        let schedule = Schedule::frame_sum(beats, 1, SUM_LATENCY);
-        let stage = Stage { name: sum.name.clone(), layer: None, part: Part::Sum(beats), schedule };
-        (self.part, self.user) = (Part::Once, 0);
-        self.tapped(at, stage, &module, sum.lanes, bits)
-    }
-}
-
-fn lcm(a: usize, b: usize) -> usize {
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x * b
-}
-
-/// The edges of one frame on its way through the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    /// For each stage, when the stage behind it (or the sink) accepts its output beats.
-    pub accepted: Vec<Vec<u64>>,
-}
-
-impl Path {
-    /// Cycles from the first input beat to the last output beat.
-    pub fn latency(&self) -> u64 {
-        self.accepted.last().and_then(|beats| beats.last()).copied().unwrap_or(0)
-    }
-}
-
-/// The edges of the first frame, of `members` members, its input offered from cycle 0 on: the closed form of the whole chain.
-fn path(stages: &[Stage], input_beats: u64, members: u32) -> Path {
-    let mut offered: Vec<u64> = vec![0; input_beats as usize];
-    let mut accepted = Vec::new();
-    for (index, stage) in stages.iter().enumerate() {
-        let beats = match stage.part {
-            Part::Replay(beats) => Schedule::replay(beats, members.into()).beats(&offered),
-            Part::Sum(beats) => Schedule::frame_sum(beats, members.into(), SUM_LATENCY).beats(&offered),
-            Part::Once | Part::Loop => stage.schedule.beats(&offered),
-        };
-        if index > 0 {
-            accepted.push(beats.accepted);
-        }
-        offered = beats.offered;
-    }
-    // The sink takes one beat a cycle.
-    accepted.push(Schedule::buffer(offered.len() as u64, 0).beats(&offered).accepted);
-    Path { accepted }
-}
-
-/// Cycles between frames of `members` members: those of the slowest stage, the replayed ones once for each member.
-fn interval(stages: &[Stage], members: u32) -> u64 {
-    let cycles = |s: &Stage| match s.part {
-        Part::Once => s.schedule.interval,
-        Part::Replay(_) | Part::Loop | Part::Sum(_) => s.schedule.interval * u64::from(members),
-    };
-    stages.iter().map(cycles).max().unwrap_or(1)
 }
 
 impl Hardware {
+    /// Elements of an input beat.
+    pub fn input_lanes(&self) -> usize {
+        self.plan.links[0].lanes
+    }
+
+    /// Beats of a frame at the input.
+    pub fn input_beats(&self) -> u64 {
+        self.plan.links[0].beats()
+    }
+
     /// Members of a frame where nobody says; 1 without an ensemble.
     pub fn default_members(&self) -> u32 {
         self.members.map_or(1, |m| m.members)
     }
 
-    /// The edges of the first frame at every stage, from the schedules.
-    pub fn path(&self, members: u32) -> Path {
-        path(&self.stages, self.input_beats, members)
-    }
-
     /// Cycles from the first frame's first input beat to its last output beat, from the schedules.
     pub fn latency(&self, members: u32) -> u64 {
-        self.path(members).latency()
+        self.plan.latency(members)
     }
 
     /// Cycles between frames, from the schedules: those of the slowest stage.
     pub fn interval(&self, members: u32) -> u64 {
-        interval(&self.stages, members)
+        self.plan.interval(members)
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use stoxnor_hdl::block::Summand;
-use stoxnor_hdl::{Builder, Module, Role};
+use stoxnor_hdl::{Builder, InstanceId, Module, Role};
 
 use crate::network::Element;
 
-/// Edges from a [`frame_sum`](stoxnor_hdl::block::frame_sum)'s accepting a beat to its offering it.
+/// Edges from a [`frame_sum`](stoxnor_hdl::block::frame_sum)'s accepting a beat to its offering it, for documentation.
 pub const SUM_LATENCY: u64 = 2;
 
 /// What a block that adds takes an element for.
@@ -16,6 +16,14 @@ pub fn summand(element: Element) -> Summand {
         Element::Bipolar => Summand::Bipolar,
         Element::Unsigned(bits) => Summand::Unsigned(bits),
         Element::Signed(bits) => Summand::Signed(bits),
+    }
+}
+
+/// Parameters of the module around it for the memory images of an instance, by their own names.
+pub fn pass_images(b: &mut Builder, instance: InstanceId, module: &Module) {
+    for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
+        let from = b.parameter(parameter.name.clone(), parameter.image.clone());
+        b.bind(instance, &parameter.name, from);
     }
 }
 
@@ -34,10 +42,7 @@ pub fn in_a_row(name: &str, doc: &[String], parts: &[(&str, Arc<Module>)]) -> Ar
     let mut ready = None;
     for (what, module) in parts {
         let instance = b.instance(&format!("u_{what}"), module);
-        for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
-            let from = b.parameter(parameter.name.clone(), parameter.image.clone());
-            b.bind(instance, &parameter.name, from);
-        }
+        pass_images(&mut b, instance, module);
         let own = b.connect_stream(instance, "s", stream);
         match ready {
             None => b.output("s_ready", own, Role::Control),

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
 use crate::fold::Folding;
 use crate::network::{Element, Port};
 use crate::parts::in_a_row;
-use crate::schedule::{self, Beats, Joined, Queued, Schedule, Sink, Taken};
+use crate::schedule::{Pattern, Schedule, Timing};
 
 /// Most words that a line buffer may give for a frame, counted as pixels: schedules go through them one by one. 2^23.
 const MAX_SEEN: usize = 1 << 23;
@@ -334,80 +334,82 @@ pub struct Fed {
 #[derive(Debug)]
 pub struct Front {
     buffer: LineBuffer,
-    path: Path,
-}
-
-/// What is behind a line buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Path {
     /// Beats that are joined to one.
     joined: u64,
     /// Beats of a FIFO.
     queued: u64,
 }
 
-impl Path {
-    fn to<S: Sink>(self, behind: S) -> Joined<Queued<S>> {
-        Joined::new(self.joined, Queued::new(self.queued, behind))
-    }
-}
-
 impl Front {
-    /// The smallest line buffer with which `run` (a sink from the reset on) is fed at the full rate: every `interval` cycles, or as its frames
-    /// come in.
-    pub fn new<S: Sink>(
-        sliding: &Sliding,
-        input: Element,
-        fed: Fed,
-        interval: u64,
-        run: impl Fn() -> S,
-        user: u32,
-    ) -> Option<Self> {
+    /// The smallest line buffer and FIFO with which `behind` is fed at the full rate: at its own interval, or as its frames come in.
+    pub fn new(sliding: &Sliding, input: Element, fed: Fed, behind: &Schedule, user: u32) -> Option<Self> {
         if sliding.window.is_pointwise() {
             return None;
         }
         let reading = sliding.reading(fed.fold, fed.groups, fed.folds);
-        let path = Path { joined: reading.joined as u64, queued: reading.queued as u64 };
-        Some(Self::smallest(sliding.buffer(input, reading, 2, user), path, interval, run))
+        let buffer = sliding.buffer(input, reading, 2, user);
+        let mut front = Self { buffer, joined: reading.joined as u64, queued: reading.queued as u64 };
+        front.shrink(behind);
+        Some(front)
     }
 
     /// A line buffer alone, with the smallest ring that keeps the full rate.
     pub fn alone(buffer: LineBuffer) -> Self {
-        Self::smallest(buffer, Path { joined: 1, queued: 0 }, 0, Taken::default)
+        let mut front = Self { buffer, joined: 1, queued: 0 };
+        front.shrink(&nothing());
+        front
     }
 
     /// [`schedule`](Self::schedule) of a line buffer alone.
     pub fn schedule_alone(self) -> Schedule {
-        self.schedule(0, Taken::default, |taken| taken.0)
+        self.schedule(&nothing())
     }
 
-    /// `buffer` with the smallest depth that keeps the full rate.
-    fn smallest<S: Sink>(mut buffer: LineBuffer, path: Path, interval: u64, run: impl Fn() -> S) -> Self {
-        let goal = interval.max(buffer.interval());
-        let buffer_words = buffer.frame;
-        let offered = vec![0; (FRAMES * buffer.frame) as usize];
-        let mut enough = |depth: u64| {
-            buffer.depth = depth;
-            let mut sink = Ends { behind: path.to(run()), beats: buffer.beats(), count: 0, ends: Vec::new() };
-            let fits = schedule::line_buffer(&buffer, &offered, &mut sink).is_some();
-            // The first distance is that of a ring which fills.
-            fits && sink.ends.windows(2).skip(1).all(|w| w[1] - w[0] <= goal)
-        };
-        let (mut few, mut many) = (1, 2);
-        while !enough(many) {
-            assert!(many < 8 * buffer_words + 8, "no ring is large enough");
-            (few, many) = (many, many * 2);
+    /// Takes the smallest ring, and with it the smallest FIFO, that keep the full rate.
+    fn shrink(&mut self, behind: &Schedule) {
+        let many = 8 * self.buffer.frame + 8;
+        let ring = smallest(2, many, |depth| {
+            self.buffer.depth = depth;
+            self.keeps_rate(behind)
+        });
+        self.buffer.depth = ring.expect("a ring is large enough");
+        if self.queued > 0 {
+            let queue = smallest(2, self.queued, |depth| {
+                self.queued = depth;
+                self.keeps_rate(behind)
+            });
+            self.queued = queue.expect("it was");
         }
-        while many - few > 1 {
-            let middle = few.midpoint(many);
-            if enough(middle) {
-                many = middle;
-            } else {
-                few = middle;
-            }
+    }
+
+    /// Whether frames that are always there are read at the full rate.
+    fn keeps_rate(&self, behind: &Schedule) -> bool {
+        let mut timing = Timing::default();
+        let given = vec![0; (FRAMES * self.buffer.frame) as usize];
+        let input = timing.source(given, Pattern::always());
+        let read = Schedule::line_buffer(self.buffer.clone()).add(&mut timing, &[input]);
+        let output = self.path(behind).add(&mut timing, &[read]);
+        timing.sink(output, Pattern::always());
+        timing.run();
+        let beats = self.buffer.beats() as usize;
+        let goal = behind.interval.max(self.buffer.interval());
+        let taken = &timing.beats(read).accepted;
+        let ends: Vec<u64> = taken.iter().skip(beats - 1).step_by(beats).copied().collect();
+        // The first distance is that of a ring which fills.
+        let done = timing.beats(input).accepted.len() as u64 == FRAMES * self.buffer.frame;
+        done && ends.len() as u64 == FRAMES && ends.windows(2).skip(1).all(|w| w[1] - w[0] <= goal)
+    }
+
+    /// What is behind the line buffer.
+    fn path(&self, behind: &Schedule) -> Schedule {
+        let (beats, mut path) = (self.buffer.beats(), behind.clone());
+        if self.queued > 0 {
+            path = Schedule::fifo(beats / self.joined, self.queued).then(path);
         }
-        buffer.depth = many;
-        Self { buffer, path }
+        if self.joined > 1 {
+            path = Schedule::widener(beats, self.joined).then(path);
+        }
+        path
     }
 
     /// The line buffer.
@@ -418,22 +420,12 @@ impl Front {
     /// Bits of its memories.
     pub fn bits(&self) -> u64 {
         let ring = self.buffer.depth * u64::from(self.buffer.width) * self.buffer.taps.len() as u64;
-        ring + self.path.queued * self.path.joined * u64::from(self.buffer.beat_width())
+        ring + self.queued * self.joined * u64::from(self.buffer.beat_width())
     }
 
-    /// When beats move with `run` behind; `outputs` tells from when its beats are offered.
-    pub fn schedule<S: Sink + 'static>(
-        self,
-        interval: u64,
-        run: impl Fn() -> S + Send + Sync + 'static,
-        outputs: fn(S) -> Vec<u64>,
-    ) -> Schedule {
-        Schedule::new(interval.max(self.buffer.interval()), move |offered| {
-            let mut sink = self.path.to(run());
-            let accepted =
-                schedule::line_buffer(&self.buffer, offered, &mut sink).expect("a ring that is deep enough");
-            Beats { accepted, offered: outputs(sink.behind().behind()) }
-        })
+    /// When beats move with `behind` behind.
+    pub fn schedule(&self, behind: &Schedule) -> Schedule {
+        Schedule::line_buffer(self.buffer.clone()).then(self.path(behind))
     }
 
     /// A module called `name` of the line buffer and `behind` it, whose beats move by `schedule`.
@@ -445,7 +437,7 @@ impl Front {
         behind: &Arc<Module>,
     ) -> Arc<Module> {
         let buffer = &self.buffer;
-        let frame = schedule.beats(&vec![0; buffer.frame as usize]).offered;
+        let frame = schedule.beats(&vec![0; buffer.frame as usize]).1.offered;
         let [first, last] = [frame.first(), frame.last()].map(|t| t.copied().unwrap_or(0));
         doc.push(format!(
             "{} beats in, {} beats out, a frame every {} cycles.",
@@ -457,7 +449,7 @@ impl Front {
             "Timing: where beats come and go at every edge, the first output beat is offered {first} edges after the first input beat, the last one {last}."
         ));
         let mut parts = vec![("window", buffer.build(&format!("{name}_window")))];
-        let Path { joined, queued } = self.path;
+        let Self { joined, queued, .. } = *self;
         if joined > 1 {
             parts.push(("widener", widener(joined as u32, buffer.beat_width(), buffer.user)));
         }
@@ -473,23 +465,33 @@ impl Front {
 /// Frames with which a depth is tried: the first fills the ring, the others show the distance.
 const FRAMES: u64 = 4;
 
-/// A sink that keeps when the last beat of every frame was taken.
-struct Ends<S> {
-    behind: S,
-    beats: u64,
-    count: u64,
-    ends: Vec<u64>,
+/// What takes every beat.
+fn nothing() -> Schedule {
+    Schedule::new(0, |_, inputs| inputs[0])
 }
 
-impl<S: Sink> Sink for Ends<S> {
-    fn take(&mut self, offered: u64) -> u64 {
-        let taken = self.behind.take(offered);
-        self.count += 1;
-        if self.count.is_multiple_of(self.beats) {
-            self.ends.push(taken);
+/// The smallest number from `few` on for which `enough` holds, as it then does for all larger ones; nothing where it does not for `many`.
+pub fn smallest(few: u64, many: u64, mut enough: impl FnMut(u64) -> bool) -> Option<u64> {
+    // Upwards in steps that double, and then between the last two.
+    let (mut low, mut step) = (few, 1);
+    let mut high = few;
+    while !enough(high) {
+        if high >= many {
+            return None;
         }
-        taken
+        low = high + 1;
+        high = (high + step).min(many);
+        step *= 2;
     }
+    while low < high {
+        let middle = low.midpoint(high);
+        if enough(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Some(high)
 }
 
 #[cfg(test)]
@@ -500,7 +502,6 @@ mod tests {
     use crate::arith::matrix::IntMatrix;
     use crate::matrix::Passes;
     use crate::product::{Product, Unit};
-    use crate::schedule::{Matrix, MatrixRun};
 
     /// The distance of the last beats of the fourth and the fifth frame of a module whose source and sink never stall; nothing where they don't
     /// come.
@@ -548,15 +549,13 @@ mod tests {
                 let passes = Passes { positions: window.positions(), group_rows: 4 };
                 let (operand, range) = (Element::Bipolar, product.sum_range(Element::Bipolar, false));
                 let unit = Unit { name: "matrix", operand, range, fold, passes, user: 0 };
-                let (timing, matrix): (Matrix, _) = product.with_unit(unit, |u| (u.timing(), u.build()));
+                let (timing, matrix) = product.with_unit(unit, |u| (u.timing(), u.build()));
                 let fed = Fed { fold, groups: 1, folds: passes.folds(fold) };
-                let goal = timing.interval();
-                let mut front =
-                    Front::new(&kernel, operand, fed, goal, || MatrixRun::new(timing), 0).expect("a kernel");
-                let goal = goal.max(front.buffer.interval());
+                let behind = Schedule::matrix(timing);
+                let mut front = Front::new(&kernel, operand, fed, &behind, 0).expect("a kernel");
+                let goal = behind.interval.max(front.buffer.interval());
                 let measure = |front: &Front| {
-                    let none = Schedule::buffer(1, 0);
-                    interval(&front.module("m", vec![], &none, &matrix), window.pixels() as u64)
+                    interval(&front.module("m", vec![], &behind, &matrix), window.pixels() as u64)
                 };
                 found.push(front.buffer.depth);
                 assert_eq!(measure(&front), Some(goal), "{window:?} {fold:?}");

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor_hdl::Bits;
-use stoxnor_sim::DRAIN;
 use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
 use stoxnor_sim::verilator::driver;
+use stoxnor_sim::{DRAIN, exit_name};
 
 use crate::engine::{self, cycle_limit, frames_to_beats};
 use crate::lower::Hardware;
@@ -61,7 +61,7 @@ pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchF
 
 /// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
 pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
-    let input = frames_to_beats(&of.frames, hardware.input_lanes, network.input.element);
+    let input = frames_to_beats(&of.frames, hardware.input_lanes(), network.input.element);
     let user = hardware.design.input.user;
     let members: Vec<Bits> =
         of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();
@@ -91,7 +91,7 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
     ));
     files.insert("tb/main.cpp".to_owned(), driver("bench"));
     files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
-    files.insert("tb/Makefile".to_owned(), makefile(top));
+    files.insert("tb/Makefile".to_owned(), makefile(hardware));
     files
 }
 
@@ -227,13 +227,39 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
         .replace("@DECLARATIONS@", all(&|b: &Boundary<'_>| b.declarations()).trim_end())
         .replace("@INITIAL@", all(&|b: &Boundary<'_>| b.initial()).trim_end())
         .replace("@PARAMETERS@", &parameters)
+        .replace("@SINKS@", &sinks(hardware, |m| format!("  reg  [63:0] {m}_first;")))
+        .replace(
+            "@SINK_ARGUMENTS@",
+            &sinks(hardware, |m| format!("    if (!$value$plusargs(\"{m}_first=%h\", {m}_first)) {m}_first = 64'd0;")),
+        )
+        .replace(
+            "@SINK_READIES@",
+            &sinks(hardware, |m| {
+                format!("  wire {m}_stalls;\n  stall_pattern u_{m}_stall (.clk(clk), .running(running), .first({m}_first), .stalls({m}_stalls));\n  wire {m}_ready = !rst && !{m}_stalls;")
+            }),
+        )
+        .replace(
+            "@SINK_PORTS@",
+            sinks(hardware, |m| {
+                format!("    .{m}_data(),\n    .{m}_valid(),\n    .{m}_last(),\n    .{m}_ready({m}_ready),")
+            })
+            .trim_end_matches(','),
+        )
         .replace("@CHECKS@", all(&|b: &Boundary<'_>| b.check()).trim_end())
         .replace("@COMPLETE@", &complete.join(" && "))
         .replace("@STUCK_FORMAT@", &all(&stuck))
         .replace("@STUCK_VALUES@", &all(&|b: &Boundary<'_>| format!(", {}_next", b.name)))
 }
 
-fn makefile(top: &str) -> String {
+/// A text for each output stream.
+fn sinks(hardware: &Hardware, text: impl Fn(&str) -> String) -> String {
+    (0..hardware.design.exits.len()).map(|k| text(&exit_name(k))).collect::<Vec<_>>().join("\n")
+}
+
+fn makefile(hardware: &Hardware) -> String {
+    let top = &hardware.design.top.name;
+    let first = |k: usize| format!("+{}_first={:016x}", exit_name(k), start(STALL_SEED, SINK + k as u64));
+    let first: Vec<String> = (0..hardware.design.exits.len()).map(first).collect();
     format!(
         "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
 SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v stall_pattern.v
@@ -241,7 +267,7 @@ STALL ?= 0
 ifeq ($(STALL),0)
 ARGUMENTS =
 else
-ARGUMENTS = +source={:016x} +sink={:016x}
+ARGUMENTS = +source={:016x} {}
 endif
 
 .PHONY: icarus verilator clean
@@ -262,6 +288,6 @@ clean:
 \trm -rf build bench.vvp icarus.log verilator.log
 ",
         start(STALL_SEED, SOURCE),
-        start(STALL_SEED, SINK)
+        first.join(" ")
     )
 }

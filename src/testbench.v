@@ -23,13 +23,13 @@ module @TOP@_tb (
   integer sent;
   reg  holding;
   reg  [63:0] source_first;
-  reg  [63:0] sink_first;
+@SINKS@
 
   initial begin
     $readmemh("stimulus.mem", stimulus);
 @INITIAL@
     if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
-    if (!$value$plusargs("sink=%h", sink_first)) sink_first = 64'd0;
+@SINK_ARGUMENTS@
     stop = 1'b0;
     rest = @DRAIN@;
     start = 2'd0;
@@ -43,14 +43,12 @@ module @TOP@_tb (
   wire rst = !running;
 
   wire source_stalls;
-  wire sink_stalls;
   stall_pattern u_source_stall (.clk(clk), .running(running), .first(source_first), .stalls(source_stalls));
-  stall_pattern u_sink_stall (.clk(clk), .running(running), .first(sink_first), .stalls(sink_stalls));
 
   wire s_valid = !rst && sent < BEATS && (holding || !source_stalls);
   wire s_ready;
   wire [@WORD@:0] beat = stimulus[sent < BEATS ? sent : 0];
-  wire m_ready = !rst && !sink_stalls;
+@SINK_READIES@
 
   @TOP@ @PARAMETERS@dut (
     .clk(clk),
@@ -60,10 +58,7 @@ module @TOP@_tb (
     .s_last(beat[@WIDTH@]),
     @USER@
     .s_ready(s_ready),
-    .m_data(),
-    .m_valid(),
-    .m_last(),
-    .m_ready(m_ready)
+@SINK_PORTS@
   );
 
   always @(posedge clk) begin : p_bench

@@ -4,7 +4,7 @@ use stoxnor_hdl::Bits;
 
 use crate::engine::{Simulator, Slot};
 use crate::stall::{SINK, SOURCE, Stall};
-use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, exit_name};
 
 struct Tap {
     data: Slot,
@@ -44,29 +44,36 @@ pub fn simulate(
     mut each_cycle: impl FnMut(u64, &Simulator),
 ) -> Result<Trace, Stuck> {
     let input = Tap::new(simulator, &design.input);
-    let sink = simulator.port("m_ready").expect("the top has an output stream m");
+    let sinks: Vec<Slot> = (0..design.exits.len())
+        .map(|k| format!("{}_ready", exit_name(k)))
+        .map(|ready| simulator.port(&ready).unwrap_or_else(|| panic!("the top has no {ready}")))
+        .collect();
     let taps: Vec<Tap> = design.taps.iter().map(|t| Tap::new(simulator, t)).collect();
     let words: Vec<(Bits, bool, Bits)> =
         stimulus.words(&design.input).iter().map(|w| split(w, &design.input)).collect();
-    let mut stalls = stimulus.stall.map(|seed| (Stall::new(seed, SOURCE), Stall::new(seed, SINK)));
+    let ports = std::iter::once(SOURCE).chain((0..sinks.len()).map(|k| SINK + k as u64));
+    let mut stalls: Vec<Stall> =
+        stimulus.stall.iter().flat_map(|seed| ports.clone().map(|port| Stall::new(*seed, port))).collect();
     let mut trace = Trace { taps: vec![Vec::new(); taps.len()], cycles: 0 };
 
     simulator.set_bit(input.valid, false);
-    simulator.set_bit(sink, false);
+    sinks.iter().for_each(|sink| simulator.set_bit(*sink, false));
     for _ in 0..2 {
         simulator.settle();
         simulator.edge(true);
     }
-    let (mut next, mut holding, mut output_beats) = (0, false, 0);
+    let (mut next, mut holding) = (0, false);
+    let mut output_beats = vec![0; sinks.len()];
     let mut end = None;
     for cycle in 0..stimulus.limit {
-        let (source_stalls, sink_stalls) =
-            stalls.as_mut().map_or((false, false), |(a, b)| (a.next() == Some(true), b.next() == Some(true)));
+        let mut stands: Vec<bool> = stalls.iter_mut().map(|bits| bits.next() == Some(true)).collect();
+        stands.resize(1 + sinks.len(), false);
         let reset = stimulus.reset.is_some_and(|r| (r.at..r.at + r.cycles).contains(&cycle));
         if reset {
-            (next, holding, output_beats) = (0, false, 0);
+            (next, holding) = (0, false);
+            output_beats.fill(0);
         }
-        let valid = !reset && next < words.len() && (holding || !source_stalls);
+        let valid = !reset && next < words.len() && (holding || !stands[0]);
         simulator.set_bit(input.valid, valid);
         if valid && !holding {
             let (data, last, user) = &words[next];
@@ -74,7 +81,9 @@ pub fn simulate(
             simulator.set_bit(input.last, *last);
             input.user.iter().for_each(|slot| simulator.set(*slot, user));
         }
-        simulator.set_bit(sink, !reset && !sink_stalls && cycle >= stimulus.hold);
+        for (sink, stands) in sinks.iter().zip(&stands[1..]) {
+            simulator.set_bit(*sink, !reset && !stands && cycle >= stimulus.hold);
+        }
         simulator.settle();
         each_cycle(cycle, simulator);
         if !reset {
@@ -90,9 +99,12 @@ pub fn simulate(
             }
             holding = valid && !simulator.bit(input.ready);
             next += usize::from(valid && !holding);
-            let accepted = taps.last().is_some_and(|t| simulator.bit(t.valid) && simulator.bit(t.ready));
-            output_beats += usize::from(accepted);
-            if accepted && output_beats == stimulus.output_beats {
+            let complete = |beats: &[usize]| beats.iter().zip(&stimulus.output_beats).all(|(b, w)| b >= w);
+            let before = complete(&output_beats);
+            for (tap, beats) in design.exits.iter().map(|exit| &taps[*exit]).zip(&mut output_beats) {
+                *beats += usize::from(simulator.bit(tap.valid) && simulator.bit(tap.ready));
+            }
+            if !before && complete(&output_beats) {
                 end = Some(cycle + DRAIN + stimulus.late);
             }
         }
@@ -102,10 +114,7 @@ pub fn simulate(
             break;
         }
     }
-    if end.is_some() {
-        return Ok(trace);
-    }
-    Err(Stuck { trace, wanted: stimulus.output_beats })
+    Stuck::of(trace, &stimulus.output_beats, &output_beats)
 }
 
 fn split(word: &Bits, shape: &StreamShape) -> (Bits, bool, Bits) {

@@ -14,7 +14,6 @@ module stoxnor_bench (
 
   reg  [WORD-1:0] words [0:CAPACITY-1];
   integer count;
-  integer wanted;
   integer trace;
   reg  [63:0] limit;
   reg  [63:0] hold;
@@ -26,28 +25,25 @@ module stoxnor_bench (
   reg  [63:0] cycle;
   reg  [63:0] end_at;
   integer next;
-  integer accepted;
   reg  holding;
   reg  [63:0] source_first;
-  reg  [63:0] sink_first;
+@SINKS@
 
   initial begin
     if (!$value$plusargs("count=%d", count)) count = 0;
-    if (!$value$plusargs("wanted=%d", wanted)) wanted = 0;
     if (!$value$plusargs("limit=%d", limit)) limit = 0;
     if (!$value$plusargs("hold=%d", hold)) hold = 0;
     if (!$value$plusargs("drain=%d", drain)) drain = 0;
     if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
     if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
     if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
-    if (!$value$plusargs("sink=%h", sink_first)) sink_first = 64'd0;
+@SINK_ARGUMENTS@
     $readmemh("words.mem", words, 0, count - 1);
     trace = $fopen("trace.txt", "w");
     start = 2'd0;
     cycle = 64'd0;
     end_at = 64'hffffffffffffffff;
     next = 0;
-    accepted = 0;
     holding = 1'b0;
   end
 
@@ -57,14 +53,12 @@ module stoxnor_bench (
   wire rst = !running || resetting;
 
   wire source_stalls;
-  wire sink_stalls;
   stall_pattern u_source_stall (.clk(clk), .running(running), .first(source_first), .stalls(source_stalls));
-  stall_pattern u_sink_stall (.clk(clk), .running(running), .first(sink_first), .stalls(sink_stalls));
 
   wire s_valid = !rst && next < count && (holding || !source_stalls);
   wire s_ready;
   wire [WORD-1:0] word = words[next < count ? next : 0];
-  wire m_ready = !rst && !sink_stalls && cycle >= hold;
+@SINK_READIES@
 
   @TOP@ dut (
 @CONNECTIONS@
@@ -78,13 +72,13 @@ module stoxnor_bench (
       if (resetting) begin
         next <= 0;
         holding <= 1'b0;
-        accepted <= 0;
+@SINK_RESETS@
       end else begin
         holding <= s_valid && !s_ready;
         if (s_valid && s_ready) next <= next + 1;
 @TAPS@
       end
-      if (@LAST_ACCEPTED@ && !resetting && accepted + 1 == wanted) end_at <= cycle + drain;
+      if (!resetting && !(@COMPLETE@) && @COMPLETES@) end_at <= cycle + drain;
       if (cycle == end_at || cycle + 64'd1 == limit) begin
         $fwrite(trace, "end %0d\n", cycle + 64'd1);
         $fclose(trace);

@@ -7,7 +7,7 @@ use std::path::Path;
 use stoxnor_hdl::{Bits, verilog};
 
 use crate::stall::{SINK, SOURCE, VERILOG, start};
-use crate::stimulus::{Beat, DRAIN, Design, Stimulus, Stuck, Trace};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, Stuck, Trace, exit_name};
 use crate::tool::ToolError;
 
 /// The top module of the bench; its one port is `clk`.
@@ -38,8 +38,9 @@ fn bench(design: &Design, capacity: usize) -> String {
         ".s_valid(s_valid)".to_owned(),
         ".s_ready(s_ready)".to_owned(),
         ".s_last(word[WIDTH])".to_owned(),
-        ".m_ready(m_ready)".to_owned(),
     ];
+    let exits = || design.exits.iter().enumerate();
+    connections.extend(exits().map(|(k, _)| format!(".{0}_ready({0}_ready)", exit_name(k))));
     if user > 0 {
         connections.push(".s_user(word[WORD-1:WIDTH+1])".to_owned());
     }
@@ -52,16 +53,22 @@ fn bench(design: &Design, capacity: usize) -> String {
         let name = &tap.name;
         let user = if tap.user > 0 { format!("dut.{name}_user") } else { "1'b0".to_owned() };
         let _ = writeln!(taps, "        if (dut.{name}_valid && dut.{name}_ready) begin");
-        if index + 1 == design.taps.len() {
-            let _ = writeln!(taps, "          accepted <= accepted + 1;");
+        for (k, _) in exits().filter(|(_, exit)| **exit == index) {
+            let exit = exit_name(k);
+            let _ = writeln!(taps, "          {exit}_accepted <= {exit}_accepted + 1;");
         }
         let _ = writeln!(
             taps,
             "          $fwrite(trace, \"{index} %0d %b %h %h\\n\", cycle, dut.{name}_last, {user}, dut.{name}_data);\n        end"
         );
     }
-    let last =
-        design.taps.last().map_or("1'b0".to_owned(), |t| format!("dut.{0}_valid && dut.{0}_ready", t.name));
+    let each = |part: &dyn Fn(&str, &str) -> String, between: &str| {
+        let of = |(k, exit): (usize, &usize)| part(&exit_name(k), &design.taps[*exit].name);
+        exits().map(of).collect::<Vec<_>>().join(between)
+    };
+    let completes = |m: &str, tap: &str| {
+        format!("{m}_accepted + (dut.{tap}_valid && dut.{tap}_ready ? 1 : 0) >= {m}_wanted")
+    };
     include_str!("bench.v")
         .replace("@WIDTH@", &width.to_string())
         .replace("@WORD@", &(width + 1 + user).to_string())
@@ -72,7 +79,12 @@ fn bench(design: &Design, capacity: usize) -> String {
             &connections.iter().map(|c| format!("    {c}")).collect::<Vec<_>>().join(",\n"),
         )
         .replace("@TAPS@", taps.trim_end())
-        .replace("@LAST_ACCEPTED@", &last)
+        .replace("@SINKS@", &each(&|m, _| format!("  integer {m}_wanted;\n  integer {m}_accepted;\n  reg  [63:0] {m}_first;"), "\n"))
+        .replace("@SINK_ARGUMENTS@", &each(&|m, _| format!("    if (!$value$plusargs(\"{m}_wanted=%d\", {m}_wanted)) {m}_wanted = 0;\n    if (!$value$plusargs(\"{m}_first=%h\", {m}_first)) {m}_first = 64'd0;\n    {m}_accepted = 0;"), "\n"))
+        .replace("@SINK_READIES@", &each(&|m, _| format!("  wire {m}_stalls;\n  stall_pattern u_{m}_stall (.clk(clk), .running(running), .first({m}_first), .stalls({m}_stalls));\n  wire {m}_ready = !rst && !{m}_stalls && cycle >= hold;"), "\n"))
+        .replace("@SINK_RESETS@", &each(&|m, _| format!("        {m}_accepted <= 0;"), "\n"))
+        .replace("@COMPLETE@", &each(&|m, _| format!("{m}_accepted >= {m}_wanted"), " && "))
+        .replace("@COMPLETES@", &each(&completes, " && "))
 }
 
 /// Writes the stimulus; returns the arguments that tell the bench the rest.
@@ -88,14 +100,17 @@ pub fn write_stimulus(
     fs::write(directory.join("words.mem"), text)?;
     let mut arguments = vec![
         format!("+count={}", words.len()),
-        format!("+wanted={}", stimulus.output_beats),
         format!("+limit={}", stimulus.limit),
         format!("+hold={}", stimulus.hold),
         format!("+drain={}", DRAIN + stimulus.late),
     ];
+    for (k, wanted) in stimulus.output_beats.iter().enumerate() {
+        arguments.push(format!("+{}_wanted={wanted}", exit_name(k)));
+    }
     if let Some(seed) = stimulus.stall {
         arguments.push(format!("+source={:016x}", start(seed, SOURCE)));
-        arguments.push(format!("+sink={:016x}", start(seed, SINK)));
+        let sinks = (0..design.exits.len()).map(|k| (exit_name(k), start(seed, SINK + k as u64)));
+        arguments.extend(sinks.map(|(m, first)| format!("+{m}_first={first:016x}")));
     }
     if let Some(reset) = stimulus.reset {
         arguments.push(format!("+reset_at={}", reset.at));
@@ -148,9 +163,7 @@ pub fn read_trace(
         }
     }
     let since = stimulus.reset.map_or(0, |r| r.at + r.cycles);
-    let found = trace.taps.last().map_or(0, |t| t.iter().filter(|b| b.cycle >= since).count());
-    if found < stimulus.output_beats {
-        return Err(ToolError::Stuck(Stuck { trace, wanted: stimulus.output_beats }));
-    }
-    Ok(trace)
+    let came = |exit: &usize| trace.taps[*exit].iter().filter(|b| b.cycle >= since).count();
+    let found: Vec<usize> = design.exits.iter().map(came).collect();
+    Stuck::of(trace, &stimulus.output_beats, &found).map_err(ToolError::Stuck)
 }

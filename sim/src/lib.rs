@@ -20,5 +20,5 @@ pub mod verilator;
 pub use bench::simulate;
 pub use engine::{Simulator, Slot};
 pub use netlist::{Flat, FlatNet, flatten};
-pub use stimulus::{Beat, DRAIN, Design, Reset, Stimulus, StreamShape, Stuck, Trace};
+pub use stimulus::{Beat, DRAIN, Design, Reset, Stimulus, StreamShape, Stuck, Trace, exit_name};
 pub use tool::{ToolError, version};

@@ -16,16 +16,22 @@ pub struct StreamShape {
     pub user: u32,
 }
 
-/// A module to simulate: it takes the stream `s` and gives the stream `m`.
+/// Name of an output stream of the top: `m`, and where there are more `m1`, `m2` and on.
+pub fn exit_name(index: usize) -> String {
+    if index == 0 { "m".to_owned() } else { format!("m{index}") }
+}
+
+/// A module to simulate: it takes the stream `s` and gives the stream `m`, or several ([`exit_name`]).
 #[derive(Debug, Clone)]
 pub struct Design {
     /// The module.
     pub top: Arc<Module>,
     /// Its input stream, named `s`.
     pub input: StreamShape,
-    /// The streams to watch, named nets or ports of the top. The last one is on the way to the output `m`,
-    /// and with it the run ends.
+    /// The streams to watch, named nets or ports of the top.
     pub taps: Vec<StreamShape>,
+    /// For each output stream, the tap that is on its way.
+    pub exits: Vec<usize>,
 }
 
 /// A reset in the middle of a run. After it the source starts over with the first frame.
@@ -54,8 +60,8 @@ pub struct Stimulus {
     /// A reset in the middle.
     pub reset: Option<Reset>,
     /// The run ends [`DRAIN`] and [`late`](Self::late) cycles after so many beats (since the reset, if there is one) were accepted at the
-    /// last tap.
-    pub output_beats: usize,
+    /// tap of each output stream.
+    pub output_beats: Vec<usize>,
     /// Cycles in which beats that the output does not wait for may still come at other taps.
     pub late: u64,
     /// The run fails where it has not ended before this cycle.
@@ -111,14 +117,25 @@ pub struct Trace {
 pub struct Stuck {
     /// What had come until then.
     pub trace: Trace,
-    /// How many beats were wanted at the last tap.
-    pub wanted: usize,
+    /// The first output stream that did not give all its beats, how many were wanted, and how many came.
+    pub missing: (String, usize, usize),
+}
+
+impl Stuck {
+    /// A run that gave too little, with what came at each output stream; nothing where it gave everything.
+    pub(crate) fn of(trace: Trace, wanted: &[usize], found: &[usize]) -> Result<Trace, Self> {
+        let exit = wanted.iter().zip(found).position(|(wanted, found)| found < wanted);
+        match exit {
+            None => Ok(trace),
+            Some(exit) => Err(Self { missing: (exit_name(exit), wanted[exit], found[exit]), trace }),
+        }
+    }
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = self.trace.taps.last().map_or(0, Vec::len);
-        write!(f, "{found} of {} output beats after {} cycles", self.wanted, self.trace.cycles)
+        let (exit, wanted, found) = &self.missing;
+        write!(f, "{found} of {wanted} beats of {exit} after {} cycles", self.trace.cycles)
     }
 }
 

@@ -8,7 +8,7 @@ use stoxnor_sim::{Simulator, Stimulus, ToolError, Trace, simulate};
 
 use super::{Boundary, Conditions, Engine, Results};
 use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE, Result, TOOL_FAILED, TOOL_MISSING};
-use crate::lower::Hardware;
+use crate::lower::{self, Hardware};
 use crate::network::{Element, Network};
 
 /// Cycles that a stalled run may take for each that an unstalled one takes, and a margin. Stall patterns let beats pass
@@ -40,9 +40,9 @@ pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
 
 /// Cycles after the last output beat in which others may come: pixels that no position of a kernel sees.
 fn late(hardware: &Hardware, members: u32, stalled: bool) -> u64 {
-    let path = hardware.path(members);
-    let last = path.accepted.iter().flatten().copied().max().unwrap_or(0);
-    if last <= path.latency() { 0 } else { last * if stalled { PATIENCE } else { 2 } }
+    let beats = hardware.plan.first_frame(members);
+    let last = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
+    if last <= hardware.latency(members) { 0 } else { last * if stalled { PATIENCE } else { 2 } }
 }
 
 /// What a simulation of these frames is given.
@@ -53,17 +53,18 @@ pub fn stimulus(
     conditions: &Conditions,
 ) -> Stimulus {
     let members = conditions.members(network, frames.len());
-    let last = hardware.boundaries.last().expect("a network has layers");
+    let exits = hardware.design.exits.iter().map(|exit| &hardware.boundaries[*exit]);
+    let passes = |b: &lower::Boundary| members.iter().map(|m| b.passes(*m)).sum::<usize>();
     let input = &hardware.design.input;
     Stimulus {
-        frames: frames_to_beats(frames, hardware.input_lanes, network.input.element),
+        frames: frames_to_beats(frames, hardware.input_lanes(), network.input.element),
         users: members
             .iter()
             .filter(|_| input.user > 0)
             .map(|m| Bits::new(input.user, (*m).into()))
             .collect(),
         stall: conditions.stall,
-        output_beats: last.elements / last.lanes * frames.len(),
+        output_beats: exits.map(|b| b.beats() * passes(b)).collect(),
         late: late(hardware, members.iter().copied().max().unwrap_or(1), conditions.stall.is_some()),
         limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
         ..Stimulus::default()

@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use stoxnor_hdl::Bits;
-use stoxnor_sim::Simulator;
+use stoxnor_sim::{Simulator, Slot, exit_name};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
 use crate::lower::Hardware;
@@ -43,7 +43,9 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     let mut s = Simulator::of_control(&hardware.design.top);
     let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
     let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
-    let [m_valid, m_ready, m_last] = ["m_valid", "m_ready", "m_last"].map(|n| port(&s, n));
+    let of_exit =
+        |k: usize| ["valid", "ready", "last"].map(|part| port(&s, &format!("{}_{part}", exit_name(k))));
+    let exits: Vec<[Slot; 3]> = (0..hardware.design.exits.len()).map(of_exit).collect();
     for _ in 0..2 {
         s.settle();
         s.edge(true);
@@ -53,18 +55,23 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         s.set(s_user, &Bits::new(hardware.design.input.user, members.into()));
     }
     s.set_bit(s_valid, true);
-    s.set_bit(m_ready, true);
+    exits.iter().for_each(|[_, ready, _]| s.set_bit(*ready, true));
+    // Frames that have left by each exit; a frame is done when it has left by all.
+    let mut left = vec![0u64; exits.len()];
     let mut beat = 0;
     let mut latency = None;
     let mut kept: Option<(Vec<u64>, u64, u64)> = None;
     let (mut frame, mut next_kept, mut last_frame) = (0u64, 1, 0);
     let patience = PATIENCE * hardware.latency(members) + 1000;
     for cycle in 0..LIMIT {
-        s.set_bit(s_last, beat + 1 == hardware.input_beats);
+        s.set_bit(s_last, beat + 1 == hardware.input_beats());
         s.settle();
-        let frame_done = s.bit(m_valid) && s.bit(m_last);
+        for ([valid, _, last], left) in exits.iter().zip(&mut left) {
+            *left += u64::from(s.bit(*valid) && s.bit(*last));
+        }
+        let frame_done = left.iter().all(|left| *left > frame);
         if s.bit(s_ready) {
-            beat = (beat + 1) % hardware.input_beats;
+            beat = (beat + 1) % hardware.input_beats();
         }
         s.edge(false);
         if !frame_done {
@@ -80,6 +87,7 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         let latency = *latency.get_or_insert(cycle);
         let mut state = s.control_state();
         state.push(beat);
+        state.extend(left.iter().map(|left| left - frame));
         if let Some((kept, at_frame, at_cycle)) = &kept
             && *kept == state
         {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::Module;
+use stoxnor_hdl::block::{join, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
 use crate::activation::Activation;
 use crate::arith::window::Window;
@@ -10,6 +11,7 @@ use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
+use crate::parts::{pass_images, summand};
 use crate::product::computable;
 use crate::schedule::Schedule;
 use crate::sliding::{Fill, Sliding};
@@ -72,6 +74,65 @@ impl Add {
     }
 }
 
+impl Add {
+    fn document(&self, b: &mut Builder, inputs: &[Element], pe: usize) {
+        let sum = |(k, (factor, input)): (usize, (&i32, &Element))| format!("{factor} * x{k}[i] ({input})");
+        let terms: Vec<String> = self.factors.iter().zip(inputs).enumerate().map(sum).collect();
+        let activated = if self.each.activations().of(0).is_some() { "the activation of its channel for " } else { "" };
+        b.doc(format!("Frames of {:?}, element by element: y[i] = {activated}{}.", self.shape, terms.join(" + ")));
+        let beats = self.elements() / pe;
+        b.doc(format!("PE {pe}: {beats} beats of each stream in, {beats} out, {beats} cycles a frame."));
+        let latency = if self.each.activations().of(0).is_some() { 2 } else { 1 };
+        b.doc(format!("Timing: a beat is offered {latency} edges after all streams have given theirs; full rate."));
+    }
+
+    /// The sums of a beat of all streams, side by side in `data`.
+    fn adders(&self, b: &mut Builder, inputs: &[Element], pe: usize, data: Net) -> Net {
+        let bits = self.sum_element(inputs).bits();
+        let lane = |b: &mut Builder, lane: usize| {
+            let mut at = 0;
+            let mut sum: Option<Net> = None;
+            for (k, (factor, input)) in self.factors.iter().zip(inputs).enumerate() {
+                let x = b.slice(data, at + lane as u32 * input.bits(), input.bits());
+                at += pe as u32 * input.bits();
+                let x = b.named(format!("x{k}_{lane}"), x);
+                let width = bits - factor.trailing_zeros();
+                let x = summand(*input).number(b, &format!("number{k}_{lane}"), x, width);
+                let x = b.named(format!("term{k}_{lane}"), x);
+                sum = Some(times(b, sum, x, *factor, bits));
+            }
+            let sum = sum.expect("two inputs or more");
+            b.named(format!("sum_{lane}"), sum)
+        };
+        let sums: Vec<Net> = (0..pe).map(|p| lane(b, p)).collect();
+        b.concat(&sums)
+    }
+}
+
+/// `sum` plus `factor` times `x`, of `bits` bits: an adder for each bit of the factor. `x` has as many bits less as the factor ends in zeros.
+fn times(b: &mut Builder, mut sum: Option<Net>, x: Net, factor: i32, bits: u32) -> Net {
+    for shift in (0..bits).filter(|shift| factor.unsigned_abs() >> shift & 1 == 1) {
+        let low = if bits - shift < b.width(x) { b.slice(x, 0, bits - shift) } else { x };
+        let term = match shift {
+            0 => low,
+            _ => {
+                let zeros = b.constant(shift, 0);
+                b.concat(&[zeros, low])
+            }
+        };
+        sum = Some(match (sum, factor < 0) {
+            (None, false) => term,
+            (None, true) => {
+                let zero = b.constant(bits, 0);
+                b.sub(zero, term)
+            }
+            (Some(sum), false) => b.add(sum, term),
+            (Some(sum), true) => b.sub(sum, term),
+        });
+    }
+    sum.expect("a factor is not 0")
+}
+
 fn elements(inputs: &[Port]) -> Vec<Element> {
     inputs.iter().map(|port| port.element).collect()
 }
@@ -116,12 +177,43 @@ impl Layer for Add {
         Lanes::channelwise(channels, pixels, pixels)
     }
 
-    fn hardware(&self, _name: &str, _inputs: &[Port], _fold: Folding, _user: u32) -> Arc<Module> {
-        todo!()
+    fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
+        let inputs = elements(inputs);
+        let sum = self.sum_element(&inputs);
+        let mut b = Builder::new(name);
+        self.document(&mut b, &inputs, fold.pe);
+        let widths: Vec<u32> = inputs.iter().map(|x| fold.pe as u32 * x.bits()).collect();
+        let joined = b.instance("u_join", &join(&widths, user));
+        for (k, width) in widths.iter().enumerate() {
+            let s = b.stream_input(&format!("s{k}"), *width, user);
+            let ready = b.connect_stream(joined, &format!("s{k}"), s);
+            b.output(format!("s{k}_ready"), ready, Role::Control);
+        }
+        let m_ready = b.input("m_ready", 1, Role::Control);
+        let s = b.out_stream(joined, "m");
+        let data = self.adders(&mut b, &inputs, fold.pe, s.data);
+        let behind = match self.each.activations().of(0) {
+            None => stream_register(fold.pe as u32 * sum.bits(), user),
+            Some(_) => self.each.unit(&format!("{name}_threshold"), sum, fold.pe, user).hardware(),
+        };
+        let out = b.instance(if behind.parameters.is_empty() { "u_out" } else { "u_threshold" }, &behind);
+        pass_images(&mut b, out, &behind);
+        let ready = b.connect_stream(out, "s", Stream { data, ..s });
+        b.connect(joined, "m_ready", ready);
+        b.connect(out, "m_ready", m_ready);
+        let m = b.out_stream(out, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
     }
 
-    fn schedule(&self, _inputs: &[Port], _fold: Folding) -> Schedule {
-        todo!()
+    fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
+        let inputs = elements(inputs);
+        let beats = (self.elements() / fold.pe) as u64;
+        let behind = match self.each.activations().of(0) {
+            None => Schedule::register(beats),
+            Some(_) => self.each.unit("", self.sum_element(&inputs), fold.pe, 0).schedule(),
+        };
+        Schedule::join(beats).then(behind)
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
@@ -136,5 +228,30 @@ impl Layer for Add {
 pub const KIND: Kind = Kind { name: "add", samples };
 
 fn samples() -> Vec<Sample> {
-    Vec::new()
+    use Element::{Bipolar, Signed, Unsigned};
+
+    use super::dense::staircase;
+
+    let forms: [(&[usize], &[(Element, i32)], Option<(Element, usize)>, i64); 8] = [
+        (&[2, 3, 4], &[(Bipolar, 1), (Bipolar, 1)], None, 0),
+        (&[6], &[(Bipolar, 1), (Bipolar, -1)], Some((Bipolar, 1)), 1),
+        (&[3, 1, 2], &[(Unsigned(2), 1), (Unsigned(2), 1)], Some((Unsigned(2), 3)), 3),
+        (&[4, 2], &[(Unsigned(2), 4), (Signed(4), 1)], Some((Signed(3), 7)), 1),
+        (&[1], &[(Signed(1), -3), (Bipolar, 5)], None, 0),
+        (&[2, 2, 3], &[(Bipolar, 1), (Unsigned(3), 2), (Signed(2), -1)], Some((Unsigned(1), 1)), 1),
+        (&[8], &[(Signed(6), 1), (Signed(6), -1)], None, 0),
+        (&[1, 5, 2], &[(Unsigned(16), 1), (Unsigned(1), 1)], Some((Unsigned(4), 15)), 1),
+    ];
+    let sample = |(shape, terms, activation, members): (&[usize], &[(Element, i32)], Option<_>, i64)| {
+        let inputs: Vec<Port> =
+            terms.iter().map(|(element, _)| Port { shape: shape.to_vec(), element: *element }).collect();
+        let factors: Vec<i32> = terms.iter().map(|(_, factor)| *factor).collect();
+        let range = Add::new(shape.to_vec(), factors.clone(), vec![]).sum_range(&elements(&inputs));
+        let channels = shape[shape.len() - 1];
+        let stairs = |m: i64, (to, steps)| staircase(channels, (range.0 - m, range.1 + m), to, steps);
+        let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
+        let layer: Arc<dyn Layer> = Arc::new(Add::new(shape.to_vec(), factors, activations));
+        (inputs, layer)
+    };
+    forms.into_iter().map(sample).collect()
 }

@@ -129,7 +129,7 @@ fn samples() -> Vec<Sample> {
             stairs
         };
         let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
-        (port, Arc::new(AveragePool::new(kernel, activations)) as Arc<dyn Layer>)
+        (vec![port], Arc::new(AveragePool::new(kernel, activations)) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

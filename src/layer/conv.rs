@@ -12,7 +12,7 @@ use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
 use crate::matrix::{MatrixUnit, Passes};
 use crate::network::{Element, Port};
 use crate::product::{Operand, Product, Take, Unit, one};
-use crate::schedule::{MatrixRun, Schedule};
+use crate::schedule::{Matrix, Schedule};
 use crate::sliding::{Fed, Fill, Front, Sliding};
 
 /// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c of the row's
@@ -81,8 +81,8 @@ impl Conv {
         let timing = self.with_unit("", input, fold, user, |unit| unit.timing());
         let fed = Fed { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
         // How fast a line buffer must be has nothing to do with when weights are there.
-        let timing = crate::schedule::Matrix { sampled: None, ..timing };
-        Front::new(&self.kernel, input.element, fed, timing.interval(), move || MatrixRun::new(timing), user)
+        let timing = Matrix { sampled: None, ..timing };
+        Front::new(&self.kernel, input.element, fed, &Schedule::matrix(timing), user)
     }
 
     /// The words of a batch, those of a frame, and their type.
@@ -186,12 +186,10 @@ impl Layer for Conv {
     }
 
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
-        let timing = self.with_unit("", &inputs[0], fold, 0, |unit| unit.timing());
+        let matrix = Schedule::matrix(self.with_unit("", &inputs[0], fold, 0, |unit| unit.timing()));
         match self.front(&inputs[0], fold, 0) {
-            None => Schedule::matrix(timing),
-            Some(front) => {
-                front.schedule(timing.interval(), move || MatrixRun::new(timing), |run| run.outputs)
-            }
+            None => matrix,
+            Some(front) => front.schedule(&matrix),
         }
     }
 
@@ -268,7 +266,7 @@ fn samples() -> Vec<Sample> {
             let activations = activation.map(|(element, steps)| staircase(rows, range, element, steps));
             let product = Product::new(weights, activations.into_iter().collect());
             let layer: Arc<dyn Layer> = Arc::new(Conv::new(kernel.clone(), product));
-            (Port { shape: kernel.shape().to_vec(), element: input }, layer)
+            (vec![Port { shape: kernel.shape().to_vec(), element: input }], layer)
         })
         .collect()
 }

@@ -196,7 +196,7 @@ fn samples() -> Vec<Sample> {
             let range = Dense::new(weights.clone(), None).sum_range(input);
             let activation = activation.map(|(element, steps)| staircase(rows, range, element, steps));
             let layer: Arc<dyn Layer> = Arc::new(Dense::new(weights, activation));
-            (Port { shape: vec![fan_in], element: input }, layer)
+            (vec![Port { shape: vec![fan_in], element: input }], layer)
         })
         .collect()
 }
@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn fast_equals_reference() {
-        for (port, layer) in samples() {
+        for (ports, layer) in samples() {
+            let port = &ports[0];
             let n = port.elements();
             let (least, most) = port.element.range();
             let value = |f: usize, e: usize| {

@@ -165,11 +165,8 @@ impl Layer for GlobalPool {
 
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
         let (groups, pixels) = ((self.shape[2] / fold.pe) as u64, self.pixels() as u64);
-        let mut schedule = Schedule::frame_sum(groups, pixels, SUM_LATENCY);
-        if self.activated() {
-            schedule = schedule.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule());
-        }
-        Schedule::new(groups * pixels, move |offered| schedule.beats(offered))
+        let sum = Schedule::frame_sum(groups, pixels as u32);
+        if self.activated() { sum.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule()) } else { sum }
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
@@ -205,7 +202,7 @@ fn samples() -> Vec<Sample> {
         let stairs = |m: i64, (to, steps)| staircase(shape[2], (least - m, most + m), to, steps);
         let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
         let layer: Arc<dyn Layer> = Arc::new(GlobalPool::new(shape, activations));
-        (Port { shape: shape.to_vec(), element }, layer)
+        (vec![Port { shape: shape.to_vec(), element }], layer)
     };
     forms.into_iter().map(sample).collect()
 }

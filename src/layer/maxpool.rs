@@ -198,7 +198,7 @@ fn samples() -> Vec<Sample> {
     let sample = |(window, channels, element, falls): (Window, usize, Element, &[bool])| {
         let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
         let port = Port { shape: kernel.shape().to_vec(), element };
-        (port, Arc::new(MaxPool::new(kernel, falls.to_vec())) as Arc<dyn Layer>)
+        (vec![port], Arc::new(MaxPool::new(kernel, falls.to_vec())) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

@@ -241,8 +241,8 @@ pub struct Kind {
     pub samples: fn() -> Vec<Sample>,
 }
 
-/// A layer, and the port that feeds it.
-pub type Sample = (Port, Arc<dyn Layer>);
+/// A layer, and the ports that feed it.
+pub type Sample = (Vec<Port>, Arc<dyn Layer>);
 
 macro_rules! kinds {
     ($($kind:ident,)*) => {

@@ -148,7 +148,7 @@ fn samples() -> Vec<Sample> {
     ];
     let sample = |(shape, factors, biases, element): (&[usize], &[i32], &[i32], Element)| {
         let layer = Scale::new(shape.to_vec(), factors.to_vec(), biases.to_vec());
-        (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
+        (vec![Port { shape: shape.to_vec(), element }], Arc::new(layer) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

@@ -117,7 +117,7 @@ fn samples() -> Vec<Sample> {
             stairs
         };
         let layer = Threshold::new(shape.to_vec(), (0..members).map(stairs).collect());
-        (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
+        (vec![Port { shape: shape.to_vec(), element }], Arc::new(layer) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

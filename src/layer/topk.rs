@@ -11,7 +11,7 @@ use crate::fold::{Folding, Lanes};
 use crate::layer::{Batch, Kind, Layer, Resources, Sample};
 use crate::network::{Element, Port};
 use crate::product::one;
-use crate::schedule::{Beats, Schedule};
+use crate::schedule::{Matrix, Schedule};
 
 /// Indices of the k largest of a frame's elements, the largest one's first; of equal elements the first one counts as larger. With k = 1 it is
 /// the argmax.
@@ -167,13 +167,8 @@ impl Layer for TopK {
     }
 
     fn schedule(&self, _: &[Port], _: Folding) -> Schedule {
-        let (classes, k) = (self.classes, self.k as u64);
-        Schedule::new(classes as u64, move |offered| {
-            let accepted = Schedule::buffer(classes as u64, 0).beats(offered).accepted;
-            let ends = accepted.chunks(classes).map(|frame| frame[classes - 1] + LATENCY);
-            let offered = ends.flat_map(|first| first..first + k).collect();
-            Beats { accepted, offered }
-        })
+        let (steps, burst) = (self.classes as u64, self.k as u64);
+        Schedule::matrix(Matrix { steps, burst, latency: LATENCY, ..Matrix::default() })
     }
 
     fn resources(&self, inputs: &[Port], _: Folding) -> Resources {
@@ -245,7 +240,7 @@ fn samples() -> Vec<Sample> {
     let sample = |(shape, k, element): (Vec<usize>, usize, Element)| {
         let port = Port { shape, element };
         let layer = TopK::new(port.elements(), k);
-        (port, Arc::new(layer) as Arc<dyn Layer>)
+        (vec![port], Arc::new(layer) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

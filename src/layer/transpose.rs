@@ -165,7 +165,7 @@ fn samples() -> Vec<Sample> {
     ];
     let sample = |(shape, axes, element): (&[usize], &[usize], Element)| {
         let layer = Transpose::new(shape.to_vec(), axes.to_vec());
-        (Port { shape: shape.to_vec(), element }, Arc::new(layer) as Arc<dyn Layer>)
+        (vec![Port { shape: shape.to_vec(), element }], Arc::new(layer) as Arc<dyn Layer>)
     };
     forms.into_iter().map(sample).collect()
 }

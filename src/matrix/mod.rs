@@ -158,6 +158,7 @@ impl<'a> MatrixUnit<'a> {
             folds: self.passes.folds(self.fold) as u64,
             steps: (self.fan_in() / self.fold.simd) as u64,
             latency: latency(self.source),
+            burst: 1,
             sampled: self.source.sampling(),
         }
     }

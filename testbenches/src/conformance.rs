@@ -9,14 +9,15 @@ use stoxnor::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
 use stoxnor::compare::{Report, check};
-use stoxnor::engine::{Conditions, Engine, Figures};
-use stoxnor::fold::Folding;
+use stoxnor::engine::{Conditions, Engine, Figures, run};
+use stoxnor::fold::{Folding, Lanes};
 use stoxnor::host::HostGraph;
 use stoxnor::layer::Layer;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::matrix::Realisation;
 use stoxnor::network::{Element, Found, Network, Output, Port, Source};
+use stoxnor::plan::Run;
 
 /// Members of a frame where a test says nothing.
 pub const MEMBERS: u32 = 3;
@@ -29,9 +30,51 @@ pub fn random(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// A network of one layer.
-pub fn single(input: Port, layer: Arc<dyn Layer>) -> Network {
-    chain(input, vec![layer])
+/// A network of one layer; where it takes several streams, of one more for each of them.
+pub fn single(ports: Vec<Port>, layer: Arc<dyn Layer>) -> Network {
+    match &ports[..] {
+        [port] => chain(port.clone(), vec![layer]),
+        _ => fed(&ports, layer, 1),
+    }
+}
+
+/// A layer that takes what dense layers make of one input, one for each of its ports. Their thresholds differ between so many members.
+pub fn fed(ports: &[Port], layer: Arc<dyn Layer>, members: usize) -> Network {
+    let mut rng = random(ports.len() as u64);
+    let fan_in = 6;
+    let mut found: Vec<Found> = Vec::new();
+    for port in ports {
+        let (least, most) = port.element.range();
+        let steps = if port.element == Element::Bipolar { 1 } else { (most - least).min(9) };
+        let first = least + if steps < most - least { rng.random_range(0..most - least - steps) } else { 0 };
+        let weights = IntMatrix::from_fn(port.elements(), fan_in, |_, _| rng.random_range(-1..=1));
+        let activations = (0..members).map(|_| {
+            let mut row = || {
+                let mut row: Vec<i32> = (0..steps).map(|_| rng.random_range(-4..=4)).collect();
+                row.sort_unstable();
+                row
+            };
+            let rows = (0..port.elements()).map(|_| row()).collect();
+            Activation::rising(port.element, first as i32, rows)
+        });
+        let dense = Dense::with(weights, activations.collect());
+        found.push(Found { origin: "feeder".into(), inputs: vec![Source::Input], layer: Arc::new(dense) });
+    }
+    let inputs = (0..ports.len()).map(Source::Layer).collect();
+    found.push(Found { origin: "layer".into(), inputs, layer });
+    of_layers(Port { shape: vec![fan_in], element: Element::Bipolar }, found, &[]).expect("a legal network")
+}
+
+/// Foldings of a network whose last layer has this one.
+pub fn folds_to(network: &Network, last: Folding) -> Vec<Folding> {
+    let mut folds = default_folds(network, 64);
+    *folds.last_mut().expect("a layer") = last;
+    folds
+}
+
+/// The lanes of a network's last layer.
+pub fn last_lanes(network: &Network) -> Lanes {
+    network.nodes.last().expect("a layer").layer.lanes()
 }
 
 /// A network of layers in a chain, without a host part.
@@ -283,6 +326,29 @@ pub fn agree(
         assert!(report.equal, "{context}: {:?}", report.first_difference);
         let due = Figures::of_schedule(hardware, conditions.first_members(network));
         assert_eq!(report.figures, due, "{context}: schedule against simulation");
+    }
+    on_schedule(context, network, hardware, &frames[..effort.rtl.min(frames.len())], conditions);
+}
+
+/// Every beat of every boundary passes on the cycle that the schedules say, under stalls and with other members for every frame too.
+///
+/// # Panics
+/// Where one does not.
+pub fn on_schedule(
+    context: &str,
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: &Conditions,
+) {
+    let hidden = ProgressBar::hidden();
+    let results =
+        run(Engine::Rtl, network, hardware, frames, conditions, &hidden).expect("the rtl engine runs");
+    let members = conditions.members(network, frames.len()).into();
+    let due = hardware.plan.times(&Run { members, frames: frames.len(), stall: conditions.stall });
+    for (boundary, result) in hardware.boundaries.iter().zip(results) {
+        let found = result.cycles.unwrap_or_default();
+        assert_eq!(found, due[boundary.link].accepted, "{context}: cycles of {}", boundary.name);
     }
 }
 

@@ -10,8 +10,8 @@ use stoxnor::fold::Folding;
 use stoxnor::layer::{KINDS, dense::Dense};
 use stoxnor::network::{Element, Port};
 use stoxnor_testbenches::conformance::{
-    Effort, agree, conform, default_folds, random, random_dense, random_few_bit, random_folds, random_frames,
-    single,
+    Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
+    random_folds, random_frames, single,
 };
 
 const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
@@ -22,15 +22,11 @@ fn every_kind_meets_the_demands_at_every_folding() {
     for kind in KINDS {
         for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
             let network = single(port, layer);
-            let lanes = network.nodes[0].layer.lanes();
+            let lanes = last_lanes(&network);
             for pe in lanes.pe {
                 for &simd in &lanes.simd {
-                    conform(
-                        &format!("{} sample {index}", kind.name),
-                        &network,
-                        &[Folding { pe, simd }],
-                        SOFTWARE,
-                    );
+                    let folds = folds_to(&network, Folding { pe, simd });
+                    conform(&format!("{} sample {index}", kind.name), &network, &folds, SOFTWARE);
                 }
             }
         }
@@ -127,7 +123,7 @@ fn sums_hold_the_ends_of_their_range() {
                 (Some(&low), Some(&high)),
                 "the ends are reached"
             );
-            let network = single(Port { shape: vec![12], element: input }, Arc::new(layer));
+            let network = single(vec![Port { shape: vec![12], element: input }], Arc::new(layer));
             for (fold, icarus) in [(Folding { pe: 1, simd: 3 }, 12), (Folding { pe: 6, simd: 12 }, 0)] {
                 let hardware = stoxnor::lower::lower(&network, &[fold]);
                 let effort = Effort { rtl: 12, verilator: 0, icarus };
@@ -150,9 +146,9 @@ fn every_kind_in_every_simulator() {
     for kind in KINDS {
         for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
             let network = single(port, layer);
-            let lanes = network.nodes[0].layer.lanes();
+            let lanes = last_lanes(&network);
             let middle = |list: &[usize]| list[list.len() / 2];
-            let folds = [Folding { pe: middle(&lanes.pe), simd: middle(&lanes.simd) }];
+            let folds = folds_to(&network, Folding { pe: middle(&lanes.pe), simd: middle(&lanes.simd) });
             let hardware = stoxnor::lower::lower(&network, &folds);
             let frames = random_frames(3, &network, 6);
             agree(

@@ -5,6 +5,7 @@ use stoxnor::engine::{Conditions, Engine};
 use stoxnor::fold::Folding;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
+use stoxnor::plan::Part;
 use stoxnor::schedule::{Matrix, Schedule};
 use stoxnor_hdl::{Cell, Driver, Module};
 use stoxnor_testbenches::conformance::{compared, random_dense, random_frames};
@@ -241,9 +242,9 @@ fn a_lost_last() {
 fn a_schedule_that_is_not_kept() {
     let bed = bed();
     let mut promised = bed.hardware.clone();
-    let last = promised.stages.len() - 1;
-    promised.stages[last].schedule =
-        Schedule::matrix(Matrix { operands: 1, folds: 4, steps: 2, latency: 4, sampled: None });
+    let last = promised.plan.stages.len() - 1;
+    promised.plan.stages[last].part =
+        Part::Layer(2, Schedule::matrix(Matrix { folds: 4, steps: 2, latency: 4, ..Matrix::default() }));
     let report = compared(
         &bed.network,
         &promised,

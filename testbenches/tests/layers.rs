@@ -10,7 +10,7 @@ use stoxnor::layer::{KINDS, Layer, Sample};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::{Element, Network, Port};
 use stoxnor_sim::{Beat, Reset, Simulator, Stimulus, Trace, simulate};
-use stoxnor_testbenches::conformance::{Effort, agree, chain, random_frames, single};
+use stoxnor_testbenches::conformance::{Effort, agree, chain, fed, folds_to, random_frames, single};
 
 /// Members of the ensembles; samples whose members differ have as many.
 const MEMBERS: usize = 3;
@@ -49,10 +49,15 @@ fn members(port: &Port) -> Threshold {
 /// A layer behind one whose members differ passes each frame once for each, whether or not its own do.
 #[test]
 fn every_kind_works_in_an_ensemble() {
-    let few = |(_, (port, _)): &(String, Sample)| port.element.bits() <= 4;
-    for (what, (port, layer)) in samples().filter(few) {
-        let input = Port { shape: port.shape.clone(), element: Element::Signed(6) };
-        let network = chain(input, vec![Arc::new(members(&port)), layer]);
+    let few = |(_, (ports, _)): &(String, Sample)| ports.iter().all(|port| port.element.bits() <= 4);
+    for (what, (ports, layer)) in samples().filter(few) {
+        let network = match &ports[..] {
+            [port] => {
+                let input = Port { shape: port.shape.clone(), element: Element::Signed(6) };
+                chain(input, vec![Arc::new(members(port)), layer])
+            }
+            _ => fed(&ports, layer, MEMBERS),
+        };
         let folds: Vec<Folding> = network.nodes.iter().map(|n| folded(&*n.layer)).collect();
         let hardware = lower(&network, &folds);
         let frames = random_frames(4, &network, 3);
@@ -70,9 +75,10 @@ fn rtl(hardware: &Hardware, stimulus: &Stimulus) -> Trace {
 }
 
 fn alone() -> impl Iterator<Item = (String, Network, Hardware, Stimulus)> {
-    samples().map(|(what, (port, layer))| {
-        let network = single(port, layer);
-        let hardware = lower(&network, &[folded(&*network.nodes[0].layer)]);
+    samples().map(|(what, (ports, layer))| {
+        let network = single(ports, layer);
+        let hardware =
+            lower(&network, &folds_to(&network, folded(&*network.nodes[network.nodes.len() - 1].layer)));
         let members = if network.ensemble.is_some() { vec![2, 3, 1] } else { vec![] };
         let frames = random_frames(2, &network, 4);
         let stimulus = stimulus(&network, &hardware, &frames, &Conditions { stall: None, members });

@@ -444,7 +444,7 @@ fn a_replay_buffer_that_gives_a_pass_too_few() {
 #[test]
 fn a_sum_that_does_not_begin_again() {
     let bed = bed(Law::Ternary, FLY);
-    let output = bed.network.output().element;
+    let output = bed.network.exits[0].port.element;
     let Element::Signed(bits) = output else { panic!("sums have signs") };
     let Element::Signed(summand) = bed.network.nodes[2].output.element else { panic!("sums have signs") };
     let faulty = edit_module(&bed.hardware, &format!("frame_sum_d2_2xs{summand}_b{bits}"), |m| {

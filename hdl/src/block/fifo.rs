@@ -9,13 +9,16 @@ use crate::{Builder, Module, Role, Stream, bits_for};
 ///
 /// `last` and the user bits have a memory of their own, so that control never comes out of a memory that holds data.
 ///
+/// A depth of 1 keeps half the rate: one entry cannot be written and read in the same cycle.
+///
 /// # Panics
-/// Where `depth` is less than 2: one entry cannot be written and read in the same cycle.
+/// Where `depth` is 0.
 pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
-    assert!(depth >= 2, "a FIFO of {depth} cannot keep the full rate");
+    assert!(depth >= 1, "a FIFO of nothing");
     let mut b = Builder::new(format!("fifo_d{depth}_w{width}{}", user_suffix(user)));
     b.doc(format!("FIFO: {depth} beats in memory, one more in the output register."));
-    b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
+    let rate = if depth > 1 { "full rate" } else { "a beat every second cycle" };
+    b.doc(format!("Timing: a beat accepted at edge t is offered after edge t + 1; {rate}."));
     let s = b.stream_input("s", width, user);
     let m_ready = b.input("m_ready", 1, Role::Control);
 
@@ -36,8 +39,11 @@ pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
 
     up_and_down(&mut b, count, write, read);
 
-    let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("depth is at least 2");
-    let (read_at, _) = counter(&mut b, "read_at", depth.into(), read).expect("depth is at least 2");
+    let mut place = |name, step| match counter(&mut b, name, depth.into(), step) {
+        Some((q, _)) => q,
+        None => b.constant(1, 0),
+    };
+    let (write_at, read_at) = (place("write_at", write), place("read_at", read));
     let data_memory = b.memory("data_words", width, depth, None);
     b.write(data_memory, write_at, write, s.data);
     let data = b.read(data_memory, "data", read_at, read);

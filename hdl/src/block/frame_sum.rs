@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{counter, ram, stream_register, user_suffix};
-use crate::{Builder, Module, Role, Stream};
+use crate::{Builder, Module, Net, Role, Stream};
 
 /// What is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,23 @@ pub enum Summand {
     Unsigned(u32),
     /// Two's complement of so many bits.
     Signed(u32),
+}
+
+impl Summand {
+    /// An element as a two's complement number of `bits` bits; `name` is for what is on the way.
+    pub fn number(self, b: &mut Builder, name: &str, x: Net, bits: u32) -> Net {
+        match self {
+            Self::Unsigned(_) => b.zero_extend(x, bits),
+            Self::Signed(_) => b.sign_extend(x, bits),
+            Self::Bipolar => {
+                // 01 or 11.
+                let (one, minus) = (b.constant(1, 1), b.not(x));
+                let x = b.concat(&[one, minus]);
+                let x = b.named(name, x);
+                b.sign_extend(x, bits)
+            }
+        }
+    }
 }
 
 /// Adds frames of `beats` beats of `lanes` elements until one whose lowest user bit is 1 ends the sum; that one gives the sums, two's
@@ -79,17 +96,7 @@ pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32, user: 
         .map(|lane| {
             let x = b.slice(input, lane * bits, bits);
             let x = b.named(format!("element_{lane}"), x);
-            let x = match element {
-                Summand::Unsigned(_) => b.zero_extend(x, sum_bits),
-                Summand::Signed(_) => b.sign_extend(x, sum_bits),
-                Summand::Bipolar => {
-                    // 01 or 11.
-                    let (one, minus) = (b.constant(1, 1), b.not(x));
-                    let x = b.concat(&[one, minus]);
-                    let x = b.named(format!("number_{lane}"), x);
-                    b.sign_extend(x, sum_bits)
-                }
-            };
+            let x = element.number(&mut b, &format!("number_{lane}"), x, sum_bits);
             let own = b.slice(before, lane * sum_bits, sum_bits);
             let zero = b.constant(sum_bits, 0);
             let own = b.mux(starts, zero, own);

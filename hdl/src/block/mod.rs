@@ -2,7 +2,9 @@
 
 mod accumulator;
 mod fifo;
+mod fork;
 mod frame_sum;
+mod join;
 mod lane;
 mod lfsr;
 mod line_buffer;
@@ -17,7 +19,9 @@ mod width_converter;
 
 pub use accumulator::accumulator;
 pub use fifo::fifo;
+pub use fork::fork;
 pub use frame_sum::{Summand, frame_sum};
+pub use join::{in_turn, join};
 pub use lane::Lane;
 pub use lfsr::{lfsr, lfsr_window};
 pub use line_buffer::{Border, LineBuffer, Loop, Padding};
@@ -119,12 +123,19 @@ mod tests {
         let blocks = [
             stream_register(8, 0),
             stream_register(3, 2),
+            fifo(1, 4, 1),
             fifo(2, 8, 0),
             fifo(100, 1, 3),
             widener(4, 2, 0),
             widener(3, 7, 1),
             narrower(4, 2, 0),
             narrower(2, 33, 2),
+            fork(2, 4, 0),
+            fork(3, 1, 2),
+            join(&[3, 4], 0),
+            join(&[1, 2, 3], 1),
+            in_turn(&[1, 1], 4, 0),
+            in_turn(&[2, 1, 3], 1, 2),
             rom(1, 4),
             rom(100, 70),
             ram(16, 8),

@@ -14,7 +14,8 @@ pub fn shape(name: &str, width: u32, user: u32) -> StreamShape {
 pub fn design(top: Arc<Module>, input: StreamShape, taps: Vec<StreamShape>) -> Design {
     let issues = check(&top);
     assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
-    Design { top, input, taps }
+    let exits = vec![taps.len() - 1];
+    Design { top, input, taps, exits }
 }
 
 /// A different pattern for every beat: a multiplicative hash of its number.

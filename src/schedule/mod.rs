@@ -1,0 +1,328 @@
+//! When beats move: the exact times of a network of stages, back-pressure included.
+//!
+//! A time is the number of a rising edge. A beat is *offered* from the first edge at which its valid is 1, and *accepted* at the edge at
+//! which ready is 1 as well. A stage is one or more [processes](process): it tells when it accepts its next beat, and from when it offers
+//! one, out of times that are known already. All of them are sums and maxima of such times, so that they can be computed beat by beat
+//! in any order ([`Timing`]), without a look at the cycles between. No process is made from the hardware: that is simulated, and has to
+//! give the same times.
+
+mod process;
+mod ring;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use stoxnor_hdl::block::LineBuffer;
+
+pub use process::{
+    Fifo, Fork, Join, Matrix, Narrower, Pattern, Pipeline, Register, Replay, Sink, Source, Sum, Turns,
+    Widener,
+};
+pub use ring::Ring;
+
+/// A stream between two processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wire(usize);
+
+/// The edges of a stream's beats, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beats {
+    /// From when each beat is offered. A beat comes after the one before it was accepted.
+    pub offered: Vec<u64>,
+    /// When it is accepted.
+    pub accepted: Vec<u64>,
+}
+
+/// Something that takes beats, gives beats, or both.
+pub trait Process: fmt::Debug + Send {
+    /// Accepts and offers beats as far as known times allow.
+    fn run(&mut self, wires: &mut Wires);
+}
+
+/// All streams, and who has to look at them again.
+#[derive(Debug, Default)]
+pub struct Wires {
+    beats: Vec<Beats>,
+    /// The processes that give and that take each of them.
+    ends: Vec<[usize; 2]>,
+    woken: VecDeque<usize>,
+    awake: Vec<bool>,
+}
+
+impl Wires {
+    /// The stream's beats.
+    pub fn beats(&self, wire: Wire) -> &Beats {
+        &self.beats[wire.0]
+    }
+
+    /// From when beat `index` is offered, where that is known.
+    pub fn offered(&self, wire: Wire, index: usize) -> Option<u64> {
+        self.beats[wire.0].offered.get(index).copied()
+    }
+
+    /// When beat `index` is accepted, where that is known.
+    pub fn accepted(&self, wire: Wire, index: usize) -> Option<u64> {
+        self.beats[wire.0].accepted.get(index).copied()
+    }
+
+    /// Offers the next beat from `edge` on.
+    pub fn offer(&mut self, wire: Wire, edge: u64) {
+        self.beats[wire.0].offered.push(edge);
+        self.wake(self.ends[wire.0][1]);
+    }
+
+    /// Accepts the next beat at `edge`.
+    pub fn accept(&mut self, wire: Wire, edge: u64) {
+        self.beats[wire.0].accepted.push(edge);
+        self.wake(self.ends[wire.0][0]);
+    }
+
+    fn wake(&mut self, process: usize) {
+        if let Some(awake) = self.awake.get_mut(process)
+            && !std::mem::replace(awake, true)
+        {
+            self.woken.push_back(process);
+        }
+    }
+}
+
+/// Stages and the streams between them, from the reset on.
+#[derive(Debug, Default)]
+pub struct Timing {
+    wires: Wires,
+    processes: Vec<Box<dyn Process>>,
+    /// Whether what has to be waited for once after the reset is left out: the rate does not depend on it.
+    pub steady: bool,
+}
+
+impl Timing {
+    /// A stream without ends.
+    pub fn wire(&mut self) -> Wire {
+        self.wires.beats.push(Beats::default());
+        self.wires.ends.push([usize::MAX; 2]);
+        Wire(self.wires.beats.len() - 1)
+    }
+
+    /// Adds a process that takes and gives these streams.
+    pub fn add(&mut self, process: impl Process + 'static, takes: &[Wire], gives: &[Wire]) {
+        let own = self.processes.len();
+        takes.iter().for_each(|wire| self.wires.ends[wire.0][1] = own);
+        gives.iter().for_each(|wire| self.wires.ends[wire.0][0] = own);
+        self.processes.push(Box::new(process));
+        self.wires.awake.push(false);
+        self.wires.wake(own);
+    }
+
+    /// Adds a source of beats that are there from the edges of `given` on.
+    pub fn source(&mut self, given: Vec<u64>, pattern: Pattern) -> Wire {
+        let wire = self.wire();
+        self.add(Source::new(given, pattern, wire), &[], &[wire]);
+        wire
+    }
+
+    /// Adds a sink.
+    pub fn sink(&mut self, wire: Wire, pattern: Pattern) {
+        self.add(Sink::new(pattern, wire), &[wire], &[]);
+    }
+
+    /// Computes times until no more are known.
+    pub fn run(&mut self) {
+        while let Some(next) = self.wires.woken.pop_front() {
+            self.wires.awake[next] = false;
+            self.processes[next].run(&mut self.wires);
+        }
+    }
+
+    /// What a stream's beats do.
+    pub fn beats(&self, wire: Wire) -> &Beats {
+        self.wires.beats(wire)
+    }
+
+    /// The streams.
+    pub fn wires(&self) -> impl Iterator<Item = &Beats> {
+        self.wires.beats.iter()
+    }
+}
+
+type Add = dyn Fn(&mut Timing, &[Wire]) -> Wire + Send + Sync;
+
+/// The timing of a stage of one output stream.
+#[derive(Clone)]
+pub struct Schedule {
+    /// Cycles between frames where nothing else is slower: its initiation interval.
+    pub interval: u64,
+    add: Arc<Add>,
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule {{ interval: {} }}", self.interval)
+    }
+}
+
+impl Schedule {
+    /// A stage by its interval and by what adds its processes behind its input streams and tells its output stream.
+    pub fn new(interval: u64, add: impl Fn(&mut Timing, &[Wire]) -> Wire + Send + Sync + 'static) -> Self {
+        Self { interval, add: Arc::new(add) }
+    }
+
+    /// A stage of one process with one input, `process(input, output)`.
+    pub fn of<P: Process + 'static>(
+        interval: u64,
+        process: impl Fn(Wire, Wire) -> P + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(interval, move |timing, inputs| {
+            let output = timing.wire();
+            timing.add(process(inputs[0], output), inputs, &[output]);
+            output
+        })
+    }
+
+    /// Adds the stage behind its input streams.
+    pub fn add(&self, timing: &mut Timing, inputs: &[Wire]) -> Wire {
+        (self.add)(timing, inputs)
+    }
+
+    /// This stage and `next` behind it.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self::new(self.interval.max(next.interval), move |timing, inputs| {
+            let between = self.add(timing, inputs);
+            next.add(timing, &[between])
+        })
+    }
+
+    /// The beats at the input and at the output in front of a sink that is always ready, given from when input beats are there (of whole
+    /// frames, the first at reset; the same for all inputs).
+    pub fn beats(&self, given: &[u64]) -> (Beats, Beats) {
+        self.beats_of(&[given])
+    }
+
+    /// [`beats`](Self::beats) of a stage with several inputs; tells those of the first one.
+    pub fn beats_of(&self, given: &[&[u64]]) -> (Beats, Beats) {
+        let mut timing = Timing::default();
+        let inputs: Vec<Wire> = given.iter().map(|g| timing.source(g.to_vec(), Pattern::always())).collect();
+        let output = self.add(&mut timing, &inputs);
+        timing.sink(output, Pattern::always());
+        timing.run();
+        (timing.beats(inputs[0]).clone(), timing.beats(output).clone())
+    }
+
+    /// A matrix unit.
+    pub fn matrix(unit: Matrix) -> Self {
+        Self::new(unit.interval(), move |timing, inputs| {
+            let output = timing.wire();
+            let run = Pipeline::new(unit, inputs[0], output);
+            let run = if timing.steady { run } else { run.from_reset() };
+            timing.add(run, inputs, &[output]);
+            output
+        })
+    }
+
+    /// A sum of `passes` frames of `beats` beats: the last of them gives it.
+    pub fn frame_sum(beats: u64, passes: u32) -> Self {
+        Self::of(beats * u64::from(passes), move |input, output| {
+            Sum::new(beats, [passes].into(), input, output)
+        })
+    }
+
+    /// A stream register, for frames of `beats` beats.
+    pub fn register(beats: u64) -> Self {
+        Self::of(beats, Register::new)
+    }
+
+    /// A beat of every input together, `beats` a frame.
+    pub fn join(beats: u64) -> Self {
+        Self::new(beats, |timing, inputs| {
+            let output = timing.wire();
+            timing.add(Join::new(inputs.to_vec(), output), inputs, &[output]);
+            output
+        })
+    }
+
+    /// So many beats of each input in turn, `beats` a frame.
+    pub fn in_turn(beats: u64, counts: Vec<usize>) -> Self {
+        Self::new(beats, move |timing, inputs| {
+            let output = timing.wire();
+            let turns = inputs.iter().copied().zip(counts.iter().copied()).collect();
+            timing.add(Turns::new(turns, output), inputs, &[output]);
+            output
+        })
+    }
+
+    /// A FIFO of `depth` beats, for frames of `beats` beats.
+    pub fn fifo(beats: u64, depth: u64) -> Self {
+        Self::of(beats, move |input, output| Fifo::new(depth, input, output))
+    }
+
+    /// A width converter that joins `ratio` of a frame's `beats` input beats to one.
+    pub fn widener(beats: u64, ratio: u64) -> Self {
+        Self::of(beats, move |input, output| Widener::new(ratio, input, output))
+    }
+
+    /// A width converter that splits each of a frame's `beats` input beats into `ratio`.
+    pub fn narrower(beats: u64, ratio: u64) -> Self {
+        Self::of(beats * ratio, move |input, output| Narrower::new(ratio, input, output))
+    }
+
+    /// A line buffer.
+    pub fn line_buffer(buffer: LineBuffer) -> Self {
+        let buffer = Arc::new(buffer);
+        Self::of(buffer.interval(), move |input, output| Ring::new(Arc::clone(&buffer), input, output))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(folds: u64, steps: u64, latency: u64, sampled: Option<u64>) -> Schedule {
+        Schedule::matrix(Matrix { folds, steps, latency, sampled, ..Matrix::default() })
+    }
+
+    #[test]
+    fn a_matrix_unit_takes_its_input_once_and_its_time_for_every_fold() {
+        let unit = matrix(3, 2, 3, None);
+        assert_eq!(unit.interval, 6);
+        // Frame 0 at full rate, frame 1 waiting from the start.
+        let (taken, given) = unit.beats(&[0, 0, 0, 0]);
+        assert_eq!(taken.accepted, [0, 1, 6, 7]);
+        assert_eq!(given.offered, [4, 6, 8, 10, 12, 14]);
+    }
+
+    #[test]
+    fn a_sampled_frame_waits_for_its_weights() {
+        let unit = matrix(3, 2, 3, Some(10));
+        assert_eq!(unit.interval, 10);
+        assert_eq!(unit.beats(&[0, 0, 0, 0]).0.accepted, [10, 11, 20, 21]);
+    }
+
+    #[test]
+    fn a_frame_is_given_again_and_summed() {
+        let replay = Schedule::of(6, |input, output| Replay::new(2, [3].into(), input, output));
+        let (taken, given) = replay.beats(&[0, 5]);
+        assert_eq!((&taken.accepted[..], &given.offered[..]), (&[0, 5][..], &[2, 7, 8, 9, 10, 11][..]));
+        let sum = Schedule::frame_sum(2, 3);
+        assert_eq!(sum.beats(&given.offered).1.offered, [12, 13]);
+    }
+
+    #[test]
+    fn converters_in_a_row_compose() {
+        let both = Schedule::widener(6, 3).then(Schedule::narrower(2, 2));
+        let (taken, given) = both.beats(&[0, 1, 2, 3, 4, 5]);
+        assert_eq!(taken.accepted, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(given.offered, [4, 5, 7, 8]);
+        assert_eq!(both.interval, 6);
+    }
+
+    /// A slow sink: a pipeline stands still once its register is full, and what is behind it in the pipeline keeps its distance.
+    #[test]
+    fn a_pipeline_stands_still_as_a_whole() {
+        let slow = Schedule::matrix(Matrix { folds: 4, ..Matrix::default() });
+        let all = matrix(1, 1, 3, None).then(slow);
+        let (taken, _) = all.beats(&[0; 7]);
+        // One is in work behind it, two are in the register, two in the pipeline; then one leaves every four cycles.
+        assert_eq!(taken.accepted, [0, 1, 2, 3, 4, 8, 12]);
+    }
+}

@@ -1,0 +1,147 @@
+//! When the beats of a line buffer move.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{Border, LineBuffer, Loop};
+
+use super::{Process, Wire, Wires};
+
+/// A line buffer on its way.
+#[derive(Debug)]
+pub struct Ring {
+    buffer: Arc<LineBuffer>,
+    input: Wire,
+    output: Wire,
+    /// Words and pixels of the runs of the inner loops.
+    inner: Vec<(u64, [u64; 2])>,
+    written: u64,
+    /// Words that are free after the edges at which positions are left, not used yet.
+    left: VecDeque<(u64, u64)>,
+    /// Words that are free, and since when.
+    freed: (u64, u64),
+    given: usize,
+    /// When the last word was read.
+    read: u64,
+    /// What is read next.
+    frame: u64,
+    row: u64,
+    column: u64,
+    run: usize,
+}
+
+impl Ring {
+    /// From the reset on.
+    pub fn new(buffer: Arc<LineBuffer>, input: Wire, output: Wire) -> Self {
+        let inner = runs(&buffer.inner);
+        Self {
+            buffer,
+            input,
+            output,
+            inner,
+            written: 0,
+            left: VecDeque::new(),
+            freed: (0, 0),
+            given: 0,
+            read: 0,
+            frame: 0,
+            row: 0,
+            column: 0,
+            run: 0,
+        }
+    }
+
+    fn write(&mut self, wires: &mut Wires) -> Option<()> {
+        let mut at = wires.offered(self.input, self.written as usize)?;
+        if let Some(before) = self.written.checked_sub(1) {
+            at = at.max(wires.accepted(self.input, before as usize)? + 1);
+        }
+        while self.freed.0 + self.buffer.depth <= self.written {
+            let (freed, edge) = self.left.pop_front()?;
+            self.freed = (freed, edge + 1);
+        }
+        self.written += 1;
+        wires.accept(self.input, at.max(self.freed.1));
+        Some(())
+    }
+
+    /// When the newest word of the step that comes next was written.
+    fn there(&self, wires: &Wires) -> Option<u64> {
+        let buffer = &*self.buffer;
+        let base = self.frame * buffer.frame;
+        let [columns, rows] = &buffer.outer;
+        let (more, further) = self.inner[self.run];
+        let words = self.row * rows.words + self.column * columns.words + more;
+        let pixels = [0, 1].map(|a| self.row * rows.pixels[a] + self.column * columns.pixels[a] + further[a]);
+        // Nothing of a frame is read before its first word.
+        let mut newest = base;
+        for tap in &buffer.taps {
+            let pixel = [0, 1].map(|a| pixels[a] + tap.pixels[a]);
+            if buffer.border.as_ref().is_none_or(|b| inside(b, pixel)) {
+                let word = (base + words + tap.words).cast_signed() + buffer.start();
+                newest = newest.max(word.cast_unsigned());
+            }
+        }
+        wires.accepted(self.input, newest as usize)
+    }
+
+    fn read(&mut self, wires: &mut Wires) -> Option<()> {
+        let mut at = self.there(wires)? + 1;
+        if let Some(before) = self.given.checked_sub(1) {
+            at = at.max(self.read + 1).max(wires.accepted(self.output, before)?);
+        }
+        self.read = at;
+        self.given += 1;
+        wires.offer(self.output, at + 1);
+        self.run += 1;
+        if self.run == self.inner.len() {
+            let freed = self.frame * self.buffer.frame + self.buffer.freed(self.row, self.column);
+            self.left.push_back((freed, at));
+            self.advance();
+        }
+        Some(())
+    }
+
+    /// To the next position.
+    fn advance(&mut self) {
+        let [columns, rows] = &self.buffer.outer;
+        self.run = 0;
+        self.column += 1;
+        if self.column == columns.count {
+            self.column = 0;
+            self.row += 1;
+        }
+        if self.row == rows.count {
+            self.row = 0;
+            self.frame += 1;
+        }
+    }
+}
+
+impl Process for Ring {
+    fn run(&mut self, wires: &mut Wires) {
+        loop {
+            let wrote = self.write(wires).is_some();
+            let read = self.read(wires).is_some();
+            if !wrote && !read {
+                return;
+            }
+        }
+    }
+}
+
+fn inside(border: &Border, pixel: [u64; 2]) -> bool {
+    (0..2).all(|a| (border.before[a]..border.before[a] + border.extent[a]).contains(&pixel[a]))
+}
+
+/// Words and pixels of all runs of nested loops, in order.
+fn runs(loops: &[Loop]) -> Vec<(u64, [u64; 2])> {
+    loops.iter().fold(vec![(0, [0; 2])], |inner, level| {
+        let run = |i: u64| {
+            inner.iter().map(move |(words, pixels)| {
+                (words + i * level.words, [0, 1].map(|a| pixels[a] + i * level.pixels[a]))
+            })
+        };
+        (0..level.count).flat_map(run).collect()
+    })
+}
