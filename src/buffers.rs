@@ -1,15 +1,16 @@
 //! How deep FIFOs have to be: no deadlock, no loss of rate, and not one entry more than it takes.
 //!
-//! The times of a plan ([`crate::schedule`]) are sums and maxima of earlier times, and control does not depend on data. So a plan keeps
-//! an interval T exactly if its beats *can* move periodically, each frame's T cycles after the same ones of the frame before: beats that
-//! move as early as possible are never later than that. To decide it, frames are offered every T cycles. Where a few frames in a row show
-//! the same times but for T, on all streams and for as many frames as any time can depend on, all later ones do too: that is a proof.
-//! Where frames come later and later, or stop, the rate is lost.
+//! Control does not depend on data, so the times of a plan ([`crate::schedule`]) follow from the times before. Where a few frames in a row
+//! show the same times but for T, on all streams and for as many frames as any time can depend on, all later ones do too: that is a proof
+//! that the plan keeps the interval T. Where frames come later and later, or stop, the rate is lost. It is decided for frames that are always
+//! there; of parts of a plan, and of large ones that would take long to settle, for frames that come every T cycles. (That is not quite
+//! the same: a pipeline that stands still as a whole does not close up its gaps, so that what comes early may leave late.) Where branches
+//! join, beats that come slowly have to pass too: gaps make a pipeline hold less, and a branch must not wait for another for ever.
 //!
-//! Depths are found in two steps. Between the stages that lie between a FIFO's ends alone, with all other FIFOs without bounds, the
-//! smallest depth that keeps T is a lower bound of the true one: whatever is left out could only add to what has to be waited for. Where
-//! all bounds together keep T for the whole plan they are the answer. Else those FIFOs are taken deeper, from what the plan occupies
-//! when nothing ever waits for a place, downwards one after another: then none can be made smaller alone.
+//! Depths are found in two steps. Between the stages that lie between a FIFO's ends alone, with something in place of all other FIFOs that
+//! is never full and takes no time, the smallest depth that keeps T is a lower bound of the true one: whatever is left out could only add
+//! to what has to be waited for. Where all bounds together keep T for the whole plan they are the answer. Else FIFOs are taken deeper,
+//! from what the plan occupies when nothing ever waits for a place, downwards one after another, until none can be made smaller alone.
 
 use std::ops::Range;
 
@@ -21,8 +22,14 @@ use crate::sliding::smallest;
 
 /// A FIFO that is never full.
 const ENDLESS: u64 = 1 << 40;
-/// Beats that are looked at before a plan that shows no period is taken for one that does not keep its rate.
-const MOST_BEATS: usize = 1 << 24;
+/// In the place of a FIFO, what is never full and takes no time.
+pub const IDEAL: u64 = u64::MAX;
+/// Beats that are looked at before the rate of a plan that shows no period is decided by what its frames took on average.
+const MOST_BEATS: usize = 1 << 22;
+/// Beats of a frame up to which a plan is looked at with frames that are always there: it may take many frames to settle.
+const SMALL: usize = 1 << 14;
+/// Cycles between beats that come so slowly that a pipeline has come to rest before the next one.
+pub const SLOW: u64 = 64;
 /// Frames over which times may repeat.
 const PERIODS: Range<usize> = 1..5;
 
@@ -32,54 +39,112 @@ pub fn size(plan: &mut Plan, most: u32) {
     if fifos.is_empty() {
         return;
     }
-    let members = decisive(plan, most);
-    let keeps = |plan: &Plan, stages: Range<usize>| {
-        members.iter().all(|m| Trial::new(plan, stages.clone(), *m).keeps_rate())
-    };
-    let mut endless = plan.clone();
-    fifos.iter().for_each(|fifo| set(&mut endless, *fifo, ENDLESS));
+    let search = Search { members: decisive(plan, most), fifos };
+    let (ideal, endless) = (search.with(plan, IDEAL), search.with(plan, ENDLESS));
     let bound = |fifo: &usize| {
         let around = around(plan, *fifo);
-        let mut alone = endless.clone();
-        depth(|depth| {
+        let mut alone = ideal.clone();
+        depth_from(0, ENDLESS, |depth| {
             set(&mut alone, *fifo, depth);
-            keeps(&alone, around.clone())
+            search.keeps(&alone, &around)
         })
     };
-    let bounds: Vec<u64> = fifos.par_iter().map(bound).collect();
-    fifos.iter().zip(&bounds).for_each(|(fifo, bound)| set(plan, *fifo, *bound));
+    let bounds: Vec<u64> = search.fifos.par_iter().map(bound).collect();
     let all = 0..plan.stages.len();
-    if keeps(plan, all.clone()) {
-        return;
+    search.fifos.iter().zip(&bounds).for_each(|(fifo, bound)| set(plan, *fifo, *bound));
+    if !search.keeps(plan, &all) {
+        let deep = search.occupied(&endless, &bounds);
+        search.fifos.iter().zip(&deep).for_each(|(fifo, depth)| set(plan, *fifo, *depth));
+        search.shrink(plan, &bounds);
     }
-    let occupied: Vec<Vec<u64>> =
-        members.iter().map(|m| Trial::new(&endless, all.clone(), *m).occupied(&fifos)).collect();
-    for (k, fifo) in fifos.iter().enumerate() {
-        let most = occupied.iter().map(|o| o[k]).max().unwrap_or(0);
-        set(plan, *fifo, most.max(bounds[k]));
+    if Trial::new(plan, all, 1).is_small() {
+        search.lessen(plan);
     }
-    // The largest memories first.
-    let mut order: Vec<usize> = (0..fifos.len()).collect();
-    let bits = |plan: &Plan, fifo: usize| {
-        let width = plan.links[plan.stages[fifo].inputs[0]].width();
-        depth_of(plan, fifo) * u64::from(width)
-    };
-    order.sort_by_key(|k| std::cmp::Reverse(bits(plan, fifos[*k])));
-    for k in order {
-        let most = depth_of(plan, fifos[k]);
-        let found = depth_from(bounds[k], most, |depth| {
-            set(plan, fifos[k], depth);
-            keeps(plan, all.clone())
-        });
-        set(plan, fifos[k], found);
+}
+
+/// FIFOs, and the numbers of members at which their depths are decided.
+struct Search {
+    members: Vec<u32>,
+    fifos: Vec<usize>,
+}
+
+impl Search {
+    /// The plan with all FIFOs of this depth.
+    fn with(&self, plan: &Plan, depth: u64) -> Plan {
+        let mut plan = plan.clone();
+        self.fifos.iter().for_each(|fifo| set(&mut plan, *fifo, depth));
+        plan
+    }
+
+    /// Whether stages keep the interval, and never stand still.
+    fn keeps(&self, plan: &Plan, stages: &Range<usize>) -> bool {
+        let whole = stages.len() == plan.stages.len();
+        self.members.iter().all(|members| {
+            let trial = Trial::new(plan, stages.clone(), *members);
+            let keeps = |supply| trial.keeps_rate(supply) == Verdict::Keeps;
+            let rate = if whole && trial.is_small() { keeps(Supply::Always) } else { keeps(Supply::Paced) };
+            rate && (plan.is_chain() || trial.flows())
+        })
+    }
+
+    /// For each FIFO so many entries that nothing waits for a place in it, where frames are paced.
+    fn occupied(&self, endless: &Plan, bounds: &[u64]) -> Vec<u64> {
+        let all = 0..endless.stages.len();
+        let occupied = |m: &u32| Trial::new(endless, all.clone(), *m).occupied(&self.fifos);
+        self.members
+            .iter()
+            .map(occupied)
+            .fold(bounds.to_vec(), |most, own| most.into_iter().zip(own).map(|(a, b)| a.max(b)).collect())
+    }
+
+    /// Makes FIFOs smaller one after another, until none can be made smaller alone. What costs little to leave out comes first: a FIFO that
+    /// is left out takes no time any more, so that others may do with less.
+    fn shrink(&self, plan: &mut Plan, bounds: &[u64]) {
+        let bits = |k: &usize| {
+            let width = plan.links[plan.stages[self.fifos[*k]].inputs[0]].width();
+            depth_of(plan, self.fifos[*k]) * u64::from(width)
+        };
+        let mut order: Vec<usize> = (0..self.fifos.len()).collect();
+        order.sort_by_key(bits);
+        let all = 0..plan.stages.len();
+        let mut smaller = true;
+        while std::mem::take(&mut smaller) {
+            for &k in &order {
+                let most = depth_of(plan, self.fifos[k]);
+                if most == bounds[k] {
+                    continue;
+                }
+                let found = depth_from(bounds[k], most, |depth| {
+                    set(plan, self.fifos[k], depth);
+                    depth == most || self.keeps(plan, &all)
+                });
+                set(plan, self.fifos[k], found);
+                smaller |= found < most;
+            }
+        }
+    }
+
+    /// Takes an entry of any FIFO while that keeps the rate: what is looked at between a FIFO's ends alone may ask for more than the whole
+    /// does.
+    fn lessen(&self, plan: &mut Plan) {
+        let all = 0..plan.stages.len();
+        let mut less = true;
+        while std::mem::take(&mut less) {
+            for fifo in &self.fifos {
+                while let depth @ 1.. = depth_of(plan, *fifo) {
+                    set(plan, *fifo, depth - 1);
+                    if !self.keeps(plan, &all) {
+                        set(plan, *fifo, depth);
+                        break;
+                    }
+                    less = true;
+                }
+            }
+        }
     }
 }
 
 /// The smallest depth that is enough. A FIFO of one entry has half the rate, so that none may do where one does not.
-fn depth(enough: impl FnMut(u64) -> bool) -> u64 {
-    depth_from(0, ENDLESS, enough)
-}
-
 fn depth_from(few: u64, many: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
     if few == 0 && enough(0) {
         return 0;
@@ -148,7 +213,19 @@ struct Trial<'a> {
     interval: u64,
 }
 
+/// When frames are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    /// One every interval.
+    Paced,
+    /// All from the start.
+    Always,
+    /// Beat by beat, [`SLOW`] cycles apart.
+    Slow,
+}
+
 /// What is known after some frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Keeps,
     Loses,
@@ -171,7 +248,7 @@ impl<'a> Trial<'a> {
         let fifo = |stage: &usize| {
             let input = self.plan.stages[*stage].inputs[0];
             match depth_of(self.plan, *stage) {
-                ENDLESS => 0,
+                ENDLESS | IDEAL => 0,
                 depth => depth.div_ceil(self.beats(input) as u64) as usize,
             }
         };
@@ -181,15 +258,23 @@ impl<'a> Trial<'a> {
     }
 
     /// The times of so many frames, of each stream that has some.
-    fn times(&self, frames: usize) -> Vec<(usize, Beats)> {
+    fn times(&self, frames: usize, supply: Supply) -> Vec<(usize, Beats)> {
         let mut timing = Timing::default();
         timing.steady = true;
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));
+        // All of a slow frame's streams take equally long.
+        let most = stages.iter().flat_map(|stage| &stage.inputs).map(|link| self.beats(*link)).max();
+        let slow = most.unwrap_or(1) as u64 * SLOW;
         for link in stages.iter().flat_map(|stage| &stage.inputs).filter(|link| !given(link)) {
             let beats = self.beats(*link);
-            let edges = (0..frames * beats).map(|beat| (beat / beats) as u64 * self.interval).collect();
+            let edge = |beat: usize| match supply {
+                Supply::Always => 0,
+                Supply::Paced => (beat / beats) as u64 * self.interval,
+                Supply::Slow => beat as u64 * (slow / beats as u64),
+            };
+            let edges = (0..frames * beats).map(edge).collect();
             wires[*link] = Some(timing.source(edges, Pattern::always()));
         }
         let members: Members = [self.members].into();
@@ -203,20 +288,51 @@ impl<'a> Trial<'a> {
         wires.into_iter().enumerate().filter_map(beats).collect()
     }
 
-    /// Whether frames that come every [`interval`](Self::interval) cycles pass at that rate for ever.
-    fn keeps_rate(&self) -> bool {
-        let reach = self.reach();
+    /// Beats of a frame on all streams.
+    fn a_frame(&self) -> usize {
         let links = self.stages.clone().flat_map(|stage| &self.plan.stages[stage].outputs);
-        let a_frame: usize = links.map(|link| self.beats(*link)).sum();
+        links.map(|link| self.beats(*link)).sum()
+    }
+
+    fn is_small(&self) -> bool {
+        self.a_frame() <= SMALL
+    }
+
+    /// Whether frames pass at the rate of the interval for ever.
+    fn keeps_rate(&self, supply: Supply) -> Verdict {
+        let reach = self.reach();
+        let a_frame = self.a_frame();
         let mut frames = reach + 4;
         loop {
-            match self.judge(&self.times(frames), frames, reach) {
-                Verdict::Keeps => return true,
-                Verdict::Loses => return false,
-                Verdict::Unknown if frames * a_frame > MOST_BEATS => return false,
-                Verdict::Unknown => frames *= 2,
+            let times = self.times(frames, supply);
+            let verdict = self.judge(&times, frames, reach);
+            if verdict != Verdict::Unknown {
+                return verdict;
             }
+            if frames * a_frame > MOST_BEATS {
+                return if self.drifts(&times, frames) { Verdict::Loses } else { Verdict::Keeps };
+            }
+            frames *= 2;
         }
+    }
+
+    /// Whether frames come later and later: more than the interval apart on average, over the third quarter and over the last.
+    fn drifts(&self, times: &[(usize, Beats)], frames: usize) -> bool {
+        times.iter().any(|(link, beats)| {
+            let end = |f: usize| beats.accepted[(f + 1) * self.beats(*link) - 1];
+            let quarter = frames / 4;
+            let late =
+                |from: usize| end(from + quarter - 1) - end(from) > (quarter as u64 - 1) * self.interval;
+            late(frames - 2 * quarter) && late(frames - quarter)
+        })
+    }
+
+    /// Whether beats that come slowly all pass. A pipeline that stands still as a whole then holds least, because of the gaps in it, and a branch
+    /// may wait for another for ever.
+    fn flows(&self) -> bool {
+        let frames = self.reach();
+        let times = self.times(frames, Supply::Slow);
+        times.iter().all(|(link, beats)| beats.accepted.len() == frames * self.beats(*link))
     }
 
     fn judge(&self, times: &[(usize, Beats)], frames: usize, reach: usize) -> Verdict {
@@ -257,7 +373,7 @@ impl<'a> Trial<'a> {
 
     /// For each FIFO so many entries that it is never full, where all are endless.
     fn occupied(&self, fifos: &[usize]) -> Vec<u64> {
-        let times = self.times(self.reach() + 4);
+        let times = self.times(self.reach() + 4, Supply::Paced);
         let of = |link: usize| &times.iter().find(|(own, _)| *own == link).expect("it is there").1;
         let occupied = |fifo: &usize| {
             let stage = &self.plan.stages[*fifo];

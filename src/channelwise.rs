@@ -147,7 +147,7 @@ impl ChannelUnit<'_> {
 
     fn front(&self) -> Option<Front> {
         let fed = Fed { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
-        Front::new(self.kernel, self.input, fed, &Schedule::matrix(self.timing()), self.user)
+        Front::new(self.kernel, self.input, fed, self.timing(), self.user)
     }
 
     /// Builds the module.

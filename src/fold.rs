@@ -4,7 +4,7 @@ use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
 use crate::sliding::{Sliding, side_by_side};
 
 /// Parallelism of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Folding {
     /// Processing elements: rows computed side by side.
     pub pe: usize,

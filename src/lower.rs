@@ -99,8 +99,7 @@ pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
     plan.stages.iter().for_each(|stage| top.place(stage));
     for (k, exit) in plan.exits.iter().enumerate() {
         let End { stream, ready } = top.end(*exit);
-        // Who takes the network's output knows how many members a frame has.
-        let m_ready = top.b.stream_output(&exit_name(k), Stream { user: None, ..stream });
+        let m_ready = top.b.stream_output(&exit_name(k), stream);
         top.b.drive(ready, m_ready);
     }
     let members = network.ensemble.as_ref().map(|e| Built { members: e.members, max_members: e.max_members });
@@ -133,7 +132,10 @@ fn boundaries(plan: &Plan) -> Vec<Boundary> {
         Boundary { name: stage.name.clone(), element, elements, lanes, looped, link: stage.outputs[0] }
     };
     let layers = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Layer(..)));
-    let sums = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Sum(_)));
+    // Sums stand in the order of the exits, wherever their layers do.
+    let sums = plan.exits.iter().filter_map(|exit| {
+        plan.stages.iter().find(|stage| matches!(stage.part, Part::Sum(_)) && stage.outputs[0] == *exit)
+    });
     layers.chain(sums).map(of).collect()
 }
 

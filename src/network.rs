@@ -7,7 +7,7 @@ use crate::host::HostGraph;
 use crate::layer::Layer;
 
 /// The type of one stream element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Element {
     /// +1 (bit 1) or -1 (bit 0).

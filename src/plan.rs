@@ -6,9 +6,12 @@ use std::sync::Arc;
 use stoxnor_hdl::block::replay_user;
 use stoxnor_sim::stall::{SINK, SOURCE, Stall};
 
+use crate::buffers::IDEAL;
 use crate::fold::Folding;
 use crate::network::{ENSEMBLE, Element, Network, Source};
-use crate::schedule::{Beats, Fifo, Fork, Narrower, Pattern, Replay, Schedule, Sum, Timing, Widener, Wire};
+use crate::schedule::{
+    Beats, Fifo, Fork, Ideal, Narrower, Pattern, Replay, Schedule, Sum, Timing, Widener, Wire,
+};
 
 /// Everything between the ports of the top, in an order in which beats can pass it.
 #[derive(Debug, Clone)]
@@ -191,6 +194,7 @@ impl Plan {
         match stage.part {
             Part::Widener(ratio) => timing.add(Widener::new(ratio, input, output), takes, gives),
             Part::Narrower(ratio) => timing.add(Narrower::new(ratio, input, output), takes, gives),
+            Part::Fifo(IDEAL) => timing.add(Ideal::new(input, output), takes, gives),
             Part::Fifo(depth) => timing.add(Fifo::new(depth, input, output), takes, gives),
             Part::Replay(_) => {
                 timing.add(Replay::new(taken.beats(), Arc::clone(members), input, output), takes, gives);
@@ -300,7 +304,9 @@ impl<'a> Planner<'a> {
             let link = self.stage(format!("{to}_replay"), Part::Replay(most), vec![link], again);
             let links = self.fork(format!("{name}_loop_fork"), link, looped.len());
             for (link, consumer) in links.into_iter().zip(looped) {
-                self.hand(link, consumer);
+                let Consumer::Layer(layer, port) = consumer else { unreachable!("an exit comes once") };
+                let name = format!("{}_loop", self.name_of(layer, port));
+                self.inputs[layer][port] = self.adapt(link, &name, self.lanes(layer));
             }
         }
     }

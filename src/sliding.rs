@@ -1,6 +1,7 @@
 //! Sliding windows over streams: what layers with a kernel share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding, fifo, widener};
 use stoxnor_hdl::{Bits, Module};
@@ -10,7 +11,7 @@ use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
 use crate::fold::Folding;
 use crate::network::{Element, Port};
 use crate::parts::in_a_row;
-use crate::schedule::{Pattern, Schedule, Timing};
+use crate::schedule::{Matrix, Pattern, Schedule, Timing};
 
 /// Most words that a line buffer may give for a frame, counted as pixels: schedules go through them one by one. 2^23.
 const MAX_SEEN: usize = 1 << 23;
@@ -28,7 +29,8 @@ pub fn within_reach(pixels: usize) -> Result<()> {
 }
 
 /// What stands outside of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Fill {
     /// This value of the input's type.
     Value(i32),
@@ -36,6 +38,16 @@ pub enum Fill {
     Mask,
     /// No value: a bit beside the elements says that nothing is there. Not for products.
     Nothing,
+}
+
+impl Fill {
+    /// The value; 0 for what counts nothing.
+    pub fn value(self) -> i32 {
+        match self {
+            Self::Value(value) => value,
+            Self::Mask | Self::Nothing => 0,
+        }
+    }
 }
 
 /// A kernel over frames of [height, width, channels], whose channels may be in groups.
@@ -173,10 +185,7 @@ impl Sliding {
     /// The operand of a group at a position, as numbers.
     pub fn gather(&self, frame: &[i32], position: usize, group: usize) -> Vec<i32> {
         let own = self.group();
-        let outside = match self.fill {
-            Fill::Value(value) => value,
-            Fill::Mask | Fill::Nothing => 0,
-        };
+        let outside = self.fill.value();
         let tap = |tap| {
             let pixel = self.window.pixel(position, tap);
             (0..own).map(move |c| pixel.map_or(outside, |p| frame[p * self.channels + group * own + c]))
@@ -341,22 +350,22 @@ pub struct Front {
 }
 
 impl Front {
-    /// The smallest line buffer and FIFO with which `behind` is fed at the full rate: at its own interval, or as its frames come in.
-    pub fn new(sliding: &Sliding, input: Element, fed: Fed, behind: &Schedule, user: u32) -> Option<Self> {
+    /// The smallest line buffer and FIFO with which what is `behind` is fed at the full rate: at its own interval, or as its frames come in.
+    pub fn new(sliding: &Sliding, input: Element, fed: Fed, behind: Matrix, user: u32) -> Option<Self> {
         if sliding.window.is_pointwise() {
             return None;
         }
         let reading = sliding.reading(fed.fold, fed.groups, fed.folds);
         let buffer = sliding.buffer(input, reading, 2, user);
         let mut front = Self { buffer, joined: reading.joined as u64, queued: reading.queued as u64 };
-        front.shrink(behind);
+        front.shrink(Some(behind));
         Some(front)
     }
 
     /// A line buffer alone, with the smallest ring that keeps the full rate.
     pub fn alone(buffer: LineBuffer) -> Self {
         let mut front = Self { buffer, joined: 1, queued: 0 };
-        front.shrink(&nothing());
+        front.shrink(None);
         front
     }
 
@@ -365,8 +374,24 @@ impl Front {
         self.schedule(&nothing())
     }
 
-    /// Takes the smallest ring, and with it the smallest FIFO, that keep the full rate.
-    fn shrink(&mut self, behind: &Schedule) {
+    /// Takes the smallest ring, and with it the smallest FIFO, that keep the full rate. What was found before is kept: a layer is asked for
+    /// its schedule, its hardware and its resources one after another.
+    fn shrink(&mut self, behind: Option<Matrix>) {
+        type Found = HashMap<(LineBuffer, u64, u64, Option<Matrix>), [u64; 2]>;
+        static FOUND: LazyLock<Mutex<Found>> = LazyLock::new(Mutex::default);
+        let key = (self.buffer.clone(), self.joined, self.queued, behind);
+        let found = |all: &Found| all.get(&key).copied();
+        if let Some([depth, queued]) = FOUND.lock().ok().as_deref().and_then(found) {
+            (self.buffer.depth, self.queued) = (depth, queued);
+            return;
+        }
+        self.search(&behind.map_or_else(nothing, Schedule::matrix));
+        if let Ok(mut all) = FOUND.lock() {
+            all.insert(key, [self.buffer.depth, self.queued]);
+        }
+    }
+
+    fn search(&mut self, behind: &Schedule) {
         let many = 8 * self.buffer.frame + 8;
         let ring = smallest(2, many, |depth| {
             self.buffer.depth = depth;
@@ -552,7 +577,7 @@ mod tests {
                 let (timing, matrix) = product.with_unit(unit, |u| (u.timing(), u.build()));
                 let fed = Fed { fold, groups: 1, folds: passes.folds(fold) };
                 let behind = Schedule::matrix(timing);
-                let mut front = Front::new(&kernel, operand, fed, &behind, 0).expect("a kernel");
+                let mut front = Front::new(&kernel, operand, fed, timing, 0).expect("a kernel");
                 let goal = behind.interval.max(front.buffer.interval());
                 let measure = |front: &Front| {
                     interval(&front.module("m", vec![], &behind, &matrix), window.pixels() as u64)

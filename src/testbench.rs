@@ -241,7 +241,9 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
         .replace(
             "@SINK_PORTS@",
             sinks(hardware, |m| {
-                format!("    .{m}_data(),\n    .{m}_valid(),\n    .{m}_last(),\n    .{m}_ready({m}_ready),")
+                let has_user = hardware.design.top.port(&format!("{m}_user")).is_some();
+                let user = if has_user { format!("    .{m}_user(),\n") } else { String::new() };
+                format!("{user}    .{m}_data(),\n    .{m}_valid(),\n    .{m}_last(),\n    .{m}_ready({m}_ready),")
             })
             .trim_end_matches(','),
         )

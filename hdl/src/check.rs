@@ -432,7 +432,7 @@ impl Checker<'_> {
 
 /// For each net of `module`, whether it depends on data: on a data input, on a data output of an instance, or
 /// on a memory with initial contents or one that data was written to.
-pub fn data_nets(module: &Module) -> Vec<bool> {
+fn data_nets(module: &Module) -> Vec<bool> {
     let mut data = vec![false; module.nets.len()];
     for port in module.ports.iter().filter(|p| !p.output && p.role == Role::Data) {
         data[port.net.index()] = true;

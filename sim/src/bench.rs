@@ -36,7 +36,7 @@ impl Tap {
 /// Runs the rtl engine. `each_cycle` sees the settled simulator of every cycle from 0 on, just before its edge.
 ///
 /// # Errors
-/// Where the output beats have not come within [`Stimulus::limit`] cycles.
+/// Where the beats have not come within [`Stimulus::limit`] cycles.
 pub fn simulate(
     design: &Design,
     simulator: &mut Simulator,
@@ -63,7 +63,7 @@ pub fn simulate(
         simulator.edge(true);
     }
     let (mut next, mut holding) = (0, false);
-    let mut output_beats = vec![0; sinks.len()];
+    let mut beats = vec![0; taps.len()];
     let mut end = None;
     for cycle in 0..stimulus.limit {
         let mut stands: Vec<bool> = stalls.iter_mut().map(|bits| bits.next() == Some(true)).collect();
@@ -71,7 +71,7 @@ pub fn simulate(
         let reset = stimulus.reset.is_some_and(|r| (r.at..r.at + r.cycles).contains(&cycle));
         if reset {
             (next, holding) = (0, false);
-            output_beats.fill(0);
+            beats.fill(0);
         }
         let valid = !reset && next < words.len() && (holding || !stands[0]);
         simulator.set_bit(input.valid, valid);
@@ -87,9 +87,12 @@ pub fn simulate(
         simulator.settle();
         each_cycle(cycle, simulator);
         if !reset {
-            for (tap, beats) in taps.iter().zip(&mut trace.taps) {
+            let complete = |beats: &[usize]| beats.iter().zip(&stimulus.tap_beats).all(|(b, w)| b >= w);
+            let before = complete(&beats);
+            for ((tap, seen), beats) in taps.iter().zip(&mut trace.taps).zip(&mut beats) {
                 if simulator.bit(tap.valid) && simulator.bit(tap.ready) {
-                    beats.push(Beat {
+                    *beats += 1;
+                    seen.push(Beat {
                         cycle,
                         data: simulator.get(tap.data),
                         last: simulator.bit(tap.last),
@@ -99,13 +102,8 @@ pub fn simulate(
             }
             holding = valid && !simulator.bit(input.ready);
             next += usize::from(valid && !holding);
-            let complete = |beats: &[usize]| beats.iter().zip(&stimulus.output_beats).all(|(b, w)| b >= w);
-            let before = complete(&output_beats);
-            for (tap, beats) in design.exits.iter().map(|exit| &taps[*exit]).zip(&mut output_beats) {
-                *beats += usize::from(simulator.bit(tap.valid) && simulator.bit(tap.ready));
-            }
-            if !before && complete(&output_beats) {
-                end = Some(cycle + DRAIN + stimulus.late);
+            if !before && complete(&beats) {
+                end = Some(cycle + DRAIN);
             }
         }
         simulator.edge(reset);
@@ -114,7 +112,7 @@ pub fn simulate(
             break;
         }
     }
-    Stuck::of(trace, &stimulus.output_beats, &output_beats)
+    Stuck::of(design, trace, &stimulus.tap_beats, &beats)
 }
 
 fn split(word: &Bits, shape: &StreamShape) -> (Bits, bool, Bits) {

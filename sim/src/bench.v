@@ -27,6 +27,7 @@ module stoxnor_bench (
   integer next;
   reg  holding;
   reg  [63:0] source_first;
+@TAP_COUNTS@
 @SINKS@
 
   initial begin
@@ -37,6 +38,7 @@ module stoxnor_bench (
     if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
     if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
     if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
+@TAP_ARGUMENTS@
 @SINK_ARGUMENTS@
     $readmemh("words.mem", words, 0, count - 1);
     trace = $fopen("trace.txt", "w");
@@ -72,7 +74,7 @@ module stoxnor_bench (
       if (resetting) begin
         next <= 0;
         holding <= 1'b0;
-@SINK_RESETS@
+@TAP_RESETS@
       end else begin
         holding <= s_valid && !s_ready;
         if (s_valid && s_ready) next <= next + 1;

@@ -149,7 +149,6 @@ struct Register {
     reset: Option<Bits>,
     /// Where its new value waits for the edge.
     pending: usize,
-    control: bool,
 }
 
 #[derive(Debug)]
@@ -159,7 +158,6 @@ struct Memory {
     words: Vec<u64>,
     reads: Vec<(Slot, Slot, Slot, usize)>,
     writes: Vec<(Slot, Slot, Slot)>,
-    control: bool,
 }
 
 /// Executes a module cycle by cycle: [`set`](Self::set) inputs, [`settle`](Self::settle), look, [`edge`](Self::edge).
@@ -172,6 +170,8 @@ pub struct Simulator {
     operations: Vec<Operation>,
     registers: Vec<Register>,
     memories: Vec<Memory>,
+    /// The nets of the registers that decide when beats move, where only control is simulated.
+    pacing: Vec<usize>,
 }
 
 impl Simulator {
@@ -192,8 +192,11 @@ impl Simulator {
         let outputs = top.ports.iter().filter(|p| p.output && p.role == Role::Control);
         let names: Vec<&str> = outputs.map(|p| p.name.as_str()).collect();
         let mut flat = flatten(top);
-        flat.retain_causes_of(&names);
-        Self::compiled(flat)
+        let pace = flat.causes_of(&names, false);
+        let live = flat.causes_of(&names, true);
+        flat.retain(&live);
+        let pacing = flat.registers.iter().map(|r| r.q).filter(|q| pace[*q]).collect();
+        Self { pacing, ..Self::compiled(flat) }
     }
 
     fn compiled(flat: Flat) -> Self {
@@ -230,7 +233,6 @@ impl Simulator {
                 enable: r.enable.map(|e| slots[e]),
                 reset: r.reset.clone(),
                 pending: wait(slots[r.q]),
-                control: !flat.nets[r.q].data,
             })
             .collect();
         let memories = flat
@@ -249,11 +251,11 @@ impl Simulator {
                     words,
                     reads: reads.collect(),
                     writes: m.writes.iter().map(|&(a, e, d)| (slots[a], slots[e], slots[d])).collect(),
-                    control: !m.data,
                 }
             })
             .collect();
-        Self { flat, slots, state, pending: vec![0; pending], operations, registers, memories }
+        let pacing = Vec::new();
+        Self { flat, slots, state, pending: vec![0; pending], operations, registers, memories, pacing }
     }
 
     /// The slot of a port of the top.
@@ -368,15 +370,11 @@ impl Simulator {
         }
     }
 
-    /// The state of the control cone after an edge: two equal answers mean that control goes on the same from there, whatever the data
-    /// is. Of a simulator [`of_control`](Self::of_control) it holds nothing that has no consequence for it, such as addresses in a ring.
-    pub fn control_state(&self) -> Vec<u64> {
-        let registers = self.registers.iter().filter(|r| r.control).flat_map(|r| &self.state[r.q.range()]);
-        let memories = self.memories.iter().filter(|m| m.control).flat_map(|m| {
-            let outputs = m.reads.iter().flat_map(|r| &self.state[r.2.range()]);
-            m.words.iter().chain(outputs)
-        });
-        registers.chain(memories).copied().collect()
+    /// What decides when beats move, of a simulator [`of_control`](Self::of_control) after an edge: all registers but those that only work
+    /// through a memory. Where two answers are equal, and the same number of beats has gone in and out of every stream's frames, beats move
+    /// in the same way from there on: what memories hold of control is whether a beat is its frame's last, and that follows from its number.
+    pub fn pacing_state(&self) -> Vec<u64> {
+        self.pacing.iter().flat_map(|net| &self.state[self.slots[*net].range()]).copied().collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use stoxnor_hdl::{Bits, verilog};
 
 use crate::stall::{SINK, SOURCE, VERILOG, start};
-use crate::stimulus::{Beat, DRAIN, Design, Stimulus, Stuck, Trace, exit_name};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, exit_name};
 use crate::tool::ToolError;
 
 /// The top module of the bench; its one port is `clk`.
@@ -53,21 +53,21 @@ fn bench(design: &Design, capacity: usize) -> String {
         let name = &tap.name;
         let user = if tap.user > 0 { format!("dut.{name}_user") } else { "1'b0".to_owned() };
         let _ = writeln!(taps, "        if (dut.{name}_valid && dut.{name}_ready) begin");
-        for (k, _) in exits().filter(|(_, exit)| **exit == index) {
-            let exit = exit_name(k);
-            let _ = writeln!(taps, "          {exit}_accepted <= {exit}_accepted + 1;");
-        }
+        let _ = writeln!(taps, "          accepted_{index} <= accepted_{index} + 1;");
         let _ = writeln!(
             taps,
             "          $fwrite(trace, \"{index} %0d %b %h %h\\n\", cycle, dut.{name}_last, {user}, dut.{name}_data);\n        end"
         );
     }
-    let each = |part: &dyn Fn(&str, &str) -> String, between: &str| {
-        let of = |(k, exit): (usize, &usize)| part(&exit_name(k), &design.taps[*exit].name);
-        exits().map(of).collect::<Vec<_>>().join(between)
+    let each = |part: &dyn Fn(&str) -> String| {
+        exits().map(|(k, _)| part(&exit_name(k))).collect::<Vec<_>>().join("\n")
     };
-    let completes = |m: &str, tap: &str| {
-        format!("{m}_accepted + (dut.{tap}_valid && dut.{tap}_ready ? 1 : 0) >= {m}_wanted")
+    let each_tap = |part: &dyn Fn(usize, &str) -> String, between: &str| {
+        let of = |(index, tap): (usize, &StreamShape)| part(index, &tap.name);
+        design.taps.iter().enumerate().map(of).collect::<Vec<_>>().join(between)
+    };
+    let completes = |index: usize, tap: &str| {
+        format!("accepted_{index} + (dut.{tap}_valid && dut.{tap}_ready ? 1 : 0) >= wanted_{index}")
     };
     include_str!("bench.v")
         .replace("@WIDTH@", &width.to_string())
@@ -79,12 +79,30 @@ fn bench(design: &Design, capacity: usize) -> String {
             &connections.iter().map(|c| format!("    {c}")).collect::<Vec<_>>().join(",\n"),
         )
         .replace("@TAPS@", taps.trim_end())
-        .replace("@SINKS@", &each(&|m, _| format!("  integer {m}_wanted;\n  integer {m}_accepted;\n  reg  [63:0] {m}_first;"), "\n"))
-        .replace("@SINK_ARGUMENTS@", &each(&|m, _| format!("    if (!$value$plusargs(\"{m}_wanted=%d\", {m}_wanted)) {m}_wanted = 0;\n    if (!$value$plusargs(\"{m}_first=%h\", {m}_first)) {m}_first = 64'd0;\n    {m}_accepted = 0;"), "\n"))
-        .replace("@SINK_READIES@", &each(&|m, _| format!("  wire {m}_stalls;\n  stall_pattern u_{m}_stall (.clk(clk), .running(running), .first({m}_first), .stalls({m}_stalls));\n  wire {m}_ready = !rst && !{m}_stalls && cycle >= hold;"), "\n"))
-        .replace("@SINK_RESETS@", &each(&|m, _| format!("        {m}_accepted <= 0;"), "\n"))
-        .replace("@COMPLETE@", &each(&|m, _| format!("{m}_accepted >= {m}_wanted"), " && "))
-        .replace("@COMPLETES@", &each(&completes, " && "))
+        .replace("@SINKS@", &each(&|m| format!("  reg  [63:0] {m}_first;")))
+        .replace(
+            "@SINK_ARGUMENTS@",
+            &each(&|m| format!("    if (!$value$plusargs(\"{m}_first=%h\", {m}_first)) {m}_first = 64'd0;")),
+        )
+        .replace(
+            "@SINK_READIES@",
+            &each(&|m| {
+                format!("  wire {m}_stalls;\n  stall_pattern u_{m}_stall (.clk(clk), .running(running), .first({m}_first), .stalls({m}_stalls));\n  wire {m}_ready = !rst && !{m}_stalls && cycle >= hold;")
+            }),
+        )
+        .replace("@TAP_COUNTS@", &each_tap(&|i, _| format!("  integer wanted_{i};\n  integer accepted_{i};"), "\n"))
+        .replace(
+            "@TAP_ARGUMENTS@",
+            &each_tap(
+                &|i, _| {
+                    format!("    if (!$value$plusargs(\"wanted_{i}=%d\", wanted_{i})) wanted_{i} = 0;\n    accepted_{i} = 0;")
+                },
+                "\n",
+            ),
+        )
+        .replace("@TAP_RESETS@", &each_tap(&|i, _| format!("        accepted_{i} <= 0;"), "\n"))
+        .replace("@COMPLETE@", &each_tap(&|i, _| format!("accepted_{i} >= wanted_{i}"), " && "))
+        .replace("@COMPLETES@", &each_tap(&completes, " && "))
 }
 
 /// Writes the stimulus; returns the arguments that tell the bench the rest.
@@ -102,10 +120,10 @@ pub fn write_stimulus(
         format!("+count={}", words.len()),
         format!("+limit={}", stimulus.limit),
         format!("+hold={}", stimulus.hold),
-        format!("+drain={}", DRAIN + stimulus.late),
+        format!("+drain={}", DRAIN),
     ];
-    for (k, wanted) in stimulus.output_beats.iter().enumerate() {
-        arguments.push(format!("+{}_wanted={wanted}", exit_name(k)));
+    for (index, wanted) in stimulus.tap_beats.iter().enumerate() {
+        arguments.push(format!("+wanted_{index}={wanted}"));
     }
     if let Some(seed) = stimulus.stall {
         arguments.push(format!("+source={:016x}", start(seed, SOURCE)));
@@ -163,7 +181,7 @@ pub fn read_trace(
         }
     }
     let since = stimulus.reset.map_or(0, |r| r.at + r.cycles);
-    let came = |exit: &usize| trace.taps[*exit].iter().filter(|b| b.cycle >= since).count();
-    let found: Vec<usize> = design.exits.iter().map(came).collect();
-    Stuck::of(trace, &stimulus.output_beats, &found).map_err(ToolError::Stuck)
+    let found: Vec<usize> =
+        trace.taps.iter().map(|tap| tap.iter().filter(|b| b.cycle >= since).count()).collect();
+    Stuck::of(design, trace, &stimulus.tap_beats, &found).map_err(ToolError::Stuck)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net, check};
+use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net};
 
 /// Position in [`Flat::nets`].
 pub type Index = usize;
@@ -13,8 +13,6 @@ pub type Index = usize;
 pub struct FlatNet {
     /// Number of bits.
     pub width: u32,
-    /// Whether it depends on data.
-    pub data: bool,
 }
 
 /// A cell with its operands as flat indices.
@@ -42,7 +40,6 @@ pub struct FlatRegister {
 pub struct FlatMemory {
     pub width: u32,
     pub depth: u32,
-    pub data: bool,
     pub init: Option<Arc<Image>>,
     /// Address, enable, data of each registered read.
     pub reads: Vec<(Index, Index, Index)>,
@@ -104,8 +101,8 @@ pub fn flatten(top: &Arc<Module>) -> Flat {
 }
 
 impl Flat {
-    /// Drops every cell, register and memory that none of these ports depends on, through whatever state.
-    pub fn retain_causes_of(&mut self, ports: &[&str]) {
+    /// Whether each net has a part in what `ports` do: by any way, or by those alone that go through no memory.
+    pub fn causes_of(&self, ports: &[&str], through_memories: bool) -> Vec<bool> {
         enum Driver {
             Cell(usize),
             Register(usize),
@@ -129,6 +126,7 @@ impl Flat {
                     let register = &self.registers[*i];
                     stack.extend([register.next].into_iter().chain(register.enable));
                 }
+                Some(Driver::Memory(_)) if !through_memories => {}
                 Some(Driver::Memory(i)) => {
                     let memory = &self.memories[*i];
                     // All its ports go on working.
@@ -138,6 +136,11 @@ impl Flat {
                 None => {}
             }
         }
+        live
+    }
+
+    /// Drops every cell, register and memory whose nets are not `live`.
+    pub fn retain(&mut self, live: &[bool]) {
         self.cells.retain(|c| live[c.output]);
         self.registers.retain(|r| live[r.q]);
         self.memories.retain(|m| m.reads.iter().any(|(_, _, data)| live[*data]));
@@ -151,8 +154,8 @@ struct Flattener {
 }
 
 impl Flattener {
-    fn net(&mut self, width: u32, data: bool) -> Index {
-        self.flat.nets.push(FlatNet { width, data });
+    fn net(&mut self, width: u32) -> Index {
+        self.flat.nets.push(FlatNet { width });
         self.alias.push(None);
         self.flat.nets.len() - 1
     }
@@ -165,9 +168,7 @@ impl Flattener {
         inputs: &[Option<Index>],
         images: &[Option<Arc<Image>>],
     ) -> Vec<Index> {
-        let data = check::data_nets(module);
-        let map: Vec<Index> =
-            module.nets.iter().zip(data).map(|(info, data)| self.net(info.width, data)).collect();
+        let map: Vec<Index> = module.nets.iter().map(|info| self.net(info.width)).collect();
         let at = |net: Net| map[net.index()];
         for (port, input) in module.ports.iter().zip(inputs) {
             if let (false, Some(input)) = (port.output, input) {
@@ -211,7 +212,6 @@ impl Flattener {
             self.flat.memories.push(FlatMemory {
                 width: memory.width,
                 depth: memory.depth,
-                data: reads.iter().any(|r| self.flat.nets[r.2].data),
                 init: memory.init.and_then(|p| images[p.index()].clone()),
                 reads,
                 writes: memory.writes.iter().map(|w| (at(w.address), at(w.enable), at(w.data))).collect(),

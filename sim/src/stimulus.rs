@@ -59,11 +59,8 @@ pub struct Stimulus {
     pub hold: u64,
     /// A reset in the middle.
     pub reset: Option<Reset>,
-    /// The run ends [`DRAIN`] and [`late`](Self::late) cycles after so many beats (since the reset, if there is one) were accepted at the
-    /// tap of each output stream.
-    pub output_beats: Vec<usize>,
-    /// Cycles in which beats that the output does not wait for may still come at other taps.
-    pub late: u64,
+    /// The run ends [`DRAIN`] cycles after so many beats (since the reset, if there is one) were accepted at each tap.
+    pub tap_beats: Vec<usize>,
     /// The run fails where it has not ended before this cycle.
     pub limit: u64,
 }
@@ -117,25 +114,33 @@ pub struct Trace {
 pub struct Stuck {
     /// What had come until then.
     pub trace: Trace,
-    /// The first output stream that did not give all its beats, how many were wanted, and how many came.
+    /// The last tap that did not show all its beats, how many were wanted, and how many came.
     pub missing: (String, usize, usize),
 }
 
 impl Stuck {
-    /// A run that gave too little, with what came at each output stream; nothing where it gave everything.
-    pub(crate) fn of(trace: Trace, wanted: &[usize], found: &[usize]) -> Result<Trace, Self> {
-        let exit = wanted.iter().zip(found).position(|(wanted, found)| found < wanted);
-        match exit {
+    /// A run that gave too little, with the beats that came at each tap; nothing where it gave everything.
+    pub(crate) fn of(
+        design: &Design,
+        trace: Trace,
+        wanted: &[usize],
+        found: &[usize],
+    ) -> Result<Trace, Self> {
+        let short = wanted.iter().zip(found).rposition(|(wanted, found)| found < wanted);
+        match short {
             None => Ok(trace),
-            Some(exit) => Err(Self { missing: (exit_name(exit), wanted[exit], found[exit]), trace }),
+            Some(tap) => {
+                let missing = (design.taps[tap].name.clone(), wanted[tap], found[tap]);
+                Err(Self { missing, trace })
+            }
         }
     }
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (exit, wanted, found) = &self.missing;
-        write!(f, "{found} of {wanted} beats of {exit} after {} cycles", self.trace.cycles)
+        let (tap, wanted, found) = &self.missing;
+        write!(f, "{found} of {wanted} beats of {tap} after {} cycles", self.trace.cycles)
     }
 }
 

@@ -60,7 +60,7 @@ fn blocks_keep_every_bit_in_every_simulator() {
         let base = Stimulus {
             frames,
             users: users(user, FRAMES),
-            output_beats: vec![output_beats],
+            tap_beats: vec![output_beats],
             limit: 20_000,
             ..Stimulus::default()
         };
@@ -203,13 +203,13 @@ fn cells_compute_what_they_say_in_every_simulator() {
         beats.extend([Bits::zero(2 * width), ones]);
         let frames = vec![beats];
         let stimulus =
-            Stimulus { output_beats: vec![frames[0].len()], frames, limit: 100, ..Stimulus::default() };
+            Stimulus { tap_beats: vec![frames[0].len()], frames, limit: 100, ..Stimulus::default() };
         let trace = rtl(&design, &stimulus);
         for (beat, sent) in trace.taps[0].iter().zip(&stimulus.frames[0]) {
             assert_eq!(stream_of(std::slice::from_ref(beat)), expected(width, sent), "width {width}, {sent}");
         }
         let mut verilated =
-            Verilator::default().build(&design, stimulus.output_beats[0]).expect("Verilator builds");
+            Verilator::default().build(&design, stimulus.tap_beats[0]).expect("Verilator builds");
         assert_eq!(verilated.simulate(&stimulus).expect("Verilator runs"), trace, "width {width}: Verilator");
         assert_eq!(
             Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"),

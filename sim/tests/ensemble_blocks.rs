@@ -41,13 +41,12 @@ fn obeys(what: &str, design: &Design, frames: &[Vec<Bits>], users: &[Bits], mode
         (None, 100, reset(104, 3)),
     ] {
         let stimulus = Stimulus {
-            late: 0,
             frames: frames.to_vec(),
             users: users.to_vec(),
             stall,
             hold,
             reset,
-            output_beats: vec![model.len()],
+            tap_beats: vec![model.len()],
             limit: 20_000,
         };
         let trace = rtl(design, &stimulus);
@@ -250,8 +249,8 @@ fn a_replay_buffer_gives_each_frame_as_often_as_it_says() {
         } else {
             // One pass each, however many are possible.
             let users = vec![Bits::new(replay_user(most), 1); frames.len()];
-            let output_beats = vec![FRAMES as usize * beats as usize];
-            let stimulus = Stimulus { frames, users, output_beats, limit: 20_000, ..Stimulus::default() };
+            let tap_beats = vec![FRAMES as usize * beats as usize];
+            let stimulus = Stimulus { frames, users, tap_beats, limit: 20_000, ..Stimulus::default() };
             let trace = rtl(&design, &stimulus);
             assert!(consecutive(&trace.taps[0], 0) && consecutive(&trace.taps[1], 2), "{what}: full rate");
         }
@@ -280,7 +279,7 @@ fn a_frame_is_replayed_as_its_first_beat_says() {
             frames: words.iter().map(|w| vec![w.clone()]).collect(),
             users: said.iter().map(|n| Bits::new(replay_user(most), *n)).collect(),
             stall,
-            output_beats: vec![model.len()],
+            tap_beats: vec![model.len()],
             limit: 20_000,
             ..Stimulus::default()
         };
@@ -435,7 +434,7 @@ fn an_lfsr_leaps_as_one_goes_step_by_step() {
         let (s, m) = (shape("s", window, users[0].width()), shape("m", leap, 0));
         let design = design(lfsr_bench(leap, restores), s, vec![m]);
         let stimulus =
-            Stimulus { output_beats: vec![frames.len()], frames, users, limit: 1000, ..Stimulus::default() };
+            Stimulus { tap_beats: vec![frames.len()], frames, users, limit: 1000, ..Stimulus::default() };
         let trace = rtl(&design, &stimulus);
         for (step, (beat, words)) in trace.taps[0].iter().zip(&model).enumerate() {
             assert_eq!(beat.data, *words, "leap {leap}, restores {restores}: before step {step}");
@@ -509,7 +508,7 @@ fn rounding_units_round_as_the_laws_say() {
         let s = shape("s", lanes * (bits + code_bits), 0);
         let design = design(rounding_bench(lane, lanes, bits), s, vec![shape("m", output, 0)]);
         let stimulus = Stimulus {
-            output_beats: vec![beats.len()],
+            tap_beats: vec![beats.len()],
             frames: vec![beats],
             limit: 5000,
             ..Stimulus::default()
@@ -557,7 +556,7 @@ fn thresholds_are_counted_up_or_down() {
         let m = shape("m", bits_for(steps.into()), 0);
         let design = design(top, shape("s", width, 0), vec![m]);
         let frames = vec![(0..200).map(|n| pattern(width, n)).collect::<Vec<_>>()];
-        let stimulus = Stimulus { output_beats: vec![200], frames, limit: 1000, ..Stimulus::default() };
+        let stimulus = Stimulus { tap_beats: vec![200], frames, limit: 1000, ..Stimulus::default() };
         let trace = rtl(&design, &stimulus);
         for (sent, beat) in stimulus.frames[0].iter().zip(&trace.taps[0]) {
             let number = |i: u32| sent.extract(i * BITS, BITS);

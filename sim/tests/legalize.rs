@@ -193,8 +193,7 @@ fn unary_operators_in_a_row_stay_two() {
     b.output("beat", beat, Role::Control);
     let design = design(checked(b.finish()));
     let beats: Vec<Bits> = (0..16).map(|v| Bits::new(4, v)).collect();
-    let stimulus =
-        Stimulus { output_beats: vec![16], frames: vec![beats], limit: 100, ..Stimulus::default() };
+    let stimulus = Stimulus { tap_beats: vec![16], frames: vec![beats], limit: 100, ..Stimulus::default() };
     let ours = simulate(&design, &mut Simulator::new(&design.top), &stimulus, |_, _| {}).expect("ends");
     assert_eq!(Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"), ours);
 }
@@ -373,7 +372,7 @@ fn stimulus(width: u32, words: &[u64]) -> Stimulus {
         })
         .collect();
     beats.extend([Bits::zero(width), Bits::from_words(width, [u64::MAX; 8]), Bits::zero(width)]);
-    Stimulus { output_beats: vec![beats.len()], frames: vec![beats], limit: 1000, ..Stimulus::default() }
+    Stimulus { tap_beats: vec![beats.len()], frames: vec![beats], limit: 1000, ..Stimulus::default() }
 }
 
 proptest! {

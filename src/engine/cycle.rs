@@ -34,15 +34,11 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
 /// Cycles after which a run of frames of these numbers of members is taken for stuck.
 pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
     let most = members.iter().copied().max().unwrap_or(1);
-    let unstalled = hardware.latency(most) + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
-    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN + late(hardware, most, stalled)
-}
-
-/// Cycles after the last output beat in which others may come: pixels that no position of a kernel sees.
-fn late(hardware: &Hardware, members: u32, stalled: bool) -> u64 {
-    let beats = hardware.plan.first_frame(members);
-    let last = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
-    if last <= hardware.latency(members) { 0 } else { last * if stalled { PATIENCE } else { 2 } }
+    // Beats that no output waits for may come after all that leave.
+    let beats = hardware.plan.first_frame(most);
+    let first = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
+    let unstalled = first + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
+    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
 }
 
 /// What a simulation of these frames is given.
@@ -53,7 +49,6 @@ pub fn stimulus(
     conditions: &Conditions,
 ) -> Stimulus {
     let members = conditions.members(network, frames.len());
-    let exits = hardware.design.exits.iter().map(|exit| &hardware.boundaries[*exit]);
     let passes = |b: &lower::Boundary| members.iter().map(|m| b.passes(*m)).sum::<usize>();
     let input = &hardware.design.input;
     Stimulus {
@@ -64,8 +59,7 @@ pub fn stimulus(
             .map(|m| Bits::new(input.user, (*m).into()))
             .collect(),
         stall: conditions.stall,
-        output_beats: exits.map(|b| b.beats() * passes(b)).collect(),
-        late: late(hardware, members.iter().copied().max().unwrap_or(1), conditions.stall.is_some()),
+        tap_beats: hardware.boundaries.iter().map(|b| b.beats() * passes(b)).collect(),
         limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
         ..Stimulus::default()
     }

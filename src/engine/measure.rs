@@ -85,7 +85,7 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         frame += 1;
         progress.inc(1);
         let latency = *latency.get_or_insert(cycle);
-        let mut state = s.control_state();
+        let mut state = s.pacing_state();
         state.push(beat);
         state.extend(left.iter().map(|left| left - frame));
         if let Some((kept, at_frame, at_cycle)) = &kept
@@ -100,6 +100,48 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         }
     }
     Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
+}
+
+/// Whether so many frames of `members` members come out where the source gives a beat every `apart` cycles at most. Only what control
+/// depends on is simulated.
+pub fn passes_slowly(hardware: &Hardware, members: u32, frames: u64, apart: u64) -> bool {
+    let mut s = Simulator::of_control(&hardware.design.top);
+    let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
+    let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
+    let of_exit =
+        |k: usize| ["valid", "ready", "last"].map(|part| port(&s, &format!("{}_{part}", exit_name(k))));
+    let exits: Vec<[Slot; 3]> = (0..hardware.design.exits.len()).map(of_exit).collect();
+    for _ in 0..2 {
+        s.settle();
+        s.edge(true);
+    }
+    if hardware.design.input.user > 0 {
+        let s_user = port(&s, "s_user");
+        s.set(s_user, &Bits::new(hardware.design.input.user, members.into()));
+    }
+    exits.iter().for_each(|[_, ready, _]| s.set_bit(*ready, true));
+    let beats = hardware.input_beats();
+    let limit = 4 * frames * (beats * apart + hardware.interval(members)) + hardware.latency(members);
+    let (mut sent, mut next) = (0, 0);
+    let mut left = vec![0; exits.len()];
+    for cycle in 0..limit {
+        let valid = sent < frames * beats && cycle >= next;
+        s.set_bit(s_valid, valid);
+        s.set_bit(s_last, (sent + 1).is_multiple_of(beats));
+        s.settle();
+        for ([valid, _, last], left) in exits.iter().zip(&mut left) {
+            *left += u64::from(s.bit(*valid) && s.bit(*last));
+        }
+        if valid && s.bit(s_ready) {
+            sent += 1;
+            next = cycle + apart;
+        }
+        s.edge(false);
+        if left.iter().all(|left| *left == frames) {
+            return true;
+        }
+    }
+    false
 }
 
 fn stuck(message: String) -> Diagnostics {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use indicatif::ProgressBar;
 
 pub use cycle::{cycle_limit, frames_to_beats, stimulus, verilator};
-pub use measure::{Figures, measure};
+pub use measure::{Figures, measure, passes_slowly};
 
 use crate::diagnostic::Result;
 use crate::lower::Hardware;

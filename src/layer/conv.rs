@@ -82,7 +82,7 @@ impl Conv {
         let fed = Fed { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
         // How fast a line buffer must be has nothing to do with when weights are there.
         let timing = Matrix { sampled: None, ..timing };
-        Front::new(&self.kernel, input.element, fed, &Schedule::matrix(timing), user)
+        Front::new(&self.kernel, input.element, fed, timing, user)
     }
 
     /// The words of a batch, those of a frame, and their type.
@@ -152,14 +152,14 @@ impl Layer for Conv {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes();
+        let planes = inputs[0].planes(self.kernel.fill.value());
         let (frames, element) = self.words(&planes);
         let of = (self.kernel.operand(element), member);
         self.product.fast(frames, of, self.elements(), self.operands(element))
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes();
+        let planes = inputs[0].planes(self.kernel.fill.value());
         let (frames, element) = self.words(&planes);
         let of = (self.kernel.operand(element), member);
         self.product.fast_sums(frames, of, self.elements(), self.operands(element))

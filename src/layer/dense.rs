@@ -111,13 +111,13 @@ impl Layer for Dense {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes();
+        let planes = inputs[0].planes(0);
         let (frames, element) = self.words(&planes);
         self.0.fast(frames, (element, member), self.0.rows(), self.operand())
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes();
+        let planes = inputs[0].planes(0);
         let (frames, element) = self.words(&planes);
         self.0.fast_sums(frames, (element, member), self.0.rows(), self.operand())
     }

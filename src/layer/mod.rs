@@ -151,11 +151,12 @@ impl Batch {
         }
     }
 
-    /// The frames as bit planes: integers in the narrowest two's complement that holds them.
-    pub fn planes(&self) -> Cow<'_, Self> {
+    /// The frames as bit planes: integers in the narrowest two's complement that holds them and `also`, what will stand beside them.
+    pub fn planes(&self, also: i32) -> Cow<'_, Self> {
         let Self::Integers { elements, values } = self else { return Cow::Borrowed(self) };
-        let ends = |of: Option<&i32>| of.map_or(0, |v| i64::from(*v));
-        let element = Element::signed(ends(values.iter().min()), ends(values.iter().max()));
+        let (least, most) =
+            values.iter().fold((also, also), |(least, most), v| (least.min(*v), most.max(*v)));
+        let element = Element::signed(least.into(), most.into());
         Cow::Owned(Self::pack(element, *elements, &self.unpack()))
     }
 

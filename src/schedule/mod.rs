@@ -6,6 +6,7 @@
 //! in any order ([`Timing`]), without a look at the cycles between. No process is made from the hardware: that is simulated, and has to
 //! give the same times.
 
+mod pipeline;
 mod process;
 mod ring;
 
@@ -15,10 +16,8 @@ use std::sync::Arc;
 
 use stoxnor_hdl::block::LineBuffer;
 
-pub use process::{
-    Fifo, Fork, Join, Matrix, Narrower, Pattern, Pipeline, Register, Replay, Sink, Source, Sum, Turns,
-    Widener,
-};
+pub use pipeline::{Matrix, Pipeline, Register, Sum};
+pub use process::{Fifo, Fork, Ideal, Join, Narrower, Pattern, Replay, Sink, Source, Turns, Widener};
 pub use ring::Ring;
 
 /// A stream between two processes.

@@ -6,3 +6,4 @@ pub mod fault;
 pub mod graph;
 pub mod onnx;
 pub mod qcdq;
+pub mod random;

