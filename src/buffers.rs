@@ -12,7 +12,9 @@
 //! to what has to be waited for. Where all bounds together keep T for the whole plan they are the answer. Else FIFOs are taken deeper,
 //! from what the plan occupies when nothing ever waits for a place, downwards one after another, until none can be made smaller alone.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -30,6 +32,8 @@ const MOST_BEATS: usize = 1 << 22;
 const SMALL: usize = 1 << 14;
 /// Cycles between beats that come so slowly that a pipeline has come to rest before the next one.
 pub const SLOW: u64 = 64;
+/// So often FIFOs are made deeper by twice as many entries before.
+const DOUBLINGS: u32 = 12;
 /// Frames over which times may repeat.
 const PERIODS: Range<usize> = 1..5;
 
@@ -39,22 +43,27 @@ pub fn size(plan: &mut Plan, most: u32) {
     if fifos.is_empty() {
         return;
     }
-    let search = Search { members: decisive(plan, most), fifos };
+    let search = Search { members: decisive(plan, most), fifos, tried: Mutex::default() };
     let (ideal, endless) = (search.with(plan, IDEAL), search.with(plan, ENDLESS));
-    let bound = |fifo: &usize| {
-        let around = around(plan, *fifo);
-        let mut alone = ideal.clone();
-        depth_from(0, ENDLESS, |depth| {
-            set(&mut alone, *fifo, depth);
-            search.keeps(&alone, &around)
-        })
-    };
+    let bound = |fifo: &usize| search.bound(&ideal, *fifo, &around(plan, *fifo));
     let bounds: Vec<u64> = search.fifos.par_iter().map(bound).collect();
     let all = 0..plan.stages.len();
     search.fifos.iter().zip(&bounds).for_each(|(fifo, bound)| set(plan, *fifo, *bound));
-    if !search.keeps(plan, &all) {
-        let deep = search.occupied(&endless, &bounds);
-        search.fifos.iter().zip(&deep).for_each(|(fifo, depth)| set(plan, *fifo, *depth));
+    if !search.keeps(plan) {
+        let occupied = search.occupied(&endless, &search.fifos, &all);
+        let mut deep: Vec<u64> =
+            occupied.into_iter().zip(&bounds).map(|(own, bound)| own.max(*bound)).collect();
+        let enough = |deep: &[u64], plan: &mut Plan| {
+            search.fifos.iter().zip(deep).for_each(|(fifo, depth)| set(plan, *fifo, *depth));
+            search.keeps(plan)
+        };
+        // What is there early may want a few places more.
+        for more in (0..DOUBLINGS).map(|k| 1 << k) {
+            if enough(&deep, plan) {
+                break;
+            }
+            deep.iter_mut().for_each(|depth| *depth += more);
+        }
         search.shrink(plan, &bounds);
     }
     if Trial::new(plan, all, 1).is_small() {
@@ -66,6 +75,8 @@ pub fn size(plan: &mut Plan, most: u32) {
 struct Search {
     members: Vec<u32>,
     fifos: Vec<usize>,
+    /// Depths that have been tried on the whole plan, and whether they are enough.
+    tried: Mutex<HashMap<Vec<u64>, bool>>,
 }
 
 impl Search {
@@ -76,8 +87,19 @@ impl Search {
         plan
     }
 
+    /// Whether the whole plan keeps the interval, and never stands still.
+    fn keeps(&self, plan: &Plan) -> bool {
+        let depths: Vec<u64> = self.fifos.iter().map(|fifo| depth_of(plan, *fifo)).collect();
+        let tried = self.tried.lock().expect("no panic while it is held").get(&depths).copied();
+        tried.unwrap_or_else(|| {
+            let keeps = self.keep(plan, &(0..plan.stages.len()));
+            self.tried.lock().expect("no panic while it is held").insert(depths, keeps);
+            keeps
+        })
+    }
+
     /// Whether stages keep the interval, and never stand still.
-    fn keeps(&self, plan: &Plan, stages: &Range<usize>) -> bool {
+    fn keep(&self, plan: &Plan, stages: &Range<usize>) -> bool {
         let whole = stages.len() == plan.stages.len();
         self.members.iter().all(|members| {
             let trial = Trial::new(plan, stages.clone(), *members);
@@ -87,14 +109,32 @@ impl Search {
         })
     }
 
-    /// For each FIFO so many entries that nothing waits for a place in it, where frames are paced.
-    fn occupied(&self, endless: &Plan, bounds: &[u64]) -> Vec<u64> {
-        let all = 0..endless.stages.len();
-        let occupied = |m: &u32| Trial::new(endless, all.clone(), *m).occupied(&self.fifos);
-        self.members
-            .iter()
-            .map(occupied)
-            .fold(bounds.to_vec(), |most, own| most.into_iter().zip(own).map(|(a, b)| a.max(b)).collect())
+    /// For each of these FIFOs so many entries that nothing waits for a place in it, where frames are paced.
+    fn occupied(&self, endless: &Plan, fifos: &[usize], stages: &Range<usize>) -> Vec<u64> {
+        let occupied = |m: &u32| Trial::new(endless, stages.clone(), *m).occupied(fifos);
+        let deepest = |a: Vec<u64>, b| a.into_iter().zip::<Vec<u64>>(b).map(|(a, b)| a.max(b)).collect();
+        self.members.iter().map(occupied).reduce(deepest).unwrap_or_default()
+    }
+
+    /// The depth that a FIFO has to have between these stages.
+    fn bound(&self, ideal: &Plan, fifo: usize, stages: &Range<usize>) -> u64 {
+        let mut alone = ideal.clone();
+        let mut enough = |depth| {
+            set(&mut alone, fifo, depth);
+            self.keep(&alone, stages)
+        };
+        if enough(0) {
+            return 0;
+        }
+        // Mostly it is what it holds where it is never full, or one less.
+        let mut endless = ideal.clone();
+        set(&mut endless, fifo, ENDLESS);
+        let [occupied] = self.occupied(&endless, &[fifo], stages)[..] else { unreachable!("of one FIFO") };
+        let occupied = occupied.max(1);
+        if !enough(occupied) {
+            return smallest(occupied + 1, ENDLESS, enough).unwrap_or(ENDLESS);
+        }
+        least(0, occupied, enough)
     }
 
     /// Makes FIFOs smaller one after another, until none can be made smaller alone. What costs little to leave out comes first: a FIFO that
@@ -106,34 +146,52 @@ impl Search {
         };
         let mut order: Vec<usize> = (0..self.fifos.len()).collect();
         order.sort_by_key(bits);
-        let all = 0..plan.stages.len();
+        self.to_bounds(plan, bounds, &order);
         let mut smaller = true;
         while std::mem::take(&mut smaller) {
             for &k in &order {
-                let most = depth_of(plan, self.fifos[k]);
-                if most == bounds[k] {
-                    continue;
-                }
-                let found = depth_from(bounds[k], most, |depth| {
-                    set(plan, self.fifos[k], depth);
-                    depth == most || self.keeps(plan, &all)
-                });
-                set(plan, self.fifos[k], found);
-                smaller |= found < most;
+                smaller |= depth_of(plan, self.fifos[k]) > bounds[k] && self.shorten(plan, k, bounds[k]);
             }
         }
+    }
+
+    /// Makes these FIFOs as small as their bounds where that keeps the rate: all together, or else one half and then the other.
+    fn to_bounds(&self, plan: &mut Plan, bounds: &[u64], order: &[usize]) {
+        let before = plan.clone();
+        order.iter().for_each(|k| set(plan, self.fifos[*k], bounds[*k]));
+        if self.keeps(plan) {
+            return;
+        }
+        *plan = before;
+        if order.len() > 1 {
+            let (cheap, dear) = order.split_at(order.len() / 2);
+            self.to_bounds(plan, bounds, cheap);
+            self.to_bounds(plan, bounds, dear);
+        }
+    }
+
+    /// Makes one FIFO as small as keeps the rate, and tells whether it has become smaller.
+    fn shorten(&self, plan: &mut Plan, k: usize, bound: u64) -> bool {
+        let most = depth_of(plan, self.fifos[k]);
+        let mut enough = |depth| {
+            set(plan, self.fifos[k], depth);
+            self.keeps(plan)
+        };
+        // With one entry a FIFO has half the rate, and with none it is no FIFO.
+        let found = if bound == 0 && enough(0) { 0 } else { least(bound.max(1) - 1, most, enough) };
+        set(plan, self.fifos[k], found);
+        found < most
     }
 
     /// Takes an entry of any FIFO while that keeps the rate: what is looked at between a FIFO's ends alone may ask for more than the whole
     /// does.
     fn lessen(&self, plan: &mut Plan) {
-        let all = 0..plan.stages.len();
         let mut less = true;
         while std::mem::take(&mut less) {
             for fifo in &self.fifos {
                 while let depth @ 1.. = depth_of(plan, *fifo) {
                     set(plan, *fifo, depth - 1);
-                    if !self.keeps(plan, &all) {
+                    if !self.keeps(plan) {
                         set(plan, *fifo, depth);
                         break;
                     }
@@ -144,12 +202,18 @@ impl Search {
     }
 }
 
-/// The smallest depth that is enough. A FIFO of one entry has half the rate, so that none may do where one does not.
-fn depth_from(few: u64, many: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
-    if few == 0 && enough(0) {
-        return 0;
+/// The smallest depth that is enough, where `few` entries are not and `many` are: looked for from above.
+fn least(mut few: u64, mut many: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
+    let mut step = 1;
+    while many - few > 1 {
+        let depth = many.saturating_sub(step).max(few + 1);
+        if enough(depth) {
+            (many, step) = (depth, 2 * step);
+        } else {
+            (few, step) = (depth, (many - depth) / 2);
+        }
     }
-    smallest(few.max(1), many, enough).unwrap_or(many)
+    many
 }
 
 /// The numbers of members at which depths are decided: one; so many that the layers that run once a frame and those that run once a
@@ -257,8 +321,8 @@ impl<'a> Trial<'a> {
         3 + deepest.max().unwrap_or(0)
     }
 
-    /// The times of so many frames, of each stream that has some.
-    fn times(&self, frames: usize, supply: Supply) -> Vec<(usize, Beats)> {
+    /// The times of so many frames, and the streams of the plan among those that have some.
+    fn times(&self, frames: usize, supply: Supply) -> Times {
         let mut timing = Timing::default();
         timing.steady = true;
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
@@ -284,8 +348,16 @@ impl<'a> Trial<'a> {
             timing.sink(wires[*link].expect("a stage gives it"), Pattern::always());
         }
         timing.run();
-        let beats = |(link, wire): (usize, Option<Wire>)| Some((link, timing.beats(wire?).clone()));
-        wires.into_iter().enumerate().filter_map(beats).collect()
+        let links = wires.into_iter().enumerate().filter_map(|(link, wire)| Some((link, wire?)));
+        Times { links: links.collect(), timing, frames }
+    }
+
+    /// Whether all frames pass.
+    fn all_pass(&self, times: &Times) -> bool {
+        let pass = |(link, wire): &(usize, Wire)| {
+            times.timing.beats(*wire).accepted.len() == times.frames * self.beats(*link)
+        };
+        times.links.iter().all(pass)
     }
 
     /// Beats of a frame on all streams.
@@ -302,79 +374,36 @@ impl<'a> Trial<'a> {
     fn keeps_rate(&self, supply: Supply) -> Verdict {
         let reach = self.reach();
         let a_frame = self.a_frame();
-        let mut frames = reach + 4;
+        let mut frames = reach + 2;
         loop {
             let times = self.times(frames, supply);
-            let verdict = self.judge(&times, frames, reach);
+            if !self.all_pass(&times) {
+                return Verdict::Loses;
+            }
+            let verdict = times.judge(self.interval, reach);
             if verdict != Verdict::Unknown {
                 return verdict;
             }
             if frames * a_frame > MOST_BEATS {
-                return if self.drifts(&times, frames) { Verdict::Loses } else { Verdict::Keeps };
+                return if times.drift(self.interval) { Verdict::Loses } else { Verdict::Keeps };
             }
             frames *= 2;
         }
     }
 
-    /// Whether frames come later and later: more than the interval apart on average, over the third quarter and over the last.
-    fn drifts(&self, times: &[(usize, Beats)], frames: usize) -> bool {
-        times.iter().any(|(link, beats)| {
-            let end = |f: usize| beats.accepted[(f + 1) * self.beats(*link) - 1];
-            let quarter = frames / 4;
-            let late =
-                |from: usize| end(from + quarter - 1) - end(from) > (quarter as u64 - 1) * self.interval;
-            late(frames - 2 * quarter) && late(frames - quarter)
-        })
-    }
-
     /// Whether beats that come slowly all pass. A pipeline that stands still as a whole then holds least, because of the gaps in it, and a branch
     /// may wait for another for ever.
     fn flows(&self) -> bool {
-        let frames = self.reach();
-        let times = self.times(frames, Supply::Slow);
-        times.iter().all(|(link, beats)| beats.accepted.len() == frames * self.beats(*link))
-    }
-
-    fn judge(&self, times: &[(usize, Beats)], frames: usize, reach: usize) -> Verdict {
-        if times.iter().any(|(link, beats)| beats.accepted.len() < frames * self.beats(*link)) {
-            return Verdict::Loses;
-        }
-        let repeats = |period: usize| {
-            frames > reach + period
-                && times.iter().all(|(link, Beats { offered, accepted })| {
-                    let (beats, later) = (self.beats(*link), period as u64 * self.interval);
-                    let from = (frames - reach - period) * beats;
-                    let same = |edges: &[u64]| {
-                        (from + period * beats..edges.len())
-                            .all(|i| edges[i] == edges[i - period * beats] + later)
-                    };
-                    same(accepted) && same(offered)
-                })
-        };
-        if PERIODS.clone().any(repeats) {
-            return Verdict::Keeps;
-        }
-        // Later and later by the same number of cycles, on a stream that leaves: there is a circle of waiting that is longer than the interval.
-        let steady = (frames / 2).max(reach + 2);
-        let loses = |(link, beats): &(usize, Beats)| {
-            let ends: Vec<u64> =
-                beats.accepted.chunks(self.beats(*link)).map(|frame| frame[frame.len() - 1]).collect();
-            PERIODS.clone().any(|period| {
-                let apart = |f: usize| ends[f] - ends[f - period];
-                let from = frames.saturating_sub(steady).max(period);
-                let first = apart(from);
-                frames > from + period + 2
-                    && first > period as u64 * self.interval
-                    && (from..frames).all(|f| apart(f) == first)
-            })
-        };
-        if times.iter().any(loses) { Verdict::Loses } else { Verdict::Unknown }
+        self.all_pass(&self.times(self.reach(), Supply::Slow))
     }
 
     /// For each FIFO so many entries that it is never full, where all are endless.
     fn occupied(&self, fifos: &[usize]) -> Vec<u64> {
         let times = self.times(self.reach() + 4, Supply::Paced);
-        let of = |link: usize| &times.iter().find(|(own, _)| *own == link).expect("it is there").1;
+        let of = |link: usize| {
+            let (_, wire) = times.links.iter().find(|(own, _)| *own == link).expect("it is there");
+            times.timing.beats(*wire)
+        };
         let occupied = |fifo: &usize| {
             let stage = &self.plan.stages[*fifo];
             let (written, offered) = (&of(stage.inputs[0]).accepted, &of(stage.outputs[0]).offered);
@@ -388,5 +417,65 @@ impl<'a> Trial<'a> {
             written.iter().enumerate().map(place).max().unwrap_or(0)
         };
         fifos.iter().map(occupied).collect()
+    }
+}
+
+/// What has been computed of some frames.
+struct Times {
+    timing: Timing,
+    /// The streams of the plan.
+    links: Vec<(usize, Wire)>,
+    frames: usize,
+}
+
+impl Times {
+    /// All streams, those within layers as well, and their beats in a frame, where all frames have passed. (What happens within a layer may
+    /// drift for long before it is seen outside.)
+    fn streams(&self) -> impl Iterator<Item = (&Beats, usize)> {
+        let beats = |beats: &Beats| beats.accepted.len() / self.frames;
+        self.timing.wires().map(move |wire| (wire, beats(wire))).filter(|(_, beats)| *beats > 0)
+    }
+
+    fn judge(&self, interval: u64, reach: usize) -> Verdict {
+        let frames = self.frames;
+        let repeats = |period: usize| {
+            let later = period as u64 * interval;
+            let stream = |(Beats { offered, accepted }, beats): (&Beats, usize)| {
+                let from = (frames - reach - period) * beats;
+                let same = |edges: &[u64]| {
+                    (from + period * beats..edges.len())
+                        .all(|i| edges[i] == edges[i - period * beats] + later)
+                };
+                same(accepted) && same(offered)
+            };
+            frames > reach + period && self.streams().all(stream)
+        };
+        if PERIODS.clone().any(repeats) {
+            return Verdict::Keeps;
+        }
+        // Later and later by the same number of cycles: there is a circle of waiting that is longer than the interval.
+        let steady = (frames / 2).max(reach + 2);
+        let loses = |(Beats { accepted, .. }, beats): (&Beats, usize)| {
+            let ends: Vec<u64> = accepted.chunks(beats).map(|frame| frame[frame.len() - 1]).collect();
+            PERIODS.clone().any(|period| {
+                let apart = |f: usize| ends[f] - ends[f - period];
+                let from = frames.saturating_sub(steady).max(period);
+                let first = apart(from);
+                frames > from + period + 2
+                    && first > period as u64 * interval
+                    && (from..frames).all(|f| apart(f) == first)
+            })
+        };
+        if self.streams().any(loses) { Verdict::Loses } else { Verdict::Unknown }
+    }
+
+    /// Whether frames come later and later: more than the interval apart on average, over the third quarter and over the last.
+    fn drift(&self, interval: u64) -> bool {
+        let (frames, quarter) = (self.frames, self.frames / 4);
+        self.streams().any(|(Beats { accepted, .. }, beats)| {
+            let end = |f: usize| accepted[(f + 1) * beats - 1];
+            let late = |from: usize| end(from + quarter - 1) - end(from) > (quarter as u64 - 1) * interval;
+            late(frames - 2 * quarter) && late(frames - quarter)
+        })
     }
 }

@@ -46,7 +46,7 @@ fn obeys(what: &str, design: &Design, frames: &[Vec<Bits>], users: &[Bits], mode
             stall,
             hold,
             reset,
-            tap_beats: vec![model.len()],
+            tap_beats: vec![0, model.len()],
             limit: 20_000,
         };
         let trace = rtl(design, &stimulus);
@@ -279,7 +279,7 @@ fn a_frame_is_replayed_as_its_first_beat_says() {
             frames: words.iter().map(|w| vec![w.clone()]).collect(),
             users: said.iter().map(|n| Bits::new(replay_user(most), *n)).collect(),
             stall,
-            tap_beats: vec![model.len()],
+            tap_beats: vec![0, model.len()],
             limit: 20_000,
             ..Stimulus::default()
         };

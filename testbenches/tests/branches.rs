@@ -122,7 +122,7 @@ fn two_heads() -> Network {
     let window = Window { stride: [2, 2], ..Window::plain([SIDE, SIDE], [3, 3]) };
     let kernel = Sliding { window, channels: CHANNELS, groups: CHANNELS, fill: Fill::Nothing };
     let pool = g.push(&[trunk], MaxPool::new(kernel, vec![]));
-    let classes = g.dense(pool, SIDE * SIDE * CHANNELS / 4, 7);
+    let classes = g.dense(pool, 2 * 2 * CHANNELS, 7);
     let mask = g.conv(trunk, image, 1);
     g.end(&[classes, mask, trunk])
 }
