@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod data;
 pub mod fault;
+pub mod formal;
 pub mod graph;
 pub mod onnx;
 pub mod qcdq;

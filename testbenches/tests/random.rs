@@ -1,12 +1,15 @@
 //! Random networks on every engine, and the cases that were kept of them.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use stoxnor::engine::Engine;
 use stoxnor::lower::Hardware;
-use stoxnor_testbenches::fault::edit_module;
+use stoxnor_hdl::{Bits, Module};
+use stoxnor_testbenches::fault::{add_cell, edit_module};
 use stoxnor_testbenches::random::draw::{Size, draw};
 use stoxnor_testbenches::random::run::{Checks, Way, modules, run, run_with};
 use stoxnor_testbenches::random::shrink::shrink;
@@ -84,4 +87,93 @@ fn a_planted_fault_is_found_and_made_small() {
     assert!(matches!(failure.way, Way::Value(Engine::Rtl)), "{failure}");
     let (small, _) = shrink(&recipe, failure, &checks, Duration::from_secs(60));
     assert!(small.layers.len() <= 2, "{}", small.json());
+}
+
+/// Changes every module whose name begins like this; nothing where there is none, or where `change` has nothing to change.
+fn edited(hardware: &Hardware, prefix: &str, change: impl Fn(&mut Module) -> bool) -> Option<Hardware> {
+    let of_kind = |m: &&Module| m.name.starts_with(prefix);
+    let names: BTreeSet<String> =
+        modules(&hardware.design.top).into_iter().filter(of_kind).map(|m| m.name.clone()).collect();
+    let changed = Cell::new(false);
+    let faulty = names.iter().fold(hardware.clone(), |hardware, name| {
+        edit_module(&hardware, name, |m| changed.set(changed.get() | change(m)))
+    });
+    changed.get().then_some(faulty)
+}
+
+/// A register begins one too far after the reset: a counter that is off by one.
+fn begins_late(m: &mut Module, register: &str) -> bool {
+    let q = m.net(register);
+    let found = m.registers.iter_mut().find(|r| Some(r.q) == q);
+    let Some(reset) = found.and_then(|r| r.reset.as_mut()) else { return false };
+    let one_more = (reset.extract(0, reset.width()) + 1) & (u64::MAX >> (64 - reset.width()));
+    *reset = Bits::new(reset.width(), one_more);
+    true
+}
+
+/// `last` never comes, or with every beat.
+fn loses_last(m: &mut Module, always: bool) -> bool {
+    let valid = m.ports.iter().find(|p| p.name == "m_valid").map(|p| p.net);
+    let Some(valid) = valid else { return false };
+    let never = add_cell(m, "never", 1, stoxnor_hdl::Cell::Const(Bits::zero(1)));
+    let last = m.ports.iter_mut().find(|p| p.name == "m_last").expect("a stream");
+    last.net = if always { valid } else { never };
+    true
+}
+
+/// Registers go on where they should stand still.
+fn never_stands(m: &mut Module, register: &str) -> bool {
+    let q = m.net(register);
+    let found = m.registers.iter_mut().find(|r| Some(r.q) == q && r.enable.is_some());
+    found.map(|r| r.enable = None).is_some()
+}
+
+/// Faults in blocks as they stand in networks. What has no place in a graph is not run there; each has to be found before long.
+#[test]
+fn faults_in_blocks_are_found_by_random_graphs() {
+    type Change = Box<dyn Fn(&mut Module) -> bool + Sync>;
+    let late = |register: &'static str| -> Change { Box::new(move |m| begins_late(m, register)) };
+    let last = |always: bool| -> Change { Box::new(move |m| loses_last(m, always)) };
+    let moves = |register: &'static str| -> Change { Box::new(move |m| never_stands(m, register)) };
+    let faults: Vec<(&str, &str, Change)> = vec![
+        ("fifo", "writes one place further", late("write_at_q")),
+        ("fifo", "loses last", last(false)),
+        ("stream_register", "last with every beat", last(true)),
+        ("widener", "the first word is a part short", late("part_q")),
+        ("widener", "loses last", last(false)),
+        ("narrower", "the first part is left out", late("part_q")),
+        ("narrower", "last with every part", last(true)),
+        ("fork", "one stream's first beat is left out", late("has_0_q")),
+        ("in_turn", "begins one beat late", late("place_q")),
+        ("in_turn", "loses last", last(false)),
+        ("replay", "begins with the second beat", late("position_q")),
+        ("replay", "begins with the second pass", late("pass_q")),
+        ("replay", "begins with the other half", late("half_q")),
+        ("replay", "last with every beat", last(true)),
+        ("frame_sum", "begins with the second beat", late("at_q")),
+        ("lfsr", "a stall moves it", moves("state_q")),
+        ("l", "reads weights one word further", late("weight_at_q")),
+        ("l", "a row of positions begins late", late("x_position_q")),
+        ("l", "a place of the ring too many", late("room_q")),
+    ];
+    let missed: Vec<String> = faults
+        .iter()
+        .filter_map(|(block, what, change)| {
+            let start = Instant::now();
+            let fault = |hardware: &Hardware| edited(hardware, block, change);
+            let checks = Checks { fault: &fault, ..Checks::PLAIN };
+            let found = (0..400u64)
+                .into_par_iter()
+                .find_first(|seed| run_with(&draw(*seed, Size::WHOLE), &checks).is_err());
+            let Some(seed) = found else { return Some(format!("{block}: {what}")) };
+            let failure = run_with(&draw(seed, Size::WHOLE), &checks).expect_err("it failed before");
+            eprintln!(
+                "{block} | {what} | graph {seed}, {:?} | {:.1} s",
+                failure.way,
+                start.elapsed().as_secs_f64()
+            );
+            None
+        })
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }
