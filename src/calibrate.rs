@@ -11,7 +11,7 @@ use crate::diagnostic::{CONFIG_VALUE, Diagnostic, OPERATOR_UNSUPPORTED, Result};
 use crate::host::Step;
 use crate::import::{self, Options, Outgoing, Outline, SamplingOptions, Statistics};
 use crate::layer::Batch;
-use crate::network::Network;
+use crate::network::{Network, Node, Source};
 use crate::tensor::{Data, Tensor};
 
 /// A calibrated model.
@@ -62,6 +62,18 @@ pub fn calibrate(
             .at("layers")
             .help("a calibrated model says it itself: give its StochasticQuant nodes these laws, bits and shares")
             .into());
+    }
+    let network = &outline.network;
+    let chained = |(index, node): (usize, &Node)| {
+        node.inputs == [index.checked_sub(1).map_or(Source::Input, Source::Layer)]
+    };
+    if network.outputs.len() > 1 || !network.nodes.iter().enumerate().all(chained) {
+        return Err(Diagnostic::new(
+            &OPERATOR_UNSUPPORTED,
+            "statistics are measured along chains, and the graph has branches",
+        )
+        .help("train with the statistics of each member, or leave the model as it is")
+        .into());
     }
     let members = ensemble.max_members as usize;
     let network = &outline.network;

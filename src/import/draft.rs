@@ -6,6 +6,7 @@ use super::weights::Matrix;
 use crate::activation::Activation;
 use crate::host::Step;
 use crate::layer::Layer;
+use crate::layer::add::Add;
 use crate::layer::avgpool::AveragePool;
 use crate::layer::conv::Conv;
 use crate::layer::dense::Dense;
@@ -55,6 +56,13 @@ pub enum Core {
     },
     /// Sums of each channel over a kernel.
     Average(Sliding),
+    /// Multiples of several streams, element by element.
+    Sum {
+        /// Shape of the streams, channels last.
+        shape: Vec<usize>,
+        /// What each of them is multiplied by.
+        factors: Vec<i32>,
+    },
     /// A layer without weights and activation.
     Fixed(Arc<dyn Layer>),
 }
@@ -66,6 +74,7 @@ impl PartialEq for Core {
                 weights == w && kernel == k
             }
             (Self::Average(kernel), Self::Average(other)) => kernel == other,
+            (Self::Sum { shape, factors }, Self::Sum { shape: s, factors: f }) => shape == s && factors == f,
             (Self::Fixed(layer), Self::Fixed(other)) => format!("{layer:?}") == format!("{other:?}"),
             _ => false,
         }
@@ -105,6 +114,7 @@ impl Draft {
                 Arc::new(GlobalPool::new(kernel.shape(), activations))
             }
             Core::Average(kernel) => Arc::new(AveragePool::new(kernel, activations)),
+            Core::Sum { shape, factors } => Arc::new(Add::new(shape, factors, activations)),
             Core::Fixed(layer) => layer,
         };
         Found { origin: self.origin, inputs: self.inputs, layer }

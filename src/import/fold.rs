@@ -53,8 +53,8 @@ pub struct Folded {
     pub input: (String, Vec<usize>),
     /// The integer type that the file annotates the input with.
     pub annotation: Option<Element>,
-    /// Name of the output.
-    pub output: String,
+    /// Names of the outputs.
+    pub outputs: Vec<String>,
     /// Members that constants are given for, where some are.
     pub members: Option<u32>,
     /// Matrix products behind a node with an error: their shapes are not known, their constants are.
@@ -90,7 +90,7 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         nodes: Vec::new(),
         annotation: graph.annotations.get(&graph.input).copied(),
         input: (graph.input, graph.shape),
-        output: graph.output,
+        outputs: graph.outputs,
         members: None,
         loose: Vec::new(),
     };
@@ -134,13 +134,11 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
             break;
         }
     }
-    if let Some(Known::Constant(..)) = known.get(&folded.output) {
+    let constant = |name: &&String| matches!(known.get(*name), Some(Known::Constant(..)));
+    for output in folded.outputs.iter().filter(constant) {
         errors.push(
-            Diagnostic::new(
-                &MODEL_INVALID,
-                format!("the output {} does not depend on the input", folded.output),
-            )
-            .help("name the tensor that the network computes as the graph's output"),
+            Diagnostic::new(&MODEL_INVALID, format!("the output {output} does not depend on the input"))
+                .help("name the tensor that the network computes as the graph's output"),
         );
     }
     folded
@@ -291,7 +289,7 @@ mod tests {
             annotations: BTreeMap::new(),
             input: "x".into(),
             shape: vec![1, 2, 3],
-            output: "y".into(),
+            outputs: vec!["y".into()],
         }
     }
 

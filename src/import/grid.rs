@@ -109,6 +109,19 @@ pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<
     follow(&levels, shape, steps).map(Some)
 }
 
+/// The values that `steps` make of a stream's integers times their scale.
+pub fn follow_grid(start: &Grid, shape: &[usize], steps: &[Step]) -> Result<Grid> {
+    let scale = start.scale;
+    let levels = Levels {
+        first: start.least,
+        step: start.grain(),
+        count: ((start.most - start.least) / start.grain() + 1) as usize,
+        scale: Tensor::scalar(scale),
+        value: Box::new(move |code| Ok(Tensor::scalar(code * scale))),
+    };
+    follow(&levels, shape, steps)
+}
+
 /// What `steps` make of `levels`, which a tensor of `shape` has.
 fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
     // Layouts alone move elements and change no value.

@@ -2,17 +2,17 @@
 
 use super::Options;
 use super::attributes::{Attribute, Attributes};
-use super::chain::Chain;
+use super::chain::Run;
 use super::op::{self, Role};
 use crate::diagnostic::{Diagnostic, INPUT_NOT_QUANTISED};
 use crate::host::{Operand, Step};
 
-/// Where the first matrix product takes real numbers, puts the quantiser of `options` before it. Without one that is an
-/// error, with the advice to state it.
-pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diagnostic>) -> Chain {
-    let Some(first) = chain.steps.iter().position(|s| matches!(s.operator.role, Role::Product)) else {
-        return chain;
-    };
+/// Where the first matrix product, or what branches before it, takes real numbers, puts the quantiser of `options` before it. Without one
+/// that is an error, with the advice to state it.
+pub fn quantise_input(mut run: Run, options: &Options, errors: &mut Vec<Diagnostic>) -> Run {
+    let chain = &mut run.chain;
+    let product = chain.steps.iter().position(|s| matches!(s.operator.role, Role::Product));
+    let Some(first) = product.or((!run.leaves).then_some(chain.steps.len())) else { return run };
     // What only scales or coarsens levels makes none of real numbers.
     let has_levels = |s: &Step| match s.operator.role {
         Role::Quantiser(q) => !matches!((q.levels)(&s.attributes, &s.constants()), Ok(None)),
@@ -20,19 +20,21 @@ pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diag
     };
     let quantised = chain.steps[..first].iter().any(has_levels);
     if quantised || chain.annotation.is_some() {
-        return chain;
+        return run;
     }
-    let (product, shape) = (&chain.steps[first], chain.shape_before(first));
+    let shape = chain.shape_before(first).to_vec();
+    let place =
+        chain.steps.get(first).map_or_else(|| format!("tensor {}", run.to), |step| step.place.clone());
     let Some(fixed) = options.input else {
         let elements: usize = shape.iter().product();
         let message = format!("it takes {elements} real numbers of the graph's input, quantised by nothing");
-        errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(product.place.clone()).help(
+        errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(place).help(
             "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10 \
              (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, QuantizeLinear, BipolarQuant)",
         ));
-        return chain;
+        return run;
     };
-    let Some(operator) = op::find(op::CONFIGURED, "FixedPoint") else { return chain };
+    let Some(operator) = op::find(op::CONFIGURED, "FixedPoint") else { return run };
     let step = Step {
         operator,
         node: "input".to_owned(),
@@ -42,37 +44,39 @@ pub fn quantise_input(mut chain: Chain, options: &Options, errors: &mut Vec<Diag
             .with("fraction_bits", Attribute::Int(fixed.fraction_bits.into())),
         operands: vec![Operand::Running],
         output: 0,
-        shape: shape.to_vec(),
+        shape,
         codes: None,
     };
     chain.steps.insert(first, step);
-    chain
+    run
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::FixedPoint;
     use super::super::activation::tests::{bipolar, step};
+    use super::super::chain::Chain;
     use super::*;
     use crate::network::Element;
     use crate::tensor::Tensor;
 
-    fn chain(front: Vec<Step>) -> Chain {
+    fn run(front: Vec<Step>) -> Run {
         let product = step("", "MatMul", &[Tensor::zeros(&[4, 4]).unwrap()], &[1, 4]);
-        Chain { input: vec![1, 4], annotation: None, steps: [front, vec![product]].concat() }
+        let chain = Chain { input: vec![1, 4], annotation: None, steps: [front, vec![product]].concat() };
+        Run { chain, leaves: true, ..Run::default() }
     }
 
     #[test]
     fn only_real_inputs_are_quantised_and_only_as_stated() {
         let mut errors = Vec::new();
         let stated = Options { input: Some(FixedPoint { bits: 8, fraction_bits: 4 }), ..Options::default() };
-        let names = |chain: &Chain| chain.steps.iter().map(|s| s.operator.name).collect::<Vec<_>>();
-        let real = || chain(vec![step("", "Relu", &[], &[1, 4])]);
+        let names = |run: &Run| run.chain.steps.iter().map(|s| s.operator.name).collect::<Vec<_>>();
+        let real = || run(vec![step("", "Relu", &[], &[1, 4])]);
         assert_eq!(names(&quantise_input(real(), &stated, &mut errors)), ["Relu", "FixedPoint", "MatMul"]);
-        let bits = quantise_input(chain(vec![bipolar(1.0)]), &stated, &mut errors);
+        let bits = quantise_input(run(vec![bipolar(1.0)]), &stated, &mut errors);
         assert_eq!(names(&bits), ["BipolarQuant", "MatMul"]);
         let mut annotated = real();
-        annotated.annotation = Some(Element::Unsigned(8));
+        annotated.chain.annotation = Some(Element::Unsigned(8));
         assert_eq!(names(&quantise_input(annotated, &Options::default(), &mut errors)), ["Relu", "MatMul"]);
         assert!(errors.is_empty());
         quantise_input(real(), &Options::default(), &mut errors);

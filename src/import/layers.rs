@@ -1,26 +1,28 @@
-//! Pass: segments of the chain become layers, and the host's two graphs.
+//! Pass: segments of runs become layers, and the host's graphs.
 
-use super::chain::Chain;
+use std::collections::BTreeMap;
+
+use super::chain::{Chain, Run};
 use super::draft::Draft;
 use super::grid::{Grid, grid};
 use super::images::{self, at_one_position, one_position};
-use super::op::Role;
 use super::op::geometry::Image;
+use super::op::{self, Role};
 use super::order::Order;
 use super::pixels::{self, OnChip};
 use super::rewrite::{made, with};
 use super::sampling::SamplingOptions;
-use super::segment::Segments;
+use super::segment::{Segments, segment};
 use super::survey::Sketch;
-use super::walk::Walk;
+use super::walk::{Stream, Walk};
 use super::weights::{Matrix, Weights};
 use crate::activation::Activation;
 use crate::arith::stochastic::Law;
 use crate::arith::threshold::Lattice;
-use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result};
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
 use crate::host::{HostGraph, Operand, Step};
 use crate::import::attributes::{Attribute, Attributes};
-use crate::network::Port;
+use crate::network::{Output, Port};
 use crate::sliding::{Fill, Sliding};
 use crate::tensor::{Data, Tensor};
 
@@ -36,8 +38,8 @@ pub struct Parts {
     pub input: Port,
     /// The layers.
     pub layers: Vec<Draft>,
-    /// What the host computes last.
-    pub tail: HostGraph,
+    /// The graph's outputs: each one's layer, and what the host computes last.
+    pub outputs: Vec<Output>,
 }
 
 /// What is asked of the layers beside what the graph says.
@@ -53,77 +55,141 @@ pub struct Wanted<'a> {
     pub on_chip: Option<OnChip>,
 }
 
+/// What enters the hardware.
+struct Front {
+    host: HostGraph,
+    input: Port,
+}
+
 /// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
 pub fn layers(
-    chain: &Chain,
-    segments: &Segments,
+    runs: &[Run],
+    outputs: &[String],
     wanted: Wanted<'_>,
     sketches: &mut Vec<Sketch>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Parts> {
-    let first = segments.front.end;
+    let cut = |(index, run)| segment(run, index == 0, errors);
+    let segments: Vec<Segments> = runs.iter().enumerate().map(cut).collect::<Option<_>>()?;
+    let (chain, first) = (&runs[0].chain, &segments[0]);
+    let anchor = first.layers.first().map(|layer| &chain.steps[layer.anchor]);
     // Padding in front of the first layer's window is the window's own.
-    let is_pad =
-        |i: &usize| chain.steps[*i].operator.name == "Pad" && chain.steps[first].operator.name != "MatMul";
-    let end = first.checked_sub(1).filter(is_pad).unwrap_or(first);
-    let front = &chain.steps[segments.front.start..end];
-    let input = keep(levels(chain, front, &chain.steps[first], chain.shape_before(end)), errors).flatten();
+    let is_pad = |i: &usize| {
+        chain.steps[*i].operator.name == "Pad"
+            && anchor.is_some_and(|anchor| anchor.operator.name != "MatMul")
+    };
+    let end = first.front.end.checked_sub(1).filter(is_pad).unwrap_or(first.front.end);
+    let place = anchor.map_or_else(|| format!("tensor {}", runs[0].to), |step| step.place.clone());
+    let input = keep(levels(chain, &chain.steps[..end], anchor, chain.shape_before(end)), errors).flatten();
     let input = input.filter(|grid| {
         let bits = grid.element().bits();
         if bits > MAX_INPUT_BITS {
             let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
             errors.push(
                 Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
-                    .at(chain.steps[first].place.clone())
+                    .at(place.clone())
                     .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
             );
         }
         bits <= MAX_INPUT_BITS
     });
-    let shape = chain.shape_before(end);
-    let pixels = match (wanted.on_chip, input) {
-        (Some(on_chip), Some(grid)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
+    let pixels = match (wanted.on_chip, input, anchor) {
+        (Some(on_chip), Some(grid), Some(_)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
+        (Some(_), Some(_), None) => {
+            let message = "the input goes to several branches before the first layer";
+            errors.push(
+                Diagnostic::new(&CONFIG_VALUE, message)
+                    .at("input.quantise")
+                    .help("leave quantise = \"hardware\" out: the host computes it"),
+            );
+            None
+        }
         _ => None,
     };
     let first_level = pixels.as_ref().map_or(input, |p| Some(p.level));
     let mut walk = Walk::new(chain, wanted, first_level, sketches, errors);
-    if let Some(pixels) = &pixels {
-        walk.threshold(&chain.steps[first], pixels.layer.clone());
+    if let (Some(pixels), Some(anchor)) = (&pixels, anchor) {
+        walk.threshold(anchor, pixels.layer.clone());
     }
-    for (index, segment) in segments.layers.iter().enumerate() {
-        let feeds_pool =
-            segments.layers.get(index + 1).is_some_and(|next| is_pool(&chain.steps[next.anchor]));
-        walk.layer(segment, feeds_pool, &chain.steps[segments.tail.clone()]);
+    if anchor.is_none() {
+        walk.order = whole_order(chain.shape());
+        walk.free = false;
     }
-    let (drafts, order, mut tail) = walk.end();
+    let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
+    let mut found: BTreeMap<&str, Output> = BTreeMap::new();
+    for (index, (run, segments)) in runs.iter().zip(&segments).enumerate() {
+        let tail = &run.chain.steps[segments.tail.clone()];
+        if index > 0 {
+            let from: Vec<Stream> =
+                run.from.iter().filter_map(|name| streams.get(&name[..])).cloned().collect();
+            let alone = segments.layers.is_empty() && run.leaves;
+            let behind = (!alone).then(|| segments.front.clone());
+            walk.begin(run, &from, behind, tail);
+        }
+        for (index, segment) in segments.layers.iter().enumerate() {
+            let feeds_pool =
+                segments.layers.get(index + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
+            walk.layer(segment, feeds_pool, tail);
+        }
+        if run.leaves {
+            let leaving = segments
+                .layers
+                .last()
+                .map_or(run.chain.input.clone(), |last| run.chain.steps[last.anchor].shape.clone());
+            if let Some(output) = walk.leave(&run.to, &leaving, tail) {
+                found.insert(&run.to, output);
+            }
+        } else {
+            streams.insert(&run.to, walk.stream());
+        }
+    }
+    let drafts = walk.end();
     let level = input?;
     if !errors.is_empty() {
         return None;
     }
-    tail.extend_from_slice(&chain.steps[segments.tail.clone()]);
-    let last = &chain.steps[segments.layers[segments.layers.len() - 1].anchor];
-    let (element, mut front) = match pixels {
-        Some(pixels) => (pixels.element, pixels.front),
-        None => {
-            let integers = keep(integers(&chain.steps[first], shape, level.scale), errors)?;
-            (level.element(), [front, &integers[..]].concat())
+    let front = match pixels {
+        Some(pixels) => {
+            let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
+            let steps = pixels.front.into_iter().chain(turn).collect();
+            Front {
+                host: HostGraph::new(chain.input.clone(), steps),
+                input: Port { shape: own, element: pixels.element },
+            }
         }
+        None => keep(front(chain, end, anchor, &level), errors)?,
     };
-    let (own, turn) = keep(streamed(&chain.steps[first], shape), errors)?;
-    front.extend(turn);
-    let tail = keep(collected(last, &order, tail), errors)?;
-    Some(Parts {
-        front: HostGraph::new(chain.input.clone(), front),
-        input: Port { shape: own, element },
-        layers: drafts,
-        tail,
+    let outputs = outputs.iter().filter_map(|name| found.remove(&name[..])).collect();
+    Some(Parts { front: front.host, input: front.input, layers: drafts, outputs })
+}
+
+/// The host's steps up to the hardware, and the integers of their values.
+fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<Front> {
+    let shape = chain.shape_before(end);
+    let mut steps = chain.steps[..end].to_vec();
+    let (own, turn) = streamed(anchor, shape)?;
+    if level.scale != 1.0 {
+        steps.extend(integers(anchor.unwrap_or(&identity("input")?), shape, level.scale)?);
+    }
+    steps.extend(turn);
+    Ok(Front {
+        host: HostGraph::new(chain.input.clone(), steps),
+        input: Port { shape: own, element: level.element() },
     })
 }
 
+/// The order of a tensor that several branches take: images stream channels last.
+pub fn whole_order(shape: &[usize]) -> Order {
+    images::plain(shape).map_or_else(|_| Order::default(), |image| Order::of(&image))
+}
+
 /// The integers that the host's steps give: told at one pixel where all are alike.
-fn levels(chain: &Chain, front: &[Step], first: &Step, shape: &[usize]) -> Result<Option<Grid>> {
-    let axis =
-        image_of(first, shape).ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
+fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) -> Result<Option<Grid>> {
+    let image = match first {
+        Some(first) => image_of(first, shape),
+        None => images::plain(shape).map(Some),
+    };
+    let axis = image.ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
     let one = axis.filter(|_| chain.input.len() == shape.len()).map(|axis| one_position(&chain.input, axis));
     if let Some(one) = one
         && let Ok(steps) = at_one_position(front, &one)
@@ -143,33 +209,52 @@ pub fn image_of(step: &Step, shape: &[usize]) -> Result<Option<Image>> {
     if step.operator.name == "MatMul" { Ok(None) } else { images::image(step, shape).map(Some) }
 }
 
-/// The stream's shape for the first layer, and what the host does to a tensor of `shape` for it: channels last.
-fn streamed(first: &Step, shape: &[usize]) -> Result<(Vec<usize>, Option<Step>)> {
-    let Some(image) = image_of(first, shape)? else { return Ok((vec![shape.iter().product()], None)) };
+/// The stream's shape for the first layer, or for several branches, and what the host does to a tensor of `shape` for it: channels last.
+fn streamed(first: Option<&Step>, shape: &[usize]) -> Result<(Vec<usize>, Option<Step>)> {
+    let image = match first {
+        Some(first) => image_of(first, shape)?,
+        None => images::plain(shape).ok(),
+    };
+    let Some(image) = image else { return Ok((vec![shape.iter().product()], None)) };
     let own = vec![image.size[0], image.size[1], image.channels];
     if Order::of(&image).is_same() {
         return Ok((own, None));
     }
     let perm: Vec<i64> = std::iter::once(0).chain(2..shape.len() as i64).chain([1]).collect();
     let turned: Vec<usize> = perm.iter().map(|a| shape[*a as usize]).collect();
-    Ok((own, Some(transposed(first, perm, &turned)?)))
+    Ok((own, Some(transposed("input", perm, &turned)?)))
 }
 
-fn transposed(of: &Step, perm: Vec<i64>, shape: &[usize]) -> Result<Step> {
-    let attributes = Attributes::new(of.attributes.opset).with("perm", Attribute::Ints(perm));
-    made(of, "Transpose", vec![Operand::Running], attributes, shape)
+/// A step that does nothing, in whose place others are made.
+pub fn identity(node: &str) -> Result<Step> {
+    Ok(Step {
+        operator: op::find("", "Identity").ok_or_else(|| op::unknown("", "Identity"))?,
+        node: node.to_owned(),
+        place: format!("tensor {node}"),
+        attributes: Attributes::new(1),
+        operands: vec![Operand::Running],
+        output: 0,
+        shape: Vec::new(),
+        codes: None,
+    })
 }
 
-/// The tail of the host, which takes the last layer's stream.
-fn collected(last: &Step, order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
+/// A transposition that the host makes.
+fn transposed(node: &str, perm: Vec<i64>, shape: &[usize]) -> Result<Step> {
+    let attributes = Attributes::new(1).with("perm", Attribute::Ints(perm));
+    made(&identity(node)?, "Transpose", vec![Operand::Running], attributes, shape)
+}
+
+/// The tail of the host, which takes a layer's stream of this order, a tensor of shape `leaving`.
+pub fn collected(node: &str, leaving: &[usize], order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
     if order.is_same() {
-        return Ok(HostGraph::new(last.shape.clone(), tail));
+        return Ok(HostGraph::new(leaving.to_vec(), tail));
     }
     // Channels come last, and go to where the graph has them.
-    let rank = last.shape.len();
-    let stream: Vec<usize> = [&last.shape[..1], &last.shape[2..], &last.shape[1..2]].concat();
+    let rank = leaving.len();
+    let stream: Vec<usize> = [&leaving[..1], &leaving[2..], &leaving[1..2]].concat();
     let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
-    let turn = transposed(last, perm, &last.shape)?;
+    let turn = transposed(node, perm, leaving)?;
     Ok(HostGraph::new(stream, std::iter::once(turn).chain(tail).collect()))
 }
 
@@ -177,11 +262,22 @@ pub fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()
 }
 
-pub fn unquantised(from: &Step, to: &Step) -> Diagnostic {
-    let message = format!("it is fed with the real numbers of {} without a quantiser between", from.node);
-    Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(
-        "put an activation of 1 to 8 bits between the two (Quant, QuantizeLinear, BipolarQuant, MultiThreshold or Sign)",
-    )
+/// What a layer's real numbers go to: another layer, or where branches begin or meet.
+pub fn unquantised(from: &Step, to: Option<&Step>) -> Diagnostic {
+    let help = "put an activation of 1 to 8 bits between the two (Quant, QuantizeLinear, BipolarQuant, MultiThreshold or Sign)";
+    match to {
+        Some(to) => {
+            let message =
+                format!("it is fed with the real numbers of {} without a quantiser between", from.node);
+            Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(help)
+        }
+        None => {
+            let message = "its real numbers go to where branches begin or meet without a quantiser between";
+            Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(from.place.clone()).help(
+                "quantise every branch before it is added or concatenated, and what several branches take, to 1 to 8 bits",
+            )
+        }
+    }
 }
 
 /// What makes integers of the host's multiples of `scale`: a division and a rounding, or nothing where that is 1.

@@ -38,10 +38,15 @@ pub fn merge(parts: &mut Parts, other: Parts, member: u32) -> Result<()> {
             .at(place.to_owned())
             .help("constants between a stochastic layer and the next quantiser may differ between members, others may not")
     };
-    for (graph, others, what) in [
-        (&parts.front, &other.front, "what is computed before the first layer"),
-        (&parts.tail, &other.tail, "what is computed behind the last layer"),
-    ] {
+    for (graph, others, what) in
+        [(&parts.front, &other.front, "what is computed before the first layer")].into_iter().chain(
+            parts
+                .outputs
+                .iter()
+                .zip(&other.outputs)
+                .map(|(own, other)| (&own.tail, &other.tail, "what is computed behind the last layer")),
+        )
+    {
         if !same(graph, others) {
             return Err(differs(what, "the graph").into());
         }

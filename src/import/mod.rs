@@ -5,9 +5,9 @@
 //!    the output does not need.
 //! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
 //!    that quantisers and annotations tell of them (`codes`).
-//! 4. `chain` follows the running tensor; `rewrite` makes a MatMul or a Conv of every product; `input` puts the fixed-point type
+//! 4. `chain` cuts the graph into runs, where branches begin and meet, and follows the running tensor of each; `rewrite` makes a MatMul or a Conv of every product; `input` puts the fixed-point type
 //!    of a real input in its place.
-//! 5. `segment` cuts the chain at its products and averages. `walk` goes from layer to layer: `weights` tells integers and
+//! 5. `segment` cuts runs at their products and averages. `walk` goes from layer to layer, `join` from run to run: `weights` tells integers and
 //!    scales, `grid` the integers that come in, `images` kernels and padding, `order` in which order elements stream, and
 //!    `activation` finds the thresholds; `draft` keeps a layer until it is built. `pixels` makes a layer of the input's
 //!    quantiser where that is asked for.
@@ -35,10 +35,12 @@ mod draft;
 mod edit;
 mod external;
 pub mod file;
+mod float;
 mod fold;
 mod grid;
 mod images;
 mod input;
+mod join;
 mod layers;
 mod members;
 pub mod op;
@@ -60,15 +62,16 @@ use std::io::Read;
 use std::path::Path;
 
 pub use edit::{Statistics, with_statistics};
+pub use float::FloatGraph;
 pub use members::MAX_MEMBERS;
 pub use pixels::OnChip;
 pub use sampling::{DEFAULT_MEMBERS, LayerSampling, SamplingOptions};
 pub use survey::{Sketch, Survey};
 
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, Result};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, OPERATOR_UNSUPPORTED, Result};
 use crate::emit::sha256;
 use crate::host::{HostGraph, Step};
-use crate::network::{Network, Output};
+use crate::network::Network;
 pub use draft::Outgoing;
 use external::External;
 use fold::{Applied, Folded};
@@ -216,7 +219,6 @@ fn passes(
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
     let folded = fold::fold(members::in_member(&graph, 0), &mut survey.reasons);
-    let output = folded.output.clone();
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
@@ -235,11 +237,10 @@ fn passes(
             members::merge(&mut parts, other, member)?;
         }
     }
-    let output = Output { name: output, layer: parts.layers.len().saturating_sub(1), tail: parts.tail };
     let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
     let found = members::build(parts.layers, most)?;
     let network =
-        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, vec![output])?;
+        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.outputs)?;
     Ok(Some(Outline { network, behind, calibrated }))
 }
 
@@ -257,11 +258,14 @@ fn parts(
         keep_signs: options.keep_signs,
         on_chip: options.on_chip,
     };
-    let chain = chain::chain(folded)?;
-    let chain = rewrite::rewrite(chain, reasons);
-    let chain = input::quantise_input(chain, options, reasons);
-    let Some(segments) = segment::segment(&chain, reasons) else { return Ok(None) };
-    Ok(layers::layers(&chain, &segments, wanted, sketches, reasons))
+    let outputs = folded.outputs.clone();
+    let mut runs = chain::runs(folded)?;
+    for run in &mut runs {
+        run.chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+    }
+    let first = input::quantise_input(runs.remove(0), options, reasons);
+    runs.insert(0, first);
+    Ok(layers::layers(&runs, &outputs, wanted, sketches, reasons))
 }
 
 /// The matrix products of a graph that could not be folded, in file order.
@@ -287,7 +291,8 @@ fn loose(products: &[Step], survey: &mut Survey) {
     }
 }
 
-/// The whole graph as float32 arithmetic on the host, one operation after the other: what a network must equal.
+/// The whole graph as float32 arithmetic on the host, one operation after the other: what a network must equal. Of a graph with branches
+/// that is a [`FloatGraph`].
 ///
 /// Only the scales differ: the graph sums scaled products, a [`Network`] scales an integer sum.
 pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
@@ -300,9 +305,14 @@ pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let mut errors = Vec::new();
     let folded = fold::fold(members::in_member(&graph, 0), &mut errors);
     Diagnostics::collected(errors)?;
+    let mut runs = chain::runs(folded)?;
+    if runs.len() > 1 {
+        let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph has branches");
+        return Err(found.help("FloatGraph computes them").into());
+    }
     // A real input is not an error here.
-    let chain = input::quantise_input(chain::chain(folded)?, options, &mut Vec::new());
-    Ok(HostGraph::new(chain.input, chain.steps))
+    let run = input::quantise_input(runs.remove(0), options, &mut Vec::new());
+    Ok(HostGraph::new(run.chain.input, run.chain.steps))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Pass: nodes that the graph's output does not need are dropped, so that they need no translation.
+//! Pass: nodes that the graph's outputs do not need are dropped, so that they need no translation.
 
 use std::collections::BTreeSet;
 
 use super::validate::Graph;
 
-/// Keeps the nodes that the output depends on.
+/// Keeps the nodes that an output depends on.
 pub fn prune(mut graph: Graph) -> Graph {
-    let mut needed = BTreeSet::from([graph.output.clone()]);
+    let mut needed: BTreeSet<String> = graph.outputs.iter().cloned().collect();
     let mut keep = vec![false; graph.nodes.len()];
     for (node, keep) in graph.nodes.iter().zip(&mut keep).rev() {
         if node.outputs.iter().any(|o| needed.contains(o)) {
@@ -45,7 +45,7 @@ mod tests {
             annotations: BTreeMap::new(),
             input: "x".into(),
             shape: vec![1, 1],
-            output: "y".into(),
+            outputs: vec!["y".into()],
         });
         assert_eq!(graph.nodes.iter().map(|n| n.index).collect::<Vec<_>>(), [0, 3]);
     }

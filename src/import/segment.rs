@@ -1,8 +1,8 @@
-//! Pass: the chain is cut into what the host does first, the layers, and what the host does last.
+//! Pass: a run is cut into what the host does first, the layers, and what the host does last.
 
 use std::ops::Range;
 
-use super::chain::Chain;
+use super::chain::{Chain, Run};
 use super::op::{OWN, Role};
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
 use crate::host::Step;
@@ -12,46 +12,26 @@ use crate::host::Step;
 pub struct Segment {
     /// The product or the average.
     pub anchor: usize,
-    /// What stands between it and the next one; `None` for the last one.
+    /// What stands between it and the next one, or the end of the run; `None` for the last one of a run that leaves.
     pub behind: Option<Range<usize>>,
 }
 
-/// The chain's parts.
+/// A run's parts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// From the graph's input to the first product.
+    /// From where it begins to the first layer.
     pub front: Range<usize>,
-    /// The layers, in order, at least one.
+    /// The layers, in order.
     pub layers: Vec<Segment>,
-    /// Behind the last product or average.
+    /// Behind the last layer, where the host computes that.
     pub tail: Range<usize>,
 }
 
-/// Cuts `chain` at its products, and at the averages behind the first one. What may not stand before one of them is added to `errors`.
-pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
-    let is_product = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product);
-    let products: Vec<usize> = (0..chain.steps.len()).filter(is_product).collect();
-    let Some(&first) = products.first() else {
-        let found =
-            Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph holds no matrix product: nothing to build");
-        errors.push(found.help("give a network with MatMul, Gemm or Conv layers"));
-        return None;
-    };
-    let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
-    let mut anchors: Vec<usize> = (first..chain.steps.len()).filter(sums).collect();
-    // The host averages what hardware cannot.
-    while let [.., before, last] = anchors[..]
-        && matches!(chain.steps[last].operator.role, Role::Pool)
-        && !can_average(&chain.steps[before + 1..last])
-    {
-        anchors.pop();
-    }
-    let last = anchors.last().copied().unwrap_or(first);
-    let layers: Vec<Segment> = anchors
-        .iter()
-        .enumerate()
-        .map(|(i, &anchor)| Segment { anchor, behind: anchors.get(i + 1).map(|&next| anchor + 1..next) })
-        .collect();
+/// Cuts a run at its products and averages. The first run of a graph, which has no level of a layer yet, is cut at its averages behind the
+/// first product only. What may not stand before one of them is added to `errors`.
+pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
+    let chain = &run.chain;
+    let end = chain.steps.len();
     for step in chain.steps.iter().filter(|s| s.operator.domains == [OWN]) {
         let message = format!("{} of what depends on the graph's input", step.operator.name);
         errors.push(
@@ -60,13 +40,53 @@ pub fn segment(chain: &Chain, errors: &mut Vec<Diagnostic>) -> Option<Segments> 
                 .help("StochasticQuant takes constant weights, Member a constant"),
         );
     }
-    // On the host, and before the first integers, everything goes.
-    let quantised = (0..first).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
-    places(chain, quantised.unwrap_or(first)..first, errors);
+    let is_product = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product);
+    let first = match (0..end).find(is_product) {
+        Some(first) => first,
+        None if is_first && run.leaves => {
+            let found =
+                Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph holds no matrix product: nothing to build");
+            errors.push(found.help("give a network with MatMul, Gemm or Conv layers"));
+            return None;
+        }
+        None => end,
+    };
+    let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
+    let mut anchors: Vec<usize> = (if is_first { first } else { 0 }..end).filter(sums).collect();
+    // The host averages what hardware cannot.
+    while run.leaves
+        && let [.., last] = anchors[..]
+        && matches!(chain.steps[last].operator.role, Role::Pool)
+        && !can_average(&chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last])
+    {
+        anchors.pop();
+    }
+    // What leaves without a layer is the host's; what joins is one itself.
+    let lead = match anchors.first() {
+        Some(first) => *first,
+        None if run.leaves => 0,
+        None => end,
+    };
+    let behind = |i: usize| anchors.get(i + 1).copied().or((!run.leaves).then_some(end));
+    let layers: Vec<Segment> = anchors
+        .iter()
+        .enumerate()
+        .map(|(i, &anchor)| Segment { anchor, behind: behind(i).map(|next| anchor + 1..next) })
+        .collect();
+    if is_first {
+        // On the host, and before the first integers, everything goes.
+        let quantised = (0..lead).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
+        if !anchors.is_empty() {
+            places(chain, quantised.unwrap_or(lead)..lead, errors);
+        }
+    } else {
+        places(chain, 0..lead, errors);
+    }
     for segment in &layers {
         places(chain, segment.behind.clone().unwrap_or_default(), errors);
     }
-    Some(Segments { front: 0..first, layers, tail: last + 1..chain.steps.len() })
+    let tail = anchors.last().map_or(lead, |last| last + 1);
+    Some(Segments { front: 0..lead, layers, tail: if run.leaves { tail..end } else { end..end } })
 }
 
 /// Whether the operator of `step` may stand between two layers.
@@ -120,7 +140,7 @@ mod tests {
     use super::*;
     use crate::host::Operand;
 
-    fn chain(ops: &[&str]) -> Chain {
+    fn run(ops: &[&str]) -> Run {
         let step = |(i, name): (usize, &&str)| Step {
             operator: op::find("", name).or_else(|| op::find("onnx.brevitas", name)).unwrap(),
             node: format!("{name}_{i}"),
@@ -131,7 +151,9 @@ mod tests {
             shape: vec![1, 4],
             codes: None,
         };
-        Chain { input: vec![1, 4], annotation: None, steps: ops.iter().enumerate().map(step).collect() }
+        let steps = ops.iter().enumerate().map(step).collect();
+        let chain = Chain { input: vec![1, 4], annotation: None, steps };
+        Run { from: vec!["x".into()], chain, to: "y".into(), leaves: true, ..Run::default() }
     }
 
     #[test]
@@ -140,7 +162,7 @@ mod tests {
         let mut errors = Vec::new();
         let layers = vec![Segment { anchor: 2, behind: Some(3..5) }, Segment { anchor: 5, behind: None }];
         let wanted = Segments { front: 0..2, layers, tail: 6..8 };
-        assert_eq!(segment(&chain(&ops), &mut errors), Some(wanted));
+        assert_eq!(segment(&run(&ops), true, &mut errors), Some(wanted));
         assert!(errors.is_empty());
     }
 
@@ -148,7 +170,7 @@ mod tests {
     fn what_stands_in_the_way_is_named() {
         let mut errors = Vec::new();
         let ops = ["Softmax", "BipolarQuant", "MatMul", "TopK", "Softmax", "MatMul", "Softmax"];
-        segment(&chain(&ops), &mut errors);
+        segment(&run(&ops), true, &mut errors);
         let places: Vec<&str> = errors.iter().filter_map(|e| e.at.as_deref()).collect();
         assert_eq!(places, ["node TopK_3", "node Softmax_4"]);
     }
@@ -156,7 +178,7 @@ mod tests {
     #[test]
     fn a_graph_without_products_is_no_network() {
         let mut errors = Vec::new();
-        assert_eq!(segment(&chain(&["Mul", "BipolarQuant"]), &mut errors), None);
+        assert_eq!(segment(&run(&["Mul", "BipolarQuant"]), true, &mut errors), None);
         assert_eq!(errors.len(), 1);
     }
 }

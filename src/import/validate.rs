@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPO
 use crate::network::Element;
 use crate::tensor::{self, Tensor};
 
-/// A graph with sound names: one input, one output, nodes in topological order.
+/// A graph with sound names: one input, outputs, nodes in topological order.
 #[derive(Debug, Clone)]
 pub struct Graph {
     /// The operators; each reads only what stands before it.
@@ -24,8 +24,8 @@ pub struct Graph {
     pub input: String,
     /// Shape of the input, with the leading batch of 1.
     pub shape: Vec<usize>,
-    /// Name of the output.
-    pub output: String,
+    /// Names of the outputs, at least one.
+    pub outputs: Vec<String>,
 }
 
 /// Checks names, input and output, and orders the nodes.
@@ -40,7 +40,7 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     let mut inputs: Vec<Edge> = file.inputs;
     inputs.retain(|input| !constants.contains_key(&input.name));
     let input = only(&inputs, "input", &mut errors);
-    let output = only(&file.outputs, "output", &mut errors);
+    let outputs = outputs(&file.outputs, &mut errors);
     let shape = input.and_then(|input| input_shape(input).map_err(|e| errors.push(e)).ok());
 
     let given: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
@@ -55,21 +55,24 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
             errors.push(Diagnostic::new(&MODEL_INVALID, message).at(node.to_string()).help(SAVE_AGAIN));
         }
     }
-    if let Some(output) = output.filter(|o| !known(&o.name)) {
-        let message = format!("the graph's output {} is made by no node", output.name);
+    for output in outputs.iter().filter(|name| !known(name)) {
+        let message = format!("the graph's output {output} is made by no node");
         errors.push(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN));
     }
-    let (Some(input), Some(shape), Some(output), true) = (input, shape, output, errors.is_empty()) else {
+    let (Some(input), Some(shape), true) = (input, shape, errors.is_empty()) else {
         Diagnostics::collected(errors)?;
-        unreachable!("a missing input or output is an error");
+        unreachable!("a missing input is an error");
     };
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
     let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
     types::settle(&mut nodes, file.kinds)?;
     let annotations = file.annotations.into_iter().collect();
-    Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, output: output.name.clone() })
+    Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
 }
+
+/// Most outputs of a graph.
+const MAX_OUTPUTS: usize = 64;
 
 /// Broken names are reported up to this many: a hostile file has millions.
 const MAX_ERRORS: usize = 100;
@@ -78,7 +81,24 @@ fn twice(name: &str) -> Diagnostic {
     Diagnostic::new(&MODEL_INVALID, format!("tensor {name} is made twice")).help(SAVE_AGAIN)
 }
 
-/// The one input or output that the graph must have.
+/// The names of the outputs: one at least, none twice.
+fn outputs(edges: &[Edge], errors: &mut Vec<Diagnostic>) -> Vec<String> {
+    if edges.is_empty() || edges.len() > MAX_OUTPUTS {
+        let message = format!("the graph has {} outputs, not 1 to {MAX_OUTPUTS}", edges.len());
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help("export the model with fewer outputs"),
+        );
+        return Vec::new();
+    }
+    let names: BTreeSet<&str> = edges.iter().map(|edge| edge.name.as_str()).collect();
+    if names.len() < edges.len() {
+        errors
+            .push(Diagnostic::new(&MODEL_INVALID, "an output of the graph is named twice").help(SAVE_AGAIN));
+    }
+    edges.iter().map(|edge| edge.name.clone()).collect()
+}
+
+/// The one input that the graph must have.
 fn only<'a>(edges: &'a [Edge], what: &str, errors: &mut Vec<Diagnostic>) -> Option<&'a Edge> {
     if let [one] = edges {
         return Some(one);

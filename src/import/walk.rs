@@ -1,4 +1,4 @@
-//! From layer to layer along the chain: what streams between them, and in which order.
+//! From layer to layer along runs: what streams between them, and in which order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,25 +33,38 @@ use crate::tensor::Tensor;
 
 /// On the way from the first layer to the last.
 pub struct Walk<'a> {
-    chain: &'a Chain,
+    pub(super) chain: &'a Chain,
     wanted: Wanted<'a>,
     /// Layers so far, those with errors too.
     number: usize,
     drafts: Vec<Draft>,
-    /// Order of the stream that leaves the last one.
-    order: Order,
-    /// Nothing but thresholds for the input stands before the next layer, which takes the order that it wants.
-    quantised: bool,
+    /// Where the stream comes from.
+    pub(super) source: Source,
+    /// Its order.
+    pub(super) order: Order,
+    /// The next layer takes the order that it wants.
+    pub(super) free: bool,
     /// The integers in it; nothing where they could not be told.
-    level: Option<Grid>,
+    pub(super) level: Option<Grid>,
     /// In the place of levels, sums.
     sums: Option<Sums>,
     /// How the last layer's values came about, where it has an activation.
-    made: Option<Values>,
+    pub(super) made: Option<Values>,
     /// What the host does to the last layer's sums before the rest.
-    tail: Vec<Step>,
+    pub(super) tail: Vec<Step>,
     sketches: &'a mut Vec<Sketch>,
-    errors: &'a mut Vec<Diagnostic>,
+    pub(super) errors: &'a mut Vec<Diagnostic>,
+}
+
+/// What streams between two layers.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Where it comes from.
+    pub source: Source,
+    /// In which order.
+    pub order: Order,
+    /// The integers in it; nothing where they could not be told.
+    pub level: Option<Grid>,
 }
 
 /// What an average takes in the place of levels: sums of a product, and the steps that make the graph's numbers of them.
@@ -61,12 +74,15 @@ struct Sums {
 }
 
 /// Sums of a layer, and the steps that make the next integers of them.
-struct Values {
-    rows: Vec<Lattice>,
-    one: Vec<usize>,
+pub struct Values {
+    /// The sums of each channel.
+    pub rows: Vec<Lattice>,
+    /// The tensor that they enter the steps as.
+    pub one: Vec<usize>,
     /// Steps in front of the graph's own.
-    scaling: Vec<Step>,
-    all: Vec<Step>,
+    pub scaling: Vec<Step>,
+    /// All steps.
+    pub all: Vec<Step>,
 }
 
 /// What a layer takes and gives.
@@ -131,8 +147,9 @@ impl<'a> Walk<'a> {
             wanted,
             number: 0,
             drafts: Vec::new(),
+            source: Source::Input,
             order,
-            quantised: false,
+            free: true,
             level,
             sums: None,
             made: None,
@@ -145,12 +162,25 @@ impl<'a> Walk<'a> {
     /// Thresholds for the input, in front of the first layer.
     pub fn threshold(&mut self, first: &Step, layer: Arc<dyn Layer>) {
         self.fixed(first, layer);
-        self.quantised = true;
     }
 
-    /// The layers, the order of what leaves the last one, and what the host does to it first.
-    pub fn end(self) -> (Vec<Draft>, Order, Vec<Step>) {
-        (self.drafts, self.order, self.tail)
+    /// Goes on with another run, which takes this stream.
+    pub fn resume(&mut self, chain: &'a Chain, stream: &Stream) {
+        let Stream { source, order, level } = stream.clone();
+        self.chain = chain;
+        (self.source, self.order, self.level, self.free) = (source, order, level, false);
+        (self.sums, self.made) = (None, None);
+        self.tail = Vec::new();
+    }
+
+    /// The stream here.
+    pub fn stream(&self) -> Stream {
+        Stream { source: self.source, order: self.order.clone(), level: self.level }
+    }
+
+    /// The layers.
+    pub fn end(self) -> Vec<Draft> {
+        self.drafts
     }
 
     /// Takes a segment's layer, and what stands between it and the next one.
@@ -164,6 +194,7 @@ impl<'a> Walk<'a> {
         sketch.input = self.level.map(|l| l.element());
         let Some(place) = place else {
             (self.level, self.sums, self.made) = (None, None, None);
+            self.order = Order::default();
             self.sketches.push(sketch);
             return;
         };
@@ -174,7 +205,7 @@ impl<'a> Walk<'a> {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
             let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
             if behind.level.is_none() && !pooled && !is_pool(step) {
-                self.errors.push(unquantised(step, &chain.steps[range.end]));
+                self.errors.push(unquantised(step, chain.steps.get(range.end)));
                 return None;
             }
             Some(behind)
@@ -211,17 +242,34 @@ impl<'a> Walk<'a> {
         }
         self.order = place.order();
         if let Some(range) = segment.behind.clone() {
-            self.moves(&place, range);
+            self.moves(&place.one(), range);
         }
     }
 
     fn push(&mut self, step: &Step, core: Core, activation: Option<Activation>, outgoing: Outgoing) {
-        let inputs = vec![self.drafts.len().checked_sub(1).map_or(Source::Input, Source::Layer)];
         let activations = activation.into_iter().collect();
+        let inputs = vec![self.source];
+        self.source = Source::Layer(self.drafts.len());
         self.drafts.push(Draft { origin: step.node.clone(), inputs, core, activations, outgoing });
     }
 
-    fn fixed(&mut self, step: &Step, layer: Arc<dyn Layer>) {
+    /// A layer that joins streams.
+    pub(super) fn joined(
+        &mut self,
+        step: &Step,
+        inputs: Vec<Source>,
+        core: Core,
+        activation: Option<Activation>,
+        outgoing: Outgoing,
+    ) {
+        self.number += 1;
+        self.push(step, core, activation, outgoing);
+        if let Some(draft) = self.drafts.last_mut() {
+            draft.inputs = inputs;
+        }
+    }
+
+    pub(super) fn fixed(&mut self, step: &Step, layer: Arc<dyn Layer>) {
         self.number += 1;
         let outgoing = Outgoing { shape: step.shape.clone(), steps: Vec::new(), moved: false };
         self.push(step, Core::Fixed(layer), None, outgoing);
@@ -243,10 +291,13 @@ impl<'a> Walk<'a> {
         let wanted = match &image {
             Some(image) => Order::of(image),
             // The weights of one operand can be in any order.
-            None if positions == 1 => return Ok(place),
+            None if positions == 1 => {
+                self.free = false;
+                return Ok(place);
+            }
             None => Order::default(),
         };
-        if self.drafts.is_empty() || std::mem::take(&mut self.quantised) {
+        if std::mem::take(&mut self.free) {
             self.order = wanted;
         } else {
             self.reorder(step, wanted, inner)?;
@@ -255,7 +306,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Brings the stream, a tensor of shape `before`, into an order.
-    fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
+    pub(super) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
         if self.order == wanted {
             return Ok(());
         }
@@ -425,7 +476,7 @@ impl<'a> Walk<'a> {
         };
         let Some(mut next) = level_behind else {
             if own || !moved {
-                return Err(unquantised(step, step).into());
+                return Err(unquantised(step, Some(step)).into());
             }
             let scale = level.scale / divisor as f32;
             let level = Grid { scale, least: range.0, most: range.1, bipolar: false };
@@ -439,7 +490,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What moves, repeats or chooses elements between a layer and the next one.
-    fn moves(&mut self, place: &Place<'_>, range: Range<usize>) {
+    pub(super) fn moves(&mut self, one: &[usize], range: Range<usize>) {
         let chain = self.chain;
         for at in range.clone() {
             let step = &chain.steps[at];
@@ -448,7 +499,7 @@ impl<'a> Walk<'a> {
                     .through(step, chain.shape_before(at))
                     .map(|o| self.order = o),
                 Role::Select if step.operator.name == "Pad" => Ok(()),
-                Role::Select => self.select(place, range.start, at),
+                Role::Select => self.select(one, range.start, at),
                 _ => Ok(()),
             };
             if keep(done.map_err(|e| e.placed(&step.place)), self.errors).is_none() {
@@ -457,7 +508,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn select(&mut self, place: &Place<'_>, start: usize, at: usize) -> Result<()> {
+    fn select(&mut self, front: &[usize], start: usize, at: usize) -> Result<()> {
         let chain = self.chain;
         let step = &chain.steps[at];
         let pad = at.checked_sub(1).filter(|i| *i >= start && chain.steps[*i].operator.name == "Pad");
@@ -479,7 +530,7 @@ impl<'a> Walk<'a> {
             let minimum = match &self.made {
                 None => Vec::new(),
                 Some(Values { rows, one, scaling, all }) => {
-                    let graph = at_one_position(&chain.steps[start..at], &place.one())?;
+                    let graph = at_one_position(&chain.steps[start..at], front)?;
                     let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
                     falls(rows, one, &before, all)?
                 }
@@ -508,7 +559,7 @@ fn layer_size(layer: &Arc<dyn Layer>, image: &Image) -> Result<[usize; 2]> {
 }
 
 /// The smallest and the largest sum of all rows.
-fn reach(rows: &[Lattice], step: &Step) -> Result<(i64, i64)> {
+pub fn reach(rows: &[Lattice], step: &Step) -> Result<(i64, i64)> {
     let low = rows.iter().map(|r| r.low).min().unwrap_or(0);
     let high = rows.iter().map(|r| r.high()).max().unwrap_or(0);
     if low < -(1 << 30) || high >= 1 << 30 {

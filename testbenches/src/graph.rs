@@ -1,6 +1,7 @@
 //! What networks and float graphs compute, for comparison.
 
 use stoxnor::host::HostGraph;
+use stoxnor::import::FloatGraph;
 use stoxnor::network::{Network, Source};
 use stoxnor::tensor::{Data, Tensor};
 
@@ -39,4 +40,30 @@ pub fn equals_float_graph(network: &Network, graph: &HostGraph, frame: &[f32]) -
     };
     let found = run(network, frame).1;
     found.len() == wanted.len() && found.iter().zip(&wanted).all(|(f, w)| f == w || f.is_nan() && w.is_nan())
+}
+
+/// All outputs for one frame, as the layers' reference and the host's tails compute them.
+pub fn outputs(network: &Network, frame: &[f32]) -> Vec<Vec<f32>> {
+    let frames = layers(network, &network.quantise(frame).unwrap());
+    let of = |layer: usize| frames[layer].iter().map(|v| i64::from(*v));
+    let sums: Vec<i64> = network.exits.iter().flat_map(|exit| of(exit.layer)).collect();
+    (0..network.outputs.len()).map(|index| network.finish_output(index, &sums, 1).unwrap()).collect()
+}
+
+/// All outputs for one frame, as the file's own operators compute them.
+pub fn float_outputs(graph: &FloatGraph, frame: &[f32]) -> Vec<Vec<f32>> {
+    let x = Tensor::new(graph.input_shape().to_vec(), Data::Float(frame.to_vec())).unwrap();
+    let floats = |tensor: Tensor| match tensor.data {
+        Data::Float(v) => v,
+        Data::Int(v) => v.into_iter().map(|i| i as f32).collect(),
+    };
+    graph.eval(&x).unwrap().into_iter().map(floats).collect()
+}
+
+/// Whether a network and the file's own operators give the same numbers at every output.
+pub fn equals_graph(network: &Network, graph: &FloatGraph, frame: &[f32]) -> bool {
+    let (found, wanted) = (outputs(network, frame), float_outputs(graph, frame));
+    let same = |(f, w): (&f32, &f32)| f == w || f.is_nan() && w.is_nan();
+    let alike = |(f, w): (&Vec<f32>, &Vec<f32>)| f.len() == w.len() && f.iter().zip(w).all(same);
+    found.len() == wanted.len() && found.iter().zip(&wanted).all(alike)
 }

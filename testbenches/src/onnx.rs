@@ -1,6 +1,7 @@
 //! ONNX files made in tests. The messages are written with prost, the importer reads them with code of its own: the two
 //! check each other.
 
+pub mod branches;
 mod image;
 mod proto;
 
@@ -124,6 +125,11 @@ impl Builder {
         self.node("BatchNormalization", &[x, &g, &b, &m, &v], vec![Attribute::float("epsilon", 1e-5)])
     }
 
+    /// Adds a graph output of undeclared shape; [`finish`](Self::finish) adds the last one.
+    pub fn output(&mut self, name: &str) {
+        self.graph.outputs.push(ValueInfo { name: name.into(), kind: None });
+    }
+
     /// The file's bytes, with the graph output `output` (of undeclared shape).
     pub fn finish(self, output: &str) -> Vec<u8> {
         self.finish_at(9, output)
@@ -131,7 +137,7 @@ impl Builder {
 
     /// [`finish`](Self::finish), with a version of ONNX's operator set.
     pub fn finish_at(mut self, version: i64, output: &str) -> Vec<u8> {
-        self.graph.outputs.push(ValueInfo { name: output.into(), kind: None });
+        self.output(output);
         let opsets = vec![Opset { domain: String::new(), version }];
         Model { ir_version: 6, producer: "stoxnor".into(), graph: Some(self.graph), opsets }.encode_to_vec()
     }

@@ -5,7 +5,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor::import::{self, FixedPoint, Options};
 use stoxnor_testbenches::data::data_dir;
-use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
+use stoxnor_testbenches::graph::{equals_graph, layers, run};
+use stoxnor_testbenches::onnx::branches::{self, residual};
 use stoxnor_testbenches::onnx::{
     Attribute, Builder, Model, Pair, SampledModel, few_bits, random_dense, sampled,
 };
@@ -163,8 +164,13 @@ fn twist(model: &mut Model, rng: &mut ChaCha8Rng) {
 #[test]
 fn twisted_graphs_end_in_diagnostics() {
     let dense = [random_dense(9, &[6, 5, 4, 3]), few_bits(10, &[6, 5, 4, 3]), ensemble(&[6, 5, 4, 3])];
-    let models: Vec<Model> =
-        dense.into_iter().chain(convolutional()).map(|bytes| Model::decode(&bytes[..]).unwrap()).collect();
+    let branched = [residual(1, [0.5, 0.5]), branches::random(3), branches::random(4), branches::random(5)];
+    let models: Vec<Model> = dense
+        .into_iter()
+        .chain(convolutional())
+        .chain(branched)
+        .map(|bytes| Model::decode(&bytes[..]).unwrap())
+        .collect();
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut refused = 0;
     for round in 0..2_000 {
@@ -180,12 +186,12 @@ fn twisted_graphs_end_in_diagnostics() {
             }
             // What is still a network still computes what its graph says, unless the graph's weights are only sampled from.
             Ok(network) => {
-                let graph = import::float_graph(&bytes).unwrap();
+                let graph = import::FloatGraph::new(&bytes).unwrap();
                 let frame: Vec<f32> =
                     (0..graph.input_shape().iter().product()).map(|_| rng.random()).collect();
                 match network.quantise(&frame) {
                     Ok(input) if network.ensemble.is_some() => drop(layers(&network, &input)),
-                    Ok(_) => assert!(equals_float_graph(&network, &graph, &frame), "round {round}"),
+                    Ok(_) => assert!(equals_graph(&network, &graph, &frame), "round {round}"),
                     Err(found) => assert_eq!(found.list()[0].code.word, "input-value"),
                 }
             }

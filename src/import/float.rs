@@ -1,0 +1,76 @@
+//! The graph as its file has it, in float32: what networks are compared with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::external::External;
+use super::fold::{Applied, Folded, Input, fold};
+use super::{file, members, prune, validate};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result};
+use crate::tensor::Tensor;
+
+/// The operators that depend on the graph's input, in an order in which they can be computed.
+#[derive(Debug)]
+pub struct FloatGraph {
+    nodes: Vec<Applied>,
+    input: (String, Vec<usize>),
+    outputs: Vec<String>,
+}
+
+impl FloatGraph {
+    /// Of a model file's bytes, in member 0.
+    ///
+    /// # Errors
+    /// Where the file is broken, or an operator is not known.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
+        let mut errors = Vec::new();
+        let Folded { nodes, input, outputs, .. } = fold(members::in_member(&graph, 0), &mut errors);
+        Diagnostics::collected(errors)?;
+        Ok(Self { nodes, input, outputs })
+    }
+
+    /// Shape of the input, with the leading batch of 1.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input.1
+    }
+
+    /// Names of the outputs.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    /// All outputs of one frame: float32, one operation after the other.
+    ///
+    /// # Errors
+    /// Where an operator refuses its operands.
+    pub fn eval(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        let mut known: BTreeMap<&str, Cow<'_, Tensor>> = BTreeMap::new();
+        known.insert(&self.input.0, Cow::Borrowed(x));
+        for applied in &self.nodes {
+            let operand = |input: &'_ Input| -> Result<Tensor> {
+                match input {
+                    Input::Constant(tensor) => Ok((**tensor).clone()),
+                    Input::Tensor(name) => {
+                        known.get(&name[..]).map(|t| (**t).clone()).ok_or_else(|| missing(name))
+                    }
+                }
+            };
+            let operands: Vec<Tensor> = applied.inputs.iter().map(operand).collect::<Result<_>>()?;
+            let operands: Vec<&Tensor> = operands.iter().collect();
+            let made = (applied.operator.eval)(&applied.node.attributes, &operands)
+                .map_err(|e| e.placed(&applied.node.to_string()))?;
+            for (name, tensor) in applied.node.outputs.iter().zip(made) {
+                known.insert(name, Cow::Owned(tensor));
+            }
+        }
+        self.outputs
+            .iter()
+            .map(|name| known.get(&name[..]).map(|t| (**t).clone()).ok_or_else(|| missing(name)))
+            .collect()
+    }
+}
+
+fn missing(tensor: &str) -> Diagnostics {
+    Diagnostic::new(&MODEL_INVALID, format!("tensor {tensor} is made by no node")).into()
+}

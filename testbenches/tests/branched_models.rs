@@ -1,0 +1,247 @@
+//! Models with branches: what is read is what the file's own float32 operators compute, and all engines agree on it.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use stoxnor::calibrate::calibrate;
+use stoxnor::engine::Conditions;
+use stoxnor::import::{self, FloatGraph, Options, SamplingOptions};
+use stoxnor::lower::lower;
+use stoxnor::network::Network;
+use stoxnor_testbenches::conformance::{Effort, agree, default_folds, random, random_folds, random_frames};
+use stoxnor_testbenches::graph::{float_outputs, outputs};
+use stoxnor_testbenches::onnx::branches::{self, Model, residual};
+use stoxnor_testbenches::onnx::{Attribute, STOXNOR, Sliding};
+
+/// Reads a model, compares it with its float graph on random frames, and all engines with one another.
+fn is_exact(what: &str, bytes: &[u8]) -> Network {
+    is_exact_with(what, bytes, &Options::default())
+}
+
+fn is_exact_with(what: &str, bytes: &[u8], options: &Options) -> Network {
+    let network = import::read_with("branched", bytes, options).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let graph = FloatGraph::new(bytes).unwrap();
+    let mut rng = random(1);
+    for _ in 0..20 {
+        same_outputs(what, &network, &graph, &eighths(&mut rng, graph.input_shape()));
+    }
+    let frames = random_frames(3, &network, 3);
+    let random = random_folds(&mut random(2), &network);
+    for (index, folds) in [default_folds(&network, 1000), random].into_iter().enumerate() {
+        let hardware = lower(&network, &folds);
+        for stall in [None, Some(5)] {
+            let outside = usize::from(index == 0 && stall.is_some());
+            let effort = Effort { rtl: 3, verilator: outside, icarus: outside };
+            let conditions = Conditions { stall, members: vec![] };
+            agree(what, &network, &hardware, &frames, &conditions, effort);
+        }
+    }
+    network
+}
+
+/// A frame of multiples of 1/8, so that quantisers see ties.
+fn eighths(rng: &mut ChaCha8Rng, shape: &[usize]) -> Vec<f32> {
+    (0..shape.iter().product()).map(|_| f32::from(rng.random_range(-16i8..=16)) / 8.0).collect()
+}
+
+fn same_outputs(what: &str, network: &Network, graph: &FloatGraph, frame: &[f32]) {
+    assert_eq!(outputs(network, frame), float_outputs(graph, frame), "{what}");
+}
+
+fn refused(what: &str, bytes: &[u8]) -> String {
+    match import::read("branched", bytes) {
+        Ok(_) => panic!("{what} is read"),
+        Err(found) => found.to_string(),
+    }
+}
+
+/// Kinds of a network's layers.
+fn kinds(network: &Network) -> Vec<&'static str> {
+    network.nodes.iter().map(|n| n.layer.kind()).collect()
+}
+
+#[test]
+fn residual_blocks_are_sums_of_streams() {
+    let network = is_exact("one scale", &residual(1, [0.5, 0.5]));
+    assert_eq!(kinds(&network), ["conv", "conv", "conv", "add", "conv", "add", "globalpool", "dense"]);
+    is_exact("a multiple", &residual(2, [0.25, 0.5]));
+    is_exact("a fraction", &residual(3, [0.375, 0.25]));
+}
+
+/// The sums themselves go on, and are normalised and quantised in front of the next branch alone.
+#[test]
+fn sums_that_are_not_quantised_branch_too() {
+    let mut m = Model::new(4, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let stem = m.block(&x, [2, 3], 0.5);
+    let a = m.block(&stem, [3, 3], 0.5);
+    let sum = m.add(&stem, &a);
+    let y = m.normalise(&sum, 3);
+    let y = m.quant(&y, 0.5, 2, true);
+    let b = m.block(&y, [3, 3], 1.0);
+    let sum = m.add(&sum, &b);
+    let y = m.relu(&sum);
+    let y = m.builder.max_pool(&y, Sliding::apart(&[2, 2]));
+    let y = m.head(&y, [3, 2]);
+    let network = is_exact("pre-activation", &m.finish(&[y]));
+    assert!(kinds(&network).contains(&"threshold"), "{:?}", kinds(&network));
+}
+
+#[test]
+fn channels_are_concatenated() {
+    let mut m = Model::new(5, &[1, 2, 4, 2]);
+    let x = m.quant("x", 0.5, 3, true);
+    let a = m.block(&x, [2, 3], 0.5);
+    let axis = || vec![Attribute::int("axis", 1)];
+    let x1 = m.builder.node("Concat", &[&x, &a], axis());
+    let b = m.block(&x1, [5, 2], 0.5);
+    let x2 = m.builder.node("Concat", &[&x, &a, &b], axis());
+    let c = m.block(&x2, [7, 2], 0.5);
+    let all = m.builder.node("Concat", &[&x2, &c, &x2], axis());
+    let y = m.head(&all, [16, 3]);
+    let network = is_exact("dense block", &m.finish(&[y]));
+    assert_eq!(kinds(&network).iter().filter(|k| **k == "concat").count(), 3);
+}
+
+#[test]
+fn several_outputs_leave() {
+    let mut m = Model::new(6, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let trunk = m.block(&x, [2, 4], 0.25);
+    let classes = m.head(&trunk, [4, 5]);
+    let mask = m.conv(&trunk, [4, 1]);
+    let mask = m.builder.node("Sigmoid", &[&mask], vec![]);
+    let features = m.builder.scalar("Mul", &trunk, 3.0);
+    let network =
+        is_exact("three heads", &m.finish(&[classes.clone(), mask.clone(), features.clone(), trunk.clone()]));
+    let names: Vec<&str> = network.outputs.iter().map(|o| &o.name[..]).collect();
+    assert_eq!(names, [&classes[..], &mask, &features, &trunk]);
+    assert_eq!(network.exits.len(), 3, "two outputs of one layer leave once");
+}
+
+#[test]
+fn vectors_branch_as_images_do() {
+    let mut m = Model::new(7, &[1, 6]);
+    let x = m.quant("x", 0.5, 3, true);
+    let a = m.dense(&x, [6, 6]);
+    let a = m.normalise(&a, 6);
+    let a = m.quant(&a, 0.5, 3, true);
+    let difference = m.builder.node("Sub", &[&a, &x], vec![]);
+    let difference = m.quant(&difference, 1.0, 3, true);
+    let twice = m.add(&difference, &difference);
+    let b = m.dense(&twice, [6, 5]);
+    let b = m.builder.bipolar(&b, 0.5);
+    let both = m.builder.node("Concat", &[&b, &difference], vec![Attribute::int("axis", -1)]);
+    let text = refused("two scales", &m.builder.clone().finish(&both));
+    assert!(text.contains("scales"), "{text}");
+    let y = m.dense(&b, [5, 3]);
+    let network = is_exact("vectors", &m.finish(&[y]));
+    assert!(kinds(&network).starts_with(&["dense", "add"]), "{:?}", kinds(&network));
+}
+
+#[test]
+fn what_is_no_sum_of_integers_is_refused() {
+    let start = |seed| {
+        let mut m = Model::new(seed, &[1, 2, 4, 4]);
+        let x = m.quant("x", 0.5, 3, true);
+        let stem = m.block(&x, [2, 2], 0.5);
+        (m, stem)
+    };
+    // A branch without a quantiser.
+    let (mut m, stem) = start(8);
+    let raw = m.conv(&stem, [2, 2]);
+    let raw = m.normalise(&raw, 2);
+    let sum = m.add(&raw, &stem);
+    let y = m.head(&sum, [2, 2]);
+    let text = refused("a real branch", &m.finish(&[y]));
+    assert!(text.contains("without a quantiser between"), "{text}");
+    // Scales without a common part.
+    let (mut m, stem) = start(9);
+    let other = m.block(&stem, [2, 2], 0.123_456);
+    let sum = m.add(&other, &stem);
+    let y = m.head(&sum, [2, 2]);
+    assert!(refused("two scales", &m.finish(&[y])).contains("no multiples of one"));
+    // A product of two branches.
+    let (mut m, stem) = start(10);
+    let other = m.block(&stem, [2, 2], 0.5);
+    let product = m.builder.node("Mul", &[&other, &stem], vec![]);
+    let y = m.head(&product, [2, 2]);
+    assert!(refused("a product", &m.finish(&[y])).contains("joins 2 branches"));
+    // One pixel to all.
+    let (mut m, stem) = start(11);
+    let mean = m.builder.global_average_pool(&stem);
+    let mean = m.quant(&mean, 0.5, 3, true);
+    let sum = m.add(&stem, &mean);
+    let y = m.head(&sum, [2, 2]);
+    assert!(refused("shapes", &m.finish(&[y])).contains("shapes"));
+    // A real input that branches.
+    let mut m = Model::new(12, &[1, 2, 4, 4]);
+    let a = m.block("x", [2, 2], 0.5);
+    let b = m.block("x", [2, 2], 0.5);
+    let sum = m.add(&a, &b);
+    let y = m.head(&sum, [2, 2]);
+    let bytes = m.finish(&[y]);
+    assert!(refused("a real input", &bytes).contains("real numbers"));
+    let fixed = import::FixedPoint { bits: 8, fraction_bits: 3 };
+    let network =
+        is_exact_with("a fixed-point input", &bytes, &Options { input: Some(fixed), ..Options::default() });
+    assert_eq!(kinds(&network)[..3], ["conv", "conv", "add"]);
+}
+
+/// Random graphs of convolutions, sums, differences, concatenations and outputs.
+#[test]
+fn random_models_are_what_their_float_graphs_say() {
+    let mut read = 0;
+    for seed in 0..150 {
+        let bytes = branches::random(seed);
+        let network = match import::read("random", &bytes) {
+            Ok(network) => network,
+            Err(found) => {
+                assert!(found.list().iter().all(|d| d.code.exit == 2), "seed {seed}: {found}");
+                continue;
+            }
+        };
+        read += 1;
+        let graph = FloatGraph::new(&bytes).unwrap();
+        let mut rng = random(seed);
+        for _ in 0..4 {
+            same_outputs(&format!("seed {seed}"), &network, &graph, &eighths(&mut rng, graph.input_shape()));
+        }
+    }
+    assert!(read > 100, "{read} of 150 are read");
+}
+
+/// A residual block whose branch is sampled: members are those of the plain networks that they are.
+#[test]
+fn a_sampled_branch_is_an_ensemble() {
+    let mut m = Model::new(13, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let stem = m.block(&x, [2, 3], 0.5);
+    let w = m.weights(&[3, 3, 3, 3]);
+    let attributes = vec![
+        Attribute::string("law", "binary"),
+        Attribute::int("bits", 2),
+        Attribute::int("share", 1),
+        Attribute::int("seed", 1),
+    ];
+    let w = m.builder.node_of(STOXNOR, "StochasticQuant", &[&w], attributes);
+    let how = Sliding { kernel: &[3, 3], pads: &[1, 1, 1, 1], ..Sliding::default() };
+    let y = m.builder.conv(&stem, &w, None, 1, how);
+    let y = m.normalise(&y, 3);
+    let y = m.quant(&y, 0.5, 3, true);
+    let sum = m.add(&y, &stem);
+    let y = m.quant(&sum, 0.5, 3, true);
+    let y = m.head(&y, [3, 2]);
+    let bytes = m.finish(&[y]);
+    let sampling = SamplingOptions { members: Some(3), ..SamplingOptions::default() };
+    let options = Options { sampling, ..Options::default() };
+    let network = import::read_with("sampled", &bytes, &options).unwrap();
+    assert_eq!(network.ensemble.as_ref().map(|e| e.first), Some(1));
+    let frames = random_frames(3, &network, 4);
+    let hardware = lower(&network, &default_folds(&network, 1000));
+    let conditions = Conditions { stall: Some(3), members: vec![3, 1, 2] };
+    agree("sampled", &network, &hardware, &frames, &conditions, Effort { rtl: 4, verilator: 2, icarus: 1 });
+    // Statistics are measured along chains alone.
+    let calibrated = calibrate("sampled", &bytes, &options, |_| Ok(frames), |_| {});
+    let text = calibrated.map(drop).unwrap_err().to_string();
+    assert!(text.contains("branches"), "{text}");
+}
