@@ -76,11 +76,14 @@ impl<'a> Walk<'a> {
     /// The output that the stream here is: what the host makes of it.
     pub fn leave(&mut self, name: &str, shape: &[usize], tail: &[Step]) -> Option<Output> {
         let Source::Layer(layer) = self.source else {
-            let message = format!("the output {name} is computed from the input by no layer");
-            self.errors.push(
-                Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("leave that output to the program around the network"),
-            );
+            // Where a layer is refused, that says enough.
+            if self.errors.is_empty() {
+                let message = format!("the output {name} is computed from the input by no layer");
+                self.errors.push(
+                    Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                        .help("leave that output to the program around the network"),
+                );
+            }
             return None;
         };
         let mut steps = std::mem::take(&mut self.tail);

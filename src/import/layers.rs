@@ -115,9 +115,32 @@ pub fn layers(
         walk.order = whole_order(chain.shape());
         walk.free = false;
     }
+    let mut found = follow(&mut walk, runs, &segments);
+    let drafts = walk.end();
+    let level = input?;
+    if !errors.is_empty() {
+        return None;
+    }
+    let front = match pixels {
+        Some(pixels) => {
+            let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
+            let steps = pixels.front.into_iter().chain(turn).collect();
+            Front {
+                host: HostGraph::new(chain.input.clone(), steps),
+                input: Port { shape: own, element: pixels.element },
+            }
+        }
+        None => keep(front(chain, end, anchor, &level), errors)?,
+    };
+    let outputs = outputs.iter().filter_map(|name| found.remove(name)).collect();
+    Some(Parts { front: front.host, input: front.input, layers: drafts, outputs })
+}
+
+/// Goes through all runs, the first of which the walk is in front of; gives the graph's outputs by name.
+fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
     let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
-    let mut found: BTreeMap<&str, Output> = BTreeMap::new();
-    for (index, (run, segments)) in runs.iter().zip(&segments).enumerate() {
+    let mut found = BTreeMap::new();
+    for (index, (run, segments)) in runs.iter().zip(segments).enumerate() {
         let tail = &run.chain.steps[segments.tail.clone()];
         if index > 0 {
             let from: Vec<Stream> =
@@ -137,30 +160,13 @@ pub fn layers(
                 .last()
                 .map_or(run.chain.input.clone(), |last| run.chain.steps[last.anchor].shape.clone());
             if let Some(output) = walk.leave(&run.to, &leaving, tail) {
-                found.insert(&run.to, output);
+                found.insert(run.to.clone(), output);
             }
         } else {
             streams.insert(&run.to, walk.stream());
         }
     }
-    let drafts = walk.end();
-    let level = input?;
-    if !errors.is_empty() {
-        return None;
-    }
-    let front = match pixels {
-        Some(pixels) => {
-            let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
-            let steps = pixels.front.into_iter().chain(turn).collect();
-            Front {
-                host: HostGraph::new(chain.input.clone(), steps),
-                input: Port { shape: own, element: pixels.element },
-            }
-        }
-        None => keep(front(chain, end, anchor, &level), errors)?,
-    };
-    let outputs = outputs.iter().filter_map(|name| found.remove(&name[..])).collect();
-    Some(Parts { front: front.host, input: front.input, layers: drafts, outputs })
+    found
 }
 
 /// The host's steps up to the hardware, and the integers of their values.

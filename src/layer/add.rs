@@ -78,12 +78,19 @@ impl Add {
     fn document(&self, b: &mut Builder, inputs: &[Element], pe: usize) {
         let sum = |(k, (factor, input)): (usize, (&i32, &Element))| format!("{factor} * x{k}[i] ({input})");
         let terms: Vec<String> = self.factors.iter().zip(inputs).enumerate().map(sum).collect();
-        let activated = if self.each.activations().of(0).is_some() { "the activation of its channel for " } else { "" };
-        b.doc(format!("Frames of {:?}, element by element: y[i] = {activated}{}.", self.shape, terms.join(" + ")));
+        let activated =
+            if self.each.activations().of(0).is_some() { "the activation of its channel for " } else { "" };
+        b.doc(format!(
+            "Frames of {:?}, element by element: y[i] = {activated}{}.",
+            self.shape,
+            terms.join(" + ")
+        ));
         let beats = self.elements() / pe;
         b.doc(format!("PE {pe}: {beats} beats of each stream in, {beats} out, {beats} cycles a frame."));
         let latency = if self.each.activations().of(0).is_some() { 2 } else { 1 };
-        b.doc(format!("Timing: a beat is offered {latency} edges after all streams have given theirs; full rate."));
+        b.doc(format!(
+            "Timing: a beat is offered {latency} edges after all streams have given theirs; full rate."
+        ));
     }
 
     /// The sums of a beat of all streams, side by side in `data`.
@@ -232,7 +239,9 @@ fn samples() -> Vec<Sample> {
 
     use super::dense::staircase;
 
-    let forms: [(&[usize], &[(Element, i32)], Option<(Element, usize)>, i64); 8] = [
+    /// Shape, types and factors of the inputs, type and steps of an activation, members.
+    type Form = (&'static [usize], &'static [(Element, i32)], Option<(Element, usize)>, i64);
+    let forms: [Form; 8] = [
         (&[2, 3, 4], &[(Bipolar, 1), (Bipolar, 1)], None, 0),
         (&[6], &[(Bipolar, 1), (Bipolar, -1)], Some((Bipolar, 1)), 1),
         (&[3, 1, 2], &[(Unsigned(2), 1), (Unsigned(2), 1)], Some((Unsigned(2), 3)), 3),
@@ -242,7 +251,7 @@ fn samples() -> Vec<Sample> {
         (&[8], &[(Signed(6), 1), (Signed(6), -1)], None, 0),
         (&[1, 5, 2], &[(Unsigned(16), 1), (Unsigned(1), 1)], Some((Unsigned(4), 15)), 1),
     ];
-    let sample = |(shape, terms, activation, members): (&[usize], &[(Element, i32)], Option<_>, i64)| {
+    let sample = |(shape, terms, activation, members): Form| {
         let inputs: Vec<Port> =
             terms.iter().map(|(element, _)| Port { shape: shape.to_vec(), element: *element }).collect();
         let factors: Vec<i32> = terms.iter().map(|(_, factor)| *factor).collect();

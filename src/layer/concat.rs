@@ -85,7 +85,12 @@ impl Layer for Concat {
         let (pe, width) = (fold.pe as u32, fold.pe as u32 * element.bits());
         let mut b = Builder::new(name);
         let beats = self.elements() / fold.pe;
-        b.doc(format!("Frames of {:?}: at each of {} pixels {:?} channels of the streams, one after another.", self.shape, self.pixels(), self.channels));
+        b.doc(format!(
+            "Frames of {:?}: at each of {} pixels {:?} channels of the streams, one after another.",
+            self.shape,
+            self.pixels(),
+            self.channels
+        ));
         b.doc(format!("What leaves is {element}. PE {pe}: {beats} beats out, {beats} cycles a frame."));
         b.doc("Timing: a beat is offered after the edge that accepts it, in its stream's turn; full rate.");
         let counts: Vec<u32> = self.channels.iter().map(|channels| *channels as u32 / pe).collect();
@@ -134,7 +139,9 @@ pub const KIND: Kind = Kind { name: "concat", samples };
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
-    let forms: [(&[usize], &[(Element, usize)]); 7] = [
+    /// Extents of the pixels; types and channels of the inputs.
+    type Form = (&'static [usize], &'static [(Element, usize)]);
+    let forms: [Form; 7] = [
         (&[2, 3], &[(Bipolar, 4), (Bipolar, 2)]),
         (&[], &[(Bipolar, 6), (Bipolar, 3)]),
         (&[3, 1], &[(Unsigned(2), 1), (Unsigned(4), 1)]),
@@ -143,7 +150,7 @@ fn samples() -> Vec<Sample> {
         (&[1, 4], &[(Unsigned(1), 6), (Signed(5), 2)]),
         (&[5], &[(Bipolar, 3), (Bipolar, 3), (Bipolar, 3), (Bipolar, 3)]),
     ];
-    let sample = |(pixels, parts): (&[usize], &[(Element, usize)])| {
+    let sample = |(pixels, parts): Form| {
         let port = |(element, channels): &(Element, usize)| Port {
             shape: pixels.iter().copied().chain([*channels]).collect(),
             element: *element,

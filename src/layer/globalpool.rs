@@ -166,7 +166,11 @@ impl Layer for GlobalPool {
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
         let (groups, pixels) = ((self.shape[2] / fold.pe) as u64, self.pixels() as u64);
         let sum = Schedule::frame_sum(groups, pixels as u32);
-        if self.activated() { sum.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule()) } else { sum }
+        if self.activated() {
+            sum.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule())
+        } else {
+            sum
+        }
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {

@@ -124,7 +124,10 @@ fn samples() -> Vec<Sample> {
         ([2, 2, 3], [1, 1], Element::Bipolar),
     ];
     let sample = |(shape, factor, element): ([usize; 3], [usize; 2], Element)| {
-        (vec![Port { shape: shape.to_vec(), element }], Arc::new(Upsample::new(shape, factor)) as Arc<dyn Layer>)
+        (
+            vec![Port { shape: shape.to_vec(), element }],
+            Arc::new(Upsample::new(shape, factor)) as Arc<dyn Layer>,
+        )
     };
     forms.into_iter().map(sample).collect()
 }

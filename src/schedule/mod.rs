@@ -1,7 +1,7 @@
 //! When beats move: the exact times of a network of stages, back-pressure included.
 //!
 //! A time is the number of a rising edge. A beat is *offered* from the first edge at which its valid is 1, and *accepted* at the edge at
-//! which ready is 1 as well. A stage is one or more [processes](process): it tells when it accepts its next beat, and from when it offers
+//! which ready is 1 as well. A stage is one or more [processes](Process): it tells when it accepts its next beat, and from when it offers
 //! one, out of times that are known already. All of them are sums and maxima of such times, so that they can be computed beat by beat
 //! in any order ([`Timing`]), without a look at the cycles between. No process is made from the hardware: that is simulated, and has to
 //! give the same times.

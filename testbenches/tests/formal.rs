@@ -33,8 +33,8 @@ fn all() -> Vec<Proof> {
         proofs::of_replay(3, 1, 4),
         window::of_window(Window::plain([3, 3], [2, 2]), false, None, 0),
         window::of_window(Window::plain([3, 3], [2, 2]), true, None, 2),
-        window::of_window(strided.clone(), false, Some(Padding::Word(Bits::new(2, 2))), 0),
-        window::of_window(strided.clone(), true, Some(Padding::Flag), 0),
+        window::of_window(strided, false, Some(Padding::Word(Bits::new(2, 2))), 0),
+        window::of_window(strided, true, Some(Padding::Flag), 0),
         window::of_window(strided, true, Some(Padding::Mask), 1),
         window::of_window(small, true, Some(Padding::Flag), 1),
         proofs::of_rounding(RoundingLane::Binary, 1, 1),
@@ -65,7 +65,7 @@ fn blocks_are_proved() {
         .par_iter()
         .filter_map(|proof| {
             let (verdict, took) = proof.prove().unwrap_or_else(|e| panic!("{e}"));
-            println!("{}: {}, {verdict:?}, {:.1} s", proof.what, proof.method, took.as_secs_f64());
+            eprintln!("{}: {}, {verdict:?}, {:.1} s", proof.what, proof.method, took.as_secs_f64());
             (verdict != Verdict::Proved).then(|| format!("{}: {verdict:?}", proof.what))
         })
         .collect();
@@ -228,7 +228,7 @@ fn planted_faults_are_refuted() {
             }
             let row =
                 format!("{} | {} | {verdict:?} | {:.1} s", fault.proof.what, fault.what, took.as_secs_f64());
-            println!("{row}");
+            eprintln!("{row}");
             let planted = changed.into_inner();
             (!planted || verdict == Verdict::Proved).then(|| format!("{row}, planted: {planted}"))
         })

@@ -5,6 +5,7 @@
 //! what matters are exit codes, JSON and files, and whole texts are compared by insta.
 
 mod bed;
+mod branches;
 mod calibrate;
 mod check;
 mod commands;

@@ -67,7 +67,7 @@ pub fn of_fifo(depth: u32, width: u32, user: u32) -> Proof {
         h.show("read_at_q", bits);
         h.show("write_at_q", bits);
         h.hold(format!("read_at_q_i < {depth} && write_at_q_i < {depth}"));
-        h.add(format!("wire [3:0] next = {{1'b0, read_at_q_i}} + count_q_i;"));
+        h.add("wire [3:0] next = {1'b0, read_at_q_i} + count_q_i;");
         h.hold(format!("write_at_q_i == next - (next >= {depth} ? 4'd{depth} : 4'd0)"));
     }
     h.hold("!(m_valid && leaving == beat) || m_word == kept");

@@ -162,7 +162,7 @@ fn an_accelerator_works_beside_widgets_of_rust_hdl() {
         }
     }
     let network = network();
-    let wanted = frames_to_beats(&sums(&network, &beats), 1, network.output().element).concat();
+    let wanted = frames_to_beats(&sums(&network, &beats), 1, network.exits[0].port.element).concat();
     assert!(results.len() > 150, "{} beats", results.len());
     assert_eq!(results[..], wanted[..results.len()]);
     // The same in one file of Verilog.
