@@ -13,6 +13,7 @@ chapters! {
     layers: include_str!("layers.md");
     streams: include_str!("streams.md");
     schedule: include_str!("schedule.md");
+    branches: include_str!("branches.md");
     verilog: include_str!("verilog.md");
     configuration: include_str!("configuration.md");
     engines: include_str!("engines.md");
@@ -23,5 +24,6 @@ chapters! {
     rust_hdl: include_str!("rust_hdl.md");
     stochastic: include_str!("stochastic.md");
     diagnostics: include_str!("diagnostics.md");
+    testing: include_str!("testing.md");
     measurements: include_str!("measurements.md");
 }
