@@ -18,14 +18,12 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use crate::plan::{Members, Part, Plan};
+use crate::plan::{IDEAL, Members, Part, Plan};
 use crate::schedule::{Beats, Pattern, Timing, Wire};
 use crate::sliding::smallest;
 
 /// A FIFO that is never full.
 const ENDLESS: u64 = 1 << 40;
-/// In the place of a FIFO, what is never full and takes no time.
-pub const IDEAL: u64 = u64::MAX;
 /// Beats that are looked at before the rate of a plan that shows no period is decided by what its frames took on average.
 const MOST_BEATS: usize = 1 << 22;
 /// Beats of a frame up to which a plan is looked at with frames that are always there: it may take many frames to settle.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use stoxnor_hdl::block::replay_user;
 use stoxnor_sim::stall::{SINK, SOURCE, Stall};
 
-use crate::buffers::IDEAL;
 use crate::fold::Folding;
 use crate::network::{ENSEMBLE, Element, Network, Source};
 use crate::schedule::{
@@ -82,6 +81,9 @@ pub enum Part {
     /// The sum over the members, at this exit.
     Sum(usize),
 }
+
+/// The depth of what is in the place of a FIFO, never full and without a time of its own.
+pub const IDEAL: u64 = u64::MAX;
 
 /// Members of frames, one after another and from the start again.
 pub type Members = Arc<[u32]>;
