@@ -1,5 +1,6 @@
 //! `stoxnor run`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,15 +32,19 @@ struct Written {
     shape: Vec<usize>,
 }
 
-/// The file of output `index`: as it is given for the first one, with the output's name before the extension for others.
-fn file_of(given: &Path, index: usize, output: &Output) -> PathBuf {
+/// The file of output `index`: as it is given for the first one, with the output's name before the extension for others, and their
+/// numbers too where two names would make the same file.
+fn file_of(given: &Path, index: usize, outputs: &[Output]) -> PathBuf {
     if index == 0 {
         return given.to_owned();
     }
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
-    let name: String = output.name.chars().map(plain).collect();
+    let name = |output: &Output| output.name.chars().map(plain).collect::<String>();
+    let own = name(&outputs[index]);
+    let distinct: BTreeSet<String> = outputs[1..].iter().map(name).collect();
+    let number = if distinct.len() + 1 < outputs.len() { format!("_{index}") } else { String::new() };
     let extension = given.extension().unwrap_or_default().to_string_lossy();
-    given.with_extension(format!("{name}.{extension}").trim_end_matches('.'))
+    given.with_extension(format!("{own}{number}.{extension}").trim_end_matches('.'))
 }
 
 pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
@@ -50,17 +55,19 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let progress = common.progress(frames.count() as u64);
     let members = project.conditions(None).members(network, frames.count());
     let sums = sums(&project, &frames, &members, arguments.engine, &progress)?;
+    // Nothing is written where one of them cannot be computed.
+    let finished = |index| finished(network, &sums, &members, index);
+    let values = (0..network.outputs.len()).map(finished).collect::<Result<Vec<_>>>()?;
     let mut outputs = Vec::new();
-    for (index, output) in network.outputs.iter().enumerate() {
-        let values = finished(network, &sums, &members, index)?;
+    for (index, (output, values)) in network.outputs.iter().zip(values).enumerate() {
         let mut shape = vec![frames.count()];
         shape.extend(output.tail.output_shape().iter().skip(1));
-        let file = file_of(&arguments.output, index, output);
+        let file = file_of(&arguments.output, index, &network.outputs);
         write_npy(&file, &shape, &values.concat())?;
         if let Some(path) = &arguments.sums {
             let place = network.place_of(index);
             let own: Vec<i64> = sums.iter().flat_map(|s| &s[place.clone()]).copied().collect();
-            write_npy(&file_of(path, index, output), &[frames.count(), place.len()], &own)?;
+            write_npy(&file_of(path, index, &network.outputs), &[frames.count(), place.len()], &own)?;
         }
         outputs.push(Written { name: output.name.clone(), file, shape });
     }
@@ -123,4 +130,21 @@ pub fn sums(
         .at(format!("engine {engine}"))
         .help("`stoxnor check` with this engine shows where it stands still")
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::HostGraph;
+
+    #[test]
+    fn no_two_outputs_have_one_file() {
+        let output =
+            |name: &str| Output { name: name.to_owned(), layer: 0, tail: HostGraph::identity(vec![1, 1]) };
+        let outputs = ["y", "a/b", "a_b", "a_b_1"].map(output);
+        let files = |given: &str| (0..4).map(|k| file_of(Path::new(given), k, &outputs)).collect::<Vec<_>>();
+        let named = |names: [&str; 4]| names.map(PathBuf::from).to_vec();
+        assert_eq!(files("d/y.npy"), named(["d/y.npy", "d/y.a_b_1.npy", "d/y.a_b_2.npy", "d/y.a_b_1_3.npy"]));
+        assert_eq!(files("y"), named(["y", "y.a_b_1", "y.a_b_2", "y.a_b_1_3"]));
+    }
 }

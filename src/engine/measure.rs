@@ -30,6 +30,40 @@ const LIMIT: u64 = 400_000_000;
 /// Latencies after which a frame that has not come is given up.
 const PATIENCE: u64 = 4;
 
+/// What control depends on, behind a reset, in front of sinks that are always ready.
+struct Control {
+    s: Simulator,
+    /// Valid, ready and last of the input.
+    source: [Slot; 3],
+    /// Valid and last of each exit.
+    exits: Vec<[Slot; 2]>,
+}
+
+impl Control {
+    /// For frames of so many members.
+    fn new(hardware: &Hardware, members: u32) -> Self {
+        let mut s = Simulator::of_control(&hardware.design.top);
+        let port = |name: &str| s.port(name).expect("every top has its streams");
+        let source = ["s_valid", "s_ready", "s_last"].map(port);
+        let of_exits = |part: &str| -> Vec<Slot> {
+            (0..hardware.design.exits.len()).map(|k| port(&format!("{}_{part}", exit_name(k)))).collect()
+        };
+        let [valids, readies, lasts] = ["valid", "ready", "last"].map(of_exits);
+        let user = hardware.design.input.user;
+        let s_user = (user > 0).then(|| port("s_user"));
+        for _ in 0..2 {
+            s.settle();
+            s.edge(true);
+        }
+        if let Some(s_user) = s_user {
+            s.set(s_user, &Bits::new(user, members.into()));
+        }
+        readies.into_iter().for_each(|ready| s.set_bit(ready, true));
+        let exits = valids.into_iter().zip(lasts).map(|(valid, last)| [valid, last]).collect();
+        Self { s, source, exits }
+    }
+}
+
 /// Runs the rtl engine at a constant number of members with a source that is always valid and a sink that is always ready, until control is in a state that
 /// it was in before: from there on everything repeats, so the distance found is the steady one for ever. Only what control depends on is
 /// simulated.
@@ -40,22 +74,8 @@ const PATIENCE: u64 = 4;
 /// # Errors
 /// Where a frame does not come out within four times its latency, or no state repeats within 400 million cycles.
 pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Result<Figures> {
-    let mut s = Simulator::of_control(&hardware.design.top);
-    let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
-    let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
-    let of_exit =
-        |k: usize| ["valid", "ready", "last"].map(|part| port(&s, &format!("{}_{part}", exit_name(k))));
-    let exits: Vec<[Slot; 3]> = (0..hardware.design.exits.len()).map(of_exit).collect();
-    for _ in 0..2 {
-        s.settle();
-        s.edge(true);
-    }
-    if hardware.design.input.user > 0 {
-        let s_user = port(&s, "s_user");
-        s.set(s_user, &Bits::new(hardware.design.input.user, members.into()));
-    }
+    let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
     s.set_bit(s_valid, true);
-    exits.iter().for_each(|[_, ready, _]| s.set_bit(*ready, true));
     // Frames that have left by each exit; a frame is done when it has left by all.
     let mut left = vec![0u64; exits.len()];
     let mut beat = 0;
@@ -66,7 +86,7 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     for cycle in 0..LIMIT {
         s.set_bit(s_last, beat + 1 == hardware.input_beats());
         s.settle();
-        for ([valid, _, last], left) in exits.iter().zip(&mut left) {
+        for ([valid, last], left) in exits.iter().zip(&mut left) {
             *left += u64::from(s.bit(*valid) && s.bit(*last));
         }
         let frame_done = left.iter().all(|left| *left > frame);
@@ -105,21 +125,7 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
 /// Whether so many frames of `members` members come out where the source gives a beat every `apart` cycles at most. Only what control
 /// depends on is simulated.
 pub fn passes_slowly(hardware: &Hardware, members: u32, frames: u64, apart: u64) -> bool {
-    let mut s = Simulator::of_control(&hardware.design.top);
-    let port = |s: &Simulator, name: &str| s.port(name).expect("every top has its streams");
-    let [s_valid, s_ready, s_last] = ["s_valid", "s_ready", "s_last"].map(|n| port(&s, n));
-    let of_exit =
-        |k: usize| ["valid", "ready", "last"].map(|part| port(&s, &format!("{}_{part}", exit_name(k))));
-    let exits: Vec<[Slot; 3]> = (0..hardware.design.exits.len()).map(of_exit).collect();
-    for _ in 0..2 {
-        s.settle();
-        s.edge(true);
-    }
-    if hardware.design.input.user > 0 {
-        let s_user = port(&s, "s_user");
-        s.set(s_user, &Bits::new(hardware.design.input.user, members.into()));
-    }
-    exits.iter().for_each(|[_, ready, _]| s.set_bit(*ready, true));
+    let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
     let beats = hardware.input_beats();
     let limit = 4 * frames * (beats * apart + hardware.interval(members)) + hardware.latency(members);
     let (mut sent, mut next) = (0, 0);
@@ -129,7 +135,7 @@ pub fn passes_slowly(hardware: &Hardware, members: u32, frames: u64, apart: u64)
         s.set_bit(s_valid, valid);
         s.set_bit(s_last, (sent + 1).is_multiple_of(beats));
         s.settle();
-        for ([valid, _, last], left) in exits.iter().zip(&mut left) {
+        for ([valid, last], left) in exits.iter().zip(&mut left) {
             *left += u64::from(s.bit(*valid) && s.bit(*last));
         }
         if valid && s.bit(s_ready) {

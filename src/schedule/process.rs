@@ -124,9 +124,6 @@ impl Fifo {
 
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
         let mut at = wires.offered(self.input, self.written)?;
-        if let Some(before) = self.written.checked_sub(1) {
-            at = at.max(wires.accepted(self.input, before)? + 1);
-        }
         if self.written as u64 >= self.depth {
             let frees = self.written - self.depth as usize;
             at = at.max(self.read.get(frees - self.gone)? + 1);
@@ -214,9 +211,6 @@ impl Widener {
 
     fn take(&mut self, wires: &mut Wires) -> Option<()> {
         let mut at = wires.offered(self.input, self.taken)?;
-        if let Some(before) = self.taken.checked_sub(1) {
-            at = at.max(wires.accepted(self.input, before)? + 1);
-        }
         if let Some(word) = (self.taken / self.ratio).checked_sub(1) {
             // The next word begins as this one leaves.
             at = at.max(wires.accepted(self.output, word)?);
@@ -297,9 +291,6 @@ impl Replay {
 
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
         let mut at = wires.offered(self.input, self.written)?;
-        if let Some(before) = self.written.checked_sub(1) {
-            at = at.max(wires.accepted(self.input, before)? + 1);
-        }
         if let Some(before) = self.written.checked_sub(self.left.len()) {
             // Places are free from the last pass on.
             let freed = self.at.frame * self.at.beats + if self.at.is_last_pass() { self.at.beat } else { 0 };

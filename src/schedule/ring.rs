@@ -52,10 +52,7 @@ impl Ring {
     }
 
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
-        let mut at = wires.offered(self.input, self.written as usize)?;
-        if let Some(before) = self.written.checked_sub(1) {
-            at = at.max(wires.accepted(self.input, before as usize)? + 1);
-        }
+        let at = wires.offered(self.input, self.written as usize)?;
         while self.freed.0 + self.buffer.depth <= self.written {
             let (freed, edge) = self.left.pop_front()?;
             self.freed = (freed, edge + 1);
