@@ -102,6 +102,25 @@ fn channels_are_concatenated() {
     assert_eq!(kinds(&network).iter().filter(|k| **k == "concat").count(), 3);
 }
 
+/// What is concatenated has the range of all its parts, and its largest sums count.
+#[test]
+fn wide_and_narrow_channels_are_concatenated() {
+    let mut m = Model::new(14, &[1, 4]);
+    let x = m.quant("x", 0.5, 5, false);
+    let narrow = m.quant(&x, 0.5, 2, false);
+    let both = m.builder.node("Concat", &[&narrow, &x], vec![Attribute::int("axis", 1)]);
+    let w = m.builder.floats(&[8, 2], &[0.5; 16]);
+    let y = m.builder.node("MatMul", &[&both, &w], vec![]);
+    let y = m.quant(&y, 1.0, 6, false);
+    let y = m.dense(&y, [2, 3]);
+    let bytes = m.finish(&[y]);
+    let network = is_exact("wide and narrow", &bytes);
+    let graph = FloatGraph::new(&bytes).unwrap();
+    for value in [-1.0, 0.5, 7.75, 16.0] {
+        same_outputs("wide and narrow", &network, &graph, &[value; 4]);
+    }
+}
+
 #[test]
 fn several_outputs_leave() {
     let mut m = Model::new(6, &[1, 2, 4, 4]);
