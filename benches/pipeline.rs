@@ -5,10 +5,13 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stoxnor::config::Config;
-use stoxnor::engine::{self, Conditions, stimulus};
+use stoxnor::emit::bench;
+use stoxnor::engine;
+use stoxnor::engine::results::Conditions;
+use stoxnor::engine::stimulus;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor::{emit, import, testbench};
+use stoxnor::{emit, import};
 use stoxnor_sim::{Simulator, simulate};
 
 /// The public TFC network where its data is at hand, else the bundled model, which has the same size.
@@ -48,7 +51,7 @@ fn compile(c: &mut Criterion) {
                 &lower(&network, &folds),
                 None,
                 None,
-                &testbench::random_frames(&network, 2, &[]),
+                &bench::random_frames(&network, 2, &[]),
             )
         });
     });

@@ -8,11 +8,13 @@ use rayon::prelude::*;
 
 use crate::arith::stochastic::Rounding;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, OPERATOR_UNSUPPORTED, Result};
-use crate::host::Step;
-use crate::import::{self, Options, Outgoing, Outline, SamplingOptions, Statistics};
-use crate::layer::Batch;
+use crate::frame::batch::Batch;
+use crate::graph::step::Step;
+use crate::graph::tensor::{Data, Tensor};
+use crate::import;
+use crate::import::options::{Options, SamplingOptions};
+use crate::import::{Outgoing, Outline, Statistics};
 use crate::network::{Network, Node, Source};
-use crate::tensor::{Data, Tensor};
 
 /// A calibrated model.
 #[derive(Debug)]

@@ -6,14 +6,16 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
 
+use crate::arith::sampling::Realisation;
 use crate::arith::stochastic::{Law, MAX_BITS};
+use crate::data::scale::Scale;
 use crate::diagnostic::{
     CONFIG_UNKNOWN_KEY, CONFIG_UNREADABLE, CONFIG_VALUE, Diagnostic, Diagnostics, Result,
 };
-use crate::fold::Folding;
-use crate::import::{self, LayerSampling, MAX_MEMBERS, SamplingOptions};
-use crate::matrix::Realisation;
+use crate::import;
+use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
 use crate::network::Network;
+use crate::unit::folding::Folding;
 
 /// A configuration, as its TOML file says it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -183,7 +185,7 @@ impl Config {
     ///
     /// # Errors
     /// Where one of the two keys of the type stands alone, or a number is outside its range.
-    pub fn import_options(&self) -> Result<import::Options> {
+    pub fn import_options(&self) -> Result<import::options::Options> {
         let value = |message: String, help: &str| Diagnostic::new(&CONFIG_VALUE, message).help(help);
         let input = match (self.input.bits, self.input.fraction_bits) {
             (None, None) => None,
@@ -197,7 +199,7 @@ impl Config {
                     errors.push(value(format!("input.fraction_bits is {fraction}"), help));
                 }
                 Diagnostics::collected(errors)?;
-                Some(import::FixedPoint { bits: bits as u32, fraction_bits: fraction as i32 })
+                Some(import::options::FixedPoint { bits: bits as u32, fraction_bits: fraction as i32 })
             }
             (bits, _) => {
                 let (there, missing) =
@@ -210,14 +212,14 @@ impl Config {
             None | Some("host") => None,
             Some("hardware") => {
                 let scale = self.input.scale.as_deref().map(Scale::parse).transpose()?;
-                Some(import::OnChip { scale: scale.map(|s| (s.p, s.q)) })
+                Some(import::options::OnChip { scale: scale.map(|s| (s.p, s.q)) })
             }
             Some(other) => {
                 let message = format!("input.quantise is \"{other}\"");
                 return Err(value(message, "give \"host\" or \"hardware\"").at("input.quantise").into());
             }
         };
-        Ok(import::Options { input, on_chip, sampling: self.sampling()?, keep_signs: false })
+        Ok(import::options::Options { input, on_chip, sampling: self.sampling()?, keep_signs: false })
     }
 
     /// What is said of stochastic weights and their members.
@@ -363,40 +365,6 @@ fn nearest(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// What every input is multiplied with: p, then divided by q, in float32.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Scale {
-    /// Multiplies.
-    pub p: f32,
-    /// Divides.
-    pub q: f32,
-}
-
-impl Scale {
-    /// One input, scaled. `p/q` is not the same as one multiplication by a rounded quotient.
-    pub fn apply(self, x: f32) -> f32 {
-        x * self.p / self.q
-    }
-
-    /// From a number, or `p/q`.
-    ///
-    /// # Errors
-    /// Where it is neither, or not finite, or q is 0.
-    pub fn parse(text: &str) -> Result<Self> {
-        let number = |s: &str| s.trim().parse::<f32>().ok().filter(|v| v.is_finite());
-        let parsed = match text.split_once('/') {
-            Some((p, q)) => number(p).zip(number(q).filter(|q| *q != 0.0)),
-            None => number(text).map(|p| (p, 1.0)),
-        };
-        let (p, q) = parsed.ok_or_else(|| {
-            Diagnostic::new(&CONFIG_VALUE, format!("\"{text}\" is not a scale"))
-                .at("the input's scale")
-                .help("give a number or a quotient, such as 1/255")
-        })?;
-        Ok(Self { p, q })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,7 +413,7 @@ mod tests {
     #[test]
     fn the_type_of_a_real_input_is_stated_whole_and_in_range() {
         let options = |text: &str| Config::parse(text, "c").unwrap().import_options();
-        let stated = import::FixedPoint { bits: 12, fraction_bits: -2 };
+        let stated = import::options::FixedPoint { bits: 12, fraction_bits: -2 };
         assert_eq!(options("[input]\nbits = 12\nfraction_bits = -2").unwrap().input, Some(stated));
         assert_eq!(options("").unwrap().input, None);
         for (text, word) in [

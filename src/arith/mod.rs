@@ -1,9 +1,19 @@
-//! Integer-exact mathematics. Nothing here, and no reference model built on it, may use the hardware crates.
+//! Integer-exact mathematics of every layer: products, kernels, thresholds, rounding laws, LFSR, and the packed kernels of the fast engine.
+//!
+//! Nothing here, and no `reference` built on it, may use the hardware crates or the graph.
+//!
+//! May use: `diagnostic`, `frame`. Used by: hardware units, layers, the importer.
 
+pub mod activation;
 pub mod bits;
+pub mod kernel;
 pub mod lfsr;
 pub mod matrix;
+pub mod packed;
 pub mod planes;
+pub mod pooled;
+pub mod product;
+pub mod sampling;
 pub mod stochastic;
 pub mod threshold;
 pub mod window;

@@ -2,8 +2,9 @@
 //!
 //! [`guide::stochastic`](crate::guide::stochastic) is the specification.
 
-use super::lfsr::{self, Bits};
-use super::matrix::{IntMatrix, WeightKind};
+use crate::arith::lfsr;
+use crate::arith::lfsr::Bits;
+use crate::arith::matrix::{IntMatrix, WeightKind};
 
 /// Most random bits of a weight.
 pub const MAX_BITS: u32 = 16;

@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::Config;
+use crate::data::hash::sha256;
 use crate::diagnostic::Result;
-use crate::emit::sha256;
-use crate::engine::Engine;
+use crate::engine::results::Engine;
 
 /// Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
 #[derive(Debug, Parser)]

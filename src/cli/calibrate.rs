@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{Calibrate, Common};
-use super::view;
 use crate::calibrate::calibrate;
-use crate::config::Scale;
-use crate::data::{read_frames, write_whole};
+use crate::cli::args::{Calibrate, Common};
+use crate::cli::view;
+use crate::data::arrays::{read_frames, write_whole};
+use crate::data::hash::sha256;
+use crate::data::scale::Scale;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, OPERATOR_UNSUPPORTED, Result};
-use crate::emit::sha256;
-use crate::import::MAX_MEMBERS;
+use crate::import::options::MAX_MEMBERS;
 use crate::network::Network;
 
 #[derive(Serialize)]

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::args::{Check, Common};
-use super::{Project, view};
-use crate::compare;
-use crate::data::read_frames;
+use crate::cli::args::{Check, Common};
+use crate::cli::project::Project;
+use crate::cli::view;
+use crate::data::arrays::read_frames;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
-use crate::wave;
+use crate::engine::{compare, wave};
 
 /// Exit code where engines differ.
 pub const DIFFERENT: u8 = 1;

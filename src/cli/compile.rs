@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{Common, Compile};
-use super::{Project, view};
-use crate::data::read_frames;
+use crate::cli::args::{Common, Compile};
+use crate::cli::project::Project;
+use crate::cli::view;
+use crate::data::arrays::read_frames;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
+use crate::emit::bench;
+use crate::emit::bench::BenchFrames;
 use crate::engine::Figures;
-use crate::testbench::{self, BenchFrames};
 
 #[derive(Serialize)]
 struct Compiled<'a> {
@@ -31,7 +33,7 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     }
     let network = &project.network;
     let frames = match &arguments.input {
-        None => testbench::random_frames(network, arguments.frames, &common.members),
+        None => bench::random_frames(network, arguments.frames, &common.members),
         Some(path) => {
             let shape = network.front.input_shape();
             let frames = read_frames(path, shape.iter().product(), &shape[1..])?;

@@ -6,19 +6,20 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::args::Common;
-use super::check::DIFFERENT;
-use super::eval::{self, MembersResult};
-use super::{Project, view};
-use crate::compare::{self, Report};
-use crate::data::Frames;
+use crate::cli::args::Common;
+use crate::cli::check::DIFFERENT;
+use crate::cli::eval::MembersResult;
+use crate::cli::project::Project;
+use crate::cli::{eval, view};
+use crate::data::arrays::Frames;
+use crate::data::idx;
 use crate::diagnostic::Result;
-use crate::emit;
-use crate::engine::{Conditions, Engine};
-use crate::evaluate::{Confusion, Decision};
-use crate::idx;
-use crate::import;
-use crate::testbench::BenchFrames;
+use crate::emit::bench::BenchFrames;
+use crate::engine::answers::{Confusion, Decision};
+use crate::engine::compare;
+use crate::engine::compare::Report;
+use crate::engine::results::{Conditions, Engine};
+use crate::{emit, import};
 
 /// The bundled model; `train/` makes it.
 const MODEL: &[u8] = include_bytes!("../../models/mnist_784_256_256_10.onnx");

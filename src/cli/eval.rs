@@ -7,12 +7,14 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::args::{Common, Eval};
-use super::{Project, run, view};
-use crate::data::{Frames, read_frames, read_labels};
+use crate::cli::args::{Common, Eval};
+use crate::cli::project::Project;
+use crate::cli::{run, view};
+use crate::data::arrays::{Frames, read_frames, read_labels};
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
-use crate::engine::{self, Engine};
-use crate::evaluate::{Confusion, Decision};
+use crate::engine;
+use crate::engine::answers::{Confusion, Decision};
+use crate::engine::results::Engine;
 
 /// Its JSON: the contract's keys, and what the confusion matrix holds.
 #[derive(Serialize)]

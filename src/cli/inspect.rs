@@ -5,15 +5,18 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::{Common, Model};
-use super::{Project, view};
 use crate::arith::matrix::WeightKind;
+use crate::arith::sampling::Sampling;
+use crate::cli::args::{Common, Model};
+use crate::cli::project::Project;
+use crate::cli::view;
 use crate::diagnostic::Result;
 use crate::engine::Figures;
+use crate::frame::element::Element;
+use crate::frame::port::Port;
 use crate::import;
-use crate::layer::{Resources, Sampling};
 use crate::lower::Built;
-use crate::network::{Element, Port};
+use crate::unit::resources::Resources;
 
 #[derive(Serialize)]
 struct Layer<'a> {

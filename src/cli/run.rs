@@ -8,11 +8,13 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::args::{Common, Run};
-use super::{Project, view};
-use crate::data::{Frames, read_frames, write_npy};
+use crate::cli::args::{Common, Run};
+use crate::cli::project::Project;
+use crate::cli::view;
+use crate::data::arrays::{Frames, read_frames, write_npy};
 use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
-use crate::engine::{self, Conditions, Engine};
+use crate::engine;
+use crate::engine::results::{Conditions, Engine};
 use crate::network::{Network, Output};
 
 #[derive(Serialize)]
@@ -135,7 +137,7 @@ pub fn sums(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::HostGraph;
+    use crate::graph::step::HostGraph;
 
     #[test]
     fn no_two_outputs_have_one_file() {

@@ -1,16 +1,19 @@
 //! What people see.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
+use annotate_snippets::{Group, Level, Origin, Renderer};
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::Serialize;
 
-use crate::compare::{DifferenceKind, Report};
-use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE};
-use crate::engine::{Engine, Figures};
-use crate::fold::Folding;
-use crate::host::HostGraph;
-use crate::network::{Network, Port};
+use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE};
+use crate::engine::Figures;
+use crate::engine::compare::{DifferenceKind, Report};
+use crate::engine::results::Engine;
+use crate::frame::port::Port;
+use crate::graph::step::HostGraph;
+use crate::network::Network;
+use crate::unit::folding::Folding;
 
 /// Prints a line. A reader that has gone away (`| head`) is no mistake: the command goes on to its exit code.
 pub fn line(text: &str) {
@@ -22,7 +25,7 @@ pub fn line(text: &str) {
         let lost = Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
             .at("standard output")
             .help("the result is lost: make room, or send it elsewhere");
-        super::report(&lost.into());
+        diagnostics(&lost.into());
         std::process::exit(OUTPUT_UNWRITABLE.exit.into());
     }
 }
@@ -140,4 +143,23 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: 
         number(d.expected),
         number(d.found)
     ));
+}
+
+pub fn diagnostics(errors: &Diagnostics) {
+    let renderer = if std::io::stderr().is_terminal() { Renderer::styled() } else { Renderer::plain() };
+    let mut list = errors.list().iter().peekable();
+    while let Some(diagnostic) = list.next() {
+        let title = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.word);
+        let mut group = Group::with_title(title);
+        if let Some(place) = &diagnostic.at {
+            group = group.element(Origin::path(place));
+        }
+        // One way out of many mistakes in a row is said once, after the last.
+        let repeated = list.peek().is_some_and(|next| next.help == diagnostic.help);
+        if let Some(help) = diagnostic.help.as_ref().filter(|_| !repeated) {
+            group = group.element(Level::HELP.message(help));
+        }
+        // A standard error that is gone takes nothing away but these words: the exit code says it too.
+        let _ = writeln!(std::io::stderr(), "{}\n", renderer.render(&[group]));
+    }
 }

@@ -3,8 +3,8 @@
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 
-use super::{Boundary, Results};
-use crate::layer::Batch;
+use crate::engine::results::{Boundary, Results};
+use crate::frame::batch::Batch;
 use crate::network::{Network, Source};
 
 /// The layers that run once a frame, and the number of them that do.

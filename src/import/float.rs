@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::external::External;
-use super::fold::{Applied, Folded, Input, fold};
-use super::{file, members, prune, validate};
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result};
-use crate::tensor::Tensor;
+use crate::graph::tensor::Tensor;
+use crate::import::read::external::External;
+use crate::import::read::file;
+use crate::import::simplify::fold::{Applied, Folded, Input, fold};
+use crate::import::simplify::member;
+use crate::import::simplify::{prune, validate};
 
 /// The operators that depend on the graph's input, in an order in which they can be computed.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ impl FloatGraph {
     pub fn new(bytes: &[u8]) -> Result<Self> {
         let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
         let mut errors = Vec::new();
-        let Folded { nodes, input, outputs, .. } = fold(members::in_member(&graph, 0), &mut errors);
+        let Folded { nodes, input, outputs, .. } = fold(member::in_member(&graph, 0), &mut errors);
         Diagnostics::collected(errors)?;
         Ok(Self { nodes, input, outputs })
     }

@@ -1,4 +1,4 @@
-//! Model files become networks: every step is one small pass, and [`read`] is all of them in order.
+//! Import: an untrusted model file becomes a checked network. Every step is one small pass, and [`read`] is all of them in order.
 //!
 //! 1. [`mod@file`] reads the bytes; data in files of its own comes from beside the model file only.
 //! 2. `validate` checks names and orders the nodes, `types` notes the types that quantisers saturate at, `prune` drops what
@@ -22,84 +22,47 @@
 //! rounded to float32 once.
 //!
 //! Files are not trusted. Whatever they hold, the result is a network or a list of diagnostics, within the limits of
-//! [`file::MAX_BYTES`], [`file::MAX_NODES`] and [`MAX_ELEMENTS`](crate::tensor::MAX_ELEMENTS). All reasons are
+//! [`read::limits::MAX_BYTES`], [`read::limits::MAX_NODES`] and [`MAX_ELEMENTS`](crate::graph::tensor::MAX_ELEMENTS). All reasons are
 //! collected, of one pass and, as far as they don't follow from one another, of all: [`survey()`] shows them and how far a
 //! model got.
+//!
+//! May use: `graph`, `layer`, `network`, `data` (hashes). Used by: `config`, `calibrate`, the commands.
 
-mod activation;
-pub mod attributes;
-mod chain;
-mod codes;
-pub(crate) mod constant;
-mod draft;
-mod edit;
-mod external;
-pub mod file;
 mod float;
-mod fold;
-mod grid;
-mod images;
-mod input;
-mod join;
-mod layers;
-mod members;
-pub mod op;
-mod order;
-mod pixels;
-mod prune;
-mod rewrite;
-mod sampling;
-mod segment;
-mod survey;
-mod types;
-mod validate;
-mod walk;
-mod weights;
-mod wire;
+pub mod layers;
+pub mod options;
+pub mod read;
+pub mod runs;
+pub mod simplify;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-pub use edit::{Statistics, with_statistics};
-pub use float::FloatGraph;
-pub use members::MAX_MEMBERS;
-pub use pixels::OnChip;
-pub use sampling::{DEFAULT_MEMBERS, LayerSampling, SamplingOptions};
-pub use survey::{Sketch, Survey};
-
-use crate::diagnostic::{Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, OPERATOR_UNSUPPORTED, Result};
-use crate::emit::sha256;
-use crate::host::{HostGraph, Step};
+use crate::data::hash::sha256;
+use crate::diagnostic::{
+    Code, Diagnostic, Diagnostics, MODEL_UNREADABLE, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN,
+};
+use crate::graph::op;
+use crate::graph::operator::Role;
+use crate::graph::step::{HostGraph, Step};
+use crate::import::layers::draft::Parts;
+use crate::import::layers::{members, weights};
+use crate::import::options::Wanted;
+use crate::import::read::external::External;
+use crate::import::read::{file, limits};
+use crate::import::runs::{chain, input, rewrite};
+use crate::import::simplify::fold::{Applied, Folded};
+use crate::import::simplify::{fold, member, prune, validate};
 use crate::network::Network;
-pub use draft::Outgoing;
-use external::External;
-use fold::{Applied, Folded};
-use layers::{Parts, Wanted};
 
-/// What the user states about a model beside its file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Options {
-    /// The type of a real-valued input that the graph leaves unquantised: what enters the first layer is rounded to it.
-    /// Graphs that quantise their input themselves don't need it, and it changes nothing there.
-    pub input: Option<FixedPoint>,
-    /// Stochastic weights and the ensemble of their members.
-    pub sampling: SamplingOptions,
-    /// The input's quantiser becomes a layer, and hardware takes the integers in front of it.
-    pub on_chip: Option<OnChip>,
-    /// Rows whose activation falls keep their weights, so that the sums are those of the graph.
-    pub keep_signs: bool,
-}
-
-/// Signed two's complement fixed point: numbers are rounded half to even to multiples of 2^-`fraction_bits`, and
-/// saturate at `bits` bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FixedPoint {
-    /// Bits in all, 1 to 16.
-    pub bits: u32,
-    /// How many of them stand behind the point; -64 to 64.
-    pub fraction_bits: i32,
-}
+pub use float::FloatGraph;
+pub use layers::draft::Outgoing;
+pub use layers::survey::{Sketch, Survey};
+pub use options::{
+    DEFAULT_MEMBERS, FixedPoint, LayerSampling, MAX_MEMBERS, OnChip, Options, SamplingOptions,
+};
+pub use read::edit::{Statistics, with_statistics};
 
 /// Reads the model file at `path`; the network takes its file stem as name.
 pub fn load(path: &Path) -> Result<Network> {
@@ -155,7 +118,7 @@ pub fn survey_bytes(bytes: &[u8], options: &Options) -> Survey {
     analyse("survey", bytes, &External::none(), options).0
 }
 
-/// The bytes of a model file, of at most [`file::MAX_BYTES`] and one.
+/// The bytes of a model file, of at most [`read::limits::MAX_BYTES`] and one.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |e: std::io::Error| {
         Diagnostic::new(&MODEL_UNREADABLE, e.to_string())
@@ -168,7 +131,7 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     // One byte above the limit is enough to see that it is exceeded, even where the path has no end.
-    let most = file::MAX_BYTES as u64 + 1;
+    let most = limits::MAX_BYTES as u64 + 1;
     File::open(path).and_then(|f| f.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
     Ok(bytes)
 }
@@ -184,7 +147,7 @@ fn refused(reasons: Vec<Diagnostic>) -> Diagnostics {
 /// What helps against mistakes of a kind, where nothing more special is known.
 fn way_out(code: &Code) -> Option<&'static str> {
     Some(match code.word {
-        "model-invalid" => op::SAVE_AGAIN,
+        "model-invalid" => SAVE_AGAIN,
         "model-too-large" => "give a smaller model, or simplify the graph before the import (onnxsim)",
         "operator-unsupported" => {
             "replace this form in the model, or simplify the graph before the import (onnxsim)"
@@ -218,7 +181,7 @@ fn passes(
     survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
-    let folded = fold::fold(members::in_member(&graph, 0), &mut survey.reasons);
+    let folded = fold::fold(member::in_member(&graph, 0), &mut survey.reasons);
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
@@ -231,7 +194,7 @@ fn passes(
     let Some(mut parts) = parts(folded, options, layers, reasons)? else { return Ok(None) };
     if calibrated.is_some() {
         for member in 1..most {
-            let folded = fold::fold(members::in_member(&graph, member), reasons);
+            let folded = fold::fold(member::in_member(&graph, member), reasons);
             let other = self::parts(folded, options, &mut Vec::new(), reasons)?;
             let Some(other) = other.filter(|_| reasons.is_empty()) else { return Ok(None) };
             members::merge(&mut parts, other, member)?;
@@ -270,7 +233,7 @@ fn parts(
 
 /// The matrix products of a graph that could not be folded, in file order.
 fn products(folded: &Folded) -> Vec<Step> {
-    let is_product = |a: &&Applied| matches!(a.operator.role, op::Role::Product);
+    let is_product = |a: &&Applied| matches!(a.operator.role, Role::Product);
     let mut products: Vec<&Applied> = folded.nodes.iter().filter(is_product).chain(&folded.loose).collect();
     products.sort_by_key(|a| a.node.index);
     products.into_iter().filter_map(chain::product).collect()
@@ -303,7 +266,7 @@ pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
 pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
     let mut errors = Vec::new();
-    let folded = fold::fold(members::in_member(&graph, 0), &mut errors);
+    let folded = fold::fold(member::in_member(&graph, 0), &mut errors);
     Diagnostics::collected(errors)?;
     let mut runs = chain::runs(folded)?;
     if runs.len() > 1 {

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{join, stream_register};
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
+use stoxnor_hdl::block::{join, stream_register};
 
-use crate::activation::Activation;
+use crate::arith::activation::Activation;
+use crate::arith::kernel::{Fill, Sliding};
+use crate::arith::pooled::Summed;
+use crate::arith::product::computable;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::parts::{pass_images, summand};
-use crate::product::computable;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::Port;
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Fill, Sliding};
-use crate::summed::Summed;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::parts::{pass_images, summand};
+use crate::unit::resources::Resources;
 
 /// `y[i] = sum over k of factor[k] * x_k[i]`, with an optional activation of each channel's sums: a residual connection, and its
 /// requantisation. The shape stays.
@@ -237,7 +240,7 @@ pub const KIND: Kind = Kind { name: "add", samples };
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
-    use super::dense::staircase;
+    use crate::layer::dense::staircase;
 
     /// Shape, types and factors of the inputs, type and steps of an activation, members.
     type Form = (&'static [usize], &'static [(Element, i32)], Option<(Element, usize)>, i64);

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use stoxnor_hdl::Module;
 
-use crate::activation::Activation;
+use crate::arith::activation::Activation;
+use crate::arith::kernel::{Fill, Sliding};
+use crate::arith::pooled::{Summed, sum_range};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::product::one;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Fill, Sliding};
-use crate::summed::{Summed, sum_range};
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::resources::Resources;
 
 /// `y[c] = sum over taps t of x[t][c]` at every position of a kernel, with an optional activation of each channel's sum.
 ///
@@ -97,8 +99,8 @@ pub const KIND: Kind = Kind { name: "avgpool", samples };
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
-    use super::dense::staircase;
-    use super::maxpool::windows;
+    use crate::layer::dense::staircase;
+    use crate::layer::maxpool::windows;
 
     let [apart, padded, dilated, line, single, whole] = windows();
     let none: Option<(Element, usize)> = None;

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{in_turn, stream_register};
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
+use stoxnor_hdl::block::{in_turn, stream_register};
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::parts::summand;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::Port;
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::parts::summand;
+use crate::unit::resources::Resources;
 
 /// At every pixel the channels of the first input, then those of the second, and so on. What leaves has the narrowest type that holds
 /// the values of all inputs.

@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use stoxnor_hdl::Module;
 
+use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::matrix::WeightKind;
+use crate::arith::product::{Operand, Product, Take};
+use crate::arith::sampling::Sampling;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
-use crate::matrix::{MatrixUnit, Passes};
-use crate::network::{Element, Port};
-use crate::product::{Operand, Product, Take, Unit, one};
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::{Matrix, Schedule};
-use crate::sliding::{Fed, Fill, Front, Sliding};
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::matrix::{MatrixUnit, Passes};
+use crate::unit::matrix::Unit;
+use crate::unit::resources::Resources;
+use crate::unit::window::{Fed, Front};
 
 /// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c of the row's
 /// group; rows r * groups / rows are those of group r.

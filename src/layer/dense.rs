@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use stoxnor_hdl::Module;
 
-use crate::activation::Activation;
+use crate::arith::activation::Activation;
 use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::arith::product::{Operand, Product, Take};
+use crate::arith::sampling::Sampling;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample, Sampling};
-use crate::matrix::Passes;
-use crate::network::{Element, Port};
-use crate::product::{Operand, Product, Take, Unit, one};
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::matrix::Passes;
+use crate::unit::matrix::Unit;
+use crate::unit::resources::Resources;
 
-pub use crate::product::Stochastic;
+pub use crate::arith::product::Stochastic;
 
 /// A [`Product`] of the whole frame.
 #[derive(Debug, Clone)]
@@ -147,14 +152,14 @@ impl Layer for Dense {
 pub const KIND: Kind = Kind { name: "dense", samples };
 
 /// Weights for samples, out of `values`.
-pub(super) fn scattered(rows: usize, fan_in: usize, values: &[i16]) -> IntMatrix {
+pub(crate) fn scattered(rows: usize, fan_in: usize, values: &[i16]) -> IntMatrix {
     let scatter = |r: usize, c: usize| (r * 31 + c * 17 + r * c + c * c / 3) % 97;
     IntMatrix::from_fn(rows, fan_in, |r, c| values[scatter(r, c) % values.len()])
 }
 
 /// An activation for samples: from below the least sum to above the largest, so that every value occurs somewhere, and equal
 /// neighbours too.
-pub(super) fn staircase(
+pub(crate) fn staircase(
     rows: usize,
     (least, most): (i64, i64),
     element: Element,

@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, frame_sum};
 use stoxnor_hdl::{Builder, Module, Role, Stream};
+use stoxnor_hdl::block::{counter, frame_sum};
 
-use crate::activation::Activation;
+use crate::arith::activation::Activation;
+use crate::arith::kernel::{Fill, Sliding};
+use crate::arith::pooled::{Summed, sum_range};
+use crate::arith::product::computable;
 use crate::arith::window::Window;
-use crate::channelwise::ChannelUnit;
 use crate::diagnostic::Result;
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::parts::{SUM_LATENCY, in_a_row, summand};
-use crate::product::{computable, one};
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Fill, Sliding};
-use crate::summed::{Summed, sum_range};
+use crate::unit::channel::ChannelUnit;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::parts::{SUM_LATENCY, in_a_row, summand};
+use crate::unit::resources::Resources;
 
 /// `y[c] = sum over pixels p of x[p][c]`, with an optional activation of each channel's sum. Frames of [height, width, channels] become
 /// [1, 1, channels].
@@ -189,7 +192,7 @@ pub const KIND: Kind = Kind { name: "globalpool", samples };
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
-    use super::dense::staircase;
+    use crate::layer::dense::staircase;
 
     let forms = [
         ([2, 3, 4], Bipolar, None, 0),

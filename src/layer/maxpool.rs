@@ -5,15 +5,17 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use stoxnor_hdl::Module;
 
+use crate::arith::kernel::{Fill, Sliding, copy, word};
 use crate::arith::window::Window;
-use crate::channelwise::{ChannelUnit, Reduce};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::product::one;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Fill, Sliding, copy, word};
+use crate::unit::channel::{ChannelUnit, Reduce};
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::resources::Resources;
 
 /// The largest element of each channel at every position of a kernel, or the smallest in channels that fall. Places outside of the image
 /// count nothing.
@@ -163,7 +165,7 @@ impl Layer for MaxPool {
 pub const KIND: Kind = Kind { name: "maxpool", samples };
 
 /// Windows for samples of pooling: without overlap, with overlap and padding, dilated, along one axis, of one tap, the whole image.
-pub(super) fn windows() -> [Window; 6] {
+pub(crate) fn windows() -> [Window; 6] {
     let plain = Window::plain;
     [
         Window { stride: [2, 2], ..plain([4, 6], [2, 2]) },

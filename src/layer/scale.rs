@@ -5,13 +5,17 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
+use crate::arith::product::{Product, computable};
 use crate::diagnostic::Result;
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::matrix::{MatrixUnit, Passes};
-use crate::network::{Element, Port};
-use crate::product::{Product, Unit, computable, one};
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::matrix::{MatrixUnit, Passes};
+use crate::unit::matrix::Unit;
+use crate::unit::resources::Resources;
 
 /// `y[..][c] = factor[c] * x[..][c] + bias[c]`, c the place along the last axis. The shape stays.
 ///

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use stoxnor_hdl::Module;
 
-use crate::activation::Activation;
+use crate::arith::activation::Activation;
+use crate::arith::kernel::{Fill, Sliding};
+use crate::arith::pooled::Summed;
 use crate::arith::window::Window;
 use crate::diagnostic::Result;
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::product::one;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Fill, Sliding};
-use crate::summed::Summed;
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::resources::Resources;
 
 /// The activation of every element, by its place along the last axis: `y[..][c] = activation of row c of x[..][c]`. The shape stays.
 #[derive(Debug, Clone)]
@@ -97,7 +99,7 @@ type Form = (&'static [usize], Element, (Element, usize), i64);
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
-    use super::dense::staircase;
+    use crate::layer::dense::staircase;
 
     let forms: [Form; 7] = [
         (&[3, 4, 2], Unsigned(8), (Bipolar, 1), 1),

@@ -3,15 +3,17 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, stream_register};
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
+use stoxnor_hdl::block::{counter, stream_register};
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::product::one;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::{Matrix, Schedule};
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::resources::Resources;
 
 /// Indices of the k largest of a frame's elements, the largest one's first; of equal elements the first one counts as larger. With k = 1 it is
 /// the argmax.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use stoxnor_hdl::Module;
 use stoxnor_hdl::block::{LineBuffer, Loop};
 
+use crate::arith::kernel::within_reach;
 use crate::diagnostic::Result;
-use crate::fold::{Folding, Lanes};
-use crate::layer::{Batch, Kind, Layer, Resources, Sample};
-use crate::network::{Element, Port};
-use crate::product::one;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::frame::port::{Port, one};
+use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
-use crate::sliding::{Front, within_reach};
+use crate::unit::folding::{Folding, Lanes};
+use crate::unit::resources::Resources;
+use crate::unit::window::Front;
 
 /// The nearest neighbour: `y[i][j][c] = x[i / down][j / across][c]`, rounded down.
 ///

@@ -5,10 +5,13 @@
 //! one, out of times that are known already. All of them are sums and maxima of such times, so that they can be computed beat by beat
 //! in any order ([`Timing`]), without a look at the cycles between. No process is made from the hardware: that is simulated, and has to
 //! give the same times.
+//!
+//! May use: `stoxnor-hdl` (geometry of line buffers). Used by: hardware units, layers, `lower`.
 
 mod pipeline;
 mod process;
 mod ring;
+pub mod search;
 
 use std::collections::VecDeque;
 use std::fmt;

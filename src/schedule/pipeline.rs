@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::process::after;
-use super::{Process, Wire, Wires};
+use crate::schedule::process::{Place, after};
+use crate::schedule::{Process, Wire, Wires};
 
 /// The stream register at the end of a pipeline: two entries, the input's ready comes from a register.
 ///
@@ -301,45 +301,6 @@ impl Process for Sum {
                 if self.entry.enter(wires, at + 1).is_some() {
                     self.due = None;
                 }
-            }
-        }
-    }
-}
-
-/// A place among frames that pass once for each of their members.
-#[derive(Debug)]
-pub struct Place {
-    /// Beats of a frame.
-    pub beats: u64,
-    members: Arc<[u32]>,
-    /// The frame.
-    pub frame: u64,
-    pass: u32,
-    /// The beat in it.
-    pub beat: u64,
-}
-
-impl Place {
-    /// The first beat of the first frame.
-    pub fn new(beats: u64, members: Arc<[u32]>) -> Self {
-        Self { beats, members, frame: 0, pass: 0, beat: 0 }
-    }
-
-    /// Whether the frame passes for the last time.
-    pub fn is_last_pass(&self) -> bool {
-        self.pass + 1 == self.members[self.frame as usize % self.members.len()]
-    }
-
-    /// To the next beat.
-    pub fn advance(&mut self) {
-        self.beat += 1;
-        if self.beat == self.beats {
-            self.beat = 0;
-            if self.is_last_pass() {
-                self.frame += 1;
-                self.pass = 0;
-            } else {
-                self.pass += 1;
             }
         }
     }

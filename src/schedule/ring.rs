@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stoxnor_hdl::block::{Border, LineBuffer, Loop};
 
-use super::{Process, Wire, Wires};
+use crate::schedule::{Process, Wire, Wires};
 
 /// A line buffer on its way.
 #[derive(Debug)]

@@ -10,14 +10,15 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rand::RngExt as _;
-use stoxnor::activation::Activation;
+use stoxnor::arith::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
-use stoxnor::fold::Folding;
-use stoxnor::layer::Layer as _;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Port};
+use stoxnor::network::layer::Layer as _;
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::{Image, Module, verilog};
 use stoxnor_testbenches::conformance::random;
 

@@ -1,9 +1,9 @@
 //! What networks and float graphs compute, for comparison.
 
-use stoxnor::host::HostGraph;
+use stoxnor::graph::step::HostGraph;
+use stoxnor::graph::tensor::{Data, Tensor};
 use stoxnor::import::FloatGraph;
 use stoxnor::network::{Network, Source};
-use stoxnor::tensor::{Data, Tensor};
 
 /// Every layer's frame, by the reference.
 pub fn layers(network: &Network, input: &[i32]) -> Vec<Vec<i32>> {

@@ -3,7 +3,10 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::onnx::{Attribute, Builder, QONNX, TensorProto};
+use crate::onnx::Attribute;
+use crate::onnx::Builder;
+use crate::onnx::QONNX;
+use crate::onnx::TensorProto;
 
 /// ONNX's number of int8.
 pub const INT8: i32 = 3;

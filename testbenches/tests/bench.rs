@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use stoxnor::emit;
+use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
-use stoxnor::testbench::random_frames;
 use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_few_bit, random_folds};
 
 /// What `make` prints, and whether it was content.
@@ -20,7 +20,7 @@ fn make(directory: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn models() -> Vec<(Network, Vec<stoxnor::fold::Folding>)> {
+fn models() -> Vec<(Network, Vec<stoxnor::unit::folding::Folding>)> {
     let dense = random_dense(8, &[40, 24, 16, 10]);
     let mut models = vec![(dense.clone(), default_folds(&dense, 60))];
     for seed in [3, 5] {

@@ -3,8 +3,10 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use stoxnor::calibrate::calibrate;
-use stoxnor::engine::Conditions;
-use stoxnor::import::{self, FloatGraph, Options, SamplingOptions};
+use stoxnor::engine::results::Conditions;
+use stoxnor::import;
+use stoxnor::import::FloatGraph;
+use stoxnor::import::options::{Options, SamplingOptions};
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, agree, default_folds, random, random_folds, random_frames};

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use stoxnor::activation::Activation;
+use stoxnor::arith::activation::Activation;
+use stoxnor::arith::kernel::{Fill, Sliding};
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::product::{Product, Stochastic};
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
-use stoxnor::engine::Conditions;
-use stoxnor::fold::Folding;
-use stoxnor::layer::Layer;
+use stoxnor::engine::results::Conditions;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
 use stoxnor::layer::add::Add;
 use stoxnor::layer::concat::Concat;
 use stoxnor::layer::conv::Conv;
@@ -18,10 +21,9 @@ use stoxnor::layer::dense::Dense;
 use stoxnor::layer::globalpool::GlobalPool;
 use stoxnor::layer::maxpool::MaxPool;
 use stoxnor::lower::lower;
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Found, Network, Port, Source};
-use stoxnor::product::{Product, Stochastic};
-use stoxnor::sliding::{Fill, Sliding};
+use stoxnor::network::layer::Layer;
+use stoxnor::network::{Found, Network, Source};
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{
     Effort, agree, default_folds, of_layers, random, random_folds, random_frames,
 };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stoxnor::evaluate::Decision;
+use stoxnor::engine::answers::Decision;
 use stoxnor::{engine, import};
 use stoxnor_testbenches::data::{data_dir, read_idx};
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use stoxnor::engine;
+use stoxnor::graph::tensor::{Data, Tensor};
 use stoxnor::import;
-use stoxnor::tensor::{Data, Tensor};
 use stoxnor_testbenches::onnx::{Attribute, Builder, FINN, few_bits, random_dense};
 
 const MODES: [&str; 7] = ["ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"];

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::RngExt;
 use stoxnor::arith::matrix::IntMatrix;
-use stoxnor::engine::{Conditions, Figures};
-use stoxnor::fold::Folding;
-use stoxnor::layer::{KINDS, dense::Dense};
-use stoxnor::network::{Element, Port};
+use stoxnor::engine::Figures;
+use stoxnor::engine::results::Conditions;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
+use stoxnor::layer::KINDS;
+use stoxnor::layer::dense::Dense;
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
     random_folds, random_frames, single,

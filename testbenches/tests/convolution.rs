@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rand::{Rng, RngExt};
-use stoxnor::activation::Activation;
+use stoxnor::arith::activation::Activation;
+use stoxnor::arith::kernel::{Fill, Sliding};
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::product::{Product, Stochastic};
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
-use stoxnor::engine::{Conditions, Engine, Figures, measure};
-use stoxnor::fold::Folding;
-use stoxnor::layer::Layer;
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Figures, measure};
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
 use stoxnor::layer::conv::Conv;
 use stoxnor::layer::dense::Dense;
 use stoxnor::lower::lower;
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Network, Port};
-use stoxnor::product::{Product, Stochastic};
-use stoxnor::sliding::{Fill, Sliding};
+use stoxnor::network::Network;
+use stoxnor::network::layer::Layer;
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{
     Effort, agree, chain, compared, conform, default_folds, random, random_folds, random_frames,
 };

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
-use stoxnor::fold::Folding;
+use stoxnor::emit::bench::random_frames;
 use stoxnor::layer::KINDS;
 use stoxnor::lower::{Hardware, lower};
-use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
-use stoxnor::testbench::random_frames;
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{
     Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled, single,
 };

@@ -1,12 +1,13 @@
 //! Stochastic layers and ensembles on every engine: the same members whatever the folding, the realisation and the stalls.
 
 use proptest::prelude::*;
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
-use stoxnor::engine::{Conditions, Engine};
-use stoxnor::fold::Folding;
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::frame::element::Element;
 use stoxnor::lower::lower;
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Network};
+use stoxnor::network::Network;
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::Bits;
 use stoxnor_sim::{Simulator, simulate};
 use stoxnor_testbenches::conformance::{

@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use stoxnor::engine::{self, Engine};
-use stoxnor::import::{self, FixedPoint, Options};
+use stoxnor::engine;
+use stoxnor::engine::results::Engine;
+use stoxnor::import;
+use stoxnor::import::options::{FixedPoint, Options};
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{compared, default_folds};

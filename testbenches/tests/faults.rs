@@ -1,12 +1,12 @@
 //! Hardware with one fault: `check` has to find it, at the layer, frame and element where arithmetic says it shows.
 
-use stoxnor::compare::DifferenceKind;
-use stoxnor::engine::{Conditions, Engine};
-use stoxnor::fold::Folding;
+use stoxnor::engine::compare::DifferenceKind;
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::lower::plan::Part;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor::plan::Part;
 use stoxnor::schedule::{Matrix, Schedule};
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::{Cell, Driver, Module};
 use stoxnor_testbenches::conformance::{compared, random_dense, random_frames};
 use stoxnor_testbenches::fault::{add_cell, add_register, edit_image, edit_module};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
-use stoxnor::fold::Folding;
+use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::{Hardware, lower};
-use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
-use stoxnor::testbench::random_frames;
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
     Lane, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram, replay, rom,
     stream_register, threshold_count, widener,

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::config::Config;
-use stoxnor::engine::{Conditions, Engine, Figures};
-use stoxnor::fold::Folding;
-use stoxnor::import::{self, LayerSampling, Options, SamplingOptions};
+use stoxnor::engine::Figures;
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::import;
+use stoxnor::import::options::{LayerSampling, Options, SamplingOptions};
 use stoxnor::lower::lower;
-use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{compared, default_folds, random_frames};
 
 /// The network with its members held in one way, the last layer always on the fly.

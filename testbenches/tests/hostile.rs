@@ -3,7 +3,8 @@
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stoxnor::import::{self, FixedPoint, Options};
+use stoxnor::import;
+use stoxnor::import::options::{FixedPoint, Options};
 use stoxnor_testbenches::data::data_dir;
 use stoxnor_testbenches::graph::{equals_graph, layers, run};
 use stoxnor_testbenches::onnx::branches::{self, residual};

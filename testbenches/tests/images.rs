@@ -1,7 +1,7 @@
 //! Operators on images, in whole graphs: read from files, evaluated in float32.
 
+use stoxnor::graph::tensor::{Data, Tensor};
 use stoxnor::import;
-use stoxnor::tensor::{Data, Tensor};
 use stoxnor_testbenches::onnx::{Builder, Sliding};
 
 /// What the graph of `bytes` makes of 0, 1, 2 and so on.

@@ -3,8 +3,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor::arith::matrix::WeightKind;
-use stoxnor::import::{self, Options};
-use stoxnor::network::Element;
+use stoxnor::frame::element::Element;
+use stoxnor::import;
+use stoxnor::import::options::Options;
 use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
 use stoxnor_testbenches::onnx::{
     Attribute, BREVITAS, Builder, FINN, QONNX, Sliding, TensorProto, random_dense,

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use stoxnor::activation::Activation;
-use stoxnor::engine::{Conditions, stimulus};
-use stoxnor::fold::Folding;
+use stoxnor::arith::activation::Activation;
+use stoxnor::engine::results::Conditions;
+use stoxnor::engine::stimulus;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
+use stoxnor::layer::KINDS;
 use stoxnor::layer::threshold::Threshold;
-use stoxnor::layer::{KINDS, Layer, Sample};
 use stoxnor::lower::{Hardware, lower};
-use stoxnor::network::{Element, Network, Port};
+use stoxnor::network::Network;
+use stoxnor::network::layer::{Layer, Sample};
+use stoxnor::unit::folding::Folding;
 use stoxnor_sim::{Beat, Reset, Simulator, Stimulus, Trace, simulate};
 use stoxnor_testbenches::conformance::{Effort, agree, chain, fed, folds_to, random_frames, single};
 

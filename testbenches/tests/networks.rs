@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use rand::RngExt;
 use stoxnor::calibrate::calibrate;
-use stoxnor::engine::Conditions;
-use stoxnor::import::{self, OnChip, SamplingOptions};
-use stoxnor::layer::Batch;
+use stoxnor::engine::results::Conditions;
+use stoxnor::frame::batch::Batch;
+use stoxnor::frame::element::Element;
+use stoxnor::import;
+use stoxnor::import::options::{OnChip, SamplingOptions};
 use stoxnor::lower::lower;
-use stoxnor::network::{Element, Network};
+use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, agree, random, random_folds, random_frames};
 use stoxnor_testbenches::graph::{equals_float_graph, run};
 use stoxnor_testbenches::onnx::{Attribute, BREVITAS, Builder, FINN, STOXNOR, Sliding};

@@ -1,6 +1,7 @@
 //! The public TFC network on every engine.
 
-use stoxnor::engine::{self, Engine};
+use stoxnor::engine;
+use stoxnor::engine::results::Engine;
 use stoxnor::import;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;

@@ -1,9 +1,9 @@
 //! The importer on the public models.
 
 use prost::Message;
+use stoxnor::graph::tensor::{Data, Tensor};
 use stoxnor::import;
 use stoxnor::network::Network;
-use stoxnor::tensor::{Data, Tensor};
 use stoxnor_testbenches::data::{Array, data_dir, read_idx, read_npy, read_npz};
 use stoxnor_testbenches::graph::{equals_float_graph, layers, run};
 use stoxnor_testbenches::onnx::{Model, ValueInfo};

@@ -3,8 +3,10 @@
 
 use rand::RngExt;
 use stoxnor::engine;
-use stoxnor::import::{self, Options};
-use stoxnor::network::{Element, Network};
+use stoxnor::frame::element::Element;
+use stoxnor::import;
+use stoxnor::import::options::Options;
+use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, conform, default_folds, random, random_folds};
 use stoxnor_testbenches::graph::equals_float_graph;
 use stoxnor_testbenches::onnx::{Attribute, Builder, QONNX};

@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use stoxnor::activation::Activation;
+use stoxnor::arith::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
-use stoxnor::compare::DifferenceKind;
-use stoxnor::engine::{Conditions, Engine};
-use stoxnor::fold::Folding;
-use stoxnor::layer::Layer;
+use stoxnor::engine::compare::DifferenceKind;
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{ENSEMBLE, Element, Network, Port};
+use stoxnor::network::layer::Layer;
+use stoxnor::network::{ENSEMBLE, Network};
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::{Bits, Cell, Driver, Module, Net};
 use stoxnor_testbenches::conformance::{chain, compared, random, random_frames};
 use stoxnor_testbenches::fault::{add_cell, add_register, edit_image, edit_module};

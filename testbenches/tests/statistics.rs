@@ -27,7 +27,8 @@
 
 use std::collections::BTreeSet;
 
-use stoxnor::arith::lfsr::{self, Bits};
+use stoxnor::arith::lfsr;
+use stoxnor::arith::lfsr::Bits;
 use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 

@@ -2,7 +2,8 @@
 //! `guide::stochastic` alone, one bit at a time and in fractions, and stored what it gives.
 
 use serde_json::Value;
-use stoxnor::arith::lfsr::{self, Bits};
+use stoxnor::arith::lfsr;
+use stoxnor::arith::lfsr::Bits;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 
 /// The cases of one list, of which there must be at least `least`: a list that was lost must not pass.

@@ -1,11 +1,12 @@
 //! Whole networks under a reset in the middle of a frame, and against a sink that stands still.
 
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
-use stoxnor::engine::{Conditions, stimulus};
-use stoxnor::fold::Folding;
+use stoxnor::engine::results::Conditions;
+use stoxnor::engine::stimulus;
 use stoxnor::lower::{Hardware, lower};
-use stoxnor::matrix::Realisation;
 use stoxnor::network::Network;
+use stoxnor::unit::folding::Folding;
 use stoxnor_sim::icarus::Icarus;
 use stoxnor_sim::{Beat, Reset, Simulator, Stimulus, Trace, simulate};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_frames, random_sampled};

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::ops::Range;
 
-use stoxnor::compare::{Difference, DifferenceKind};
-use stoxnor::engine::{Conditions, Engine};
-use stoxnor::fold::Folding;
+use stoxnor::engine::compare::{Difference, DifferenceKind};
+use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::wave;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
-use stoxnor::wave;
+use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{compared, random_dense, random_frames};
 use stoxnor_testbenches::fault::edit_image;
 

@@ -8,7 +8,9 @@ use stoxnor_testbenches::data::read_npy;
 use stoxnor_testbenches::graph::float_outputs;
 use stoxnor_testbenches::onnx::branches::Model;
 
-use crate::bed::{Bed, float_bytes, npy};
+use crate::bed::Bed;
+use crate::bed::float_bytes;
+use crate::bed::npy;
 
 const FRAMES: usize = 3;
 

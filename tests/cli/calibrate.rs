@@ -6,7 +6,10 @@ use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor_testbenches::data::read_npy;
 use stoxnor_testbenches::onnx::{Attribute, Builder, Model, STOXNOR, SampledModel, TensorProto, sampled};
 
-use crate::bed::{Bed, WIDTHS, bytes, npy};
+use crate::bed::Bed;
+use crate::bed::WIDTHS;
+use crate::bed::bytes;
+use crate::bed::npy;
 
 const FRAMES: usize = 40;
 const MEMBERS: usize = 3;

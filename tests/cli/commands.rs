@@ -4,7 +4,11 @@ use serde_json::{Value, json};
 use stoxnor::import;
 use stoxnor_testbenches::data::read_npy;
 
-use crate::bed::{Bed, WIDTHS, float_bytes, npy, pixels};
+use crate::bed::Bed;
+use crate::bed::WIDTHS;
+use crate::bed::float_bytes;
+use crate::bed::npy;
+use crate::bed::pixels;
 
 pub fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()

@@ -7,7 +7,10 @@ use std::fs;
 use stoxnor::diagnostic::CODES;
 use stoxnor_testbenches::onnx::{Builder, TensorProto};
 
-use crate::bed::{Bed, Ended, float_bytes, npy};
+use crate::bed::Bed;
+use crate::bed::Ended;
+use crate::bed::float_bytes;
+use crate::bed::npy;
 
 type Fixture = fn(&Bed) -> Ended;
 

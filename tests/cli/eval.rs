@@ -6,7 +6,10 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use stoxnor_testbenches::data::{data_dir, read_npy};
 
-use crate::bed::{Bed, Ended, bytes, npy};
+use crate::bed::Bed;
+use crate::bed::Ended;
+use crate::bed::bytes;
+use crate::bed::npy;
 
 const FRAMES: usize = 50;
 const CLASSES: usize = 4;

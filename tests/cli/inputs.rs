@@ -2,7 +2,12 @@
 
 use stoxnor_testbenches::data::read_npy;
 
-use crate::bed::{Bed, bytes, float_bytes, npy, npy_of, pixels};
+use crate::bed::Bed;
+use crate::bed::bytes;
+use crate::bed::float_bytes;
+use crate::bed::npy;
+use crate::bed::npy_of;
+use crate::bed::pixels;
 
 fn run(bed: &Bed) -> crate::bed::Ended {
     bed.run(&["run", "m.onnx", "--input", "x.npy", "--output", "y.npy", "--sums", "s.npy"])

@@ -5,7 +5,10 @@ use stoxnor::{engine, import};
 use stoxnor_testbenches::data::read_npy;
 use stoxnor_testbenches::onnx::{Builder, STOXNOR, SampledModel, sampled};
 
-use crate::bed::{Bed, WIDTHS, bytes, npy};
+use crate::bed::Bed;
+use crate::bed::WIDTHS;
+use crate::bed::bytes;
+use crate::bed::npy;
 
 const FRAMES: usize = 6;
 

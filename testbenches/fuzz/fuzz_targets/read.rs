@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stoxnor::import::{self, FixedPoint, Options};
+use stoxnor::import;
+use stoxnor::import::options::{FixedPoint, Options};
 
 fuzz_target!(|bytes: &[u8]| {
     let options = Options { input: Some(FixedPoint { bits: 8, fraction_bits: 3 }) };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use stoxnor_hdl::{Module, bits_for, verilog};
 
-use super::{Method, Proof};
+use super::Method;
+use super::Proof;
 
 /// Bits of counters of beats. They go round; as no block holds as many beats as they tell apart, that makes no difference.
 pub const COUNT: u32 = 3;

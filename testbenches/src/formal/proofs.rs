@@ -6,8 +6,9 @@ use stoxnor_hdl::block::{
 };
 use stoxnor_hdl::{bits_for, index_bits};
 
+use super::Method;
+use super::Proof;
 use super::harness::Harness;
-use super::{Method, Proof};
 
 /// All beats leave in order, none waits longer than it has to, and there is room for two.
 pub fn of_stream_register(width: u32, user: u32) -> Proof {

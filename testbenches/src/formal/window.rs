@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use stoxnor::arith::window::Window;
-use stoxnor::sliding::Front;
+use stoxnor::unit::window::Front;
 use stoxnor_hdl::bits_for;
 use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding};
 
+use super::Method;
+use super::Proof;
 use super::harness::Harness;
-use super::{Method, Proof};
 
 /// Frames are counted modulo this: more than there ever are between what comes and what leaves.
 const FRAMES: u64 = 8;

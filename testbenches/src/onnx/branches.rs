@@ -3,7 +3,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Attribute, Builder, Sliding};
+use super::Attribute;
+use super::Builder;
+use super::Sliding;
 
 /// A model in the making, with random weights of powers of two.
 pub struct Model {

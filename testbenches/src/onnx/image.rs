@@ -1,6 +1,7 @@
 //! Nodes that work on images.
 
-use super::{Attribute, Builder};
+use super::Attribute;
+use super::Builder;
 
 /// How a kernel slides over an image: what `Conv` and the pooling operators have in common.
 ///

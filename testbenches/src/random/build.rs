@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use rand::RngExt as _;
-use stoxnor::activation::Activation;
+use stoxnor::arith::activation::Activation;
+use stoxnor::arith::kernel::{Fill, Sliding};
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::product::{Product, Stochastic};
 use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
-use stoxnor::fold::Folding;
-use stoxnor::layer::Layer;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
 use stoxnor::layer::add::Add;
 use stoxnor::layer::avgpool::AveragePool;
 use stoxnor::layer::concat::Concat;
@@ -21,12 +23,19 @@ use stoxnor::layer::threshold::Threshold;
 use stoxnor::layer::topk::TopK;
 use stoxnor::layer::transpose::Transpose;
 use stoxnor::layer::upsample::Upsample;
-use stoxnor::network::{Element, Found, Network, Port};
-use stoxnor::product::{Product, Stochastic};
-use stoxnor::sliding::{Fill, Sliding};
+use stoxnor::network::layer::Layer;
+use stoxnor::network::{Found, Network};
+use stoxnor::unit::folding::Folding;
 
-use super::{Feed, Geometry, LayerRecipe, Make, Recipe, Staircase, Weights};
-use crate::conformance::{of_layers, random};
+use super::Feed;
+use super::Geometry;
+use super::LayerRecipe;
+use super::Make;
+use super::Recipe;
+use super::Staircase;
+use super::Weights;
+use crate::conformance::of_layers;
+use crate::conformance::random;
 
 /// Why a recipe is no network.
 pub type Illegal = String;

@@ -2,13 +2,22 @@
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+use stoxnor::arith::kernel::Fill;
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::Law;
-use stoxnor::fold::Folding;
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Network, Port};
-use stoxnor::sliding::Fill;
+use stoxnor::frame::element::Element;
+use stoxnor::frame::port::Port;
+use stoxnor::network::Network;
+use stoxnor::unit::folding::Folding;
 
-use super::{Feed, Geometry, LayerRecipe, Make, Recipe, Staircase, Weights, build};
+use super::Feed;
+use super::Geometry;
+use super::LayerRecipe;
+use super::Make;
+use super::Recipe;
+use super::Staircase;
+use super::Weights;
+use super::build;
 use crate::conformance::random;
 
 /// How large recipes may become.

@@ -13,13 +13,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use stoxnor::arith::kernel::Fill;
+use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::Law;
-use stoxnor::fold::Folding;
+use stoxnor::frame::element::Element;
 use stoxnor::layer::KINDS;
-use stoxnor::matrix::Realisation;
-use stoxnor::network::{Element, Source};
-use stoxnor::plan::Part;
-use stoxnor::sliding::Fill;
+use stoxnor::lower::plan::Part;
+use stoxnor::network::Source;
+use stoxnor::unit::folding::Folding;
 
 /// A network, how it is folded, and what it is run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -367,7 +368,7 @@ impl Counts {
 }
 
 /// The features of a recipe and its hardware.
-pub fn features_of(recipe: &Recipe, plan: &stoxnor::plan::Plan) -> BTreeSet<String> {
+pub fn features_of(recipe: &Recipe, plan: &stoxnor::lower::plan::Plan) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut has = |name: &str, when: bool| {
         if when {

@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use indicatif::ProgressBar;
-use stoxnor::buffers::{self, SLOW, depth_of};
-use stoxnor::engine::{self, Conditions, Engine, Figures, Results, measure, passes_slowly};
-use stoxnor::fold::Folding;
+use stoxnor::engine;
+use stoxnor::engine::results::{Conditions, Engine, Results};
+use stoxnor::engine::{Figures, measure, passes_slowly};
+use stoxnor::lower::fifos;
+use stoxnor::lower::fifos::{SLOW, depth_of};
+use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, build as build_hardware, lower};
 use stoxnor::network::Network;
-use stoxnor::plan::Run;
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::Module;
 
-use super::{Recipe, build, features_of};
+use super::Recipe;
+use super::build;
+use super::features_of;
 use crate::conformance::random_frames;
 
 /// In what way a recipe fails: a smaller one has to fail in the same.
@@ -206,13 +211,13 @@ pub fn no_entry_too_many(
     let most = network.ensemble.as_ref().map_or(1, |e| e.max_members);
     let plan = &hardware.plan;
     let mut found = Vec::new();
-    for fifo in buffers::fifos(plan) {
+    for fifo in fifos::fifos(plan) {
         let (name, depth) = (plan.stages[fifo].name.clone(), depth_of(plan, fifo));
         if depth == 0 {
             continue;
         }
         let mut less = plan.clone();
-        buffers::set(&mut less, fifo, depth - 1);
+        fifos::set(&mut less, fifo, depth - 1);
         let smaller = build_hardware(network, folds, less);
         let slower = |members: u32| {
             let due = Figures::of_schedule(hardware, members).interval;

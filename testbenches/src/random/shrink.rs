@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use stoxnor::fold::Folding;
+use stoxnor::unit::folding::Folding;
 
-use super::run::{Checks, Failure, run_with};
-use super::{Feed, Geometry, Make, Recipe, Weights};
+use super::Feed;
+use super::Geometry;
+use super::Make;
+use super::Recipe;
+use super::Weights;
+use super::run::Checks;
+use super::run::Failure;
+use super::run::run_with;
 
 /// The smallest recipe found that fails in the same way, and how it does. Gives up after `limit`.
 pub fn shrink(recipe: &Recipe, failure: Failure, checks: &Checks<'_>, limit: Duration) -> (Recipe, Failure) {

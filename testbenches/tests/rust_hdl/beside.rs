@@ -5,15 +5,16 @@
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
 use stoxnor::engine::{frames_to_beats, sums};
-use stoxnor::fold::Folding;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
+use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{fifo, stream_register};
 use stoxnor_hdl::rust_hdl::{Generated, Unfit};
 use stoxnor_sim::Simulator;
 use stoxnor_testbenches::conformance::random_dense;
 
-use crate::bench::{self, Values};
+use crate::bench;
+use crate::bench::Values;
 
 stoxnor_hdl::rust_hdl_block! {
     /// Accelerators without user bits, whatever their widths are.

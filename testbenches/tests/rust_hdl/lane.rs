@@ -9,7 +9,9 @@ use stoxnor_hdl::{Builder, Role};
 use stoxnor_sim::Simulator;
 use stoxnor_testbenches::conformance::random;
 
-use crate::bench::{self, Ports, Values};
+use crate::bench;
+use crate::bench::Ports;
+use crate::bench::Values;
 
 /// u < P.
 #[derive(LogicBlock, Default)]

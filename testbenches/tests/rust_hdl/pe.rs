@@ -7,7 +7,9 @@ use stoxnor_hdl::block::{Lane, ProcessingElement};
 use stoxnor_sim::Simulator;
 use stoxnor_testbenches::conformance::random;
 
-use crate::bench::{self, Ports, Values};
+use crate::bench;
+use crate::bench::Ports;
+use crate::bench::Values;
 
 /// The kernel. Every operand has the width of the result before it is added.
 #[derive(LogicBlock, Default)]

@@ -2,7 +2,8 @@
 
 use rust_hdl_core::prelude::*;
 
-use crate::bench::{self, Values};
+use crate::bench;
+use crate::bench::Values;
 
 #[derive(LogicBlock, Default)]
 struct Sums {

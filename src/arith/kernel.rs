@@ -1,0 +1,220 @@
+//! Sliding kernels over images: geometry, padding and operands.
+
+use crate::arith::window::Window;
+use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
+use crate::frame::element::Element;
+use crate::frame::port::Port;
+
+/// Most words that a line buffer may give for a frame, counted as pixels: schedules go through them one by one. 2^23.
+const MAX_SEEN: usize = 1 << 23;
+
+/// Checks that schedules can go through as many pixels.
+///
+/// # Errors
+/// Where they are too many.
+pub fn within_reach(pixels: usize) -> Result<()> {
+    if pixels <= MAX_SEEN {
+        return Ok(());
+    }
+    let message = format!("{pixels} pixels are read for a frame; the limit is {MAX_SEEN}");
+    Err(Diagnostic::new(&MODEL_TOO_LARGE, message).help("give a smaller image, or a smaller kernel").into())
+}
+
+/// What stands outside of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    /// This value of the input's type.
+    Value(i32),
+    /// 0 among values of +1 and -1: what counts nothing in a sum.
+    Mask,
+    /// No value: a bit beside the elements says that nothing is there. Not for products.
+    Nothing,
+}
+
+impl Fill {
+    /// The value; 0 for what counts nothing.
+    pub fn value(self) -> i32 {
+        match self {
+            Self::Value(value) => value,
+            Self::Mask | Self::Nothing => 0,
+        }
+    }
+}
+
+/// 64 bits of a plane from bit `at` on; 0 behind its end.
+pub(crate) fn word(plane: &[u64], at: usize) -> u64 {
+    let (index, shift) = (at / 64, at % 64);
+    let low = plane.get(index).copied().unwrap_or(0) >> shift;
+    if shift == 0 { low } else { low | plane.get(index + 1).copied().unwrap_or(0) << (64 - shift) }
+}
+
+/// Adds `bits` bits to those of `to` from bit `into` on, `from(i)` giving 64 from the i-th on.
+pub(crate) fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
+    let mut done = 0;
+    while done < bits {
+        let (index, shift) = ((into + done) / 64, (into + done) % 64);
+        let count = (64 - shift).min(bits - done);
+        let mask = u64::MAX >> (64 - count);
+        to[index] |= (from(done) & mask) << shift;
+        done += count;
+    }
+}
+
+/// A kernel over frames of [height, width, channels], whose channels may be in groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sliding {
+    /// The geometry.
+    pub window: Window,
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Groups of channels; each position has an operand of taps times channels for each, tap by tap.
+    pub groups: usize,
+    /// What stands outside of the image.
+    pub fill: Fill,
+}
+
+impl Sliding {
+    /// Channels of a group.
+    pub fn group(&self) -> usize {
+        self.channels / self.groups
+    }
+
+    /// Elements of an operand.
+    pub fn fan_in(&self) -> usize {
+        self.window.taps() * self.group()
+    }
+
+    /// Whether one position sees every pixel once, in order.
+    pub fn is_whole(&self) -> bool {
+        self.window == Window::whole(self.window.input)
+    }
+
+    /// Shape of the frames that go in.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.window.input[0], self.window.input[1], self.channels]
+    }
+
+    /// Checks that frames fit.
+    ///
+    /// # Errors
+    /// A window that cannot be computed, and a frame of another size.
+    pub fn accepts(&self, input: &Port) -> Result<()> {
+        let message = match self.window.fault() {
+            Some(fault) => fault,
+            None if self.masked() && input.element != Element::Bipolar => {
+                format!("a mask is for bipolar elements, not for {}", input.element)
+            }
+            None if self.window.pads() && !self.fits(input.element) => {
+                format!("padding is no value of {} elements", input.element)
+            }
+            None => {
+                input.streams_as(&self.shape())?;
+                let seen = self.window.positions().saturating_mul(self.window.taps());
+                return within_reach(seen.max(self.window.pixels()));
+            }
+        };
+        Err(Diagnostic::new(&MODEL_INVALID, message).into())
+    }
+
+    /// Whether what stands outside of an image is a value of the input's type.
+    fn fits(&self, input: Element) -> bool {
+        match self.fill {
+            Fill::Value(value) => input.decode(input.encode(value)) == value,
+            Fill::Mask | Fill::Nothing => true,
+        }
+    }
+
+    /// The geometry and what is computed, for a module's header.
+    pub fn formula(&self, what: &str) -> Vec<String> {
+        let Window {
+            input: [h, w],
+            kernel: [v, u],
+            stride: [sy, sx],
+            dilation: [dy, dx],
+            before: [py, px],
+            ..
+        } = self.window;
+        let [oh, ow] = self.window.output();
+        let (channels, groups) = (self.channels, self.groups);
+        vec![
+            format!(
+                "A kernel of {v} x {u} taps, {dy} x {dx} pixels apart, over {h} x {w} pixels of {channels} channels in {groups} groups:"
+            ),
+            format!(
+                "at each of {oh} x {ow} positions, {sy} x {sx} pixels apart, the first {py} above and {px} left of the image, {what}."
+            ),
+        ]
+    }
+
+    /// Type of an operand's elements.
+    pub fn operand(&self, input: Element) -> Element {
+        if self.masked() { Element::Signed(2) } else { input }
+    }
+
+    /// Whether some elements of operands are 0 because nothing is there.
+    pub fn masked(&self) -> bool {
+        self.fill == Fill::Mask && self.window.pads()
+    }
+
+    /// Whether a bit above each beat's elements says that they are outside of the image.
+    pub fn flagged(&self) -> bool {
+        self.fill == Fill::Nothing && self.window.pads()
+    }
+
+    /// The operand of a group at a position, as numbers.
+    pub fn gather(&self, frame: &[i32], position: usize, group: usize) -> Vec<i32> {
+        let own = self.group();
+        let outside = self.fill.value();
+        let tap = |tap| {
+            let pixel = self.window.pixel(position, tap);
+            (0..own).map(move |c| pixel.map_or(outside, |p| frame[p * self.channels + group * own + c]))
+        };
+        (0..self.window.taps()).flat_map(tap).collect()
+    }
+
+    /// The operand of a group at a position, as bit planes that each begin on a word.
+    pub fn gather_planes(
+        &self,
+        input: Element,
+        frame: &[u64],
+        position: usize,
+        group: usize,
+        to: &mut [u64],
+    ) {
+        let own = self.group();
+        let planes = input.bits() as usize;
+        let from_stride = (self.window.pixels() * self.channels).div_ceil(64);
+        let stride = self.fan_in().div_ceil(64);
+        to.fill(0);
+        for tap in 0..self.window.taps() {
+            let into = tap * own;
+            match (self.window.pixel(position, tap), self.fill) {
+                (Some(pixel), _) => {
+                    let at = pixel * self.channels + group * own;
+                    for k in 0..planes {
+                        let plane = &frame[k * from_stride..][..from_stride];
+                        if self.masked() {
+                            copy(|i| !word(plane, at + i), own, &mut to[stride..], into);
+                            copy(|_| u64::MAX, own, to, into);
+                        } else {
+                            copy(|i| word(plane, at + i), own, &mut to[k * stride..], into);
+                        }
+                    }
+                }
+                (None, Fill::Mask | Fill::Nothing) => {}
+                (None, Fill::Value(value)) => {
+                    let code = input.encode(value);
+                    for k in (0..planes).filter(|k| code >> k & 1 == 1) {
+                        copy(|_| u64::MAX, own, &mut to[k * stride..], into);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Words of a packed operand.
+    pub fn operand_words(&self, input: Element) -> usize {
+        self.operand(input).bits() as usize * self.fan_in().div_ceil(64)
+    }
+}

@@ -1,0 +1,66 @@
+//! Sums of each channel over windows, and their activations: what pools and thresholds compute.
+
+use crate::arith::activation::{Activation, Activations};
+use crate::arith::kernel::Sliding;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+
+/// The smallest and the largest sum of `taps` inputs.
+pub fn sum_range(input: Element, taps: usize) -> (i64, i64) {
+    let (least, most) = input.range();
+    (least * taps as i64, most * taps as i64)
+}
+
+/// The sum of each channel's taps at every position of a kernel whose channels are a group each, and its activation: what layers share
+/// that add or only compare.
+#[derive(Debug, Clone)]
+pub struct Summed {
+    kernel: Sliding,
+    activations: Activations,
+}
+
+impl Summed {
+    /// A kernel and no activation, one for all members, or one for each; their rows are the channels.
+    ///
+    /// # Panics
+    /// Where groups are not channels, or an activation does not fit.
+    pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
+        assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
+        let activations = Activations::new(activations, kernel.channels);
+        Self { kernel, activations }
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Sliding {
+        &self.kernel
+    }
+
+    /// The activations.
+    pub fn activations(&self) -> &Activations {
+        &self.activations
+    }
+
+    /// The sums of a frame, in plain integers.
+    pub fn sums(&self, frame: &[i32]) -> Vec<i32> {
+        let Sliding { window, channels, .. } = self.kernel;
+        let places = (0..window.positions()).flat_map(|p| (0..channels).map(move |c| (p, c)));
+        places.map(|(p, c)| self.kernel.gather(frame, p, c).iter().sum()).collect()
+    }
+
+    /// What leaves for the sums of a frame in a member.
+    pub fn activated(&self, sums: Vec<i32>, member: usize) -> Vec<i32> {
+        let channels = self.kernel.channels;
+        let value = |(i, sum)| self.activations.value(member, i % channels, sum);
+        sums.into_iter().enumerate().map(value).collect()
+    }
+
+    /// The sums of many frames.
+    pub fn fast_sums(&self, frames: &Batch) -> Batch {
+        frames.each(None, self.elements(), |frame| self.sums(frame))
+    }
+
+    /// Elements that leave for a frame.
+    pub fn elements(&self) -> usize {
+        self.kernel.window.positions() * self.kernel.channels
+    }
+}

@@ -1,0 +1,240 @@
+//! Arrays in files.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::{fs, io};
+
+use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use rayon::prelude::*;
+
+use crate::data::idx;
+use crate::data::scale::Scale;
+use crate::diagnostic::{Diagnostic, Diagnostics, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
+use crate::network::Network;
+
+/// Frames of graph input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frames {
+    /// Elements of a frame.
+    pub elements: usize,
+    /// All frames, one after another.
+    pub values: Vec<f32>,
+}
+
+impl Frames {
+    /// Number of frames.
+    pub fn count(&self) -> usize {
+        self.values.len().checked_div(self.elements).unwrap_or(0)
+    }
+
+    /// The first `count` frames, quantised as the hardware takes them.
+    ///
+    /// # Errors
+    /// Where a value cannot be quantised.
+    pub fn quantise(&self, network: &Network, scale: Option<Scale>, count: usize) -> Result<Vec<Vec<i32>>> {
+        self.values
+            .par_chunks(self.elements)
+            .take(count)
+            .enumerate()
+            .map(|(index, frame)| {
+                let quantised = match scale {
+                    None => network.quantise(frame),
+                    Some(scale) => {
+                        let scaled: Vec<f32> = frame.iter().map(|x| scale.apply(*x)).collect();
+                        network.quantise(&scaled)
+                    }
+                };
+                quantised.map_err(|found| found.placed(&format!("frame {index} of the input")))
+            })
+            .collect()
+    }
+}
+
+/// Reads `[N, ...]` of float32 or uint8 from a npy file, or of bytes from an IDX file (compressed or not), `elements` a frame.
+///
+/// # Errors
+/// Where the file cannot be read, is of another type, is cut short, or does not fit. Nothing is allocated on a header's word.
+pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Frames> {
+    let place = path.display().to_string();
+    let unreadable =
+        |reason: String, help: &str| Diagnostic::new(&INPUT_UNREADABLE, reason).at(&place).help(help);
+    let missing = |e: io::Error| unreadable(e.to_string(), "check the path and the permissions");
+    let file = File::open(path).map_err(missing)?;
+    let meta = file.metadata().map_err(missing)?;
+    if !meta.is_file() {
+        return Err(
+            unreadable("it is not a regular file".to_owned(), "save the array in a file first").into()
+        );
+    }
+    let wrong = |message: String| {
+        Diagnostic::new(&INPUT_SHAPE, message).at(&place).help(format!(
+            "give N frames of the model's input {shape:?}: an array [N, ...] with {elements} elements a frame"
+        ))
+    };
+    if idx::is_idx(path) {
+        let (dims, bytes) = idx::read(path).map_err(|e| unreadable(e.to_string(), IDX))?;
+        let per_frame: usize = dims.iter().skip(1).product();
+        if per_frame != elements || dims[0] == 0 {
+            let message =
+                format!("{dims:?} is {} frames of {per_frame} elements, not of {elements}", dims[0]);
+            return Err(wrong(message).into());
+        }
+        return Ok(Frames { elements, values: bytes.into_iter().map(f32::from).collect() });
+    }
+    let no_npy = |e: io::Error| unreadable(format!("it is not a npy file: {e}"), NUMPY);
+    let npy = NpyFile::new(BufReader::new(file)).map_err(no_npy)?;
+    let dims = npy.shape().to_vec();
+    let descr = npy.dtype().descr().replace('\'', "");
+    let kind = match npy.dtype() {
+        DType::Plain(t) => Some((t.type_char(), t.num_bytes())),
+        _ => None,
+    };
+    let bytes = match kind {
+        Some((TypeChar::Float, Some(4))) => 4,
+        Some((TypeChar::Uint, Some(1))) => 1,
+        _ => {
+            return Err(
+                unreadable(format!("its elements are of type {descr}, not float32 or uint8"), NUMPY).into()
+            );
+        }
+    };
+    let total = dims.iter().try_fold(bytes as u64, |product, d| product.checked_mul(*d));
+    if total.is_none_or(|total| total > meta.len()) {
+        let needs = total.map_or("more than 2^64 bytes".to_owned(), |t| format!("{t} bytes"));
+        let message = format!(
+            "its header says {dims:?} of type {descr}, which is {needs}; the whole file has {}",
+            meta.len()
+        );
+        return Err(unreadable(message, "the file is cut short or damaged: write it again").into());
+    }
+    if npy.order() != Order::C && dims.len() > 1 {
+        let message = format!("the array {dims:?} is stored in Fortran order");
+        return Err(wrong(message).help("save numpy.ascontiguousarray(x)").into());
+    }
+    let per_frame = dims.iter().skip(1).try_fold(1u64, |product, d| product.checked_mul(*d));
+    match dims.first() {
+        None => return Err(wrong("it holds one number, not an array of frames".to_owned()).into()),
+        Some(0) => return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into()),
+        Some(frames) if per_frame != Some(elements as u64) => {
+            let each = per_frame.map_or("too many".to_owned(), |n| n.to_string());
+            let message = format!("{dims:?} is {frames} frames of {each} elements, not of {elements}");
+            return Err(wrong(message).into());
+        }
+        Some(_) => {}
+    }
+    let short = |e: io::Error| {
+        unreadable(
+            format!("it ends before the {dims:?} elements that its header says: {e}"),
+            "the file is cut short or damaged: write it again",
+        )
+    };
+    let values: Vec<f32> = if bytes == 4 {
+        npy.into_vec::<f32>().map_err(short)?
+    } else {
+        npy.into_vec::<u8>().map_err(short)?.into_iter().map(f32::from).collect()
+    };
+    Ok(Frames { elements, values })
+}
+
+/// How to make an input file.
+const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]; IDX files of bytes are read too";
+
+/// What an IDX file has to be.
+const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";
+
+/// Reads one label a frame from an IDX file, or from a npy file of integers.
+///
+/// # Errors
+/// Where the file cannot be read, is of another type or shape, or a label is negative.
+pub fn read_labels(path: &Path) -> Result<Vec<usize>> {
+    let place = path.display().to_string();
+    let bad = |reason: String| {
+        Diagnostic::new(&INPUT_UNREADABLE, reason)
+            .at(&place)
+            .help("labels are an IDX file of bytes, or a npy file of shape [N] of integers from 0 on")
+    };
+    if !fs::metadata(path).map_err(|e| bad(e.to_string()))?.is_file() {
+        return Err(bad("it is not a regular file".to_owned()).into());
+    }
+    if idx::is_idx(path) {
+        let (dims, bytes) = idx::read(path).map_err(|e| bad(e.to_string()))?;
+        if dims.len() != 1 {
+            return Err(bad(format!("its shape is {dims:?}, not [N]")).into());
+        }
+        return Ok(bytes.into_iter().map(usize::from).collect());
+    }
+    let file = File::open(path).map_err(|e| bad(e.to_string()))?;
+    let most = file.metadata().map_err(|e| bad(e.to_string()))?.len();
+    let npy = NpyFile::new(BufReader::new(file)).map_err(|e| bad(format!("it is not a npy file: {e}")))?;
+    let dims = npy.shape().to_vec();
+    let &[count] = &dims[..] else { return Err(bad(format!("its shape is {dims:?}, not [N]")).into()) };
+    if count > most {
+        return Err(
+            bad(format!("its header says {count} labels, and the whole file has {most} bytes")).into()
+        );
+    }
+    let descr = npy.dtype().descr().replace('\'', "");
+    let values: io::Result<Vec<i64>> = match descr.trim_start_matches(['<', '|']) {
+        "u1" => npy.into_vec::<u8>().map(|v| v.into_iter().map(i64::from).collect()),
+        "i4" => npy.into_vec::<i32>().map(|v| v.into_iter().map(i64::from).collect()),
+        "i8" => npy.into_vec::<i64>(),
+        _ => return Err(bad(format!("its elements are of type {descr}, not uint8, int32 or int64")).into()),
+    };
+    let values = values.map_err(|e| bad(e.to_string()))?;
+    let label = |v: i64| usize::try_from(v).map_err(|_| bad(format!("it has the label {v}")).into());
+    values.into_iter().map(label).collect()
+}
+
+/// Writes an array to a npy file.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], values: &[T]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let shape: Vec<u64> = shape.iter().map(|d| *d as u64).collect();
+        let mut out = BufWriter::new(File::create(path)?);
+        {
+            let mut writer =
+                npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut out).begin_nd()?;
+            writer.extend(values.iter().copied())?;
+            writer.finish()?;
+        }
+        out.flush()
+    };
+    write().map_err(|e| {
+        // Half an array helps nobody.
+        if fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
+            let _ = fs::remove_file(path);
+        }
+        unwritable(path, &e)
+    })
+}
+
+/// Writes a file beside its place and renames it, so that it is never half there.
+///
+/// # Errors
+/// Where it cannot be written; then what was there is as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A device or a directory is nothing to put a file in the place of; a link is followed.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let write = || -> io::Result<()> {
+        if fs::metadata(&place).is_ok_and(|m| !m.is_file()) {
+            return Err(io::Error::other("it is there, and is no regular file"));
+        }
+        let path = place.as_path();
+        let directory = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
+        let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(directory)?;
+        let file = fresh.path().join("new");
+        fs::write(&file, bytes)?;
+        fs::rename(&file, path)
+    };
+    write().map_err(|e| unwritable(path, &e))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostics {
+    Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
+        .at(path.display().to_string())
+        .help("choose a file that you may write, on a disk with room")
+        .into()
+}

@@ -1,0 +1,8 @@
+//! Arrays from and to files: npy, IDX, input scales, hashes.
+//!
+//! May use: `diagnostic`, `network`. Used by: the importer (hashes), `emit`, `config`, the commands.
+
+pub mod arrays;
+pub mod hash;
+pub mod idx;
+pub mod scale;

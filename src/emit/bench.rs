@@ -1,0 +1,297 @@
+//! The self-checking test bench that `compile` writes: Verilog-2005, its stimulus, and what every layer boundary must show.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use stoxnor_hdl::Bits;
+use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
+use stoxnor_sim::verilator::driver;
+use stoxnor_sim::{DRAIN, exit_name};
+
+use crate::engine;
+use crate::engine::{cycle_limit, frames_to_beats};
+use crate::frame::element::Element;
+use crate::lower::Hardware;
+use crate::network::Network;
+
+/// Seed of the frames of a bench that is given none.
+const SEED: u64 = 1;
+/// The stall seed that `STALL=1` stands for.
+const STALL_SEED: u64 = 1;
+
+/// The frames of a test bench.
+#[derive(Debug, Clone)]
+pub struct BenchFrames {
+    /// The integers that go in.
+    pub frames: Vec<Vec<i32>>,
+    /// Members of each frame, where there is an ensemble.
+    pub members: Vec<u32>,
+}
+
+impl BenchFrames {
+    /// Frames of so many members each, from the start again where there are more frames; where nothing is given few, because
+    /// simulators take their time: 2 and 1 in turn.
+    pub fn new(network: &Network, frames: Vec<Vec<i32>>, members: &[u32]) -> Self {
+        let few = [network.ensemble.as_ref().map_or(1, |e| e.max_members.min(2)), 1];
+        let members = if members.is_empty() { &few } else { members };
+        let members = members.iter().copied().cycle().take(frames.len()).collect();
+        Self { frames, members }
+    }
+}
+
+/// Frames of random elements, the same on every machine.
+pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchFrames {
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    let mut element = || match network.input.element {
+        Element::Bipolar => {
+            if random.random() {
+                1
+            } else {
+                -1
+            }
+        }
+        other => {
+            let (least, most) = other.range();
+            random.random_range(least..=most) as i32
+        }
+    };
+    let frames = (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect();
+    BenchFrames::new(network, frames, members)
+}
+
+/// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
+pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
+    let input = frames_to_beats(&of.frames, hardware.input_lanes(), network.input.element);
+    let user = hardware.design.input.user;
+    let members: Vec<Bits> =
+        of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();
+    let mut files = BTreeMap::new();
+    files.insert("tb/stimulus.mem".to_owned(), image(&input, &members));
+    let mut boundaries = Vec::new();
+    let results = engine::reference(network, &of.frames, &of.members);
+    for (boundary, result) in hardware.boundaries.iter().zip(results) {
+        let passes: Vec<Vec<i32>> = result.values.chunks(boundary.elements).map(<[i32]>::to_vec).collect();
+        let beats = frames_to_beats(&passes, boundary.lanes, boundary.element);
+        files.insert(format!("tb/{}_expected.mem", boundary.name), image(&beats, &[]));
+        boundaries.push(Boundary {
+            name: &boundary.name,
+            element: boundary.element,
+            pe: boundary.lanes,
+            beats: boundary.elements / boundary.lanes,
+            passes: passes.len(),
+        });
+    }
+    let top = &hardware.design.top.name;
+    files.insert(
+        format!("tb/{top}_tb.v"),
+        bench(hardware, &boundaries, &of.members, input.iter().map(Vec::len).sum()),
+    );
+    files.insert("tb/clock.v".to_owned(), format!(
+        "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
+    ));
+    files.insert("tb/main.cpp".to_owned(), driver("bench"));
+    files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
+    files.insert("tb/Makefile".to_owned(), makefile(hardware));
+    files
+}
+
+struct Boundary<'a> {
+    name: &'a str,
+    element: Element,
+    pe: usize,
+    /// Beats of a frame.
+    beats: usize,
+    /// How often a frame passes, over all frames.
+    passes: usize,
+}
+
+/// Beats as the lines of a memory image: `last` above the data, and the user bits of each frame above it.
+fn image(frames: &[Vec<Bits>], users: &[Bits]) -> String {
+    let mut text = String::new();
+    for (at, frame) in frames.iter().enumerate() {
+        let user = users.get(at).filter(|u| u.width() > 0);
+        for (index, beat) in frame.iter().enumerate() {
+            let width = beat.width() + 1 + user.map_or(0, Bits::width);
+            let mut word = Bits::from_words(width, beat.words().iter().copied());
+            word.set(beat.width(), index + 1 == frame.len());
+            if let Some(user) = user {
+                word.insert(beat.width() + 1, user.width(), user.words()[0]);
+            }
+            let _ = writeln!(text, "{word}");
+        }
+    }
+    text
+}
+
+impl Boundary<'_> {
+    fn width(&self) -> u32 {
+        self.pe as u32 * self.element.bits()
+    }
+
+    fn total(&self) -> usize {
+        self.beats * self.passes
+    }
+
+    fn declarations(&self) -> String {
+        let (name, width) = (self.name, self.width());
+        format!(
+            "  reg  [{width}:0] {name}_expected [0:{}];\n  reg  [{width}:0] {name}_want;\n  reg  [{width}:0] {name}_have;\n  integer {name}_next;\n",
+            self.total() - 1
+        )
+    }
+
+    fn initial(&self) -> String {
+        let name = self.name;
+        format!("    $readmemh(\"{name}_expected.mem\", {name}_expected);\n    {name}_next = 0;\n")
+    }
+
+    /// An element of a word, as the number that it stands for.
+    fn value(&self, word: &str) -> String {
+        let bits = self.element.bits();
+        let part = format!("{word}[first*{bits} +: {bits}]");
+        match self.element {
+            Element::Bipolar => format!("({part} ? 1 : -1)"),
+            Element::Unsigned(_) => part,
+            Element::Signed(_) => format!("$signed({part})"),
+        }
+    }
+
+    fn check(&self) -> String {
+        let Self { name, pe, beats, .. } = self;
+        let (total, bits, width) = (self.total(), self.element.bits(), self.width());
+        let (want, have) = (format!("{name}_want"), format!("{name}_have"));
+        format!(
+            "      if (!stop && dut.{name}_m_valid && dut.{name}_m_ready) begin
+        {have} = {{dut.{name}_m_last, dut.{name}_m_data}};
+        {want} = {name}_expected[{name}_next < {total} ? {name}_next : 0];
+        if ({name}_next == {total}) begin
+          stop = 1'b1;
+          $display(\"FAIL: a beat too many at {name}, cycle %0d\", cycle);
+          $finish;
+        end else if ({have} !== {want}) begin
+          stop = 1'b1;
+          first = {pe};
+          for (element = {last}; element >= 0; element = element - 1) begin
+            if ({have}[element*{bits} +: {bits}] !== {want}[element*{bits} +: {bits}]) first = element;
+          end
+          if (first == {pe}) begin
+            $display(\"FAIL: wrong last at {name}, frame %0d, beat %0d, cycle %0d: expected %b, found %b\",
+              {name}_next / {beats}, {name}_next % {beats}, cycle, {want}[{width}], {have}[{width}]);
+          end else begin
+            $display(\"FAIL: first difference at {name}, frame %0d, element %0d, cycle %0d: expected %0d, found %0d\",
+              {name}_next / {beats}, {name}_next % {beats} * {pe} + first, cycle, {wanted}, {found});
+          end
+          $finish;
+        end
+        {name}_next = {name}_next + 1;
+      end
+",
+            last = pe - 1,
+            wanted = self.value(&want),
+            found = self.value(&have),
+        )
+    }
+}
+
+fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: usize) -> String {
+    let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
+    let complete: Vec<String> =
+        boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
+    // Memory images of the design lie in rtl/.
+    let parameters: Vec<String> = hardware
+        .design
+        .top
+        .parameters
+        .iter()
+        .filter_map(|p| Some(format!("    .{}(\"../rtl/{}\")", p.name, p.image.as_ref()?.file)))
+        .collect();
+    let parameters =
+        if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
+    let limit = cycle_limit(hardware, members, true);
+    let input = &hardware.design.input;
+    let user = if input.user > 0 {
+        format!("    .s_user(beat[{}:{}]),\n", input.width + input.user, input.width + 1)
+    } else {
+        String::new()
+    };
+    let stuck = |b: &Boundary<'_>| format!(" {} has %0d of {} beats", b.name, b.total());
+    include_str!("bench.v")
+        .replace("@TOP@", &hardware.design.top.name)
+        .replace("@BEATS@", &beats.to_string())
+        .replace("@DRAIN@", &DRAIN.to_string())
+        .replace("@LIMIT@", &limit.to_string())
+        .replace("@WIDTH@", &input.width.to_string())
+        .replace("@WORD@", &(input.width + input.user).to_string())
+        .replace("    @USER@\n", &user)
+        .replace("@FRAMES@", &members.len().to_string())
+        .replace("@DECLARATIONS@", all(&|b: &Boundary<'_>| b.declarations()).trim_end())
+        .replace("@INITIAL@", all(&|b: &Boundary<'_>| b.initial()).trim_end())
+        .replace("@PARAMETERS@", &parameters)
+        .replace("@SINKS@", &sinks(hardware, |m| format!("  reg  [63:0] {m}_first;")))
+        .replace(
+            "@SINK_ARGUMENTS@",
+            &sinks(hardware, |m| format!("    if (!$value$plusargs(\"{m}_first=%h\", {m}_first)) {m}_first = 64'd0;")),
+        )
+        .replace(
+            "@SINK_READIES@",
+            &sinks(hardware, |m| {
+                format!("  wire {m}_stalls;\n  stall_pattern u_{m}_stall (.clk(clk), .running(running), .first({m}_first), .stalls({m}_stalls));\n  wire {m}_ready = !rst && !{m}_stalls;")
+            }),
+        )
+        .replace(
+            "@SINK_PORTS@",
+            sinks(hardware, |m| {
+                let has_user = hardware.design.top.port(&format!("{m}_user")).is_some();
+                let user = if has_user { format!("    .{m}_user(),\n") } else { String::new() };
+                format!("{user}    .{m}_data(),\n    .{m}_valid(),\n    .{m}_last(),\n    .{m}_ready({m}_ready),")
+            })
+            .trim_end_matches(','),
+        )
+        .replace("@CHECKS@", all(&|b: &Boundary<'_>| b.check()).trim_end())
+        .replace("@COMPLETE@", &complete.join(" && "))
+        .replace("@STUCK_FORMAT@", &all(&stuck))
+        .replace("@STUCK_VALUES@", &all(&|b: &Boundary<'_>| format!(", {}_next", b.name)))
+}
+
+/// A text for each output stream.
+fn sinks(hardware: &Hardware, text: impl Fn(&str) -> String) -> String {
+    (0..hardware.design.exits.len()).map(|k| text(&exit_name(k))).collect::<Vec<_>>().join("\n")
+}
+
+fn makefile(hardware: &Hardware) -> String {
+    let top = &hardware.design.top.name;
+    let first = |k: usize| format!("+{}_first={:016x}", exit_name(k), start(STALL_SEED, SINK + k as u64));
+    let first: Vec<String> = (0..hardware.design.exits.len()).map(first).collect();
+    format!(
+        "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
+SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v stall_pattern.v
+STALL ?= 0
+ifeq ($(STALL),0)
+ARGUMENTS =
+else
+ARGUMENTS = +source={:016x} {}
+endif
+
+.PHONY: icarus verilator clean
+
+icarus:
+\tiverilog -g2005 -s clock -o bench.vvp clock.v $(SOURCES)
+\tvvp -n bench.vvp $(ARGUMENTS) | tee icarus.log
+\t@grep -q '^PASS' icarus.log
+
+verilator:
+\tverilator --cc --exe --prefix Vbench --top-module {top}_tb -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
+\t  --Mdir build main.cpp $(SOURCES)
+\t$(MAKE) -C build -f Vbench.mk Vbench CFG_CXXFLAGS_PCH_I=-include
+\t./build/Vbench $(ARGUMENTS) | tee verilator.log
+\t@grep -q '^PASS' verilator.log
+
+clean:
+\trm -rf build bench.vvp icarus.log verilator.log
+",
+        start(STALL_SEED, SOURCE),
+        first.join(" ")
+    )
+}

@@ -1,0 +1,169 @@
+//! The engines that count cycles: the rtl engine and the external simulators, on the same stimulus.
+
+use indicatif::ProgressBar;
+use stoxnor_hdl::Bits;
+use stoxnor_sim::icarus::Icarus;
+use stoxnor_sim::verilator::Verilator;
+use stoxnor_sim::{Simulator, Stimulus, ToolError, Trace, simulate};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE, Result, TOOL_FAILED, TOOL_MISSING};
+use crate::engine::results::{Boundary, Conditions, Engine, Results};
+use crate::frame::element::Element;
+use crate::lower;
+use crate::lower::Hardware;
+use crate::network::Network;
+
+/// Cycles that a stalled run may take for each that an unstalled one takes, and a margin. Stall patterns let beats pass
+/// 13/32 of the time on each side.
+const PATIENCE: u64 = 12;
+const MARGIN: u64 = 20_000;
+/// From so many cycles on it pays that Verilator's C++ is compiled with optimisation.
+const LONG_RUN: u64 = 1_000_000;
+
+/// Cuts a frame into beats of `lanes` elements, element 0 in the least significant bits.
+pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> Vec<Vec<Bits>> {
+    let bits = element.bits();
+    let beat = |elements: &[i32]| {
+        let mut beat = Bits::zero(lanes as u32 * bits);
+        for (i, value) in elements.iter().enumerate() {
+            beat.insert(i as u32 * bits, bits, element.encode(*value));
+        }
+        beat
+    };
+    frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
+}
+
+/// Cycles after which a run of frames of these numbers of members is taken for stuck.
+pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
+    let most = members.iter().copied().max().unwrap_or(1);
+    // Beats that no output waits for may come after all that leave.
+    let beats = hardware.plan.first_frame(most);
+    let first = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
+    let unstalled = first + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
+    unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
+}
+
+/// What a simulation of these frames is given.
+pub fn stimulus(
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: &Conditions,
+) -> Stimulus {
+    let members = conditions.members(network, frames.len());
+    let passes = |b: &lower::Boundary| members.iter().map(|m| b.passes(*m)).sum::<usize>();
+    let input = &hardware.design.input;
+    Stimulus {
+        frames: frames_to_beats(frames, hardware.input_lanes(), network.input.element),
+        users: members
+            .iter()
+            .filter(|_| input.user > 0)
+            .map(|m| Bits::new(input.user, (*m).into()))
+            .collect(),
+        stall: conditions.stall,
+        tap_beats: hardware.boundaries.iter().map(|b| b.beats() * passes(b)).collect(),
+        limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
+        ..Stimulus::default()
+    }
+}
+
+pub fn run(
+    engine: Engine,
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    conditions: &Conditions,
+    progress: &ProgressBar,
+) -> Result<Results> {
+    let stimulus = stimulus(network, hardware, frames, conditions);
+    let design = &hardware.design;
+    let outcome = match engine {
+        Engine::Verilator => {
+            let optimise = stimulus.limit > LONG_RUN;
+            let beats = stimulus.frames.iter().map(Vec::len).sum();
+            Verilator { optimise, ..verilator() }.build(design, beats).and_then(|mut v| v.simulate(&stimulus))
+        }
+        Engine::Icarus => Icarus::default().simulate(design, &stimulus),
+        _ => {
+            let mut simulator = Simulator::new(&design.top);
+            let last = simulator.port("m_last").expect("every top has an output");
+            let valid = simulator.port("m_valid").expect("every top has an output");
+            let ready = simulator.port("m_ready").expect("every top has an output");
+            let count = |_: u64, s: &Simulator| {
+                if s.bit(valid) && s.bit(ready) && s.bit(last) {
+                    progress.inc(1);
+                }
+            };
+            simulate(design, &mut simulator, &stimulus, count).map_err(ToolError::Stuck)
+        }
+    };
+    if engine != Engine::Rtl {
+        progress.inc(frames.len() as u64);
+    }
+    let trace = match outcome {
+        Ok(trace) => trace,
+        Err(ToolError::Stuck(stuck)) => stuck.trace,
+        Err(error) => return Err(diagnostic(engine, error)),
+    };
+    Ok(results(hardware, &conditions.members(network, frames.len()), &trace))
+}
+
+/// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
+pub fn verilator() -> Verilator {
+    std::env::var_os("STOXNOR_VERILATOR").map_or_else(Verilator::default, |program| Verilator {
+        program: program.into(),
+        ..Verilator::default()
+    })
+}
+
+/// What the taps showed, as numbers. A beat that should end its frame and does not, or ends it too early, is not the beat
+/// that was wanted: it and all behind it count as missing. What comes behind the last frame is kept, whatever its `last`.
+fn results(hardware: &Hardware, members: &[u32], trace: &Trace) -> Results {
+    hardware
+        .boundaries
+        .iter()
+        .zip(&trace.taps)
+        .map(|(boundary, beats)| {
+            let bits = boundary.element.bits();
+            let decode = |data: &Bits| -> Vec<i32> {
+                let lanes = 0..boundary.lanes as u32;
+                lanes.map(|lane| boundary.element.decode(data.extract(lane * bits, bits))).collect()
+            };
+            let per_frame = boundary.elements / boundary.lanes;
+            let all: usize = members.iter().map(|m| boundary.passes(*m) * per_frame).sum();
+            let framed = |i: usize, last: bool| i >= all || last == (i + 1).is_multiple_of(per_frame);
+            let framed = beats.iter().enumerate().take_while(|(i, b)| framed(*i, b.last));
+            Boundary {
+                values: framed.flat_map(|(_, b)| decode(&b.data)).collect(),
+                cycles: Some(beats.iter().map(|b| b.cycle).collect()),
+            }
+        })
+        .collect()
+}
+
+/// A tool's failure as the user is told of it.
+fn diagnostic(engine: Engine, error: ToolError) -> Diagnostics {
+    let install = match engine {
+        Engine::Icarus => {
+            "install Icarus Verilog (Debian: apt-get install iverilog), or leave icarus out of --engines"
+        }
+        _ => {
+            "install Verilator and a C++ compiler (Debian: apt-get install verilator g++ make), name one in \
+             STOXNOR_VERILATOR, or leave verilator out of --engines"
+        }
+    };
+    match &error {
+        ToolError::Missing { .. } => Diagnostic::new(&TOOL_MISSING, error.to_string())
+            .at(format!("engine {engine}"))
+            .help(install)
+            .into(),
+        ToolError::Failed { .. } => Diagnostic::new(&TOOL_FAILED, error.to_string())
+            .at(format!("engine {engine}"))
+            .help("the directory is kept: run the command in it again to see all of its output")
+            .into(),
+        _ => Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
+            .at(format!("engine {engine}"))
+            .help("the simulators work in the system's temporary directory; TMPDIR names another")
+            .into(),
+    }
+}

@@ -1,0 +1,143 @@
+//! Batches of frames, packed for the fast engine.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::frame::element::Element;
+
+/// Frames of one edge, packed for the fast engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// Frames of few-bit elements as bit planes. A frame is its planes, least significant first; a plane starts on a 64-bit
+    /// word and has element e at bit e mod 64 of word e / 64. Padding is 0.
+    Planes {
+        /// Type of the elements.
+        element: Element,
+        /// Elements of a frame.
+        elements: usize,
+        /// The words of all frames, one after another.
+        words: Vec<u64>,
+    },
+    /// Integer frames, one after another.
+    Integers {
+        /// Elements of a frame.
+        elements: usize,
+        /// The elements of all frames.
+        values: Vec<i32>,
+    },
+}
+
+impl Batch {
+    /// Packs frames into bit planes.
+    pub fn pack(element: Element, elements: usize, frames: &[Vec<i32>]) -> Self {
+        let planes = element.bits() as usize;
+        let stride = elements.div_ceil(64);
+        let mut words = vec![0; frames.len() * planes * stride];
+        words.par_chunks_mut(planes * stride).zip(frames).for_each(|(to, frame)| {
+            assert_eq!(frame.len(), elements);
+            if element == Element::Bipolar {
+                for (word, chunk) in to.iter_mut().zip(frame.chunks(64)) {
+                    *word = chunk.iter().rev().fold(0, |word, v| word << 1 | u64::from(*v > 0));
+                }
+                return;
+            }
+            for (e, value) in frame.iter().enumerate() {
+                let code = element.encode(*value);
+                for k in 0..planes {
+                    to[k * stride + e / 64] |= (code >> k & 1) << (e % 64);
+                }
+            }
+        });
+        Self::Planes { element, elements, words }
+    }
+
+    /// Type of the elements, where the batch says it.
+    pub fn element(&self) -> Option<Element> {
+        match self {
+            Self::Planes { element, .. } => Some(*element),
+            Self::Integers { .. } => None,
+        }
+    }
+
+    /// The frames as bit planes: integers in the narrowest two's complement that holds them and `also`, what will stand beside them.
+    pub fn planes(&self, also: i32) -> Cow<'_, Self> {
+        let Self::Integers { elements, values } = self else { return Cow::Borrowed(self) };
+        let (least, most) =
+            values.iter().fold((also, also), |(least, most), v| (least.min(*v), most.max(*v)));
+        let element = Element::signed(least.into(), most.into());
+        Cow::Owned(Self::pack(element, *elements, &self.unpack()))
+    }
+
+    /// What `compute` makes of each frame: `elements` elements of type `element`, as bit planes; as integers, where there is no type.
+    #[must_use]
+    pub fn each(
+        &self,
+        element: Option<Element>,
+        elements: usize,
+        compute: impl Fn(&[i32]) -> Vec<i32> + Sync,
+    ) -> Self {
+        let frames: Vec<Vec<i32>> = self.unpack().par_iter().map(|frame| compute(frame)).collect();
+        Self::of_frames(element, elements, &frames)
+    }
+
+    /// What `compute` makes of the frames of several batches, as [`each`](Self::each) of one.
+    pub fn joined(
+        batches: &[&Self],
+        element: Option<Element>,
+        elements: usize,
+        compute: impl Fn(&[&[i32]]) -> Vec<i32> + Sync,
+    ) -> Self {
+        let inputs: Vec<Vec<Vec<i32>>> = batches.iter().map(|batch| batch.unpack()).collect();
+        let frame = |index: usize| {
+            let x: Vec<&[i32]> = inputs.iter().map(|frames| &frames[index][..]).collect();
+            compute(&x)
+        };
+        let frames: Vec<Vec<i32>> = (0..inputs[0].len()).into_par_iter().map(frame).collect();
+        Self::of_frames(element, elements, &frames)
+    }
+
+    /// Frames as bit planes of a type; as integers, where there is none.
+    fn of_frames(element: Option<Element>, elements: usize, frames: &[Vec<i32>]) -> Self {
+        match element {
+            Some(element) => Self::pack(element, elements, frames),
+            None => Self::Integers { elements, values: frames.concat() },
+        }
+    }
+
+    /// Some of the frames.
+    #[must_use]
+    pub fn select(&self, frames: &[usize]) -> Self {
+        fn of<T: Copy>(list: &[T], size: usize, frames: &[usize]) -> Vec<T> {
+            frames.iter().flat_map(|f| list[f * size..][..size].iter().copied()).collect()
+        }
+        match self {
+            Self::Planes { element, elements, words } => {
+                let size = element.bits() as usize * elements.div_ceil(64);
+                Self::Planes { element: *element, elements: *elements, words: of(words, size, frames) }
+            }
+            Self::Integers { elements, values } => {
+                Self::Integers { elements: *elements, values: of(values, *elements, frames) }
+            }
+        }
+    }
+
+    /// The frames as lists of integers.
+    pub fn unpack(&self) -> Vec<Vec<i32>> {
+        match self {
+            Self::Planes { element, elements, words } => {
+                let planes = element.bits() as usize;
+                let stride = elements.div_ceil(64);
+                let value = |frame: &[u64], e: usize| {
+                    let bit = |k: usize| (frame[k * stride + e / 64] >> (e % 64) & 1) << k;
+                    element.decode((0..planes).map(bit).sum())
+                };
+                words
+                    .chunks(planes * stride)
+                    .map(|frame| (0..*elements).map(|e| value(frame, e)).collect())
+                    .collect()
+            }
+            Self::Integers { elements, values } => values.chunks(*elements).map(<[i32]>::to_vec).collect(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The operator table: what each operator computes, exactly, and where it may stand.
+//!
+//! One operator is one entry of [`OPERATORS`]. `eval` is the whole of its meaning: constants are folded with it,
+//! thresholds are found by it, the host's arithmetic is it, and shapes are inferred by giving it zeros. float32
+//! arithmetic is IEEE 754, one operation after the other, never fused, and uses nothing that differs between machines.
+//!
+//! To add an operator: write its `eval` in the file of its group, or in a new one, and add its entry to the group's
+//! list. Forms that `eval` does not compute exactly are its to refuse, and attributes that an entry does not list are
+//! refused for it.
+//!
+//! May use: `graph`, `arith`. Used by: the importer.
+
+mod affine;
+mod clamp;
+pub(crate) mod conv;
+mod fixed;
+pub(crate) mod geometry;
+mod index;
+mod layout;
+pub(crate) mod pool;
+pub(crate) mod product;
+mod qcdq;
+mod quant;
+mod quantise;
+mod resize;
+pub mod rounding;
+pub mod stochastic;
+mod tail;
+
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
+use crate::graph::attributes::Attributes;
+use crate::graph::operator::{CONFIGURED, Operator, Role};
+use crate::graph::tensor::Tensor;
+
+/// Every operator, by group.
+pub static OPERATORS: &[&[Operator]] = &[
+    affine::OPERATORS,
+    clamp::OPERATORS,
+    conv::OPERATORS,
+    fixed::OPERATORS,
+    index::OPERATORS,
+    layout::OPERATORS,
+    pool::OPERATORS,
+    product::OPERATORS,
+    qcdq::OPERATORS,
+    quant::OPERATORS,
+    quantise::OPERATORS,
+    resize::OPERATORS,
+    stochastic::OPERATORS,
+    tail::OPERATORS,
+];
+
+/// The operator `name` of `domain`.
+pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
+    OPERATORS.iter().copied().flatten().find(|o| o.name == name && o.domains.contains(&domain))
+}
+
+/// Says that there is no entry for `name` of `domain`, and what there is.
+pub fn unknown(domain: &str, name: &str) -> Diagnostic {
+    let elsewhere = OPERATORS.iter().copied().flatten().find(|o| o.name == name);
+    let public = OPERATORS.iter().copied().flatten().filter(|o| o.domains != [CONFIGURED]);
+    let names: Vec<&str> = public.map(|o| o.name).collect();
+    let domain = if domain.is_empty() { "ONNX" } else { domain };
+    let found = Diagnostic::new(
+        &OPERATOR_UNSUPPORTED,
+        format!("operator {name} of domain {domain} has no translation"),
+    );
+    found.help(match elsewhere {
+        Some(o) => format!("{name} is known in the domains {}", o.domains.join(", ")),
+        None => format!("express it with the operators there are: {}", names.join(", ")),
+    })
+}
+
+impl Operator {
+    /// Elementary steps that one element of the output takes: imports are bounded by them.
+    pub fn steps(&self, attributes: &Attributes, inputs: &[&Tensor]) -> usize {
+        match (self.role, inputs) {
+            (Role::Product, [_, weights, ..]) if self.name == "Conv" => {
+                weights.shape.iter().skip(1).product()
+            }
+            (Role::Product, [x, ..]) => x.shape.last().copied().unwrap_or(1),
+            (_, [x, ..]) => geometry::kernel(self.name, attributes, &x.shape)
+                .map_or(1, |[high, wide]| high.saturating_mul(wide)),
+            _ => 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_operator_is_listed_twice() {
+        let mut seen = BTreeSet::new();
+        for o in OPERATORS.iter().copied().flatten() {
+            for domain in o.domains {
+                assert!(seen.insert((domain, o.name)), "{domain} {}", o.name);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_operators_and_attributes_are_said() {
+        assert!(find("", "Relu6").is_none());
+        let said = unknown("", "BipolarQuant");
+        assert!(said.help.unwrap().contains("onnx.brevitas"));
+        let shape = find("", "Transpose").unwrap();
+        let odd = Attributes::new(9).with("twist", crate::graph::attributes::Attribute::Int(1));
+        assert!(shape.accepts(&odd, 1).unwrap_err().to_string().contains("attribute twist"));
+        assert!(shape.accepts(&Attributes::new(9), 2).is_err());
+    }
+}

@@ -1,0 +1,400 @@
+//! Pass: everything between two matrix products becomes integer thresholds for each output.
+//!
+//! The graph's own operators are evaluated at sums, all outputs at once, so that the thresholds are exact for every value
+//! that can occur, ties included: by binary search where every step is known to be monotone, by enumeration elsewhere.
+
+use std::cmp::Ordering;
+
+use crate::arith::activation::Activation;
+use crate::arith::threshold;
+use crate::arith::threshold::{Lattice, Stairs};
+use crate::diagnostic::{
+    ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
+    THRESHOLD_INEXACT,
+};
+use crate::frame::element::Element;
+use crate::graph::operator::Role;
+use crate::graph::step::Step;
+use crate::graph::tensor::{Data, Tensor};
+use crate::import::layers::grid::Grid;
+
+/// Most operator applications, times elements, that finding the thresholds of one layer may take: 2^31.
+const MAX_WORK: u64 = 1 << 31;
+/// Most values of an activation.
+const MAX_LEVELS: i64 = 1 << 8;
+/// Most bits of an activation: what 256 values beside 0 need where a zero point puts them on both sides of it.
+const MAX_BITS: u32 = 9;
+
+/// The activation of a layer, and the rows whose weights are to be negated for it.
+///
+/// `rows` are the sums that can occur; they enter `steps` as a tensor of shape `shape`. `steps` end in values of `grid`.
+pub fn activation(
+    rows: &[Lattice],
+    shape: &[usize],
+    steps: &[Step],
+    grid: &Grid,
+) -> Result<(Activation, Vec<bool>)> {
+    keeps_order(shape, steps)?;
+    let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let grid = &narrowed(rows, steps, grid, &mut f)?;
+    let levels: Vec<i32> = match grid.bipolar {
+        true => vec![1],
+        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
+    };
+    let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
+    let searched = threshold::search_calls(rows, levels.len());
+    let search = steps.iter().all(monotone) && searched < most;
+    let work = if search { searched } else { most }
+        .saturating_mul(rows.len() as u64)
+        .saturating_mul(steps.iter().map(cost).sum());
+    if work > MAX_WORK {
+        let message = format!(
+            "finding the {} thresholds of {} outputs over {most} sums takes {work} steps; the limit is {MAX_WORK}",
+            levels.len(),
+            rows.len()
+        );
+        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+            .help("use fewer bits for the weights, the inputs or the activation")
+            .into());
+    }
+    let stairs = if search {
+        threshold::search(rows, &levels, f)?
+    } else {
+        threshold::enumerate(rows, &levels, f)?.map_err(|found| {
+            let (from, to) = found.again;
+            let message = format!(
+                "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
+                found.row
+            );
+            inexact(message).placed(&steps[0].place)
+        })?
+    };
+    let negate = stairs.iter().map(|s| s.negate).collect();
+    Ok((staircase(grid, rows, stairs), negate))
+}
+
+/// Where the levels are more than an activation may have, those that occur may be few enough.
+fn narrowed(
+    rows: &[Lattice],
+    steps: &[Step],
+    grid: &Grid,
+    f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
+) -> Result<Grid> {
+    let fits = |g: &Grid| g.element().bits() <= MAX_BITS && g.most - g.least < MAX_LEVELS;
+    if fits(grid) {
+        return Ok(*grid);
+    }
+    let mut found = *grid;
+    if steps.iter().all(monotone) {
+        let (mut low, mut high) = (vec![0; rows.len()], vec![0; rows.len()]);
+        f(&rows.iter().map(|r| r.low as i32).collect::<Vec<_>>(), &mut low)?;
+        f(&rows.iter().map(|r| r.high() as i32).collect::<Vec<_>>(), &mut high)?;
+        let all = || low.iter().chain(&high).map(|v| i64::from(*v));
+        (found.least, found.most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        if fits(&found) {
+            return Ok(found);
+        }
+    }
+    let message =
+        format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
+    Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+        .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
+        .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
+        .into())
+}
+
+/// For each row whether what follows `before` falls as its values rise: where a maximum stands behind `before`, it is the minimum of what `all`
+/// give. Both enter as [`activation`]'s steps do.
+///
+/// # Errors
+/// Where `before` is not known to rise or fall throughout.
+pub fn falls(rows: &[Lattice], shape: &[usize], before: &[Step], all: &[Step]) -> Result<Vec<bool>> {
+    if let Some(step) = before.iter().find(|s| !monotone(s)) {
+        let message = format!("a maximum stands behind {}, which need not rise or fall", step.operator.name);
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(step.place.clone())
+            .help("quantise before the maximum")
+            .into());
+    }
+    let ends = |steps: &[Step]| -> Result<Vec<Ordering>> {
+        let of = |end: fn(&Lattice) -> i64| {
+            let sums = rows.iter().map(|r| end(r) as f32).collect();
+            steps
+                .iter()
+                .try_fold(Tensor { shape: shape.to_vec(), data: Data::Float(sums) }, |x, s| s.eval(&x))
+        };
+        let (low, high) = (of(|r| r.low)?, of(|r| r.high())?);
+        let (low, high) = (numbers(&low), numbers(&high));
+        Ok(low.iter().zip(&high).map(|(l, h)| l.total_cmp(h)).collect())
+    };
+    let opposite = |(a, b): (&Ordering, &Ordering)| *a == b.reverse() && *a != Ordering::Equal;
+    Ok(ends(before)?.iter().zip(&ends(all)?).map(opposite).collect())
+}
+
+fn numbers(x: &Tensor) -> Vec<f64> {
+    match &x.data {
+        Data::Float(v) => v.iter().map(|v| f64::from(*v)).collect(),
+        Data::Int(v) => v.iter().map(|v| *v as f64).collect(),
+    }
+}
+
+/// The stairs in the form that a layer takes.
+fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
+    let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
+    // -1, 0 and +1 without a 0 are two levels: Sign, where no sum is 0.
+    if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
+        thresholds.iter_mut().for_each(|t| t.truncate(1));
+        return Activation::rising(Element::Bipolar, -1, thresholds);
+    }
+    let element = grid.element();
+    let mut least = grid.least;
+    if grid.least == grid.most {
+        // One level has no threshold: another one is put beside it, which nothing or everything reaches.
+        let below = grid.least > element.range().0;
+        for ((t, row), s) in thresholds.iter_mut().zip(rows).zip(&stairs) {
+            let (low, high) = if s.negate { (-row.high(), -row.low) } else { (row.low, row.high()) };
+            t.push(if below { low } else { high + 1 } as i32);
+        }
+        least -= i64::from(below);
+    }
+    Activation::rising(element, least as i32, thresholds)
+}
+
+fn inexact(message: String) -> Diagnostics {
+    Diagnostic::new(&THRESHOLD_INEXACT, message)
+        .help("the function between two layers must rise or fall with the sum, and stay finite")
+        .into()
+}
+
+/// Whether the step, as a function of the running tensor, rises or falls as long as everything is finite.
+fn monotone(step: &Step) -> bool {
+    match (step.operator.role, step.position()) {
+        (Role::Elementwise { monotone, .. }, Some(position)) => monotone.contains(&position),
+        (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
+        _ => false,
+    }
+}
+
+/// Elementary steps for an element: thresholds are compared one by one.
+fn cost(step: &Step) -> u64 {
+    match step.operator.name {
+        "MultiThreshold" => {
+            step.constants().get(1).copied().flatten().map_or(1, |t| t.shape.get(1).map_or(1, |&n| n as u64))
+        }
+        _ => 4,
+    }
+}
+
+/// Refuses steps that move elements: output c must depend on sum c alone.
+fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
+    let elements: usize = shape.iter().product();
+    let ramp = || Data::Int((0..elements as i64).collect());
+    let mut before = shape;
+    for step in steps {
+        let moved = match step.operator.role {
+            Role::Layout => step.eval(&Tensor { shape: before.to_vec(), data: ramp() })?.data != ramp(),
+            _ => step.shape.iter().product::<usize>() != elements,
+        };
+        if moved {
+            let message = format!(
+                "it reorders or repeats the {elements} outputs of a layer (shape {before:?} to {:?})",
+                step.shape
+            );
+            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .at(step.place.clone())
+                .help("between two layers the order of the elements must stay")
+                .into());
+        }
+        before = &step.shape;
+    }
+    Ok(())
+}
+
+/// Sets, for each output, the integer that `steps` make of its sum.
+fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mut [i32]) -> Result<()> {
+    let mut x = Tensor { shape: shape.to_vec(), data: Data::Float(sums.iter().map(|&d| d as f32).collect()) };
+    for step in steps {
+        x = step.eval(&x)?;
+        // Integers between two quantisers are finite.
+        let Data::Float(values) = &x.data else { continue };
+        if let Some((c, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            return Err(inexact(format!("output {c} becomes {v} at the sum {}", sums[c])).placed(&step.place));
+        }
+    }
+    for (c, (v, out)) in x.floats("the activation")?.iter().zip(out).enumerate() {
+        let integer = grid.decode(*v).filter(|i| (grid.least..=grid.most).contains(i));
+        let Some(integer) = integer.filter(|i| !grid.bipolar || *i != 0) else {
+            let message = format!(
+                "output {c} becomes {v} at the sum {}, none of the levels {} to {} times {}",
+                sums[c], grid.least, grid.most, grid.scale
+            );
+            return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
+                .help("end the activation in a quantiser")
+                .into());
+        };
+        *out = integer as i32;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::graph::attributes::{Attribute, Attributes};
+    use crate::graph::op;
+    use crate::graph::step::Operand;
+    use crate::import::layers::grid::grid;
+
+    pub fn step(domain: &str, name: &str, constants: &[Tensor], shape: &[usize]) -> Step {
+        let constants = constants.iter().map(|t| Operand::Constant(Arc::new(t.clone())));
+        Step {
+            operator: op::find(domain, name).unwrap(),
+            node: name.into(),
+            place: format!("node {name}"),
+            attributes: Attributes::new(9),
+            operands: std::iter::once(Operand::Running).chain(constants).collect(),
+            output: 0,
+            shape: shape.to_vec(),
+            codes: None,
+        }
+    }
+
+    pub fn bipolar(scale: f32) -> Step {
+        step("onnx.brevitas", "BipolarQuant", &[Tensor::scalar(scale)], &[1, 4])
+    }
+
+    pub fn quant(scale: f32, zero: f32, bits: i32, signed: bool) -> Step {
+        rounded(scale, zero, bits, signed, "ROUND")
+    }
+
+    fn rounded(scale: f32, zero: f32, bits: i32, signed: bool, mode: &str) -> Step {
+        let mut quant =
+            step("onnx.brevitas", "Quant", &[scale, zero, bits as f32].map(Tensor::scalar), &[1, 4]);
+        quant.attributes = Attributes::new(1)
+            .with("signed", Attribute::Int(signed.into()))
+            .with("narrow", Attribute::Int(0))
+            .with("rounding_mode", Attribute::String(mode.into()));
+        quant
+    }
+
+    /// Checks every sum of 4 equal rows against the steps themselves.
+    fn holds(row: Lattice, steps: &[Step]) -> Result<Activation> {
+        let grid = grid(None, &[1, 4], steps)?.expect("a quantiser");
+        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?;
+        for point in 0..row.points {
+            let sum = (row.low + point * row.step) as i32;
+            let mut wanted = [0; 4];
+            evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted)?;
+            for c in 0..4 {
+                let y = if negate[c] { -sum } else { sum };
+                assert_eq!(found.value(c, y), wanted[c], "channel {c} at {sum}");
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sums of `fan_in` products of -1 and +1.
+    fn bits(fan_in: i64) -> Lattice {
+        Lattice { low: -fan_in, step: 2, points: fan_in + 1 }
+    }
+
+    fn normalise(gamma: [f32; 4], beta: [f32; 4], mean: [f32; 4], variance: [f32; 4]) -> Step {
+        let parameters = [gamma, beta, mean, variance].map(|p| Tensor::vector(p.to_vec()));
+        step("", "BatchNormalization", &parameters, &[1, 4])
+    }
+
+    #[test]
+    fn batch_normalisation_becomes_thresholds_for_gammas_of_any_sign() {
+        let bn = normalise(
+            [1.5, -0.7, 0.0, 0.0],
+            [0.3, 0.1, 1.0, -1.0],
+            [3.0, -2.5, 7.0, 7.0],
+            [4.0, 9.0, 1.0, 1.0],
+        );
+        for fan_in in [1, 2, 7, 64] {
+            let found = holds(bits(fan_in), &[bn.clone(), bipolar(1.0)]).unwrap();
+            assert_eq!(found.thresholds[2], [-fan_in as i32], "always");
+            assert_eq!(found.thresholds[3], [fan_in as i32 + 1], "never");
+            let few = holds(bits(fan_in), &[bn.clone(), quant(0.25, 0.0, 3, true)]).unwrap();
+            assert_eq!((few.element, few.least, few.steps()), (Element::Signed(3), -4, 7));
+        }
+        let wide = Lattice { low: -1_000_000, step: 1, points: 2_000_001 };
+        let relu = step("", "Relu", &[], &[1, 4]);
+        holds(wide, &[normalise([0.001; 4], [0.5; 4], [7.0; 4], [2.0; 4]), relu, quant(0.5, 0.0, 8, false)])
+            .unwrap();
+    }
+
+    #[test]
+    fn ties_come_out_as_every_mode_says() {
+        let row = Lattice { low: -40, step: 1, points: 81 };
+        let half = step("", "Mul", &[Tensor::scalar(0.25)], &[1, 4]);
+        for mode in ["ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"] {
+            holds(row, &[half.clone(), rounded(0.5, 0.0, 4, true, mode)]).unwrap();
+            holds(row, &[half.clone(), rounded(0.5, 1.0, 3, false, mode)]).unwrap();
+        }
+        // 0.5 and 1.5, 2.5 and 3.5 round to 0 and 2, 2 and 4.
+        let found = holds(row, &[half, rounded(0.5, 0.0, 4, true, "ROUND")]).unwrap();
+        assert_eq!(found.thresholds[0][8..12], [2, 3, 6, 7]);
+    }
+
+    #[test]
+    fn quantisers_in_a_row_are_one() {
+        let row = Lattice { low: -100, step: 1, points: 201 };
+        let relu = step("", "Relu", &[], &[1, 4]);
+        let found = holds(row, &[quant(2.0, 0.0, 8, true), relu, quant(3.0, 0.0, 2, false)]).unwrap();
+        assert_eq!(found.element, Element::Unsigned(2));
+        let trunc = step("onnx.brevitas", "Trunc", &[2.0, 0.0, 8.0, 3.0].map(Tensor::scalar), &[1, 4]);
+        let found = holds(row, &[quant(2.0, 0.0, 8, true), trunc]).unwrap();
+        assert_eq!((found.element, found.least), (Element::Signed(3), -4));
+    }
+
+    #[test]
+    fn more_bits_than_eight_are_taken_where_eight_occur() {
+        let row = Lattice { low: -100, step: 1, points: 201 };
+        let found = holds(row, &[quant(1.0, 0.0, 12, true)]).unwrap();
+        assert_eq!(found.element, Element::Signed(8));
+        let text =
+            holds(Lattice { points: 2000, ..row }, &[quant(1.0, 0.0, 12, true)]).unwrap_err().to_string();
+        assert!(text.contains("12 bits (-100 to 1899)"), "{text}");
+    }
+
+    #[test]
+    fn sign_has_two_levels_or_three() {
+        let sign = step("", "Sign", &[], &[1, 4]);
+        assert_eq!(holds(bits(3), std::slice::from_ref(&sign)).unwrap().element, Element::Bipolar);
+        assert_eq!(holds(bits(4), &[sign]).unwrap().element, Element::Signed(2));
+    }
+
+    #[test]
+    fn one_level_is_a_layer_too() {
+        let never = step("", "Sub", &[Tensor::scalar(1e6)], &[1, 4]);
+        holds(bits(4), &[never, quant(1.0, 0.0, 2, false)]).unwrap();
+        let none = step("onnx.brevitas", "MultiThreshold", &[Tensor::zeros(&[1, 0]).unwrap()], &[1, 4]);
+        assert_eq!(holds(bits(4), &[none]).unwrap().thresholds[0], [5]);
+    }
+
+    #[test]
+    fn bumps_and_infinities_are_inexact() {
+        let square = step("", "Pow", &[Tensor::scalar(2.0)], &[1, 4]);
+        let less = step("", "Sub", &[Tensor::scalar(5.0)], &[1, 4]);
+        let text = holds(bits(8), &[square, less, bipolar(1.0)]).unwrap_err().to_string();
+        assert!(text.contains("[threshold-inexact]") && text.contains("turns back"), "{text}");
+        let huge = step("", "Mul", &[Tensor::scalar(f32::MAX)], &[1, 4]);
+        let text = holds(bits(8), &[huge, bipolar(1.0)]).unwrap_err().to_string();
+        assert!(text.contains("[threshold-inexact]") && text.contains("inf"), "{text}");
+        let nan = normalise([1.0; 4], [f32::NAN; 4], [0.0; 4], [1.0; 4]);
+        assert!(holds(bits(8), &[nan, bipolar(1.0)]).is_err());
+    }
+
+    #[test]
+    fn elements_keep_their_places() {
+        let fold = step("", "Reshape", &[Tensor::integers(vec![2, 2])], &[2, 2]);
+        let mut turn = step("", "Transpose", &[], &[2, 2]);
+        turn.attributes = Attributes::new(9).with("perm", Attribute::Ints(vec![1, 0]));
+        assert!(keeps_order(&[1, 4], std::slice::from_ref(&fold)).is_ok());
+        assert!(keeps_order(&[1, 4], &[fold, turn]).is_err());
+    }
+}

@@ -1,0 +1,285 @@
+//! Pass: what feeds a matrix product becomes one scale times integers of one type.
+//!
+//! The levels of the last quantiser are taken through what follows it, one after the other, by the graph's own operators.
+
+use crate::arith::activation::Activation;
+use crate::arith::threshold::Lattice;
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, Result};
+use crate::frame::element::Element;
+use crate::graph::operator::{Levels, Role, Spacing};
+use crate::graph::step::Step;
+use crate::graph::tensor;
+use crate::graph::tensor::{Data, Tensor, broadcast_indices};
+
+/// Most values that the levels of one activation may be tried with: 2^28.
+const MAX_WORK: usize = 1 << 28;
+
+/// How far a value may be from an integer times the scale, for each 1 of the integer: some roundings of float32.
+const SLACK: f64 = 1.0 / (1 << 20) as f64;
+
+/// Values of a tensor: `scale` times an integer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    /// The scale of all elements, positive and finite.
+    pub scale: f32,
+    /// The smallest integer.
+    pub least: i64,
+    /// The largest.
+    pub most: i64,
+    /// Whether -1 and +1 are the only ones.
+    pub bipolar: bool,
+}
+
+impl Grid {
+    /// The narrowest type of the integers.
+    pub fn element(&self) -> Element {
+        if self.bipolar {
+            return Element::Bipolar;
+        }
+        match Element::signed(self.least, self.most) {
+            Element::Signed(bits) if self.least >= 0 => Element::Unsigned((bits - 1).max(1)),
+            signed => signed,
+        }
+    }
+
+    /// From one integer to the next.
+    pub fn grain(&self) -> i64 {
+        if self.bipolar { 2 } else { 1 }
+    }
+
+    /// Takes over the values that an activation gives.
+    pub fn narrow(&mut self, activation: &Activation) {
+        self.least = activation.least.into();
+        self.bipolar = activation.element == Element::Bipolar;
+        self.most = self.least + self.grain() * activation.steps() as i64;
+    }
+
+    /// The integer of a value, if it is one.
+    pub fn decode(&self, value: f32) -> Option<i64> {
+        let exact = f64::from(value) / f64::from(self.scale);
+        let integer = exact.round();
+        let near = (exact - integer).abs() <= SLACK * integer.abs().max(1.0);
+        (near && integer.abs() < (1u64 << 32) as f64).then_some(integer as i64)
+    }
+}
+
+/// The values that `steps` give, the first of which takes a tensor of shape `before`: integers of type `start`, or real
+/// numbers.
+///
+/// Where there is no quantiser among them and no `start`, there is nothing to tell.
+pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
+    for (at, step) in steps.iter().enumerate().rev() {
+        let Role::Quantiser(quantiser) = step.operator.role else { continue };
+        if step.position() != Some(0) {
+            return Err(unfit("its parameters depend on the graph's input".to_owned()).placed(&step.place));
+        }
+        let levels =
+            (quantiser.levels)(&step.attributes, &step.constants()).map_err(|e| e.placed(&step.place))?;
+        if let Some(levels) = levels {
+            // What chooses or repeats elements changes no value.
+            let chooses = |s: &&Step| matches!(s.operator.role, Role::Select) && s.operator.name != "Pad";
+            let behind: Vec<Step> = steps[at + 1..].iter().filter(|s| !chooses(s)).cloned().collect();
+            return follow(&levels, &step.shape, &behind).map(Some).map_err(|e| e.placed(&step.place));
+        }
+    }
+    let Some(element) = start else { return Ok(None) };
+    let (least, most) = element.range();
+    let step = if element == Element::Bipolar { 2 } else { 1 };
+    let levels = Levels {
+        first: least,
+        step,
+        count: ((most - least) / step + 1) as usize,
+        scale: Tensor::scalar(1.0),
+        value: Box::new(|code| Ok(Tensor::scalar(code))),
+    };
+    follow(&levels, before, steps).map(Some)
+}
+
+/// The values that `steps` make of the sums of `row`, each of which is a level, where a quantiser among them takes some away.
+pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
+    if !steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_))) {
+        return Ok(None);
+    }
+    let levels = Levels {
+        first: row.low,
+        step: row.step,
+        count: row.points as usize,
+        scale: Tensor::scalar(1.0),
+        value: Box::new(|code| Ok(Tensor::scalar(code))),
+    };
+    follow(&levels, shape, steps).map(Some)
+}
+
+/// The values that `steps` make of a stream's integers times their scale.
+pub fn follow_grid(start: &Grid, shape: &[usize], steps: &[Step]) -> Result<Grid> {
+    let scale = start.scale;
+    let levels = Levels {
+        first: start.least,
+        step: start.grain(),
+        count: ((start.most - start.least) / start.grain() + 1) as usize,
+        scale: Tensor::scalar(scale),
+        value: Box::new(move |code| Ok(Tensor::scalar(code * scale))),
+    };
+    follow(&levels, shape, steps)
+}
+
+/// What `steps` make of `levels`, which a tensor of `shape` has.
+fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
+    // Layouts alone move elements and change no value.
+    let steps = if steps.iter().all(|s| matches!(s.operator.role, Role::Layout)) { &[] } else { steps };
+    let spread = |t: Tensor, shape: &[usize]| -> Result<Tensor> {
+        if steps.is_empty() || t.shape == shape {
+            return Ok(t);
+        }
+        if tensor::broadcast(&t.shape, shape)? != shape {
+            return Err(unfit(format!("scales of shape {:?} for a tensor of shape {shape:?}", t.shape)));
+        }
+        let data = t.data.pick(broadcast_indices(&t.shape, shape));
+        Ok(Tensor { shape: shape.to_vec(), data })
+    };
+    let apply = |t: Tensor| steps.iter().try_fold(spread(t, shape)?, |t, step| step.eval(&t));
+    let elements = if steps.is_empty() { levels.scale.len() } else { shape.iter().product() };
+    let work = levels.count.saturating_mul(elements).saturating_mul(steps.len() + 1);
+    if work > MAX_WORK {
+        let message = format!("{} levels of {elements} elements are more than can be followed", levels.count);
+        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+            .help("put the quantiser directly before the layer")
+            .into());
+    }
+    let Some(spacing) = spacing(spread(levels.scale.clone(), shape)?, steps)? else {
+        return Err(unfit("the levels of the activation are not equally spaced".to_owned()));
+    };
+    let smallest = spacing
+        .floats("the scale")?
+        .iter()
+        .map(|s| s.abs())
+        .filter(|s| *s > 0.0)
+        .fold(f32::INFINITY, f32::min);
+    let nan = spacing.floats("the scale")?.iter().find(|s| !s.is_finite());
+    if let Some(bad) = nan.copied().or((!smallest.is_normal()).then_some(0.0)) {
+        return Err(unfit(format!("the activation has the scale {bad}")));
+    }
+    let mut reason = String::new();
+    // Levels such as those of 2 x - 1 lie on multiples of half their distance.
+    for scale in [smallest, smallest / 2.0] {
+        let mut grid = Grid { scale, least: i64::MAX, most: i64::MIN, bipolar: true };
+        let mut missed = None;
+        for code in levels.codes() {
+            let values = apply((levels.value)(code as f32)?)?;
+            for value in values.floats("a level")? {
+                let Some(integer) = grid.decode(*value) else {
+                    missed = Some(*value);
+                    break;
+                };
+                grid.bipolar &= integer.abs() == 1;
+                grid.least = grid.least.min(integer);
+                grid.most = grid.most.max(integer);
+            }
+            if missed.is_some() {
+                break;
+            }
+        }
+        match missed {
+            None if grid.least <= grid.most => return Ok(grid),
+            None => reason = "the activation is empty".to_owned(),
+            Some(value) => {
+                reason = format!("a level of the activation is {value}, no multiple of its scale {smallest}");
+            }
+        }
+    }
+    Err(unfit(reason))
+}
+
+/// The distance between the levels after `steps`, where it was `scale`.
+fn spacing(mut scale: Tensor, steps: &[Step]) -> Result<Option<Tensor>> {
+    for step in steps {
+        match step.operator.role {
+            Role::Elementwise { spacing: Spacing::Kept, .. } => {}
+            Role::Layout => scale = step.eval(&scale)?,
+            Role::Elementwise { spacing: Spacing::Scaled, .. } => {
+                let zero = Tensor { shape: scale.shape.clone(), data: Data::Float(vec![0.0; scale.len()]) };
+                let (to, from) = (step.eval(&scale)?, step.eval(&zero)?);
+                let pairs = to.floats("a scale")?.iter().zip(from.floats("a scale")?);
+                scale = Tensor {
+                    shape: to.shape.clone(),
+                    data: Data::Float(pairs.map(|(t, f)| t - f).collect()),
+                };
+            }
+            // A quantiser without levels of its own rounds to multiples of the scale that it names.
+            Role::Quantiser(_) => match step.constants().get(1).copied().flatten() {
+                Some(own) if tensor::broadcast(&own.shape, &step.shape)? == step.shape => {
+                    let data = own.data.pick(broadcast_indices(&own.shape, &step.shape));
+                    scale = Tensor { shape: step.shape.clone(), data };
+                }
+                _ => return Ok(None),
+            },
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(scale))
+}
+
+fn unfit(fact: String) -> Diagnostics {
+    Diagnostic::new(&ACTIVATION_UNSUPPORTED, fact)
+        .help("what feeds a layer must be integers times one scale for all elements; move per-channel factors and offsets before the quantiser")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::layers::activation::tests::{bipolar, quant, step};
+
+    fn found(steps: &[Step]) -> Result<Grid> {
+        grid(None, &[1, 4], steps).map(|g| g.expect("a quantiser"))
+    }
+
+    #[test]
+    fn quantisers_tell_their_integers() {
+        let g = found(&[quant(0.25, 0.0, 3, true)]).unwrap();
+        assert_eq!((g.scale, g.element()), (0.25, Element::Signed(3)));
+        assert_eq!(found(&[quant(0.5, 0.0, 2, false)]).unwrap().element(), Element::Unsigned(2));
+        let shifted = found(&[quant(0.5, 2.0, 2, false)]).unwrap();
+        assert_eq!((shifted.least, shifted.most), (-2, 1));
+        assert_eq!(found(&[bipolar(0.5)]).unwrap().element(), Element::Bipolar);
+        assert_eq!(found(&[bipolar(-0.5)]).unwrap().scale, 0.5);
+        assert!(found(&[bipolar(f32::NAN)]).is_err() && found(&[bipolar(0.0)]).is_err());
+        assert!(grid(None, &[1, 4], &[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_follows_scales_and_shifts_the_levels() {
+        let of = |name: &str, value: f32| step("", name, &[Tensor::scalar(value)], &[1, 4]);
+        let unsigned = || quant(1.0, 0.0, 1, false);
+        // 2 x - 1 of 0 and 1.
+        let g = found(&[unsigned(), of("Mul", 2.0), of("Sub", 1.0)]).unwrap();
+        assert_eq!((g.scale, g.element()), (1.0, Element::Bipolar));
+        let g = found(&[quant(0.5, 0.0, 3, true), of("Mul", -2.0), of("Add", 3.0)]).unwrap();
+        assert_eq!((g.scale, g.least, g.most), (1.0, 0, 7));
+        let relu = found(&[quant(0.5, 0.0, 3, true), step("", "Relu", &[], &[1, 4])]).unwrap();
+        assert_eq!(relu.element(), Element::Unsigned(2));
+        assert!(found(&[quant(0.5, 0.0, 3, true), of("Add", 0.2)]).is_err());
+        assert!(found(&[quant(0.5, 0.0, 3, true), of("Mul", 0.0)]).is_err());
+        assert!(found(&[quant(0.5, 0.0, 3, true), of("Pow", 2.0)]).is_err());
+    }
+
+    #[test]
+    fn scales_of_their_own_are_multiples_of_the_smallest_or_refused() {
+        let by = |v: [f32; 4]| step("", "Mul", &[Tensor::vector(v.to_vec())], &[1, 4]);
+        let g = found(&[quant(1.0, 0.0, 2, false), by([1.0, 2.0, 4.0, 0.0])]).unwrap();
+        assert_eq!((g.scale, g.most), (1.0, 12));
+        let odd = found(&[quant(1.0, 0.0, 2, false), by([1.0, 1.3, 1.0, 1.0])]).unwrap_err();
+        assert!(odd.to_string().contains("no multiple of its scale 1"), "{odd}");
+    }
+
+    #[test]
+    fn annotated_integers_may_be_followed_too() {
+        let steps = [
+            step("", "Mul", &[Tensor::scalar(2.0)], &[1, 4]),
+            step("", "Sub", &[Tensor::scalar(1.0)], &[1, 4]),
+        ];
+        let g = grid(Some(Element::Unsigned(1)), &[1, 4], &steps).unwrap().unwrap();
+        assert_eq!(g.element(), Element::Bipolar);
+        assert_eq!(grid(Some(Element::Unsigned(8)), &[1, 4], &[]).unwrap().unwrap().most, 255);
+    }
+}

@@ -1,0 +1,88 @@
+//! Pass: a graph whose constants differ between members becomes layers whose thresholds do.
+
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::step::HostGraph;
+use crate::import::layers::draft::{Draft, Parts};
+use crate::network::Found;
+
+/// Most weights of all members together: 2^27.
+const MAX_WEIGHTS: u64 = 1 << 27;
+
+/// Adds the activations of another member.
+///
+/// # Errors
+/// Where members differ in more than the thresholds of their activations.
+pub fn merge(parts: &mut Parts, other: Parts, member: u32) -> Result<()> {
+    let differs = |what: &str, place: &str| {
+        Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("members 0 and {member} differ in {what}"))
+            .at(place.to_owned())
+            .help("constants between a stochastic layer and the next quantiser may differ between members, others may not")
+    };
+    for (graph, others, what) in
+        [(&parts.front, &other.front, "what is computed before the first layer")].into_iter().chain(
+            parts
+                .outputs
+                .iter()
+                .zip(&other.outputs)
+                .map(|(own, other)| (&own.tail, &other.tail, "what is computed behind the last layer")),
+        )
+    {
+        if !same(graph, others) {
+            return Err(differs(what, "the graph").into());
+        }
+    }
+    if parts.input != other.input {
+        return Err(differs("the type of the input", "the graph").into());
+    }
+    for (layer, mut others) in parts.layers.iter_mut().zip(other.layers) {
+        if layer.core != others.core {
+            return Err(differs("the weights", &layer.origin).into());
+        }
+        let Some(activation) = others.activations.pop() else { continue };
+        let first = &layer.activations[0];
+        let kind = |a: &crate::arith::activation::Activation| (a.element, a.least, a.steps());
+        if kind(&activation) != kind(first) {
+            let message = format!(
+                "the activation has {} steps from {} in member 0, {} from {} in member {member}",
+                first.steps(),
+                first.least,
+                activation.steps(),
+                activation.least
+            );
+            return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                .at(layer.origin.clone())
+                .help("give all members levels of one quantiser")
+                .into());
+        }
+        layer.activations.push(activation);
+    }
+    Ok(())
+}
+
+/// Whether two graphs compute the same.
+fn same(a: &HostGraph, b: &HostGraph) -> bool {
+    let text = |graph: &HostGraph| serde_json::to_string(graph).unwrap_or_default();
+    text(a) == text(b)
+}
+
+/// The layers with `members` members built.
+///
+/// # Errors
+/// Where that is more than memory should be asked for.
+pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<Found>> {
+    let sampled: u64 = drafts.iter().map(|draft| draft.sampled() * u64::from(members)).sum();
+    if sampled > MAX_WEIGHTS {
+        let message = format!("{members} members have {sampled} weights; the limit is {MAX_WEIGHTS}");
+        return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
+            .help("build fewer members: [ensemble] max_members")
+            .into());
+    }
+    // Activations that are the same in every member are kept once.
+    let alike = |mut draft: Draft| {
+        if draft.activations.iter().all(|a| *a == draft.activations[0]) {
+            draft.activations.truncate(1);
+        }
+        draft
+    };
+    Ok(drafts.into_iter().map(|draft| alike(draft).build(members)).collect())
+}

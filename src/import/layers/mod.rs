@@ -1,0 +1,184 @@
+//! Layers: the segments of runs become layers with integer weights and thresholds, and graphs that the host computes.
+//!
+//! May use: `arith`, `graph`, `layer`, `import::runs`. Used by: `import`.
+
+pub(crate) mod activation;
+pub(crate) mod draft;
+pub(crate) mod grid;
+pub(crate) mod images;
+pub(crate) mod join;
+pub(crate) mod members;
+pub(crate) mod order;
+pub(crate) mod pixels;
+pub mod sums;
+pub(crate) mod survey;
+pub(crate) mod walk;
+pub(crate) mod weights;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
+use crate::frame::port::Port;
+use crate::graph::step::{HostGraph, Step};
+use crate::import::layers::draft::Parts;
+use crate::import::layers::grid::{Grid, grid};
+use crate::import::layers::images::{
+    at_one_position, image_of, is_pool, one_position, streamed, whole_order,
+};
+use crate::import::layers::sums::keep;
+use crate::import::layers::survey::Sketch;
+use crate::import::layers::walk::{Stream, Walk};
+use crate::import::options::Wanted;
+use crate::import::runs::chain::{Chain, Run};
+use crate::import::runs::segment::{Segments, segment};
+use crate::import::runs::steps::identity;
+use crate::import::runs::steps::integers;
+use crate::network::Output;
+
+/// Most bits of the network's input.
+const MAX_INPUT_BITS: u32 = 16;
+
+/// What enters the hardware.
+struct Front {
+    host: HostGraph,
+    input: Port,
+}
+
+/// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
+pub fn layers(
+    runs: &[Run],
+    outputs: &[String],
+    wanted: Wanted<'_>,
+    sketches: &mut Vec<Sketch>,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Parts> {
+    let cut = |(index, run)| segment(run, index == 0, errors);
+    let segments: Vec<Segments> = runs.iter().enumerate().map(cut).collect::<Option<_>>()?;
+    let (chain, first) = (&runs[0].chain, &segments[0]);
+    let anchor = first.layers.first().map(|layer| &chain.steps[layer.anchor]);
+    // Padding in front of the first layer's window is the window's own.
+    let is_pad = |i: &usize| {
+        chain.steps[*i].operator.name == "Pad"
+            && anchor.is_some_and(|anchor| anchor.operator.name != "MatMul")
+    };
+    let end = first.front.end.checked_sub(1).filter(is_pad).unwrap_or(first.front.end);
+    let place = anchor.map_or_else(|| format!("tensor {}", runs[0].to), |step| step.place.clone());
+    let input = keep(levels(chain, &chain.steps[..end], anchor, chain.shape_before(end)), errors).flatten();
+    let input = input.filter(|grid| {
+        let bits = grid.element().bits();
+        if bits > MAX_INPUT_BITS {
+            let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
+            errors.push(
+                Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                    .at(place.clone())
+                    .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
+            );
+        }
+        bits <= MAX_INPUT_BITS
+    });
+    let pixels = match (wanted.on_chip, input, anchor) {
+        (Some(on_chip), Some(grid), Some(_)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
+        (Some(_), Some(_), None) => {
+            let message = "the input goes to several branches before the first layer";
+            errors.push(
+                Diagnostic::new(&CONFIG_VALUE, message)
+                    .at("input.quantise")
+                    .help("leave quantise = \"hardware\" out: the host computes it"),
+            );
+            None
+        }
+        _ => None,
+    };
+    let first_level = pixels.as_ref().map_or(input, |p| Some(p.level));
+    let mut walk = Walk::new(chain, wanted, first_level, sketches, errors);
+    if let (Some(pixels), Some(anchor)) = (&pixels, anchor) {
+        walk.threshold(anchor, pixels.layer.clone());
+    }
+    if anchor.is_none() {
+        walk.order = whole_order(chain.shape());
+        walk.free = false;
+    }
+    let mut found = follow(&mut walk, runs, &segments);
+    let drafts = walk.end();
+    let level = input?;
+    if !errors.is_empty() {
+        return None;
+    }
+    let front = match pixels {
+        Some(pixels) => {
+            let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
+            let steps = pixels.front.into_iter().chain(turn).collect();
+            Front {
+                host: HostGraph::new(chain.input.clone(), steps),
+                input: Port { shape: own, element: pixels.element },
+            }
+        }
+        None => keep(front(chain, end, anchor, &level), errors)?,
+    };
+    let outputs = outputs.iter().filter_map(|name| found.remove(name)).collect();
+    Some(Parts { front: front.host, input: front.input, layers: drafts, outputs })
+}
+
+/// Goes through all runs, the first of which the walk is in front of; gives the graph's outputs by name.
+fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
+    let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for (index, (run, segments)) in runs.iter().zip(segments).enumerate() {
+        let tail = &run.chain.steps[segments.tail.clone()];
+        if index > 0 {
+            let from: Vec<Stream> =
+                run.from.iter().filter_map(|name| streams.get(&name[..])).cloned().collect();
+            let alone = segments.layers.is_empty() && run.leaves;
+            let behind = (!alone).then(|| segments.front.clone());
+            walk.begin(run, &from, behind, tail);
+        }
+        for (index, segment) in segments.layers.iter().enumerate() {
+            let feeds_pool =
+                segments.layers.get(index + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
+            walk.layer(segment, feeds_pool, tail);
+        }
+        if run.leaves {
+            let leaving = segments
+                .layers
+                .last()
+                .map_or(run.chain.input.clone(), |last| run.chain.steps[last.anchor].shape.clone());
+            if let Some(output) = walk.leave(&run.to, &leaving, tail) {
+                found.insert(run.to.clone(), output);
+            }
+        } else {
+            streams.insert(&run.to, walk.stream());
+        }
+    }
+    found
+}
+
+/// The host's steps up to the hardware, and the integers of their values.
+fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<Front> {
+    let shape = chain.shape_before(end);
+    let mut steps = chain.steps[..end].to_vec();
+    let (own, turn) = streamed(anchor, shape)?;
+    if level.scale != 1.0 {
+        steps.extend(integers(anchor.unwrap_or(&identity("input")?), shape, level.scale)?);
+    }
+    steps.extend(turn);
+    Ok(Front {
+        host: HostGraph::new(chain.input.clone(), steps),
+        input: Port { shape: own, element: level.element() },
+    })
+}
+
+/// The integers that the host's steps give: told at one pixel where all are alike.
+fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) -> Result<Option<Grid>> {
+    let image = match first {
+        Some(first) => image_of(first, shape),
+        None => images::plain(shape).map(Some),
+    };
+    let axis = image.ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
+    let one = axis.filter(|_| chain.input.len() == shape.len()).map(|axis| one_position(&chain.input, axis));
+    if let Some(one) = one
+        && let Ok(steps) = at_one_position(front, &one)
+    {
+        return grid(chain.annotation, &one, &steps);
+    }
+    grid(chain.annotation, &chain.input, front)
+}

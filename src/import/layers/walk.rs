@@ -1,0 +1,561 @@
+//! From layer to layer along runs: what streams between them, and in which order.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::arith::activation::Activation;
+use crate::arith::kernel::{Fill, Sliding};
+use crate::arith::matrix::IntMatrix;
+use crate::arith::sampling::Realisation;
+use crate::arith::threshold::Lattice;
+use crate::arith::window::Window;
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::op::geometry::Image;
+use crate::graph::operator::{Codes, Role};
+use crate::graph::step::Step;
+use crate::graph::tensor::Tensor;
+use crate::import::layers::activation::{activation, falls};
+use crate::import::layers::draft::{Core, Draft, Outgoing};
+use crate::import::layers::grid::{Grid, grid, of_sums};
+use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
+use crate::import::layers::order::{Order, transposition};
+use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
+use crate::import::layers::survey::Sketch;
+use crate::import::layers::weights::{Matrix, Weights};
+use crate::import::layers::{images, weights};
+use crate::import::options::Wanted;
+use crate::import::runs::chain::Chain;
+use crate::import::runs::segment::{Segment, is_affine, is_local};
+use crate::import::runs::steps::with;
+use crate::layer::maxpool::MaxPool;
+use crate::layer::transpose::Transpose;
+use crate::layer::upsample::Upsample;
+use crate::network::Source;
+use crate::network::layer::Layer;
+
+/// On the way from the first layer to the last.
+pub struct Walk<'a> {
+    pub(crate) chain: &'a Chain,
+    wanted: Wanted<'a>,
+    /// Layers so far, those with errors too.
+    number: usize,
+    drafts: Vec<Draft>,
+    /// Where the stream comes from.
+    pub(crate) source: Source,
+    /// Its order.
+    pub(crate) order: Order,
+    /// The next layer takes the order that it wants.
+    pub(crate) free: bool,
+    /// The integers in it; nothing where they could not be told.
+    pub(crate) level: Option<Grid>,
+    /// In the place of levels, sums.
+    sums: Option<Sums>,
+    /// How the last layer's values came about, where it has an activation.
+    pub(crate) made: Option<Values>,
+    /// What the host does to the last layer's sums before the rest.
+    pub(crate) tail: Vec<Step>,
+    sketches: &'a mut Vec<Sketch>,
+    pub(crate) errors: &'a mut Vec<Diagnostic>,
+}
+
+/// What streams between two layers.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Where it comes from.
+    pub source: Source,
+    /// In which order.
+    pub order: Order,
+    /// The integers in it; nothing where they could not be told.
+    pub level: Option<Grid>,
+}
+
+/// What an average takes in the place of levels: sums of a product, and the steps that make the graph's numbers of them.
+struct Sums {
+    range: (i64, i64),
+    steps: Vec<Step>,
+}
+
+/// Sums of a layer, and the steps that make the next integers of them.
+pub struct Values {
+    /// The sums of each channel.
+    pub rows: Vec<Lattice>,
+    /// The tensor that they enter the steps as.
+    pub one: Vec<usize>,
+    /// Steps in front of the graph's own.
+    pub scaling: Vec<Step>,
+    /// All steps.
+    pub all: Vec<Step>,
+}
+
+/// What a layer takes and gives.
+struct Place<'a> {
+    step: &'a Step,
+    /// Shape of the tensor that it takes, padding included.
+    before: &'a [usize],
+    padded: Option<Padded>,
+    /// The image in front of that padding; nothing for a matrix product.
+    image: Option<Image>,
+    /// The axis of its output's channels.
+    axis: usize,
+    /// Positions of its output.
+    positions: usize,
+}
+
+impl Place<'_> {
+    /// Shape of one position of its output.
+    fn one(&self) -> Vec<usize> {
+        if self.positions == 1 { self.step.shape.clone() } else { one_position(&self.step.shape, self.axis) }
+    }
+
+    fn channels(&self) -> usize {
+        self.step.shape[self.axis]
+    }
+
+    /// Order of what leaves it.
+    fn order(&self) -> Order {
+        let pixels = [1, self.positions];
+        self.image.map_or_else(Order::default, |image| Order::of(&image.with(self.channels(), pixels)))
+    }
+}
+
+/// What is behind a layer.
+struct Behind {
+    /// The steps on one position's values, up to the next layer.
+    steps: Vec<Step>,
+    /// The levels that they give; nothing where no quantiser is among them.
+    level: Option<Grid>,
+}
+
+/// What a layer is made of, and what it gives.
+struct Made {
+    core: Core,
+    activation: Option<Activation>,
+    steps: Vec<Step>,
+    level: Option<Grid>,
+}
+
+impl<'a> Walk<'a> {
+    /// In front of the first layer, which takes integers of `level`.
+    pub fn new(
+        chain: &'a Chain,
+        wanted: Wanted<'a>,
+        level: Option<Grid>,
+        sketches: &'a mut Vec<Sketch>,
+        errors: &'a mut Vec<Diagnostic>,
+    ) -> Self {
+        let order = Order::default();
+        Self {
+            chain,
+            wanted,
+            number: 0,
+            drafts: Vec::new(),
+            source: Source::Input,
+            order,
+            free: true,
+            level,
+            sums: None,
+            made: None,
+            tail: Vec::new(),
+            sketches,
+            errors,
+        }
+    }
+
+    /// Thresholds for the input, in front of the first layer.
+    pub fn threshold(&mut self, first: &Step, layer: Arc<dyn Layer>) {
+        self.fixed(first, layer);
+    }
+
+    /// Goes on with another run, which takes this stream.
+    pub fn resume(&mut self, chain: &'a Chain, stream: &Stream) {
+        let Stream { source, order, level } = stream.clone();
+        self.chain = chain;
+        (self.source, self.order, self.level, self.free) = (source, order, level, false);
+        (self.sums, self.made) = (None, None);
+        self.tail = Vec::new();
+    }
+
+    /// The stream here.
+    pub fn stream(&self) -> Stream {
+        Stream { source: self.source, order: self.order.clone(), level: self.level }
+    }
+
+    /// The layers.
+    pub fn end(self) -> Vec<Draft> {
+        self.drafts
+    }
+
+    /// Takes a segment's layer, and what stands between it and the next one.
+    pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, tail: &[Step]) {
+        let chain = self.chain;
+        let step = &chain.steps[segment.anchor];
+        let place = self.place(segment.anchor);
+        self.number += 1;
+        let place = keep(place.map_err(|e| e.placed(&step.place)), self.errors);
+        let mut sketch = Sketch::new(step);
+        sketch.input = self.level.map(|l| l.element());
+        let Some(place) = place else {
+            (self.level, self.sums, self.made) = (None, None, None);
+            self.order = Order::default();
+            self.sketches.push(sketch);
+            return;
+        };
+        // What may not stand there was reported, and its levels are anybody's guess.
+        let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
+        let range = segment.behind.clone().filter(local);
+        let behind = range.and_then(|range| {
+            let behind = keep(self.behind(&place, range.clone()), self.errors)?;
+            let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
+            if behind.level.is_none() && !pooled && !is_pool(step) {
+                self.errors.push(unquantised(step, chain.steps.get(range.end)));
+                return None;
+            }
+            Some(behind)
+        });
+        sketch.output = behind.as_ref().and_then(|b| b.level).map(|l| l.element());
+        // A normalisation behind what moves sees what that makes.
+        let range = segment.behind.clone().unwrap_or_default();
+        let mut steps = chain.steps[range].iter();
+        let moved = self.sums.is_some()
+            || steps.any(|s| matches!(s.operator.role, Role::Select))
+                && steps.any(|s| s.operator.name == "BatchNormalization");
+        self.made = None;
+        let last = segment.behind.is_none();
+        let made = match is_pool(step) {
+            true => self.pool(&place, behind, last).map_err(|e| e.placed(&step.place)),
+            false => self.product(&place, behind, last, &mut sketch),
+        };
+        let made = keep(made, self.errors).flatten();
+        if let Some(activation) = made.as_ref().and_then(|m| m.activation.as_ref()) {
+            sketch.output = Some(activation.element);
+        }
+        self.sketches.push(sketch);
+        self.level = made.as_ref().and_then(|m| m.level);
+        if let Some(Made { core, activation, mut steps, .. }) = made {
+            let mut outgoing = Outgoing { shape: place.one(), steps: Vec::new(), moved };
+            if last {
+                self.tail.clone_from(&steps);
+                steps.extend_from_slice(tail);
+                outgoing.shape.clone_from(&step.shape);
+                outgoing.moved |= place.positions > 1;
+            }
+            outgoing.steps = steps;
+            self.push(step, core, activation, outgoing);
+        }
+        self.order = place.order();
+        if let Some(range) = segment.behind.clone() {
+            self.moves(&place.one(), range);
+        }
+    }
+
+    fn push(&mut self, step: &Step, core: Core, activation: Option<Activation>, outgoing: Outgoing) {
+        let activations = activation.into_iter().collect();
+        let inputs = vec![self.source];
+        self.source = Source::Layer(self.drafts.len());
+        self.drafts.push(Draft { origin: step.node.clone(), inputs, core, activations, outgoing });
+    }
+
+    /// A layer that joins streams.
+    pub(crate) fn joined(
+        &mut self,
+        step: &Step,
+        inputs: Vec<Source>,
+        core: Core,
+        activation: Option<Activation>,
+        outgoing: Outgoing,
+    ) {
+        self.number += 1;
+        self.push(step, core, activation, outgoing);
+        if let Some(draft) = self.drafts.last_mut() {
+            draft.inputs = inputs;
+        }
+    }
+
+    pub(crate) fn fixed(&mut self, step: &Step, layer: Arc<dyn Layer>) {
+        self.number += 1;
+        let outgoing = Outgoing { shape: step.shape.clone(), steps: Vec::new(), moved: false };
+        self.push(step, Core::Fixed(layer), None, outgoing);
+    }
+
+    /// Where a layer stands; the stream is brought into the order that it takes.
+    fn place(&mut self, anchor: usize) -> Result<Place<'a>> {
+        let chain = self.chain;
+        let step = &chain.steps[anchor];
+        let matrix = step.operator.name == "MatMul";
+        let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
+        let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
+        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
+        let image = if matrix { None } else { Some(images::image(step, inner)?) };
+        let rank = step.shape.len();
+        let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
+        let positions = step.shape.iter().product::<usize>() / step.shape[axis].max(1);
+        let place = Place { step, before, padded, image, axis, positions };
+        let wanted = match &image {
+            Some(image) => Order::of(image),
+            // The weights of one operand can be in any order.
+            None if positions == 1 => {
+                self.free = false;
+                return Ok(place);
+            }
+            None => Order::default(),
+        };
+        if std::mem::take(&mut self.free) {
+            self.order = wanted;
+        } else {
+            self.reorder(step, wanted, inner)?;
+        }
+        Ok(place)
+    }
+
+    /// Brings the stream, a tensor of shape `before`, into an order.
+    pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
+        if self.order == wanted {
+            return Ok(());
+        }
+        let map = wanted.places_in(&self.order, before.iter().product());
+        let Some((shape, axes)) = transposition(&map) else {
+            return Err(Diagnostic::new(
+                &OPERATOR_UNSUPPORTED,
+                "its elements come in an order that is no transposition of the one that it takes",
+            )
+            .help("keep channels, rows and columns as axes of their own")
+            .into());
+        };
+        self.fixed(step, Arc::new(Transpose::new(shape, axes)));
+        self.order = wanted;
+        Ok(())
+    }
+
+    fn behind(&self, place: &Place<'_>, range: Range<usize>) -> Result<Behind> {
+        let steps = &self.chain.steps[range];
+        let one = place.one();
+        let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
+        let steps =
+            if place.positions > 1 || selects { at_one_position(steps, &one)? } else { steps.to_vec() };
+        let level = grid(None, &one, &steps)?;
+        Ok(Behind { steps, level })
+    }
+
+    /// A product's kernel, its constant as [inputs, outputs] in the order of the stream, and the codes behind it.
+    fn constant(&self, place: &Place<'_>) -> Result<(Option<Sliding>, Tensor, Option<Codes>)> {
+        let Place { step, before, padded, .. } = *place;
+        let codes = step.codes.as_deref();
+        // Padding is told by the levels; where they are not known, the rest still is.
+        let unknown = Grid { scale: 1.0, least: -1, most: 1, bipolar: false };
+        let level = self.level.unwrap_or(unknown);
+        if step.operator.name == "Conv" {
+            let (kernel, turn) = images::convolution(step, before, padded, &level)?;
+            let weights = step.constants()[1].map(&turn).transpose()?;
+            let weights = weights.expect("a convolution has constant weights");
+            return Ok((Some(kernel), weights, codes.map(|c| c.moved(&turn)).transpose()?));
+        }
+        let constant = weights::constant(step)?;
+        let rows = constant.shape.first().copied().unwrap_or(0);
+        let columns = constant.shape.get(1).copied().unwrap_or(0);
+        if place.positions == 1 {
+            weights::takes(before, constant)?;
+            let turn = |t: &Tensor| {
+                if self.order.is_same() {
+                    return Ok(t.clone());
+                }
+                let at = |i: usize| self.order.at(i / columns) * columns + i % columns;
+                Ok(Tensor { shape: t.shape.clone(), data: t.data.pick((0..rows * columns).map(at)) })
+            };
+            return Ok((None, turn(constant)?, codes.map(|c| c.moved(turn)).transpose()?));
+        }
+        let window = Window::plain([1, place.positions], [1, 1]);
+        let kernel = Sliding { window, channels: rows, groups: 1, fill: Fill::Mask };
+        Ok((Some(kernel), constant.clone(), codes.cloned()))
+    }
+
+    fn weights(&self, place: &Place<'_>) -> Result<(Option<Sliding>, Weights, Realisation)> {
+        let told = place.step.codes.as_ref().and_then(|c| c.rounding);
+        let read = self.constant(place);
+        let kind = if place.step.operator.name == "Conv" || place.positions > 1 { "conv" } else { "dense" };
+        let name = format!("l{}_{kind}", self.number);
+        let sampling = self.wanted.sampling.of(&name, told, self.wanted.calibrated)?;
+        let (kernel, constant, codes) = read.map_err(|e| e.placed(&place.step.place))?;
+        let rounding = (self.number as u64, sampling.map(|(rounding, _)| rounding));
+        let read = weights::matrix(&constant, codes.as_ref(), rounding);
+        let read = read.map_err(|e| e.placed(&place.step.place))?;
+        Ok((kernel, read, sampling.map_or_else(Realisation::default, |(_, realisation)| realisation)))
+    }
+
+    fn product(
+        &mut self,
+        place: &Place<'_>,
+        behind: Option<Behind>,
+        last: bool,
+        sketch: &mut Sketch,
+    ) -> Result<Option<Made>> {
+        let (kernel, read, realisation) = self.weights(place)?;
+        sketch.weights = Some(read.matrix.kind());
+        let Some(level) = self.level else { return Ok(None) };
+        let rows = lattices(&read.matrix, &operands(&level, kernel.as_ref()));
+        let scaling = scaling(place.step, &read, level.scale, place.axis)?;
+        let core = |weights| Core::Product { weights, realisation, kernel };
+        let Some(behind) = behind else {
+            let steps = scaling.into_iter().collect();
+            return Ok(last.then(|| Made { core: core(read.matrix), activation: None, steps, level: None }));
+        };
+        let range = reach(&rows, place.step)?;
+        let scaling = at_one_position(scaling.as_slice(), &place.one())?;
+        let steps: Vec<Step> = scaling.iter().cloned().chain(behind.steps).collect();
+        let Some(mut level) = behind.level else {
+            self.sums = Some(Sums { range, steps: steps.clone() });
+            return Ok(Some(Made { core: core(read.matrix), activation: None, steps, level: None }));
+        };
+        let one = place.one();
+        let (activation, negate) = activation(&rows, &one, &steps, &level)?;
+        let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
+        let (weights, activation) = match read.matrix {
+            // Where an activation falls in a row, the row's weights are negated, unless they are sampled or stay as where the direction
+            // may differ between members: then the activation itself falls.
+            Matrix::Integers(matrix) if !keep_signs => {
+                let sign = |row: usize| if negate[row] { -1 } else { 1 };
+                let value = |row: usize, column| sign(row) * matrix.at(row, column);
+                let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
+                (Matrix::Integers(negated), activation)
+            }
+            matrix => (matrix, falling(activation, negate)),
+        };
+        // Where fewer levels occur, the next layer takes those.
+        level.narrow(&activation);
+        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
+        Ok(Some(Made { core: core(weights), activation: Some(activation), steps, level: Some(level) }))
+    }
+
+    fn pool(&mut self, place: &Place<'_>, behind: Option<Behind>, last: bool) -> Result<Option<Made>> {
+        let step = place.step;
+        let sums = self.sums.take();
+        let level = match (&sums, self.level) {
+            (Some(Sums { range, .. }), _) => {
+                Grid { scale: 1.0, least: range.0, most: range.1, bipolar: false }
+            }
+            (None, Some(level)) => level,
+            (None, None) => return Ok(None),
+        };
+        let (kernel, divisor) = images::average(step, place.before, place.padded, &level)?;
+        if sums.is_some() && kernel.window.pads() {
+            let message = "it pads sums that are no levels of a quantiser";
+            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .help("quantise before a padded average")
+                .into());
+        }
+        let operand = operands(&level, Some(&kernel));
+        let taps = kernel.window.taps() as i64;
+        let grain = operand.grain();
+        let (low, high) = (taps * operand.least, taps * operand.most);
+        let row = Lattice { low, step: grain, points: (high - low) / grain + 1 };
+        let rows = vec![row; place.channels()];
+        let range = reach(&rows, step)?;
+        let own = sums.is_some();
+        let divide = match divisor {
+            1 => None,
+            _ => Some(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?),
+        };
+        // What a product's sums pass on their way is done to their average.
+        let mut scaling: Vec<Step> = match sums {
+            Some(sums) => divide.into_iter().chain(sums.steps).collect(),
+            None if level.scale == 1.0 => divide.into_iter().collect(),
+            None => {
+                let scale = with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?;
+                std::iter::once(scale).chain(divide).collect()
+            }
+        };
+        let core = Core::Average(kernel);
+        let Some(behind) = behind else {
+            scaling.iter_mut().for_each(|s| s.shape.clone_from(&step.shape));
+            return Ok(last.then_some(Made { core, activation: None, steps: scaling, level: None }));
+        };
+        let one = place.one();
+        let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
+        let steps: Vec<Step> = at_one_position(&scaling, &one)?.into_iter().chain(behind.steps).collect();
+        // A Trunc has no levels of its own.
+        let level_behind = match behind.level {
+            Some(level) => Some(level),
+            None => of_sums(&row, &one, &steps)?,
+        };
+        let Some(mut next) = level_behind else {
+            if own || !moved {
+                return Err(unquantised(step, Some(step)).into());
+            }
+            let scale = level.scale / divisor as f32;
+            let level = Grid { scale, least: range.0, most: range.1, bipolar: false };
+            return Ok(Some(Made { core, activation: None, steps, level: Some(level) }));
+        };
+        let (activation, negate) = activation(&rows, &one, &steps, &next)?;
+        let activation = falling(activation, negate);
+        next.narrow(&activation);
+        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
+        Ok(Some(Made { core, activation: Some(activation), steps, level: Some(next) }))
+    }
+
+    /// What moves, repeats or chooses elements between a layer and the next one.
+    pub(crate) fn moves(&mut self, one: &[usize], range: Range<usize>) {
+        let chain = self.chain;
+        for at in range.clone() {
+            let step = &chain.steps[at];
+            let done = match step.operator.role {
+                Role::Layout => std::mem::take(&mut self.order)
+                    .through(step, chain.shape_before(at))
+                    .map(|o| self.order = o),
+                Role::Select if step.operator.name == "Pad" => Ok(()),
+                Role::Select => self.select(one, range.start, at),
+                _ => Ok(()),
+            };
+            if keep(done.map_err(|e| e.placed(&step.place)), self.errors).is_none() {
+                self.order = Order::default();
+            }
+        }
+    }
+
+    fn select(&mut self, front: &[usize], start: usize, at: usize) -> Result<()> {
+        let chain = self.chain;
+        let step = &chain.steps[at];
+        let pad = at.checked_sub(1).filter(|i| *i >= start && chain.steps[*i].operator.name == "Pad");
+        let (inner, before) = (chain.shape_before(pad.unwrap_or(at)), chain.shape_before(at));
+        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
+        let Some(level) = self.level else {
+            self.number += 1;
+            self.order = Order::default();
+            return Ok(());
+        };
+        let enlarges = matches!(step.operator.name, "Upsample" | "Resize");
+        let image = if enlarges { images::plain(inner)? } else { images::image(step, inner)? };
+        self.reorder(step, Order::of(&image), inner)?;
+        let layer: Arc<dyn Layer> = if enlarges {
+            let shape = [image.size[0], image.size[1], image.channels];
+            Arc::new(Upsample::new(shape, images::repeats(step, before)?))
+        } else {
+            let kernel = images::maximum(step, before, padded, &level)?;
+            let minimum = match &self.made {
+                None => Vec::new(),
+                Some(Values { rows, one, scaling, all }) => {
+                    let graph = at_one_position(&chain.steps[start..at], front)?;
+                    let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
+                    falls(rows, one, &before, all)?
+                }
+            };
+            if padded.is_some() && minimum.contains(&true) {
+                let message = "a maximum whose channels fall afterwards is padded by a node of its own";
+                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                    .help("let the maximum pad itself")
+                    .into());
+            }
+            Arc::new(MaxPool::new(kernel, minimum))
+        };
+        let out = Image { size: layer_size(&layer, &image)?, ..image };
+        self.fixed(step, layer);
+        self.order = Order::of(&out);
+        Ok(())
+    }
+}
+
+/// Height and width of what a layer makes of an image.
+fn layer_size(layer: &Arc<dyn Layer>, image: &Image) -> Result<[usize; 2]> {
+    let shape = vec![image.size[0], image.size[1], image.channels];
+    let port = crate::frame::port::Port { shape, element: crate::frame::element::Element::Bipolar };
+    let out = layer.output(&[port])?;
+    Ok([out.shape[0], out.shape[1]])
+}

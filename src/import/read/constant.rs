@@ -1,0 +1,273 @@
+//! Constants in all the forms in which ONNX stores them.
+
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
+use crate::graph::dtype::type_name;
+use crate::graph::tensor;
+use crate::graph::tensor::{Data, Tensor};
+use crate::import::read::external::External;
+use crate::import::read::limits::{MAX_FIELDS, limit, name, pair};
+use crate::import::read::wire::fields;
+
+/// A constant of the file.
+#[derive(Debug)]
+pub struct Constant {
+    /// The tensor's name.
+    pub name: String,
+    /// The tensor.
+    pub tensor: Tensor,
+    /// ONNX's number of the element type.
+    pub kind: i64,
+}
+
+/// Reads a tensor in any of ONNX's storage forms. Errors name the tensor.
+///
+/// Data in a file of its own is read from `external`.
+pub fn read(message: &[u8], external: &External) -> Result<Constant> {
+    let mut title = "";
+    let mut parts = Parts::default();
+    for field in fields(message) {
+        match field? {
+            (1, value) => {
+                value.ints(&mut parts.dims)?;
+                limit("axes", parts.dims.len(), MAX_FIELDS)?;
+            }
+            (2, value) => parts.kind = value.int()?,
+            (3, _) => parts.segmented = true,
+            (4, value) => value.floats(&mut parts.floats)?,
+            (5 | 7 | 11, value) => value.ints(&mut parts.ints)?,
+            (8, value) => title = name(value)?,
+            (9, value) => parts.raw = Some(value.bytes()?),
+            (13, value) => {
+                limit("keys of external data", parts.place.len(), MAX_FIELDS)?;
+                parts.place.push(pair(value.bytes()?)?);
+            }
+            (14, value) => parts.external = value.int()? == 1,
+            _ => {}
+        }
+    }
+    let kind = parts.kind;
+    match parts.assemble(external) {
+        Ok(tensor) => Ok(Constant { name: title.to_owned(), tensor, kind }),
+        Err(found) if title.is_empty() => Err(found),
+        Err(found) => Err(found.placed(&format!("tensor {title}"))),
+    }
+}
+
+/// The fields of a tensor's message.
+#[derive(Default)]
+struct Parts<'a> {
+    dims: Vec<i64>,
+    kind: i64,
+    segmented: bool,
+    external: bool,
+    /// Where external data is, as keys and values.
+    place: Vec<(&'a str, &'a str)>,
+    floats: Vec<f32>,
+    ints: Vec<i64>,
+    raw: Option<&'a [u8]>,
+}
+
+impl Parts<'_> {
+    fn assemble(self, external: &External) -> Result<Tensor> {
+        if self.segmented {
+            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the data is split into segments")
+                .help("save the model with whole tensors")
+                .into());
+        }
+        let shape = self.dims.iter().map(|&d| usize::try_from(d)).collect::<std::result::Result<Vec<_>, _>>();
+        let shape = shape.map_err(|_| {
+            Diagnostic::new(&MODEL_INVALID, format!("shape {:?} has an illegal extent", self.dims))
+                .help(SAVE_AGAIN)
+        })?;
+        // The size is known to be sane before anything of that size is allocated.
+        let count = tensor::elements(&shape)?;
+        if self.external {
+            let raw = external.read(&self.place, bytes(self.kind, count)?)?;
+            return Tensor::new(shape, from_raw(self.kind, &raw, count)?);
+        }
+        let data = match self.raw {
+            Some(raw) => from_raw(self.kind, raw, count)?,
+            None => from_typed(self.kind, self.floats, self.ints, count)?,
+        };
+        Tensor::new(shape, data)
+    }
+}
+
+/// Bits of an element of the types that share bytes, and whether it is signed.
+fn packed(kind: i64) -> Option<(u32, bool)> {
+    match kind {
+        21 => Some((4, false)),
+        22 => Some((4, true)),
+        25 => Some((2, false)),
+        26 => Some((2, true)),
+        _ => None,
+    }
+}
+
+/// Bytes of `count` elements.
+fn bytes(kind: i64, count: usize) -> Result<usize> {
+    Ok(match kind {
+        2 | 3 | 9 => count,
+        4 | 5 => count * 2,
+        1 | 6 | 12 => count * 4,
+        7 => count * 8,
+        _ => match packed(kind) {
+            Some((bits, _)) => (count * bits as usize).div_ceil(8),
+            None => return Err(type_unsupported(kind)),
+        },
+    })
+}
+
+/// The first `count` elements of bytes that hold several, the first one in the lowest bits.
+fn unpack(raw: impl Iterator<Item = u8>, (bits, signed): (u32, bool), count: usize) -> Data {
+    let unused = 64 - bits;
+    let element = |byte: u8, at: u32| {
+        let top = u64::from(byte >> (at * bits)) << unused;
+        if signed { top as i64 >> unused } else { (top >> unused) as i64 }
+    };
+    Data::Int(raw.flat_map(|byte| (0..8 / bits).map(move |at| element(byte, at))).take(count).collect())
+}
+
+/// Refuses bytes that are not as many as `count` elements have.
+fn fill(kind: i64, count: usize, found: usize) -> Result<()> {
+    let wanted = bytes(kind, count)?;
+    if found == wanted {
+        return Ok(());
+    }
+    let name = type_name(kind);
+    let message = format!("{count} elements of {name} need {wanted} bytes, the file gives {found}");
+    Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into())
+}
+
+fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
+    fn ints<const N: usize>(raw: &[u8], f: impl Fn([u8; N]) -> i64) -> Data {
+        Data::Int(raw.as_chunks().0.iter().map(|b| f(*b)).collect())
+    }
+    fill(kind, count, raw.len())?;
+    if let Some(form) = packed(kind) {
+        return Ok(unpack(raw.iter().copied(), form, count));
+    }
+    Ok(match kind {
+        1 => Data::Float(raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+        2 => ints(raw, |b| u8::from_le_bytes(b).into()),
+        3 => ints(raw, |b| i8::from_le_bytes(b).into()),
+        4 => ints(raw, |b| u16::from_le_bytes(b).into()),
+        5 => ints(raw, |b| i16::from_le_bytes(b).into()),
+        6 => ints(raw, |b| i32::from_le_bytes(b).into()),
+        7 => ints(raw, i64::from_le_bytes),
+        9 => ints(raw, |[b]| i64::from(b != 0)),
+        _ => ints(raw, |b| u32::from_le_bytes(b).into()),
+    })
+}
+
+fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>, count: usize) -> Result<Data> {
+    let (low, high) = match kind {
+        1 => return Ok(Data::Float(floats)),
+        2 => (0, u8::MAX.into()),
+        3 => (i8::MIN.into(), i8::MAX.into()),
+        4 => (0, u16::MAX.into()),
+        5 => (i16::MIN.into(), i16::MAX.into()),
+        6 => (i32::MIN.into(), i32::MAX.into()),
+        7 => (i64::MIN, i64::MAX),
+        9 => (0, 1),
+        12 => (0, u32::MAX.into()),
+        // Bytes of several elements.
+        _ if packed(kind).is_some() => (0, u8::MAX.into()),
+        _ => return Err(type_unsupported(kind)),
+    };
+    match ints.iter().find(|v| !(low..=high).contains(*v)) {
+        Some(v) => {
+            Err(Diagnostic::new(&MODEL_INVALID, format!("{v} is outside the element type's {low} .. {high}"))
+                .help(SAVE_AGAIN)
+                .into())
+        }
+        None => match packed(kind) {
+            Some(form) => {
+                fill(kind, count, ints.len())?;
+                Ok(unpack(ints.iter().map(|&byte| byte as u8), form, count))
+            }
+            None => Ok(Data::Int(ints)),
+        },
+    }
+}
+
+fn type_unsupported(kind: i64) -> Diagnostics {
+    Diagnostic::new(
+        &OPERATOR_UNSUPPORTED,
+        format!(
+            "elements of {} are not supported; float32, bool and integers to 64 bits, but for uint64, are",
+            type_name(kind)
+        ),
+    )
+    .help("export the model in float32")
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(message: &[u8]) -> Result<(String, Tensor)> {
+        crate::import::read::constant::read(message, &External::none()).map(|c| (c.name, c.tensor))
+    }
+
+    /// A message of one-byte fields: (field number, bytes) of wire type 2.
+    fn message(kind: u8, dims: &[u8], parts: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut out = vec![0x10, kind, 0x0a, dims.len() as u8];
+        out.extend(dims);
+        for (field, bytes) in parts {
+            out.extend([field << 3 | 2, bytes.len() as u8]);
+            out.extend(*bytes);
+        }
+        out
+    }
+
+    #[test]
+    fn raw_and_typed_forms_give_the_same() {
+        let minus_two = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        let wanted = Tensor::integers(vec![-2]);
+        for (kind, raw) in [(3, &[0xfe][..]), (5, &[0xfe, 0xff]), (6, &[0xfe, 0xff, 0xff, 0xff])] {
+            assert_eq!(read(&message(kind, &[1], &[(9, raw)])).unwrap().1, wanted, "raw type {kind}");
+            assert_eq!(read(&message(kind, &[1], &[(5, &minus_two)])).unwrap().1, wanted, "typed {kind}");
+        }
+        assert_eq!(read(&message(7, &[1], &[(7, &minus_two)])).unwrap().1, wanted);
+        let half = Tensor::new(vec![1, 1], Data::Float(vec![0.5])).unwrap();
+        for field in [4, 9] {
+            let (name, read) =
+                read(&message(1, &[1, 1], &[(field, &[0, 0, 0, 0x3f]), (8, b"half")])).unwrap();
+            assert_eq!((name.as_str(), &read), ("half", &half));
+        }
+        assert_eq!(read(&message(9, &[2], &[(9, &[0, 7])])).unwrap().1, Tensor::integers(vec![0, 1]));
+        assert_eq!(read(&message(1, &[], &[(9, &[0; 4])])).unwrap().1, Tensor::scalar(0.0));
+    }
+
+    #[test]
+    fn sizes_and_types_must_agree() {
+        let said = |message: &[u8]| read(message).unwrap_err().to_string();
+        assert!(said(&message(7, &[2], &[(9, &[0; 8])])).contains("need 16 bytes, the file gives 8"));
+        assert!(said(&message(7, &[2], &[(7, &[1])])).contains("2 elements, the data 1"));
+        assert!(said(&message(2, &[1], &[(5, &[0xac, 0x02])])).contains("300 is outside"));
+        assert!(said(&message(10, &[1], &[(9, &[0; 2])])).contains("float16"));
+        assert!(said(&message(1, &[0x7f; 9], &[])).contains("limit"));
+        assert!(said(&message(1, &[1], &[(8, b"w"), (13, b"")])).contains("tensor w"));
+        assert!(said(&message(22, &[3], &[(9, &[0])])).contains("3 elements of int4 need 2 bytes"));
+    }
+
+    #[test]
+    fn small_integers_share_bytes_lowest_bits_first() {
+        for field in [9, 5] {
+            // As raw bytes, and as the numbers 0x71 and 0x08, one for each byte.
+            let four = |kind| read(&message(kind, &[3], &[(field, &[0x71, 0x08])])).unwrap().1;
+            assert_eq!(
+                (four(21), four(22)),
+                (Tensor::integers(vec![1, 7, 8]), Tensor::integers(vec![1, 7, -8]))
+            );
+            let two = |kind| read(&message(kind, &[5], &[(field, &[0x4e, 0x02])])).unwrap().1;
+            assert_eq!(two(25), Tensor::integers(vec![2, 3, 0, 1, 2]));
+            assert_eq!(two(26), Tensor::integers(vec![-2, -1, 0, 1, -2]));
+        }
+        for typed in [&[0x71][..], &[0x71, 0, 0]] {
+            assert!(read(&message(21, &[3], &[(5, typed)])).is_err(), "{} bytes for three", typed.len());
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Passes: every product of the chain becomes a Conv without a bias or a MatMul with its constant on the right, and elementwise steps.
+//!
+//! Each rewrite keeps the operators' order, so that what they compute in float32 stays the same.
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::attributes::{Attribute, Attributes};
+use crate::graph::op;
+use crate::graph::op::product::transposed;
+use crate::graph::op::{geometry, pool};
+use crate::graph::step::{Operand, Step};
+use crate::graph::tensor::{Data, Tensor};
+use crate::import::runs::chain::Chain;
+use crate::import::runs::steps::{made, with};
+
+/// Applies all rewrites. What they refuse is added to `errors` and stays as it is.
+pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
+    let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
+    let chain = each(chain, "Gemm", gemm, errors);
+    let chain = each(chain, "Conv", biased, errors);
+    let chain = each(chain, "QuantAvgPool2d", quantised_average, errors);
+    each(chain, "MatMul", constant_on_the_left, errors)
+}
+
+/// Replaces every step of operator `name` by what `pass` makes of it and the shape before it.
+fn each(
+    mut chain: Chain,
+    name: &str,
+    pass: fn(&Step, &[usize]) -> Result<Vec<Step>>,
+    errors: &mut Vec<Diagnostic>,
+) -> Chain {
+    let mut steps = Vec::with_capacity(chain.steps.len());
+    let mut before = chain.input.clone();
+    for step in std::mem::take(&mut chain.steps) {
+        let after = step.shape.clone();
+        if step.operator.name != name {
+            steps.push(step);
+        } else {
+            match pass(&step, &before) {
+                Ok(made) => steps.extend(made),
+                Err(found) => {
+                    errors.extend(found.placed(&step.place));
+                    steps.push(step);
+                }
+            }
+        }
+        before = after;
+    }
+    chain.steps = steps;
+    chain
+}
+
+/// The exchange of the last two axes.
+fn exchange(of: &Step, before: &[usize]) -> Result<Step> {
+    let mut perm: Vec<i64> = (0..before.len() as i64).collect();
+    let mut shape = before.to_vec();
+    let last = before.len().checked_sub(2).ok_or_else(|| unfit("an operand has one axis".to_owned()))?;
+    perm.swap(last, last + 1);
+    shape.swap(last, last + 1);
+    let attributes = Attributes::new(of.attributes.opset).with("perm", Attribute::Ints(perm));
+    made(of, "Transpose", vec![Operand::Running], attributes, &shape)
+}
+
+/// P = (dot(2 x - 1, 2 w - 1) + K) / 2.
+fn xnor_popcount(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let (Some(at), Some(w)) = (step.position(), constants.iter().flatten().next()) else {
+        return Err(two_running());
+    };
+    let signs = w.floats("the weights")?.iter().map(|v| 2.0 * v - 1.0).collect();
+    let signs = Operand::Constant(Arc::new(Tensor { shape: w.shape.clone(), data: Data::Float(signs) }));
+    let k = if at == 0 { before.last() } else { w.shape.last() }.copied().unwrap_or(0);
+    let operands = if at == 0 { vec![Operand::Running, signs] } else { vec![signs, Operand::Running] };
+    Ok(vec![
+        with(step, "Mul", Tensor::scalar(2.0), before)?,
+        with(step, "Sub", Tensor::scalar(1.0), before)?,
+        made(step, "MatMul", operands, Attributes::new(step.attributes.opset), &step.shape)?,
+        with(step, "Add", Tensor::scalar(k as f32), &step.shape)?,
+        with(step, "Mul", Tensor::scalar(0.5), &step.shape)?,
+    ])
+}
+
+/// alpha * A B + beta * C: a MatMul, a Mul where alpha is not 1, an Add where there is a C.
+fn gemm(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let (at, w) = match (step.position(), &constants[..2]) {
+        (Some(0), [None, Some(w)]) => (0, *w),
+        (Some(1), [Some(w), None]) => (1, *w),
+        (Some(_), _) => return Err(unfit("the running tensor is the summand C of Gemm".to_owned())),
+        (None, _) => return Err(two_running()),
+    };
+    let flag = |name: &str| step.attributes.int(name, 0).map(|v| v != 0);
+    let (turn_x, turn_w) =
+        if at == 0 { (flag("transA")?, flag("transB")?) } else { (flag("transB")?, flag("transA")?) };
+    let mut steps = Vec::new();
+    if turn_x {
+        steps.push(exchange(step, before)?);
+    }
+    let (w, codes) = if turn_w {
+        let codes = step.codes.as_deref().map(|c| c.moved(transposed)).transpose()?.map(Arc::new);
+        (transposed(w)?, codes)
+    } else {
+        (w.clone(), step.codes.clone())
+    };
+    let w = Operand::Constant(Arc::new(w));
+    let operands = if at == 0 { vec![Operand::Running, w] } else { vec![w, Operand::Running] };
+    let mut product = made(step, "MatMul", operands, Attributes::new(step.attributes.opset), &step.shape)?;
+    product.codes = codes;
+    steps.push(product);
+    let alpha = step.attributes.float("alpha", 1.0)?;
+    if alpha != 1.0 {
+        steps.push(with(step, "Mul", Tensor::scalar(alpha), &step.shape)?);
+    }
+    if let Some(Some(c)) = constants.get(2) {
+        let beta = step.attributes.float("beta", 1.0)?;
+        let scaled = c.floats("C")?.iter().map(|v| if beta == 1.0 { *v } else { v * beta }).collect();
+        steps.push(with(
+            step,
+            "Add",
+            Tensor { shape: c.shape.clone(), data: Data::Float(scaled) },
+            &step.shape,
+        )?);
+    }
+    Ok(steps)
+}
+
+/// A Conv with a bias: one without, and an Add along the channels.
+fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let Some(bias) = constants.get(2).copied().flatten().filter(|b| !b.is_empty()) else {
+        return Ok(vec![step.clone()]);
+    };
+    let mut product = step.clone();
+    product.operands.truncate(2);
+    let mut shape = vec![1; step.shape.len() - 1];
+    shape[0] = bias.len();
+    let bias = Tensor { shape, data: bias.data.clone() };
+    Ok(vec![product, with(step, "Add", bias, &step.shape)?])
+}
+
+/// An AveragePool, times the number of pixels, and a Trunc that drops bits; channels last are brought to the front and back.
+fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let (values, shift) = pool::shift(&step.attributes, before)?;
+    let turned = |perm: [usize; 4], shape: &[usize]| -> Result<Step> {
+        let to: Vec<usize> = perm.iter().map(|a| shape[*a]).collect();
+        let perm = perm.map(|a| a as i64).to_vec();
+        let attributes = Attributes::new(step.attributes.opset).with("perm", Attribute::Ints(perm));
+        made(step, "Transpose", vec![Operand::Running], attributes, &to)
+    };
+    let last = geometry::Image::of("QuantAvgPool2d", &step.attributes, before)?.channels_last;
+    let mut steps = Vec::new();
+    let mut shape = step.shape.clone();
+    if last {
+        steps.push(turned([0, 3, 1, 2], before)?);
+        shape = [0, 3, 1, 2].map(|a: usize| step.shape[a]).to_vec();
+    }
+    let of =
+        |name: &str, otherwise| step.attributes.int(name, otherwise).map(|v| Attribute::Ints(vec![v; 2]));
+    let attributes = Attributes::new(step.attributes.opset)
+        .with("kernel_shape", of("kernel", 0)?)
+        .with("strides", of("stride", 1)?);
+    steps.push(made(step, "AveragePool", vec![Operand::Running], attributes, &shape)?);
+    steps.push(with(step, "Mul", Tensor::scalar(values as f32), &shape)?);
+    let bits = [1.0, 0.0, shift as f32 + 1.0, 1.0].map(|v| Operand::Constant(Arc::new(Tensor::scalar(v))));
+    let trunc = op::find(QONNX, "Trunc").ok_or_else(|| op::unknown(QONNX, "Trunc"))?;
+    let mut dropped = with(step, "Mul", Tensor::scalar(1.0), &shape)?;
+    dropped.operator = trunc;
+    dropped.attributes = Attributes::new(1).with("rounding_mode", Attribute::String("FLOOR".into()));
+    dropped.operands = std::iter::once(Operand::Running).chain(bits).collect();
+    steps.push(dropped);
+    if last {
+        steps.push(turned([0, 2, 3, 1], &shape)?);
+    }
+    Ok(steps)
+}
+
+/// QONNX's domain.
+const QONNX: &str = "qonnx.custom_op.general";
+
+/// W X = (X^T W^T)^T.
+fn constant_on_the_left(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let (Some(1), Some(Some(w))) = (step.position(), constants.first()) else {
+        return Ok(vec![step.clone()]);
+    };
+    let turned = exchange(step, before)?;
+    let back = exchange(step, &exchange(step, &step.shape)?.shape)?;
+    let codes = step.codes.as_deref().map(|c| c.moved(transposed)).transpose()?.map(Arc::new);
+    let mut product = with(step, "MatMul", transposed(w)?, &exchange(step, &step.shape)?.shape)?;
+    product.codes = codes;
+    Ok(vec![turned, product, back])
+}
+
+fn unfit(fact: String) -> Diagnostics {
+    Diagnostic::new(&OPERATOR_UNSUPPORTED, fact)
+        .help("write the layer as x * W with a constant W of shape [inputs, outputs]")
+        .into()
+}
+
+fn two_running() -> Diagnostics {
+    unfit("both operands depend on the graph's input".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::layers::activation::tests::step;
+
+    fn matrix(shape: &[usize], values: &[f32]) -> Tensor {
+        Tensor::new(shape.to_vec(), Data::Float(values.to_vec())).unwrap()
+    }
+
+    /// Runs `one` and what the rewrites make of it on `x`, and gives the operators' names.
+    fn same(one: Step, x: &Tensor) -> Vec<&'static str> {
+        let wanted = one.eval(x).unwrap();
+        let mut errors = Vec::new();
+        let chain = Chain { input: x.shape.clone(), annotation: None, steps: vec![one] };
+        let steps = rewrite(chain, &mut errors).steps;
+        assert!(errors.is_empty(), "{errors:?}");
+        let mut running = x.clone();
+        for step in &steps {
+            running = step.eval(&running).unwrap();
+            assert_eq!(running.shape, step.shape, "{}", step.operator.name);
+        }
+        assert_eq!(running, wanted);
+        steps.iter().map(|s| s.operator.name).collect()
+    }
+
+    fn left(mut step: Step) -> Step {
+        step.operands.swap(0, 1);
+        step
+    }
+
+    #[test]
+    fn popcounts_become_dot_products() {
+        let x = matrix(&[1, 3], &[1.0, 0.0, 1.0]);
+        let w = matrix(&[3, 2], &[1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+        let names = same(step("finn.custom_op.general", "XnorPopcountMatMul", &[w], &[1, 2]), &x);
+        assert_eq!(names, ["Mul", "Sub", "MatMul", "Add", "Mul"]);
+    }
+
+    #[test]
+    fn gemm_in_every_transposition_and_on_either_side() {
+        let (row, column) = (matrix(&[1, 2], &[1.0, -3.0]), matrix(&[2, 1], &[1.0, -3.0]));
+        let wide = matrix(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let tall = transposed(&wide).unwrap();
+        for (turn_a, turn_b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let attributes = Attributes::new(11)
+                .with("transA", Attribute::Int(turn_a))
+                .with("transB", Attribute::Int(turn_b))
+                .with("alpha", Attribute::Float(0.5))
+                .with("beta", Attribute::Float(2.0));
+            let c = |n| Tensor::vector(vec![0.25; n]);
+            let w = if turn_b == 1 { &tall } else { &wide };
+            let mut right = step("", "Gemm", &[w.clone(), c(3)], &[1, 3]);
+            right.attributes = attributes.clone();
+            same(right, if turn_a == 1 { &column } else { &row });
+            let w = if turn_a == 1 { &wide } else { &tall };
+            let mut other = left(step("", "Gemm", &[w.clone(), c(1)], &[3, 1]));
+            other.attributes = attributes;
+            same(other, if turn_b == 1 { &row } else { &column });
+        }
+    }
+
+    #[test]
+    fn constants_on_the_left_change_sides() {
+        let w = matrix(&[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let x = matrix(&[1, 2, 1], &[1.0, -3.0]);
+        assert_eq!(
+            same(left(step("", "MatMul", &[w], &[1, 3, 1])), &x),
+            ["Transpose", "MatMul", "Transpose"]
+        );
+    }
+
+    #[test]
+    fn products_of_two_running_tensors_are_refused() {
+        for name in ["Gemm", "XnorPopcountMatMul"] {
+            let mut both = step(if name == "Gemm" { "" } else { "onnx.brevitas" }, name, &[], &[1, 1]);
+            both.operands.push(Operand::Running);
+            let mut errors = Vec::new();
+            rewrite(Chain { input: vec![1, 1], annotation: None, steps: vec![both] }, &mut errors);
+            assert!(errors[0].message.contains("both operands"), "{errors:?}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Pass: a run is cut into what the host does first, the layers, and what the host does last.
+
+use std::ops::Range;
+
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
+use crate::graph::operator::{OWN, Role};
+use crate::graph::step::Step;
+use crate::import::runs::chain::{Chain, Run};
+
+/// One layer, as indices into the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The product or the average.
+    pub anchor: usize,
+    /// What stands between it and the next one, or the end of the run; `None` for the last one of a run that leaves.
+    pub behind: Option<Range<usize>>,
+}
+
+/// A run's parts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// From where it begins to the first layer.
+    pub front: Range<usize>,
+    /// The layers, in order.
+    pub layers: Vec<Segment>,
+    /// Behind the last layer, where the host computes that.
+    pub tail: Range<usize>,
+}
+
+/// Cuts a run at its products and averages. The first run of a graph, which has no level of a layer yet, is cut at its averages behind the
+/// first product only. What may not stand before one of them is added to `errors`.
+pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
+    let chain = &run.chain;
+    let end = chain.steps.len();
+    for step in chain.steps.iter().filter(|s| s.operator.domains == [OWN]) {
+        let message = format!("{} of what depends on the graph's input", step.operator.name);
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .at(step.place.clone())
+                .help("StochasticQuant takes constant weights, Member a constant"),
+        );
+    }
+    let is_product = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product);
+    let first = match (0..end).find(is_product) {
+        Some(first) => first,
+        None if is_first && run.leaves => {
+            let found =
+                Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph holds no matrix product: nothing to build");
+            errors.push(found.help("give a network with MatMul, Gemm or Conv layers"));
+            return None;
+        }
+        None => end,
+    };
+    let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
+    let mut anchors: Vec<usize> = (if is_first { first } else { 0 }..end).filter(sums).collect();
+    // The host averages what hardware cannot.
+    while run.leaves
+        && let [.., last] = anchors[..]
+        && matches!(chain.steps[last].operator.role, Role::Pool)
+        && !can_average(&chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last])
+    {
+        anchors.pop();
+    }
+    // What leaves without a layer is the host's; what joins is one itself.
+    let lead = match anchors.first() {
+        Some(first) => *first,
+        None if run.leaves => 0,
+        None => end,
+    };
+    let behind = |i: usize| anchors.get(i + 1).copied().or((!run.leaves).then_some(end));
+    let layers: Vec<Segment> = anchors
+        .iter()
+        .enumerate()
+        .map(|(i, &anchor)| Segment { anchor, behind: behind(i).map(|next| anchor + 1..next) })
+        .collect();
+    if is_first {
+        // On the host, and before the first integers, everything goes.
+        let quantised = (0..lead).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
+        if !anchors.is_empty() {
+            places(chain, quantised.unwrap_or(lead)..lead, errors);
+        }
+    } else {
+        places(chain, 0..lead, errors);
+    }
+    for segment in &layers {
+        places(chain, segment.behind.clone().unwrap_or_default(), errors);
+    }
+    let tail = anchors.last().map_or(lead, |last| last + 1);
+    Some(Segments { front: 0..lead, layers, tail: if run.leaves { tail..end } else { end..end } })
+}
+
+/// Whether the operator of `step` may stand between two layers.
+pub fn is_local(step: &Step) -> bool {
+    match step.operator.role {
+        Role::Quantiser(_) | Role::Elementwise { .. } | Role::Layout | Role::Select => true,
+        Role::Host | Role::Constant | Role::Pool | Role::Product => false,
+    }
+}
+
+/// Whether a step is a multiple of the running tensor and a constant, so that it does the same before an average as behind it.
+pub fn is_affine(step: &Step) -> bool {
+    let name = step.operator.name;
+    let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
+    matches!(step.operator.role, Role::Layout)
+        || step.position() == Some(0) && (linear || name == "Div")
+        || step.position() == Some(1) && linear
+}
+
+/// Whether hardware can average what these steps make of a layer's sums: levels, or sums on which they would do the same afterwards.
+fn can_average(steps: &[Step]) -> bool {
+    let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    steps.iter().all(is_local) && (quantised || steps.iter().all(is_affine))
+}
+
+/// Reports what is not element by element.
+fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
+    let end = range.end;
+    for (at, step) in range.clone().zip(&chain.steps[range]) {
+        // A window takes the padding in front of it.
+        let windowed = |i: usize| {
+            let role = chain.steps[i].operator.role;
+            matches!(role, Role::Product | Role::Pool | Role::Select)
+                && chain.steps[i].operator.name != "MatMul"
+        };
+        if is_local(step) && (step.operator.name != "Pad" || at < end && windowed(at + 1)) {
+            continue;
+        }
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
+                .at(step.place.clone())
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and enlargements; padding directly before a window"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::attributes::Attributes;
+    use crate::graph::op;
+    use crate::graph::step::Operand;
+
+    fn run(ops: &[&str]) -> Run {
+        let step = |(i, name): (usize, &&str)| Step {
+            operator: op::find("", name).or_else(|| op::find("onnx.brevitas", name)).unwrap(),
+            node: format!("{name}_{i}"),
+            place: format!("node {name}_{i}"),
+            attributes: Attributes::default(),
+            operands: vec![Operand::Running],
+            output: 0,
+            shape: vec![1, 4],
+            codes: None,
+        };
+        let steps = ops.iter().enumerate().map(step).collect();
+        let chain = Chain { input: vec![1, 4], annotation: None, steps };
+        Run { from: vec!["x".into()], chain, to: "y".into(), leaves: true, ..Run::default() }
+    }
+
+    #[test]
+    fn the_chain_is_cut_at_its_products() {
+        let ops = ["Mul", "BipolarQuant", "MatMul", "Add", "BipolarQuant", "MatMul", "Mul", "TopK"];
+        let mut errors = Vec::new();
+        let layers = vec![Segment { anchor: 2, behind: Some(3..5) }, Segment { anchor: 5, behind: None }];
+        let wanted = Segments { front: 0..2, layers, tail: 6..8 };
+        assert_eq!(segment(&run(&ops), true, &mut errors), Some(wanted));
+        assert!(errors.is_empty());
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_named() {
+        let mut errors = Vec::new();
+        let ops = ["Softmax", "BipolarQuant", "MatMul", "TopK", "Softmax", "MatMul", "Softmax"];
+        segment(&run(&ops), true, &mut errors);
+        let places: Vec<&str> = errors.iter().filter_map(|e| e.at.as_deref()).collect();
+        assert_eq!(places, ["node TopK_3", "node Softmax_4"]);
+    }
+
+    #[test]
+    fn a_graph_without_products_is_no_network() {
+        let mut errors = Vec::new();
+        assert_eq!(segment(&run(&["Mul", "BipolarQuant"]), true, &mut errors), None);
+        assert_eq!(errors.len(), 1);
+    }
+}

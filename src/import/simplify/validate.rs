@@ -1,0 +1,274 @@
+//! Pass: a file's graph becomes one whose names are unique, whose tensors all exist, and whose nodes are in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::diagnostic::SAVE_AGAIN;
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
+use crate::frame::element::Element;
+use crate::graph::tensor;
+use crate::graph::tensor::Tensor;
+use crate::import::read::file;
+use crate::import::read::file::{Edge, Node};
+use crate::import::simplify::types;
+
+/// A graph with sound names: one input, outputs, nodes in topological order.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The operators; each reads only what stands before it.
+    pub nodes: Vec<Node>,
+    /// Initialisers by name.
+    pub constants: BTreeMap<String, Arc<Tensor>>,
+    /// Integer types that the file annotates tensors with, by name.
+    pub annotations: BTreeMap<String, Element>,
+    /// Name of the input.
+    pub input: String,
+    /// Shape of the input, with the leading batch of 1.
+    pub shape: Vec<usize>,
+    /// Names of the outputs, at least one.
+    pub outputs: Vec<String>,
+}
+
+/// Checks names, input and output, and orders the nodes.
+pub fn validate(file: file::Graph) -> Result<Graph> {
+    let mut errors = Vec::new();
+    let mut constants = BTreeMap::new();
+    for (name, tensor) in file.initialisers {
+        if constants.insert(name.clone(), Arc::new(tensor)).is_some() {
+            errors.push(twice(&name));
+        }
+    }
+    let mut inputs: Vec<Edge> = file.inputs;
+    inputs.retain(|input| !constants.contains_key(&input.name));
+    let input = only(&inputs, "input", &mut errors);
+    let outputs = outputs(&file.outputs, &mut errors);
+    let shape = input.and_then(|input| input_shape(input).map_err(|e| errors.push(e)).ok());
+
+    let given: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+    let made = producers(&file.nodes, &constants, &given, &mut errors);
+    let known = |name: &str| made.contains_key(name) || constants.contains_key(name) || given.contains(name);
+    for node in &file.nodes {
+        for name in node.inputs.iter().filter(|n| !n.is_empty() && !known(n)) {
+            if errors.len() >= MAX_ERRORS {
+                break;
+            }
+            let message = format!("input {name} is made by no node and is no initialiser or graph input");
+            errors.push(Diagnostic::new(&MODEL_INVALID, message).at(node.to_string()).help(SAVE_AGAIN));
+        }
+    }
+    for output in outputs.iter().filter(|name| !known(name)) {
+        let message = format!("the graph's output {output} is made by no node");
+        errors.push(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN));
+    }
+    let (Some(input), Some(shape), true) = (input, shape, errors.is_empty()) else {
+        Diagnostics::collected(errors)?;
+        unreachable!("a missing input is an error");
+    };
+    let order = order(&file.nodes, &made)?;
+    let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
+    let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    types::settle(&mut nodes, file.kinds)?;
+    let annotations = file.annotations.into_iter().collect();
+    Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
+}
+
+/// Most outputs of a graph.
+const MAX_OUTPUTS: usize = 64;
+
+/// Broken names are reported up to this many: a hostile file has millions.
+const MAX_ERRORS: usize = 100;
+
+fn twice(name: &str) -> Diagnostic {
+    Diagnostic::new(&MODEL_INVALID, format!("tensor {name} is made twice")).help(SAVE_AGAIN)
+}
+
+/// The names of the outputs: one at least, none twice.
+fn outputs(edges: &[Edge], errors: &mut Vec<Diagnostic>) -> Vec<String> {
+    if edges.is_empty() || edges.len() > MAX_OUTPUTS {
+        let message = format!("the graph has {} outputs, not 1 to {MAX_OUTPUTS}", edges.len());
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help("export the model with fewer outputs"),
+        );
+        return Vec::new();
+    }
+    let names: BTreeSet<&str> = edges.iter().map(|edge| edge.name.as_str()).collect();
+    if names.len() < edges.len() {
+        errors
+            .push(Diagnostic::new(&MODEL_INVALID, "an output of the graph is named twice").help(SAVE_AGAIN));
+    }
+    edges.iter().map(|edge| edge.name.clone()).collect()
+}
+
+/// The one input that the graph must have.
+fn only<'a>(edges: &'a [Edge], what: &str, errors: &mut Vec<Diagnostic>) -> Option<&'a Edge> {
+    if let [one] = edges {
+        return Some(one);
+    }
+    let names: Vec<&str> = edges.iter().take(8).map(|e| e.name.as_str()).collect();
+    let message = format!("the graph has {} {what}s ({}), not one", edges.len(), names.join(", "));
+    errors.push(
+        Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help(format!("export the model with one {what}")),
+    );
+    None
+}
+
+fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
+    let at = format!("graph input {}", input.name);
+    if let Some(kind) = input.element.filter(|k| *k != 1) {
+        let message = format!("the elements are {}, not float32", crate::graph::dtype::type_name(kind));
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(at)
+            .help("export the model with a float32 input"));
+    }
+    let fixed = "export the model with fixed sizes, for example [1, 784]";
+    let Some(declared) = &input.shape else {
+        return Err(Diagnostic::new(&MODEL_INVALID, "no shape is declared").at(at).help(fixed));
+    };
+    let mut shape = Vec::new();
+    for (axis, extent) in declared.iter().enumerate() {
+        match (axis, extent) {
+            // The batch: often a name, always one frame here.
+            (0, None) => shape.push(1),
+            (_, Some(extent)) => shape.push(*extent),
+            (axis, None) => {
+                return Err(Diagnostic::new(&MODEL_INVALID, format!("axis {axis} has no size"))
+                    .at(at)
+                    .help(fixed));
+            }
+        }
+    }
+    if shape.len() < 2 || shape[0] != 1 {
+        let message = format!("shape {shape:?} does not start with a batch of 1");
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(at).help(fixed));
+    }
+    match tensor::elements(&shape) {
+        Ok(_) => Ok(shape),
+        Err(found) => Err(found.list()[0].clone().at(at)),
+    }
+}
+
+/// Which node makes which tensor.
+fn producers<'a>(
+    nodes: &'a [Node],
+    constants: &BTreeMap<String, Arc<Tensor>>,
+    inputs: &BTreeSet<&str>,
+    errors: &mut Vec<Diagnostic>,
+) -> BTreeMap<&'a str, usize> {
+    let mut made = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        for name in node.outputs.iter().filter(|n| !n.is_empty()) {
+            let given = constants.contains_key(name) || inputs.contains(name.as_str());
+            if (made.insert(name.as_str(), i).is_some() || given) && errors.len() < MAX_ERRORS {
+                errors.push(twice(name).at(node.to_string()));
+            }
+        }
+    }
+    made
+}
+
+/// A topological order, the file's where that is one.
+fn order(nodes: &[Node], made: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
+    let mut waiting = vec![0; nodes.len()];
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let sources: BTreeSet<usize> =
+            node.inputs.iter().filter_map(|n| made.get(n.as_str()).copied()).collect();
+        waiting[i] = sources.len();
+        sources.into_iter().for_each(|source| readers[source].push(i));
+    }
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|&i| waiting[i] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(i) = ready.pop_first() {
+        order.push(i);
+        for &reader in &readers[i] {
+            waiting[reader] -= 1;
+            if waiting[reader] == 0 {
+                ready.insert(reader);
+            }
+        }
+    }
+    if order.len() == nodes.len() {
+        return Ok(order);
+    }
+    // Among the nodes left, going from a node to one that it waits for must come round.
+    let done: BTreeSet<usize> = order.into_iter().collect();
+    let mut at = (0..nodes.len()).find(|i| !done.contains(i)).unwrap_or(0);
+    let mut path = Vec::new();
+    while !path.contains(&at) && path.len() < 64 {
+        path.push(at);
+        let waits_for = nodes[at].inputs.iter().filter_map(|n| made.get(n.as_str()).copied());
+        at = waits_for.filter(|i| !done.contains(i)).min().unwrap_or(at);
+    }
+    let names: Vec<&str> = path.iter().map(|&i| nodes[i].name.as_str()).collect();
+    let message = format!("the nodes wait for each other in a circle: {}", names.join(" needs "));
+    Err(Diagnostic::new(&MODEL_INVALID, message).at(nodes[at].to_string()).help(SAVE_AGAIN).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::attributes::Attributes;
+
+    /// A graph of `op: inputs -> outputs` nodes, with input `x` [1, 4], constant `w` and output `y`.
+    fn graph(nodes: &[(&str, &str)]) -> file::Graph {
+        let names = |list: &str| list.split_whitespace().map(str::to_owned).collect();
+        let edge =
+            |name: &str| Edge { name: name.into(), element: Some(1), shape: Some(vec![None, Some(4)]) };
+        let nodes = nodes.iter().enumerate().map(|(index, (inputs, outputs))| Node {
+            index,
+            op: "Add".into(),
+            domain: String::new(),
+            name: format!("n{index}"),
+            inputs: names(inputs),
+            outputs: names(outputs),
+            attributes: Attributes::default(),
+        });
+        file::Graph {
+            nodes: nodes.collect(),
+            initialisers: vec![("w".into(), Tensor::scalar(1.0))],
+            inputs: vec![edge("w"), edge("x")],
+            outputs: vec![edge("y")],
+            ..file::Graph::default()
+        }
+    }
+
+    fn said(nodes: &[(&str, &str)]) -> String {
+        validate(graph(nodes)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nodes_come_into_order() {
+        let checked = validate(graph(&[("a w", "y"), ("x w", "a")])).unwrap();
+        assert_eq!(checked.nodes.iter().map(|n| n.index).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!((checked.input.as_str(), checked.shape), ("x", vec![1, 4]));
+    }
+
+    #[test]
+    fn broken_names_are_all_said() {
+        assert!(said(&[("x gone", "y"), ("x lost", "z")]).contains("gone"));
+        assert!(said(&[("x gone", "y"), ("x lost", "z")]).contains("lost"));
+        assert!(said(&[("x w", "y"), ("x w", "y")]).contains("made twice"));
+        assert!(said(&[("x w", "w"), ("x w", "y")]).contains("made twice"));
+        assert!(said(&[("x w", "z")]).contains("output y is made by no node"));
+    }
+
+    #[test]
+    fn cycles_are_named() {
+        let text = said(&[("x w", "z"), ("b z", "a"), ("a w", "b"), ("b w", "y")]);
+        assert!(text.contains("n1 needs n2") || text.contains("n2 needs n1"), "{text}");
+        assert!(said(&[("y w", "y")]).contains("circle"));
+    }
+
+    #[test]
+    fn the_input_has_one_frame_of_fixed_size() {
+        let mut open = graph(&[("x w", "y")]);
+        open.inputs[1].shape = Some(vec![None, None]);
+        assert!(validate(open).unwrap_err().to_string().contains("axis 1 has no size"));
+        let mut batch = graph(&[("x w", "y")]);
+        batch.inputs[1].shape = Some(vec![Some(8), Some(4)]);
+        assert!(validate(batch).unwrap_err().to_string().contains("batch of 1"));
+        let mut huge = graph(&[("x w", "y")]);
+        huge.inputs[1].shape = Some(vec![None, Some(usize::MAX), Some(usize::MAX)]);
+        assert!(validate(huge).unwrap_err().to_string().contains("limit"));
+    }
+}

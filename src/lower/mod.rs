@@ -1,0 +1,282 @@
+//! Lowering: from a network to modules, by way of a plan of stages and exact FIFO depths.
+//!
+//! May use: `network`, `unit`, `schedule`, the blocks of `stoxnor-hdl`. Used by: `engine`, `emit`, the commands.
+
+pub mod fifos;
+pub mod plan;
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{fifo, fork, frame_sum, narrower, replay, widener};
+use stoxnor_hdl::{Builder, InstanceId, Module, Net, Role, Stream, check};
+use stoxnor_sim::{Design, StreamShape, exit_name};
+
+use crate::frame::element::Element;
+use crate::lower::plan::{Link, Part, Plan, Stage};
+use crate::network::{Ensemble, Network};
+use crate::unit::folding::Folding;
+use crate::unit::parts::summand;
+
+/// A network as hardware.
+#[derive(Debug, Clone)]
+pub struct Hardware {
+    /// The top module and the streams at layer boundaries, in the order of the layers.
+    pub design: Design,
+    /// The folding of each layer.
+    pub folds: Vec<Folding>,
+    /// What beats pass on their way, and when.
+    pub plan: Plan,
+    /// The streams that are watched, in order: what leaves each layer, then the sums over the members.
+    pub boundaries: Vec<Boundary>,
+    /// Members that are built, and the default; `None` without an ensemble.
+    pub members: Option<Built>,
+}
+
+/// Members of an ensemble, as built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Built {
+    /// Members of a frame, where nobody says.
+    pub members: u32,
+    /// Most members of a frame.
+    pub max_members: u32,
+}
+
+/// A stream at which engines are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boundary {
+    /// The layer's name, or that of a sum over the members.
+    pub name: String,
+    /// Type of the elements.
+    pub element: Element,
+    /// Elements of a frame.
+    pub elements: usize,
+    /// Elements of a beat.
+    pub lanes: usize,
+    /// Whether a frame passes once for each member.
+    pub looped: bool,
+    /// The stream.
+    pub link: usize,
+}
+
+impl Boundary {
+    /// How often a frame of `members` members passes.
+    pub fn passes(&self, members: u32) -> usize {
+        if self.looped { members as usize } else { 1 }
+    }
+
+    /// Beats of a frame, in one member.
+    pub fn beats(&self) -> usize {
+        self.elements / self.lanes
+    }
+}
+
+/// Builds the hardware of a network.
+///
+/// Between two layers stand, in this order, a widener, a FIFO, and a narrower (where input and output beats differ). The FIFOs are as deep
+/// as it takes that the slowest layer never idles, and not deeper ([`buffers`]).
+///
+/// # Panics
+/// Where a module breaks a rule of [`check`]: a fault of ours, not of the user.
+pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
+    let mut plan = Plan::new(network, folds);
+    fifos::size(&mut plan, network.ensemble.as_ref().map_or(1, |e| e.max_members));
+    build(network, folds, plan)
+}
+
+/// [`lower`] with a plan whose FIFOs are as somebody else wants them.
+///
+/// # Panics
+/// As [`lower`].
+pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
+    let input = plan.links[0];
+    let mut top = Top {
+        network,
+        folds,
+        plan: &plan,
+        b: Builder::new(format!("{}_top", network.name)),
+        ends: vec![None; plan.links.len()],
+    };
+    top.document();
+    let s = top.b.stream_input("s", input.width(), input.user);
+    let s_ready = top.b.wire("s_ready", 1);
+    top.b.output("s_ready", s_ready, Role::Control);
+    top.ends[0] = Some(End { stream: s, ready: s_ready });
+    plan.stages.iter().for_each(|stage| top.place(stage));
+    for (k, exit) in plan.exits.iter().enumerate() {
+        let End { stream, ready } = top.end(*exit);
+        let m_ready = top.b.stream_output(&exit_name(k), stream);
+        top.b.drive(ready, m_ready);
+    }
+    let members = network.ensemble.as_ref().map(|e| Built { members: e.members, max_members: e.max_members });
+    let passes = members.map_or(1, |m| m.members);
+    let at_members = if members.is_some() { format!(" at {passes} members") } else { String::new() };
+    top.b.doc(format!("Timing{at_members}: the last output beat {} cycles after the first input beat; a frame every {} cycles.", plan.latency(passes), plan.interval(passes)));
+    let module = top.b.finish();
+    let issues = check::check(&module);
+    assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
+
+    let boundaries = boundaries(&plan);
+    let shape = |b: &Boundary| {
+        let link = &plan.links[b.link];
+        StreamShape { name: format!("{}_m", b.name), width: link.width(), user: link.user }
+    };
+    let exits = plan.exits.iter().map(|exit| boundaries.iter().position(|b| gives(&plan, b.link, *exit)));
+    let design = Design {
+        top: module,
+        input: StreamShape { name: "s".to_owned(), width: input.width(), user: input.user },
+        taps: boundaries.iter().map(shape).collect(),
+        exits: exits.map(|exit| exit.expect("a layer or a sum gives it")).collect(),
+    };
+    Hardware { design, folds: folds.to_vec(), plan, boundaries, members }
+}
+
+/// What leaves each layer, then the sums.
+fn boundaries(plan: &Plan) -> Vec<Boundary> {
+    let of = |stage: &Stage| {
+        let Link { element, elements, lanes, looped, .. } = plan.links[stage.outputs[0]];
+        Boundary { name: stage.name.clone(), element, elements, lanes, looped, link: stage.outputs[0] }
+    };
+    let layers = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Layer(..)));
+    // Sums stand in the order of the exits, wherever their layers do.
+    let sums = plan.exits.iter().filter_map(|exit| {
+        plan.stages.iter().find(|stage| matches!(stage.part, Part::Sum(_)) && stage.outputs[0] == *exit)
+    });
+    layers.chain(sums).map(of).collect()
+}
+
+/// Whether stream `exit` is stream `link`, or a branch of it.
+fn gives(plan: &Plan, link: usize, exit: usize) -> bool {
+    let is_fork = |stage: &&Stage| matches!(stage.part, Part::Fork) && stage.outputs.contains(&exit);
+    link == exit || plan.stages.iter().find(is_fork).is_some_and(|fork| fork.inputs[0] == link)
+}
+
+/// A stream that nothing takes yet.
+#[derive(Clone, Copy)]
+struct End {
+    stream: Stream,
+    /// The wire that takes the ready of what comes next.
+    ready: Net,
+}
+
+struct Top<'a> {
+    network: &'a Network,
+    folds: &'a [Folding],
+    plan: &'a Plan,
+    b: Builder,
+    ends: Vec<Option<End>>,
+}
+
+impl Top<'_> {
+    fn document(&mut self) {
+        let Network { name, nodes, input, ensemble, .. } = self.network;
+        let form = if self.plan.is_chain() { " in a chain" } else { "" };
+        self.b.doc(format!("Top of {name}: {} layers{form}.", nodes.len()));
+        let outputs: Vec<String> = self
+            .plan
+            .exits
+            .iter()
+            .map(|exit| self.plan.links[*exit])
+            .map(|link| format!("output beats of {} {} elements", link.lanes, link.element))
+            .collect();
+        self.b.doc(format!(
+            "Input beats of {} {} elements, {}; element 0 in the least significant bits.",
+            self.plan.links[0].lanes,
+            input.element,
+            outputs.join(", ")
+        ));
+        if let Some(Ensemble { first, max_members, .. }) = ensemble {
+            let name = &nodes[*first].name;
+            self.b.doc(format!("An ensemble of up to {max_members} members: from {name} on a frame passes once for each, and the results are added."));
+            if self.plan.links[0].user > 0 {
+                self.b.doc(format!(
+                    "s_user is the number of members of the frame, taken at its first beat: 1 to {max_members}, else {max_members}."
+                ));
+            }
+        }
+    }
+
+    fn end(&self, link: usize) -> End {
+        self.ends[link].expect("a stage before gives it")
+    }
+
+    /// Puts a stage behind what it takes. The ready of its output becomes a wire called `<name>_m_ready`.
+    fn place(&mut self, stage: &Stage) {
+        if let Part::Fifo(0) = stage.part {
+            self.ends[stage.outputs[0]] = self.ends[stage.inputs[0]];
+            return;
+        }
+        let module = self.module(stage);
+        let instance = self.b.instance(&format!("u_{}", stage.name), &module);
+        self.pass_parameters(instance, &module, &stage.name);
+        let port = |letter: &str, all: &[usize], k: usize| {
+            if all.len() == 1 { letter.to_owned() } else { format!("{letter}{k}") }
+        };
+        for (k, link) in stage.inputs.iter().enumerate() {
+            let End { stream, ready } = self.end(*link);
+            let own = self.b.connect_stream(instance, &port("s", &stage.inputs, k), stream);
+            self.b.drive(ready, own);
+        }
+        for (k, link) in stage.outputs.iter().enumerate() {
+            let m = port("m", &stage.outputs, k);
+            let ready = self.b.wire(format!("{}_{m}_ready", stage.name), 1);
+            self.b.connect(instance, &format!("{m}_ready"), ready);
+            self.ends[*link] = Some(End { stream: self.b.out_stream(instance, &m), ready });
+        }
+    }
+
+    fn module(&self, stage: &Stage) -> Arc<Module> {
+        let [input, output] = [stage.inputs[0], stage.outputs[0]].map(|link| self.plan.links[link]);
+        let (width, user) = (output.width(), output.user);
+        match stage.part {
+            Part::Layer(index, _) => {
+                let layer = &self.network.nodes[index].layer;
+                layer.hardware(&stage.name, &self.network.inputs(index), self.folds[index], user)
+            }
+            Part::Fork => fork(stage.outputs.len() as u32, width, user),
+            Part::Widener(ratio) => widener(ratio as u32, input.width(), user),
+            Part::Fifo(depth) => fifo(depth as u32, width, user),
+            Part::Narrower(ratio) => narrower(ratio as u32, width, user),
+            Part::Replay(most) => replay(input.beats() as u32, width, most),
+            Part::Sum(_) => {
+                let (beats, lanes) = (input.beats() as u32, input.lanes as u32);
+                frame_sum(beats, lanes, summand(input.element), output.element.bits(), 0)
+            }
+        }
+    }
+
+    /// Every memory image can be replaced by a parameter of the top: `<INSTANCE>_<PARAMETER>`.
+    fn pass_parameters(&mut self, instance: InstanceId, module: &Module, name: &str) {
+        for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
+            let own = format!("{name}_{}", parameter.name).to_uppercase();
+            let from = self.b.parameter(own, parameter.image.clone());
+            self.b.bind(instance, &parameter.name, from);
+        }
+    }
+}
+
+impl Hardware {
+    /// Elements of an input beat.
+    pub fn input_lanes(&self) -> usize {
+        self.plan.links[0].lanes
+    }
+
+    /// Beats of a frame at the input.
+    pub fn input_beats(&self) -> u64 {
+        self.plan.links[0].beats()
+    }
+
+    /// Members of a frame where nobody says; 1 without an ensemble.
+    pub fn default_members(&self) -> u32 {
+        self.members.map_or(1, |m| m.members)
+    }
+
+    /// Cycles from the first frame's first input beat to its last output beat, from the schedules.
+    pub fn latency(&self, members: u32) -> u64 {
+        self.plan.latency(members)
+    }
+
+    /// Cycles between frames, from the schedules: those of the slowest stage.
+    pub fn interval(&self, members: u32) -> u64 {
+        self.plan.interval(members)
+    }
+}

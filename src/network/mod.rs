@@ -1,0 +1,291 @@
+//! The checked network: layers (the trait), edges, exits, ensemble, and what the host computes around the hardware.
+//!
+//! May use: `frame`, `arith`, `graph`, and the folding and resources of `unit`. Used by: every room above.
+
+pub mod host;
+pub mod layer;
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result, SUM_TOO_WIDE};
+use crate::frame::element::Element;
+use crate::frame::port::Port;
+use crate::graph::step::HostGraph;
+use crate::network::layer::Layer;
+
+/// Where a layer's input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The network's input.
+    Input,
+    /// The output of the layer with this index.
+    Layer(usize),
+}
+
+/// A layer in its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Name in configuration, Verilog and reports: `l1_dense`.
+    pub name: String,
+    /// The node of the model file that it was made of.
+    pub origin: String,
+    /// Where its inputs come from, all earlier in the list.
+    pub inputs: Vec<Source>,
+    /// What it computes.
+    pub layer: Arc<dyn Layer>,
+    /// What leaves it.
+    pub output: Port,
+}
+
+/// A network with all its errors found: every engine takes one of these.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The model's name, fit for a Verilog identifier.
+    pub name: String,
+    /// SHA-256 of the model file, in hexadecimal.
+    pub sha256: String,
+    /// From the graph's input to the integers that the hardware takes.
+    pub front: HostGraph,
+    /// What the hardware takes.
+    pub input: Port,
+    /// The layers, in topological order.
+    pub nodes: Vec<Node>,
+    /// The members that are sampled from its weights; `None` where no weights are stochastic.
+    pub ensemble: Option<Ensemble>,
+    /// What leaves the hardware, in the order of the outputs that need it first.
+    pub exits: Vec<Exit>,
+    /// The graph's outputs, in its order.
+    pub outputs: Vec<Output>,
+}
+
+/// One output of the graph.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name in the model file.
+    pub name: String,
+    /// The layer whose integers it is made of.
+    pub layer: usize,
+    /// From those integers, or their mean over the members, to the graph's output.
+    pub tail: HostGraph,
+}
+
+/// A layer whose integers leave the hardware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// The layer.
+    pub layer: usize,
+    /// Whether its integers are added over the members.
+    pub summed: bool,
+    /// What leaves: the layer's integers, or their sums.
+    pub port: Port,
+}
+
+/// Many networks sampled from one set of weights. Layers before [`first`](Self::first) compute the same in all of them and run once a
+/// frame; the others run once for each member, and the integers that leave them are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensemble {
+    /// The first layer that differs between members.
+    pub first: usize,
+    /// Members of a frame, where nobody says.
+    pub members: u32,
+    /// Members that are built: a frame may have up to so many.
+    pub max_members: u32,
+}
+
+/// Name of the boundary at which the sums over the members leave; where there are several such sums, the first one's.
+pub const ENSEMBLE: &str = "ensemble";
+
+/// A layer as the importer found it, before names and shapes.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The node of the model file that it was made of.
+    pub origin: String,
+    /// Where its inputs come from.
+    pub inputs: Vec<Source>,
+    /// What it computes.
+    pub layer: Arc<dyn Layer>,
+}
+
+impl Network {
+    /// Names the layers, infers every shape and collects what does not fit. `members` is the number of members of a frame where nobody
+    /// says; it has no meaning where no layer is stochastic.
+    ///
+    /// # Errors
+    /// Where a layer does not fit its inputs, sums become too wide, there is no output, or a layer leads to none.
+    pub fn new(
+        name: &str,
+        sha256: String,
+        front: HostGraph,
+        input: Port,
+        found: Vec<Found>,
+        members: u32,
+        outputs: Vec<Output>,
+    ) -> Result<Self> {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut errors = Vec::new();
+        for (index, Found { origin, inputs, layer }) in found.into_iter().enumerate() {
+            let ports: Vec<Port> = inputs.iter().map(|source| source.of(&input, &nodes).clone()).collect();
+            match layer.output(&ports) {
+                Ok(output) => {
+                    let name = format!("l{}_{}", index + 1, layer.kind());
+                    nodes.push(Node { name, origin, inputs, layer, output });
+                }
+                Err(found) => {
+                    errors.extend(found.into_iter().map(|d| d.at(origin.clone())));
+                    break;
+                }
+            }
+        }
+        Diagnostics::collected(errors)?;
+        used(&nodes, &outputs)?;
+        let ensemble = Ensemble::of(&nodes, members);
+        let mut exits: Vec<Exit> = Vec::new();
+        for output in &outputs {
+            if exits.iter().all(|exit| exit.layer != output.layer) {
+                exits.push(Exit::of(&nodes, ensemble.as_ref(), output.layer)?);
+            }
+        }
+        Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, exits, outputs })
+    }
+
+    /// The ports that feed layer `index`.
+    pub fn inputs(&self, index: usize) -> Vec<Port> {
+        self.nodes[index].inputs.iter().map(|source| source.of(&self.input, &self.nodes).clone()).collect()
+    }
+
+    /// Elements of a frame's integers: those of all exits, one after another.
+    pub fn exit_elements(&self) -> usize {
+        self.exits.iter().map(|exit| exit.port.elements()).sum()
+    }
+
+    /// Where the integers of the exit that output `index` is made of stand among a frame's.
+    pub fn place_of(&self, index: usize) -> std::ops::Range<usize> {
+        let mut start = 0;
+        for exit in &self.exits {
+            let end = start + exit.port.elements();
+            if exit.layer == self.outputs[index].layer {
+                return start..end;
+            }
+            start = end;
+        }
+        unreachable!("every output has its exit")
+    }
+
+    /// Members of a frame where nobody says; 1 without an ensemble.
+    pub fn members(&self) -> u32 {
+        self.ensemble.as_ref().map_or(1, |e| e.members)
+    }
+
+    /// How often a frame of `members` members passes layer `index`.
+    pub fn passes(&self, index: usize, members: u32) -> u32 {
+        match &self.ensemble {
+            Some(ensemble) if index >= ensemble.first => members,
+            _ => 1,
+        }
+    }
+}
+
+impl Source {
+    /// The port there.
+    fn of<'a>(self, input: &'a Port, nodes: &'a [Node]) -> &'a Port {
+        match self {
+            Self::Input => input,
+            Self::Layer(i) => &nodes[i].output,
+        }
+    }
+}
+
+/// Checks that there is an output and that every layer leads to one.
+fn used(nodes: &[Node], outputs: &[Output]) -> Result<()> {
+    if outputs.is_empty() {
+        return Err(Diagnostic::new(&MODEL_INVALID, "nothing leaves the network").into());
+    }
+    let leads = |index: &usize| {
+        outputs.iter().any(|o| o.layer == *index)
+            || nodes.iter().any(|n| n.inputs.contains(&Source::Layer(*index)))
+    };
+    match (0..nodes.len()).find(|index| !leads(index)) {
+        None => Ok(()),
+        Some(index) => {
+            let message = "what it computes leads to no output";
+            Err(Diagnostic::new(&MODEL_INVALID, message).at(nodes[index].origin.clone()).into())
+        }
+    }
+}
+
+impl Ensemble {
+    /// The ensemble of a network's layers, if there is one.
+    fn of(nodes: &[Node], members: u32) -> Option<Self> {
+        let differs = |n: &Node| n.layer.sampling().is_some() || n.layer.members() > 1;
+        let first = nodes.iter().position(differs)?;
+        let built = nodes.iter().map(|n| n.layer.members()).max().unwrap_or(1) as u32;
+        Some(Self { first, members: members.clamp(1, built), max_members: built })
+    }
+}
+
+impl Exit {
+    /// Where the integers of `layer` leave.
+    fn of(nodes: &[Node], ensemble: Option<&Ensemble>, layer: usize) -> Result<Self> {
+        let node = &nodes[layer];
+        let Some(built) = ensemble.filter(|e| layer >= e.first).map(|e| e.max_members) else {
+            return Ok(Self { layer, summed: false, port: node.output.clone() });
+        };
+        let (least, most) = node.output.element.range();
+        let (least, most) = (least * i64::from(built), most * i64::from(built));
+        if least < -(1 << 30) || most >= 1 << 30 {
+            let message = format!("the sums over {built} members reach from {least} to {most}");
+            return Err(Diagnostic::new(&SUM_TOO_WIDE, message)
+                .at(node.name.clone())
+                .help("build fewer members")
+                .into());
+        }
+        let port = Port { shape: node.output.shape.clone(), element: Element::signed(least, most) };
+        Ok(Self { layer, summed: true, port })
+    }
+}
+
+/// `name` in lower case with every character that a Verilog identifier cannot have replaced by `_`.
+pub fn identifier(name: &str) -> String {
+    let mut out: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, 'm');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_survive_their_encoding() {
+        for (element, values) in
+            [(Element::Bipolar, -1..=1), (Element::Unsigned(3), 0..=7), (Element::Signed(5), -16..=15)]
+        {
+            for v in values.filter(|v| element != Element::Bipolar || *v != 0) {
+                assert_eq!(element.decode(element.encode(v)), v, "{element} {v}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_the_weighted_sum_of_its_planes() {
+        for element in [Element::Unsigned(4), Element::Signed(1), Element::Signed(6)] {
+            let (least, most) = element.range();
+            for v in least..=most {
+                let code = element.encode(v as i32);
+                let sum: i64 =
+                    element.planes().iter().enumerate().map(|(k, d)| d * (code >> k & 1) as i64).sum();
+                assert_eq!(sum, v, "{element}");
+            }
+            assert!(element != Element::Signed(6) || Element::signed(least, most) == element);
+        }
+    }
+
+    #[test]
+    fn names_become_identifiers() {
+        assert_eq!(identifier("TFC_1W1A"), "tfc_1w1a");
+        assert_eq!(identifier("2-bit net"), "m2_bit_net");
+    }
+}

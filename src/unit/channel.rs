@@ -1,0 +1,422 @@
+//! The channel unit: what layers share that keep channels apart.
+//!
+//! Beats hold PE channels each. They come position by position, at a position channel group by channel group, and for a group tap by
+//! tap: so a line buffer gives them where every channel is a group of its own. The taps are reduced to a sum, or to the largest one. Steps
+//! of the pipeline, for a tap that is accepted at edge t:
+//!
+//! | after edge | holds |
+//! |---|---|
+//! | t | the tap; where it is the only one, the group's thresholds |
+//! | t + 1 | what the taps so far are reduced to; the group's thresholds. Left out where there is one tap |
+//! | t + 2 | the output beat, in the stream register |
+//!
+//! As in the matrix unit, the whole pipeline stops while the stream register is full and a beat waits to enter it, and nothing else stops it.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{counter, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
+
+use crate::arith::activation::Activations;
+use crate::arith::kernel::Sliding;
+use crate::arith::pooled::{Summed, sum_range};
+use crate::arith::product::computable;
+use crate::diagnostic::Result;
+use crate::frame::batch::Batch;
+use crate::frame::element::Element;
+use crate::schedule::{Matrix, Schedule};
+use crate::unit::folding::Folding;
+use crate::unit::matrix::{Output, Position, RawSums, Step, Table, width};
+use crate::unit::resources::Resources;
+use crate::unit::window::{Fed, Front};
+
+/// What becomes of the taps of a channel.
+#[derive(Debug, Clone, Copy)]
+pub enum Reduce<'a> {
+    /// Their sum, with an activation where there is one.
+    Sum(&'a Activations),
+    /// The largest, or the smallest in channels that fall (no entries where none does).
+    Most(&'a [bool]),
+}
+
+/// A channel unit to be built, with the line buffer in front of it where its kernel needs one.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelUnit<'a> {
+    /// The module's name.
+    pub name: &'a str,
+    /// Where taps come from: a kernel whose channels are a group each.
+    pub kernel: &'a Sliding,
+    /// Type of the frame's elements.
+    pub input: Element,
+    /// Channels of a beat.
+    pub pe: usize,
+    /// User bits of its streams. Where members differ that is one, and it says that the frame is the last member's.
+    pub user: u32,
+    /// What becomes of the taps.
+    pub reduce: Reduce<'a>,
+}
+
+/// The sums of `taps` inputs as hardware computes them. A bipolar one that may also be 0 is a two's complement number of two bits; else
+/// ones are counted, and y is twice that less `taps`.
+fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSums {
+    let count = taps as i64;
+    let (range, gain, constant) = match (input, masked) {
+        (Element::Bipolar, false) => ((0, count), 2, -count),
+        _ => (sum_range(input, taps), 1, 0),
+    };
+    let operand = if masked { 2 } else { input.bits() };
+    RawSums { range, bits: width(range).max(operand), gain, constants: vec![vec![constant; channels]] }
+}
+
+impl Summed {
+    /// Type of what leaves.
+    ///
+    /// # Errors
+    /// Where sums are too wide to be computed with.
+    pub fn element(&self, input: Element) -> Result<Element> {
+        computable(sum_range(input, self.kernel().window.taps()))?;
+        Ok(self.unit("", input, 1, 0).element())
+    }
+
+    /// What leaves for many frames in a member.
+    pub fn fast(&self, frames: &Batch, member: usize) -> Batch {
+        let of = |input| self.unit("", input, 1, 0).element();
+        let activated = self.activations().of(member).map(|a| a.element);
+        let element = activated.or_else(|| frames.element().map(of));
+        frames.each(element, self.elements(), |frame| self.activated(self.sums(frame), member))
+    }
+
+    /// The hardware, for frames of elements of type `input`.
+    pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
+        ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce: Reduce::Sum(self.activations()) }
+    }
+}
+
+impl ChannelUnit<'_> {
+    fn channels(&self) -> usize {
+        self.kernel.channels
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel.window.taps()
+    }
+
+    fn sums(&self) -> RawSums {
+        raw_sums(self.input, self.kernel.masked(), self.taps(), self.channels())
+    }
+
+    /// What leaves, where taps are summed.
+    fn output<'a>(&self, activations: &'a Activations, raw: &RawSums) -> Output<'a> {
+        match activations.list() {
+            [] => Output::Sums(raw.element(sum_range(self.input, self.taps()))),
+            list => Output::Activations(list),
+        }
+    }
+
+    /// Type of what leaves.
+    pub fn element(&self) -> Element {
+        match self.reduce {
+            Reduce::Sum(activations) => self.output(activations, &self.sums()).element(),
+            Reduce::Most(_) => self.input,
+        }
+    }
+
+    /// What channels need to be told: thresholds, constants, or which of them fall.
+    fn table(&self) -> Option<Table> {
+        match self.reduce {
+            Reduce::Sum(activations) => {
+                let raw = self.sums();
+                self.output(activations, &raw).table(&raw)
+            }
+            Reduce::Most(falls) => {
+                let falls = falls.iter().map(|f| vec![i64::from(*f)]).collect();
+                self.turns().then(|| Table::new("falls", 1, vec![falls], None))
+            }
+        }
+    }
+
+    /// Whether some channels look for the smallest tap.
+    fn turns(&self) -> bool {
+        matches!(self.reduce, Reduce::Most(falls) if self.taps() > 1 && falls.contains(&true))
+    }
+
+    /// When its beats move, behind the line buffer.
+    fn timing(&self) -> Matrix {
+        let steps = self.taps() as u64;
+        let operands = (self.kernel.window.positions() * self.channels() / self.pe) as u64;
+        Matrix { operands, steps, latency: if steps > 1 { 3 } else { 2 }, ..Matrix::default() }
+    }
+
+    fn front(&self) -> Option<Front> {
+        let fed = Fed { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
+        Front::new(self.kernel, self.input, fed, self.timing(), self.user)
+    }
+
+    /// Builds the module.
+    pub fn hardware(&self) -> Arc<Module> {
+        let Some(front) = self.front() else { return self.build() };
+        let behind = format!("{}_reduce", self.name);
+        let behind = ChannelUnit { name: &behind, ..*self }.build();
+        let formula = self.kernel.formula("the taps of each channel are reduced");
+        front.module(self.name, formula, &self.schedule(), &behind)
+    }
+
+    /// When its beats move, those of the line buffer included.
+    pub fn schedule(&self) -> Schedule {
+        let own = Schedule::matrix(self.timing());
+        match self.front() {
+            Some(front) => front.schedule(&own),
+            None => own,
+        }
+    }
+
+    /// What it occupies.
+    pub fn resources(&self) -> Resources {
+        Resources {
+            lanes: self.pe as u64,
+            weight_bits: 0,
+            threshold_bits: self.table().map_or(0, |table| table.total_bits()),
+            buffer_bits: self.front().map_or(0, |front| front.bits()),
+        }
+    }
+
+    /// The unit without the line buffer.
+    fn build(&self) -> Arc<Module> {
+        let (pe, taps, user) = (self.pe, self.taps() as u64, self.user);
+        let element = self.kernel.operand(self.input).bits();
+        let table = self.table();
+        let mut b = Builder::new(self.name);
+        self.document(&mut b, table.as_ref());
+        let s = b.stream_input("s", pe as u32 * element + u32::from(self.kernel.flagged()), user);
+        let m_ready = b.input("m_ready", 1, Role::Control);
+        let out = b.instance("u_out", &stream_register(pe as u32 * self.element().bits(), user));
+        b.connect(out, "m_ready", m_ready);
+        // The pipeline moves where its last stage is empty or may leave.
+        let run = b.wire("run", 1);
+        b.output("s_ready", run, Role::Control);
+        // What is taken is counted where there is something to count.
+        let words = table.as_ref().map_or(1, |table| table.members.len() * self.channels() / pe);
+        let take = if taps > 1 || words > 1 {
+            let take = b.and(run, s.valid);
+            b.named("take", take)
+        } else {
+            run
+        };
+        let tap = counter(&mut b, "tap", taps, take);
+        let constants = table.map_or_else(Vec::new, |table| {
+            let step = self.step(&mut b, s, (run, take), tap.map(|(_, end)| end), &table);
+            let latency = u32::from(taps > 1 && matches!(self.reduce, Reduce::Sum(_)));
+            table.hardware(&mut b, self.name, pe, step, latency)
+        });
+
+        let input = b.registered("input", None, run, s.data);
+        let mut valid = b.registered("input_valid", Some(0), run, s.valid);
+        let mut last = b.registered("input_last", None, run, s.last);
+        let mut of_user = s.user.map(|user| b.registered("input_user", None, run, user));
+        let accumulating = tap.map(|(q, end)| {
+            let first = b.is(q, 0);
+            let first = b.registered("first", None, run, first);
+            let end = b.registered("end", None, run, end);
+            let enable = b.and(run, valid);
+            let enable = b.named("accumulate", enable);
+            let done = b.and(valid, end);
+            valid = b.registered("done_valid", Some(0), run, done);
+            last = b.registered("done_last", None, run, last);
+            of_user = of_user.map(|user| b.registered("done_user", None, run, user));
+            Accumulating { run, enable, first }
+        });
+        let data = match self.reduce {
+            Reduce::Sum(activations) => {
+                let raw = self.sums();
+                let sums = self.summed(&mut b, input, accumulating, &raw);
+                self.output(activations, &raw).hardware(&mut b, &raw, &sums, constants)
+            }
+            Reduce::Most(_) => match accumulating {
+                None => input,
+                Some(at) => {
+                    let outside = self.kernel.flagged().then(|| b.slice(input, pe as u32 * element, 1));
+                    self.most(&mut b, input, at, &constants, outside)
+                }
+            },
+        };
+        let (leaves, empty) = (b.out(out, "s_ready"), b.not(valid));
+        let moves = b.or(leaves, empty);
+        b.drive(run, moves);
+        b.connect_stream(out, "s", Stream { data, valid, last, user: of_user });
+        let m = b.out_stream(out, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
+    }
+
+    /// The element of each PE.
+    fn lanes(&self, b: &mut Builder, input: Net) -> Vec<Net> {
+        let bits = self.kernel.operand(self.input).bits();
+        let lane = |p: u32| {
+            let own = b.slice(input, p * bits, bits);
+            if own == input { own } else { b.named(format!("tap_{p}"), own) }
+        };
+        (0..self.pe as u32).map(lane).collect()
+    }
+
+    /// The control that the memory of thresholds follows: the number of the group, and of the position where members differ.
+    fn step(
+        &self,
+        b: &mut Builder,
+        s: Stream,
+        (run, take): (Net, Net),
+        tap_end: Option<Net>,
+        table: &Table,
+    ) -> Step {
+        let groups = (self.channels() / self.pe) as u64;
+        let positions = if table.members.len() > 1 { self.kernel.window.positions() as u64 } else { 1 };
+        let done = (groups > 1 || positions > 1).then(|| {
+            let done = tap_end.map_or(take, |end| b.and(take, end));
+            b.named("group_done", done)
+        });
+        let group = done.and_then(|done| counter(b, "group", groups, done));
+        let position = done.filter(|_| positions > 1).map(|done| {
+            let done = group.map_or(done, |(_, end)| b.and(done, end));
+            let done = b.named("position_done", done);
+            let (at, last) = counter(b, "position", positions, done).expect("several");
+            Position { at, last }
+        });
+        Step {
+            run,
+            issue: take,
+            first: None,
+            end: tap_end,
+            group: group.map(|(q, _)| q),
+            loading: None,
+            last_group: group.map(|(_, end)| end),
+            position,
+            last_member: s.user.filter(|_| self.user == 1),
+        }
+    }
+
+    /// The sum of the taps of each lane.
+    fn summed(
+        &self,
+        b: &mut Builder,
+        input: Net,
+        accumulating: Option<Accumulating>,
+        raw: &RawSums,
+    ) -> Vec<Net> {
+        let lanes = self.lanes(b, input);
+        let Some(at) = accumulating else { return lanes };
+        let signed = raw.range.0 < 0;
+        let sum = |(p, x): (usize, Net)| {
+            let x = if signed { b.sign_extend(x, raw.bits) } else { b.zero_extend(x, raw.bits) };
+            at.accumulator(b, &format!("sum_{p}"), raw.bits, |b, before| b.add(before, x))
+        };
+        lanes.into_iter().enumerate().map(sum).collect()
+    }
+
+    /// The largest tap of each lane, or the smallest where it falls.
+    ///
+    /// Codes are compared as unsigned numbers: two's complement with its top bit turned over, and all bits turned over where the smallest is
+    /// looked for. So 0 is what nothing is smaller than, and what stands for a place outside.
+    fn most(
+        &self,
+        b: &mut Builder,
+        input: Net,
+        at: Accumulating,
+        falls: &[Net],
+        outside: Option<Net>,
+    ) -> Net {
+        let bits = self.input.bits();
+        let turned = |b: &mut Builder, code: Net, falls: Option<Net>| {
+            let top = matches!(self.input, Element::Signed(_)).then(|| b.constant(bits, 1 << (bits - 1)));
+            let falls = falls.map(|f| b.sign_extend(f, bits));
+            [top, falls].into_iter().flatten().fold(code, |code, mask| b.xor(code, mask))
+        };
+        let inside = outside.map(|outside| {
+            let inside = b.not(outside);
+            let inside = b.named("in_image", inside);
+            let mask = b.sign_extend(inside, bits);
+            if mask == inside { mask } else { b.named("mask", mask) }
+        });
+        let beat: Vec<Net> = self
+            .lanes(b, input)
+            .into_iter()
+            .enumerate()
+            .map(|(p, x)| {
+                let x = turned(b, x, falls.get(p).copied());
+                let x = inside.map_or(x, |inside| b.and(x, inside));
+                let x = b.named(format!("code_{p}"), x);
+                let most = at.accumulator(b, &format!("most_{p}"), bits, |b, before| match bits {
+                    1 => b.or(before, x),
+                    _ => {
+                        let before = b.named(format!("before_{p}"), before);
+                        let more = b.less(before, x);
+                        b.mux(more, x, before)
+                    }
+                });
+                let falls = falls.get(p).map(|f| b.registered(&format!("most_falls_{p}"), None, at.run, *f));
+                let back = turned(b, most, falls);
+                b.named(format!("element_{p}"), back)
+            })
+            .collect();
+        b.concat(&beat)
+    }
+
+    fn document(&self, b: &mut Builder, table: Option<&Table>) {
+        let (channels, taps) = (self.channels(), self.taps());
+        let operand = self.kernel.operand(self.input);
+        let Matrix { operands: groups, latency, .. } = self.timing();
+        b.doc(format!(
+            "{channels} channels of {operand} elements, {taps} taps t of each, channel by channel:"
+        ));
+        match self.reduce {
+            Reduce::Sum(activations) => {
+                let raw = self.sums();
+                b.doc(self.output(activations, &raw).formula("y[r] = sum of x[t] of channel r"));
+            }
+            Reduce::Most(_) => {
+                let least = if self.turns() { "; where the channel falls, the smallest" } else { "" };
+                b.doc(format!("element r of a frame is the largest x[t] of channel r{least}."));
+            }
+        }
+        if self.kernel.flagged() {
+            b.doc("A tap counts nothing where the bit above it is 1: it is outside of the image.");
+        }
+        let positions = self.kernel.window.positions();
+        if positions > 1 {
+            b.doc(format!("A frame is {positions} positions, each an output frame of all channels."));
+        }
+        let beats = groups * taps as u64;
+        b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.pe));
+        table.iter().for_each(|table| b.doc(table.layout(self.pe)));
+        b.doc(format!(
+            "Timing: the output of a channel group is offered {latency} edges after its last tap."
+        ));
+    }
+}
+
+/// Signals of a tap that is in the input register.
+#[derive(Clone, Copy)]
+struct Accumulating {
+    /// The pipeline moves at the coming edge.
+    run: Net,
+    /// A tap is taken at the coming edge.
+    enable: Net,
+    /// It is the first one.
+    first: Net,
+}
+
+impl Accumulating {
+    /// A register `<name>_q` that takes `with(what it holds, or 0 at the first tap)`.
+    fn accumulator(
+        self,
+        b: &mut Builder,
+        name: &str,
+        bits: u32,
+        with: impl FnOnce(&mut Builder, Net) -> Net,
+    ) -> Net {
+        let q = b.register(name, bits, None);
+        let zero = b.constant(bits, 0);
+        let before = b.mux(self.first, zero, q);
+        let next = with(b, before);
+        b.next_if(q, self.enable, next);
+        q
+    }
+}

@@ -1,0 +1,267 @@
+//! Folding: how many lanes work in parallel, and so how many cycles a frame takes.
+
+use crate::arith::kernel::Sliding;
+use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
+
+/// Parallelism of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Folding {
+    /// Processing elements: rows computed side by side.
+    pub pe: usize,
+    /// Lanes of a processing element: inputs taken side by side.
+    pub simd: usize,
+}
+
+/// What a layer's folding may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lanes {
+    /// Rows of the weight matrix; PE divides them.
+    pub rows: usize,
+    /// Columns of the weight matrix, the fan-in of a row.
+    pub fan_in: usize,
+    /// Legal PE, ascending.
+    pub pe: Vec<usize>,
+    /// Legal SIMD, ascending.
+    pub simd: Vec<usize>,
+    /// Taps of the kernel; one where there is none.
+    pub kernel: [usize; 2],
+    /// How often a frame passes all rows: the positions of a kernel.
+    pub positions: usize,
+    /// Pixels of the frame that comes in; 1 where it is no image.
+    pub pixels: usize,
+    /// Channels that a row takes of a pixel; all elements where the frame is no image.
+    pub channels: usize,
+    /// Rows that take the same channels.
+    pub group_rows: usize,
+}
+
+/// SIMD that a default folding does not exceed while more PE can do instead.
+const SIMD_PREFERRED: usize = 64;
+
+impl Lanes {
+    /// Lanes of a layer whose SIMD may be any divisor of the fan-in.
+    pub fn dense(rows: usize, fan_in: usize) -> Self {
+        Self {
+            rows,
+            fan_in,
+            pe: divisors(rows),
+            simd: divisors(fan_in),
+            kernel: [1; 2],
+            positions: 1,
+            pixels: 1,
+            channels: fan_in,
+            group_rows: rows,
+        }
+    }
+
+    /// Lanes of a layer whose rows are computed at every position of a kernel: SIMD divides the channels of a group, or it is the
+    /// channels times a divisor of the kernel's taps. PE divides the rows of a group; where a group is one channel, it may be several groups.
+    pub fn kernel(rows: usize, kernel: &Sliding) -> Self {
+        let (channels, group_rows) = (kernel.group(), rows / kernel.groups);
+        let whole =
+            |pe: &usize| group_rows.is_multiple_of(*pe) || channels == 1 && pe.is_multiple_of(group_rows);
+        let mut simd = divisors(channels);
+        simd.extend(divisors(kernel.window.taps()).iter().skip(1).map(|d| d * channels));
+        Self {
+            rows,
+            fan_in: kernel.fan_in(),
+            pe: divisors(rows).into_iter().filter(whole).collect(),
+            simd,
+            kernel: kernel.window.kernel,
+            positions: kernel.window.positions(),
+            pixels: kernel.window.pixels(),
+            channels,
+            group_rows,
+        }
+    }
+
+    /// Lanes of a layer that works channel by channel, `channels` of each of `input` pixels, and gives `output`: PE divides the channels.
+    pub fn channelwise(channels: usize, input: usize, output: usize) -> Self {
+        Self {
+            rows: channels,
+            fan_in: 1,
+            pe: divisors(channels),
+            simd: vec![1],
+            kernel: [1; 2],
+            positions: output,
+            pixels: input,
+            channels: 1,
+            group_rows: 1,
+        }
+    }
+
+    /// Lanes of a layer that takes the channels of several inputs in turn, so many of each at a pixel: PE divides all of them.
+    pub fn joined(channels: &[usize], pixels: usize) -> Self {
+        let mut lanes = Self::channelwise(channels.iter().sum(), pixels, pixels);
+        lanes.pe.retain(|pe| channels.iter().all(|c| c.is_multiple_of(*pe)));
+        lanes
+    }
+
+    /// Lanes of a layer that reduces each channel's taps of a kernel, one after another.
+    pub fn pool(kernel: &Sliding) -> Self {
+        Self { simd: vec![1], ..Self::kernel(kernel.channels, kernel) }
+    }
+
+    /// Elements of an input beat.
+    pub fn input_lanes(&self, fold: Folding) -> usize {
+        fold.simd.min(self.channels) * (fold.pe / self.group_rows).max(1)
+    }
+
+    /// These lanes where `share` neighbouring rows share random bits: PE divides `share`, or is a multiple of it, unless all rows do.
+    #[must_use]
+    pub fn sharing(mut self, share: usize) -> Self {
+        self.pe.retain(|pe| share >= self.rows || share.is_multiple_of(*pe) || pe.is_multiple_of(share));
+        self
+    }
+
+    /// All rows, where they may be computed side by side.
+    fn most_pe(&self) -> usize {
+        self.pe.last().copied().unwrap_or(1)
+    }
+
+    /// The whole fan-in, where it may be taken at once.
+    fn most_simd(&self) -> usize {
+        self.simd.last().copied().unwrap_or(1)
+    }
+
+    /// Cycles of a frame: those of its rows, those in which it comes in, or those in which its windows are read.
+    pub fn cycles(&self, fold: Folding) -> u64 {
+        let [positions, rows] = [self.positions, self.rows / fold.pe].map(|n| n as u64);
+        let elements = self.pixels * self.channels * (self.rows / self.group_rows);
+        let words = elements / self.input_lanes(fold);
+        let taps = (fold.simd / self.channels).max(1);
+        let read = taps / side_by_side(self.kernel, taps, (self.group_rows / fold.pe).max(1));
+        let operands = (self.rows / self.group_rows.max(fold.pe)) as u64;
+        let steps = (self.fan_in / fold.simd) as u64;
+        (positions * rows * steps).max(words as u64).max(positions * operands * steps * read as u64)
+    }
+
+    /// The folding for a target of `cycles` a frame: the smallest legal SIMD that meets it at PE = 1; where that exceeds 64,
+    /// or none does, the largest legal SIMD up to 64 and the smallest legal PE that meets it; failing that, PE = rows (the largest legal PE) and
+    /// the smallest legal SIMD that meets it, or all of it.
+    pub fn default_folding(&self, cycles: u64) -> Folding {
+        let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
+        if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(1, **s)) {
+            return Folding { pe: 1, simd };
+        }
+        let simd = self.simd.iter().copied().rfind(|s| *s <= SIMD_PREFERRED).unwrap_or(1);
+        if let Some(pe) = self.pe.iter().copied().find(|p| meets(*p, simd)) {
+            return Folding { pe, simd };
+        }
+        let most = self.most_pe();
+        let grown = self.simd.iter().copied().find(|s| meets(most, *s));
+        Folding { pe: most, simd: grown.unwrap_or(self.most_simd()) }
+    }
+
+    /// A folding with what the user gave, the rest by [`default_folding`](Self::default_folding).
+    ///
+    /// # Errors
+    /// Where a given number does not divide the layer; the help lists the legal ones.
+    pub fn folding(
+        &self,
+        name: &str,
+        pe: Option<usize>,
+        simd: Option<usize>,
+        cycles: u64,
+    ) -> Result<Folding> {
+        let refuse = |what: &str, of: String, given: usize, legal: &[usize]| {
+            let legal: Vec<String> = legal.iter().map(usize::to_string).collect();
+            Diagnostic::new(&LANES_DO_NOT_DIVIDE, format!("{of} cannot be split over {what} = {given}"))
+                .at(format!("layer {name}"))
+                .help(format!("use one of {}", legal.join(", ")))
+        };
+        let mut errors = Vec::new();
+        if let Some(pe) = pe.filter(|p| !self.pe.contains(p)) {
+            let shared = match self.rows.is_multiple_of(pe.max(1)) {
+                true if self.group_rows < self.rows => ", in groups of which each takes its own channels,",
+                true => ", of which some share random bits,",
+                false => "",
+            };
+            errors.push(refuse("pe", format!("{} rows{shared}", self.rows), pe, &self.pe));
+        }
+        if let Some(simd) = simd.filter(|s| !self.simd.contains(s)) {
+            errors.push(refuse("simd", format!("a fan-in of {}", self.fan_in), simd, &self.simd));
+        }
+        crate::diagnostic::Diagnostics::collected(errors)?;
+        Ok(match (pe, simd) {
+            (Some(pe), Some(simd)) => Folding { pe, simd },
+            (None, None) => self.default_folding(cycles),
+            // One given: the smallest of the other that meets the target, or all of it.
+            (Some(pe), None) => {
+                let meets =
+                    self.simd.iter().copied().find(|&simd| self.cycles(Folding { pe, simd }) <= cycles);
+                Folding { pe, simd: meets.unwrap_or(self.most_simd()) }
+            }
+            (None, Some(simd)) => {
+                let meets = self.pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);
+                Folding { pe: meets.unwrap_or(self.most_pe()), simd }
+            }
+        })
+    }
+}
+
+/// The divisors of `n`, ascending.
+pub fn divisors(n: usize) -> Vec<usize> {
+    (1..=n).filter(|d| n.is_multiple_of(*d)).collect()
+}
+
+/// Taps of a kernel that are read at once, out of `taps` that the matrix unit takes at once and works on for `folds` steps: parts of a row, or
+/// whole rows, and no more than it would wait for.
+pub fn side_by_side([rows, columns]: [usize; 2], taps: usize, folds: usize) -> usize {
+    let regular = |side: &usize| {
+        let of_rows = || side.is_multiple_of(columns) && rows.is_multiple_of(side / columns);
+        taps.is_multiple_of(*side) && (columns.is_multiple_of(*side) || of_rows())
+    };
+    let sides: Vec<usize> = (1..=taps).filter(regular).collect();
+    let enough = sides.iter().copied().find(|side| side * folds >= taps);
+    enough.or(sides.last().copied()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default(rows: usize, fan_in: usize, cycles: u64) -> (usize, usize) {
+        let fold = Lanes::dense(rows, fan_in).default_folding(cycles);
+        (fold.pe, fold.simd)
+    }
+
+    #[test]
+    fn default_foldings_follow_the_rule() {
+        assert_eq!(default(64, 784, 1024), (1, 49), "smallest SIMD at PE = 1");
+        assert_eq!(default(64, 64, 1024), (1, 4));
+        assert_eq!(default(10, 64, 1024), (1, 1));
+        assert_eq!(default(256, 784, 1024), (4, 56), "SIMD would exceed 64: largest up to 64, then PE");
+        assert_eq!(default(64, 784, 10), (64, 98), "all PE, then SIMD");
+        assert_eq!(default(64, 784, 0), (64, 784), "out of reach: everything");
+    }
+
+    #[test]
+    fn illegal_foldings_name_the_legal_ones() {
+        let lanes = Lanes::dense(64, 784);
+        let error = lanes.folding("l1_dense", Some(6), Some(5), 1024).unwrap_err();
+        assert_eq!(error.list().len(), 2);
+        assert_eq!(error.list()[0].to_string(), "layer l1_dense: 64 rows cannot be split over pe = 6");
+        assert_eq!(error.list()[0].help.as_deref(), Some("use one of 1, 2, 4, 8, 16, 32, 64"));
+    }
+
+    #[test]
+    fn rows_that_share_random_bits_limit_pe() {
+        let pe = |rows, share| Lanes::dense(rows, 4).sharing(share).pe;
+        assert_eq!(pe(12, 4), [1, 2, 4, 12], "3 and 6 are neither divisors nor multiples of 4");
+        assert_eq!(pe(10, 64), [1, 2, 5, 10], "one group");
+        assert_eq!(pe(6, 1), [1, 2, 3, 6]);
+        let error = Lanes::dense(12, 4).sharing(4).folding("l1_dense", Some(3), None, 9).unwrap_err();
+        assert_eq!(
+            error.list()[0].to_string(),
+            "layer l1_dense: 12 rows, of which some share random bits, cannot be split over pe = 3"
+        );
+    }
+
+    #[test]
+    fn one_given_lane_count_decides_the_other() {
+        let lanes = Lanes::dense(64, 784);
+        assert_eq!(lanes.folding("x", Some(8), None, 1024).unwrap(), Folding { pe: 8, simd: 7 });
+        assert_eq!(lanes.folding("x", None, Some(98), 128).unwrap(), Folding { pe: 4, simd: 98 });
+    }
+}

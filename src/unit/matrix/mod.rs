@@ -1,0 +1,392 @@
+//! The matrix unit: forms, weight sources and outputs of what multiplies in dense and convolution layers.
+//!
+//! An operand of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
+//! operand as it comes and keeps it in a buffer; the other groups read it from there. A frame is one operand, or several ([`Passes`]): one
+//! for each position of a kernel, and at a position one for each group of channels. Steps of a pipeline:
+//!
+//! | after edge | holds |
+//! |---|---|
+//! | t (the step is issued) | the operand, the word of the weight source |
+//! | t + 1 | the sums of the processing elements; the group's thresholds |
+//! | t + 2 | the output beat, in the stream register |
+//!
+//! The whole pipeline stops while the stream register is full and a beat waits to enter it; nothing else stops it. So control depends on valid and
+//! ready alone.
+//!
+//! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
+
+mod fly;
+mod form;
+mod output;
+mod product;
+mod rom;
+mod sampled;
+mod source;
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{counter, ram, rom, stream_register};
+use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
+
+use crate::arith::matrix::IntMatrix;
+use crate::schedule::Matrix;
+use crate::unit::folding::Folding;
+
+pub use fly::{Fly, Sampler};
+pub use form::{BitPlanes, Form};
+pub(crate) use output::width;
+pub use output::{Output, RawSums, Table};
+pub use product::Unit;
+pub use rom::Rom;
+pub use sampled::Sampled;
+pub use source::{Position, Step, WeightSource, Word};
+
+/// Edges from a row group's last step to the first edge at which its output beat is offered, with this source of weights.
+pub fn latency(source: &dyn WeightSource) -> u64 {
+    2 + u64::from(source.latency())
+}
+
+/// How often a frame passes which rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passes {
+    /// How often all rows are computed: the positions of a kernel.
+    pub positions: usize,
+    /// Neighbouring rows that take the same operand: those of a group of channels. It divides the rows, and PE divides it or is a
+    /// multiple of it.
+    pub group_rows: usize,
+}
+
+impl Passes {
+    /// All of `rows` rows once.
+    pub fn once(rows: usize) -> Self {
+        Self { positions: 1, group_rows: rows }
+    }
+
+    /// Groups that are computed side by side.
+    pub fn side(self, fold: Folding) -> usize {
+        (fold.pe / self.group_rows).max(1)
+    }
+
+    /// Row groups that take the same operand, one after another.
+    pub fn folds(self, fold: Folding) -> usize {
+        (self.group_rows / fold.pe).max(1)
+    }
+
+    /// Operands at a position.
+    pub fn operands(self, fold: Folding, rows: usize) -> usize {
+        rows / self.group_rows.max(fold.pe)
+    }
+}
+
+/// A matrix unit to be built.
+#[derive(Debug)]
+pub struct MatrixUnit<'a> {
+    /// The module's name.
+    name: &'a str,
+    /// The weights of each member, one where all have the same: what its widths and constants follow from.
+    members: Vec<&'a IntMatrix>,
+    /// PE and SIMD.
+    fold: Folding,
+    /// How often a frame passes which rows.
+    passes: Passes,
+    /// User bits of its streams.
+    user: u32,
+    /// How a processing element works and what it needs its weights to be.
+    form: &'a dyn Form,
+    /// Where the words of weights come from.
+    source: &'a dyn WeightSource,
+    /// What leaves it.
+    output: Output<'a>,
+    /// The raw sums of its processing elements.
+    raw: RawSums,
+}
+
+/// Signals of a step on its way through the pipeline.
+struct Stage {
+    valid: Net,
+    /// First step of a row group; `None` where every step is.
+    first: Option<Net>,
+    /// Last step of a row group; `None` where every step is.
+    end: Option<Net>,
+    /// Last step of a frame whose input had `last`.
+    last: Net,
+    user: Option<Net>,
+}
+
+impl<'a> MatrixUnit<'a> {
+    /// A unit called `name` for the weights of each member (one, where all have the same). Its streams have `user` user bits; where
+    /// members differ that is one, and it says that the frame is the last member's.
+    pub fn new(
+        name: &'a str,
+        members: Vec<&'a IntMatrix>,
+        (fold, passes): (Folding, Passes),
+        user: u32,
+        form: &'a dyn Form,
+        source: &'a dyn WeightSource,
+        output: Output<'a>,
+    ) -> Self {
+        let raw = form.raw_sums(&members);
+        Self { name, members, fold, passes, user, form, source, output, raw }
+    }
+
+    /// The unit with `biases` added to the sums, one for each row. What leaves has to have room for them.
+    #[must_use]
+    pub fn adding(mut self, biases: &[i32]) -> Self {
+        for constants in &mut self.raw.constants {
+            constants.iter_mut().zip(biases).for_each(|(constant, bias)| *constant += i64::from(*bias));
+        }
+        self
+    }
+
+    fn rows(&self) -> usize {
+        self.members[0].rows()
+    }
+
+    fn fan_in(&self) -> usize {
+        self.members[0].columns()
+    }
+
+    /// Bits of the memory of thresholds, or of what is added to sums.
+    pub fn table_bits(&self) -> u64 {
+        self.output.table(&self.raw).map_or(0, |table| table.total_bits())
+    }
+
+    /// Bits of the memories of the weights.
+    pub fn weight_bits(&self) -> u64 {
+        self.source.memory_bits()
+    }
+
+    /// When its beats move.
+    pub fn timing(&self) -> Matrix {
+        let operands = self.passes.operands(self.fold, self.rows());
+        Matrix {
+            operands: (self.passes.positions * operands) as u64,
+            folds: self.passes.folds(self.fold) as u64,
+            steps: (self.fan_in() / self.fold.simd) as u64,
+            latency: latency(self.source),
+            burst: 1,
+            sampled: self.source.sampling(),
+        }
+    }
+
+    /// Elements of an input beat: SIMD for each group that is computed side by side.
+    fn operand_lanes(&self) -> usize {
+        self.fold.simd * self.passes.side(self.fold)
+    }
+
+    /// Builds the module.
+    pub fn build(&self) -> Arc<Module> {
+        let pe = self.fold.pe;
+        let Matrix { folds, steps, .. } = self.timing();
+        let operands = self.passes.operands(self.fold, self.rows()) as u64;
+        let mut b = Builder::new(self.name);
+        self.document(&mut b);
+        let s = b.stream_input("s", self.operand_lanes() as u32 * self.form.input().bits(), self.user);
+        let m_ready = b.input("m_ready", 1, Role::Control);
+
+        let output_width = pe as u32 * self.output.element().bits();
+        let out = b.instance("u_out", &stream_register(output_width, self.user));
+        b.connect(out, "m_ready", m_ready);
+        // The pipeline moves where its last stage is empty or may leave: a full register alone does not stop what has not got there.
+        let run = b.wire("run", 1);
+
+        // Issue: a step of the first row group needs an input beat, the others read the operand buffer.
+        let issue = b.wire("issue", 1);
+        let step = counter(&mut b, "step", steps, issue);
+        let step_end = step.map(|(_, end)| end);
+        let first = step.map(|(q, _)| {
+            let first = b.is(q, 0);
+            b.named("step_first", first)
+        });
+        // Positions are counted where something goes on from frame to frame.
+        let table = self.output.table(&self.raw);
+        let frames = self.source.tells_frames() || table.as_ref().is_some_and(|t| t.members.len() > 1);
+        let positions = self.passes.positions as u64;
+        let group_done = (folds * operands > 1 || frames && positions > 1).then(|| {
+            let done = step_end.map_or(issue, |end| b.and(issue, end));
+            b.named("group_done", done)
+        });
+        let fold = group_done.and_then(|done| counter(&mut b, "fold", folds, done));
+        // Where a position has one operand, its row groups are the folds.
+        let group = match (group_done, folds, operands) {
+            (_, _, 1) | (None, ..) => fold,
+            (Some(done), ..) => counter(&mut b, "group", folds * operands, done),
+        };
+        let loading = fold.map(|(q, _)| {
+            let loading = b.is(q, 0);
+            b.named("loading", loading)
+        });
+        let position = group_done.filter(|_| frames && positions > 1).map(|done| {
+            let done = group.map_or(done, |(_, end)| b.and(done, end));
+            let done = b.named("position_done", done);
+            let (at, last) = counter(&mut b, "position", positions, done).expect("several");
+            Position { at, last }
+        });
+        let take = loading.map_or(issue, |loading| {
+            let take = b.and(issue, loading);
+            b.named("take", take)
+        });
+        let (last, user) = self.carried(&mut b, s, take, loading);
+        let control = Step {
+            run,
+            issue,
+            first,
+            end: step_end,
+            group: group.map(|(q, _)| q),
+            loading: loading.filter(|_| operands == 1),
+            last_group: group.map(|(_, end)| end),
+            position,
+            last_member: user.filter(|_| self.user == 1),
+        };
+        let Word { word: weights, ready: source_ready } = self.source.hardware(&mut b, control);
+        let may = source_ready.map_or(run, |ready| {
+            let may = b.and(run, ready);
+            b.named("may_issue", may)
+        });
+        let (ready, can_issue) = match loading {
+            None => (may, b.and(may, s.valid)),
+            Some(loading) => {
+                let ready = b.and(may, loading);
+                let again = b.not(loading);
+                let operand = b.or(again, s.valid);
+                (ready, b.and(may, operand))
+            }
+        };
+        b.drive(issue, can_issue);
+        b.output("s_ready", ready, Role::Control);
+        // They come from a memory beside the weights.
+        let constants = table
+            .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, pe, control, self.source.latency()));
+        let stage = Stage {
+            valid: issue,
+            first,
+            end: step_end,
+            last: match fold {
+                None => last,
+                Some((_, end)) => b.and(end, last),
+            },
+            user,
+        };
+        let mut operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
+        let mut stage = self.advance(&mut b, "a", run, stage);
+        for extra in 1..self.source.latency() {
+            // A slower weight source: the operand waits for it.
+            operand = b.registered(&format!("operand_{extra}"), None, run, operand);
+            stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
+        }
+
+        let enable = b.and(run, stage.valid);
+        let enable = b.named("accumulate", enable);
+        let sums = self.form.processing_elements(&mut b, self, operand, weights, enable, stage.first);
+        let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
+        let done = Stage { valid, first: None, end: None, ..stage };
+        let done = self.advance(&mut b, "sum", run, done);
+        let (leaves, empty) = (b.out(out, "s_ready"), b.not(done.valid));
+        let moves = b.or(leaves, empty);
+        b.drive(run, moves);
+        let data = self.output.hardware(&mut b, &self.raw, &sums, constants);
+        let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
+        b.connect_stream(out, "s", result);
+        let m = b.out_stream(out, "m");
+        b.stream_output_forward("m", m);
+        b.finish()
+    }
+
+    fn document(&self, b: &mut Builder) {
+        let Folding { pe, simd } = self.fold;
+        let Matrix { operands, folds, steps, .. } = self.timing();
+        let (kind, input) = (self.form.kind(), self.form.input());
+        b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
+        b.doc(self.output.formula("y[r] = sum of w[r][c] * x[c]"));
+        if self.passes.positions > 1 {
+            b.doc(format!(
+                "A frame is {} positions, each an output frame y of all rows.",
+                self.passes.positions
+            ));
+        }
+        let (shared, side) = (self.passes.group_rows, self.passes.side(self.fold));
+        if shared < self.rows() {
+            let beats = match side {
+                1 => "one after another".to_owned(),
+                _ => format!("{side} side by side, element by element of each"),
+            };
+            b.doc(format!("Rows {shared} by {shared} take operands x of their own, {beats}."));
+        }
+        b.doc(format!(
+            "PE {pe}, SIMD {simd}: {} beats in, {} beats out, {} cycles a frame.",
+            operands * steps,
+            operands * folds,
+            operands * folds * steps
+        ));
+        self.source.document(b);
+        if let Some(table) = self.output.table(&self.raw) {
+            b.doc(table.layout(pe));
+        }
+        b.doc(format!(
+            "Timing: the output of a row group is offered {} edges after its last step.",
+            latency(self.source)
+        ));
+    }
+
+    /// `last` of the frame's final beat, for its last row group, and the user bits of the frame in work.
+    fn carried(&self, b: &mut Builder, s: Stream, take: Net, loading: Option<Net>) -> (Net, Option<Net>) {
+        let Some(loading) = loading else { return (s.last, s.user) };
+        let last = b.registered("kept_last", None, take, s.last);
+        let user = s.user.map(|user| {
+            let kept = b.registered("kept_user", None, take, user);
+            let user = b.mux(loading, user, kept);
+            b.named("frame_user", user)
+        });
+        (last, user)
+    }
+
+    /// The operand of the step that was issued last: from the input, or out of the operand buffer.
+    fn operand(
+        &self,
+        b: &mut Builder,
+        s: Stream,
+        run: Net,
+        take: Net,
+        step: Option<Net>,
+        loading: Option<Net>,
+    ) -> Net {
+        let fresh = b.registered("input", None, run, s.data);
+        let Some(loading) = loading else { return fresh };
+        let depth = (self.fan_in() / self.fold.simd) as u32;
+        let buffer = b.instance("u_operands", &ram(depth, b.width(s.data)));
+        let address = step.unwrap_or_else(|| b.constant(1, 0));
+        for (port, net) in [
+            ("write_address", address),
+            ("write_enable", take),
+            ("write_data", s.data),
+            ("read_address", address),
+            ("read_enable", run),
+        ] {
+            b.connect(buffer, port, net);
+        }
+        let again = b.out(buffer, "read_data");
+        let is_fresh = b.registered("input_is_operand", None, run, loading);
+        let operand = b.mux(is_fresh, fresh, again);
+        b.named("operand", operand)
+    }
+
+    /// The stage one edge later.
+    fn advance(&self, b: &mut Builder, name: &str, run: Net, stage: Stage) -> Stage {
+        Stage {
+            valid: b.registered(&format!("{name}_valid"), Some(0), run, stage.valid),
+            first: stage.first.map(|n| b.registered(&format!("{name}_first"), None, run, n)),
+            end: stage.end.map(|n| b.registered(&format!("{name}_end"), None, run, n)),
+            last: b.registered(&format!("{name}_last"), None, run, stage.last),
+            user: stage.user.map(|n| b.registered(&format!("{name}_user"), None, run, n)),
+        }
+    }
+}
+
+/// A ROM instance whose contents are named by a parameter of the module around it.
+fn memory(b: &mut Builder, name: &str, parameter: &str, image: &Arc<Image>) -> InstanceId {
+    let width = image.words[0].width();
+    let file = b.parameter(parameter, Some(Arc::clone(image)));
+    let memory = b.instance(name, &rom(image.words.len() as u32, width));
+    b.bind(memory, "INIT_FILE", file);
+    memory
+}

@@ -1,0 +1,328 @@
+//! What leaves a matrix unit, or another unit that sums: activations, or the sums themselves.
+
+use std::sync::Arc;
+
+use stoxnor_hdl::block::{threshold, threshold_count};
+use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
+
+use crate::arith::activation::Activation;
+use crate::arith::sampling::of_member;
+use crate::frame::element::Element;
+use crate::unit::matrix::source::{Step, address, all};
+
+/// The sums of rows as hardware computes them. What they stand for is y = gain * raw + the row's constant.
+#[derive(Debug, Clone)]
+pub struct RawSums {
+    /// The smallest and the largest, over all rows and members, and any part of them.
+    pub range: (i64, i64),
+    /// Bits of each: two's complement where the smallest is negative, else unsigned.
+    pub bits: u32,
+    /// Factor, 1 or 2.
+    pub gain: i64,
+    /// What is added, for each member (one, where all have the same) and row.
+    pub constants: Vec<Vec<i64>>,
+}
+
+impl RawSums {
+    /// Bits of a threshold: it reaches one beyond the range.
+    fn threshold_bits(&self) -> u32 {
+        let (least, most) = self.range;
+        width((least, most + 1)).max(self.bits)
+    }
+
+    fn signed(&self) -> bool {
+        self.range.0 < 0
+    }
+
+    /// The type of sums from `least` to `most` that are made of these: as wide as they need, and as the gain times a raw sum, so that
+    /// no bit of a raw sum is without use.
+    pub fn element(&self, (least, most): (i64, i64)) -> Element {
+        let raw = self.bits + u32::from(self.gain == 2);
+        Element::Signed(Element::signed(least, most).bits().max(raw))
+    }
+
+    /// A raw sum (of PE `p`) in more bits, by its sign where it has one, and doubled if asked.
+    fn extend(&self, b: &mut Builder, p: usize, sum: Net, bits: u32, double: bool) -> Net {
+        let sum = if double {
+            let zero = b.constant(1, 0);
+            let twice = b.concat(&[zero, sum]);
+            if self.signed() && b.width(twice) < bits { b.named(format!("twice_{p}"), twice) } else { twice }
+        } else {
+            sum
+        };
+        if self.signed() { b.sign_extend(sum, bits) } else { b.zero_extend(sum, bits) }
+    }
+}
+
+/// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
+pub(crate) fn width((least, most): (i64, i64)) -> u32 {
+    if least < 0 { Element::signed(least, most).bits() } else { bits_for(most.unsigned_abs()) }
+}
+
+/// Numbers that each row needs, to be held in a memory: PE rows a word, group after group, member after member.
+#[derive(Debug)]
+pub struct Table {
+    /// What they are, for names.
+    pub name: &'static str,
+    /// Bits of each.
+    pub bits: u32,
+    /// For each member (one, where all have the same) and row its numbers, of which the low bits are stored.
+    pub members: Vec<Vec<Vec<i64>>>,
+    /// For each member and row whether its activation falls; nothing where none does.
+    pub falls: Option<Vec<Vec<bool>>>,
+}
+
+impl Table {
+    /// A table, kept once where all members have the same.
+    pub fn new(
+        name: &'static str,
+        bits: u32,
+        mut members: Vec<Vec<Vec<i64>>>,
+        mut falls: Option<Vec<Vec<bool>>>,
+    ) -> Self {
+        let alike = falls.as_ref().is_none_or(|f| f.iter().all(|m| *m == f[0]));
+        if alike && members.iter().all(|m| *m == members[0]) {
+            members.truncate(1);
+            falls.iter_mut().for_each(|f| f.truncate(1));
+        }
+        Self { name, bits, members, falls }
+    }
+
+    /// Where the numbers of a row stand in the memory, for the module's header.
+    pub fn layout(&self, pe: usize) -> String {
+        let bits = self.row_bits();
+        let each = if self.numbers() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
+        let falls = if self.falls.is_some() {
+            "; where the top bit of a row is 1 the element is turned over: it falls as the sum grows"
+        } else {
+            ""
+        };
+        let name = format!("{}{}", self.name[..1].to_uppercase(), &self.name[1..]);
+        let groups = self.members[0].len() / pe;
+        let word =
+            if self.members.len() == 1 { "f".to_owned() } else { format!("m * {groups} + f (member m)") };
+        format!(
+            "{name}: the {bits} bits from p * {bits} upwards of word {word} are those of row f * {pe} + p{each}{falls}."
+        )
+    }
+
+    /// Numbers a row.
+    fn numbers(&self) -> usize {
+        self.members[0][0].len()
+    }
+
+    /// Bits of a row.
+    pub fn row_bits(&self) -> u32 {
+        self.bits * self.numbers() as u32 + u32::from(self.falls.is_some())
+    }
+
+    /// Bits of the whole memory.
+    pub fn total_bits(&self) -> u64 {
+        (self.members.len() * self.members[0].len()) as u64 * u64::from(self.row_bits())
+    }
+
+    /// The words of the memory, `pe` rows each.
+    pub fn words(&self, pe: usize) -> Vec<Bits> {
+        let (row_bits, numbers) = (self.row_bits(), self.numbers() as u32);
+        let word = |member: usize, group: usize| {
+            let mut word = Bits::zero(row_bits * pe as u32);
+            for p in 0..pe {
+                let (row, low) = (group * pe + p, p as u32 * row_bits);
+                for (i, number) in self.members[member][row].iter().enumerate() {
+                    word.insert(low + i as u32 * self.bits, self.bits, *number as u64);
+                }
+                if let Some(falls) = &self.falls {
+                    word.set(low + numbers * self.bits, falls[member][row]);
+                }
+            }
+            word
+        };
+        let groups = self.members[0].len() / pe;
+        (0..self.members.len())
+            .flat_map(|m| (0..groups).map(move |g| (m, g)))
+            .map(|(m, g)| word(m, g))
+            .collect()
+    }
+
+    /// The numbers of the group whose last step was issued `latency` + 1 edges before, one net for each of `pe` rows, out of a memory in
+    /// the module called `unit`.
+    pub fn hardware(&self, b: &mut Builder, unit: &str, pe: usize, step: Step, latency: u32) -> Vec<Net> {
+        let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
+        let depth = image.words.len() as u64;
+        let mut at = match step.group.filter(|_| self.members.len() == 1) {
+            Some(group) => group,
+            None if depth == 1 => b.constant(1, 0),
+            None => {
+                // Member after member, group after group.
+                let done = step.end.map_or(step.issue, |end| {
+                    let done = b.and(step.issue, end);
+                    let shared = step.position.is_some();
+                    if shared { b.named(format!("{}_done", self.name), done) } else { done }
+                });
+                let again = step.position.map(|p| (step.last_group, p));
+                let done = if again.is_some() { b.named(format!("{}_step", self.name), done) } else { done };
+                address(b, &format!("{}_at", self.name), depth, done, again, |b, _| {
+                    all(b, [step.last_group, step.last_member]).expect("members differ")
+                })
+            }
+        };
+        for stage in (0..latency).filter(|_| depth > 1) {
+            at = b.registered(&format!("{}_at_{stage}", self.name), None, step.run, at);
+        }
+        let parameter = format!("{}_FILE", self.name.to_uppercase());
+        let memory = crate::unit::matrix::memory(b, &format!("u_{}", self.name), &parameter, &image);
+        b.connect(memory, "address", at);
+        b.connect(memory, "enable", step.run);
+        let word = b.out(memory, "data");
+        let row = |p: u32| {
+            let own = b.slice(word, p * self.row_bits(), self.row_bits());
+            // Where a row falls is told by a bit of its own.
+            if self.falls.is_some() && pe > 1 { b.named(format!("row_{p}"), own) } else { own }
+        };
+        (0..pe as u32).map(row).collect()
+    }
+}
+
+/// What leaves a matrix unit.
+#[derive(Debug, Clone, Copy)]
+pub enum Output<'a> {
+    /// An activation of each row's sum, the same for all members or one for each.
+    Activations(&'a [Activation]),
+    /// The sums of products, in elements of this type.
+    Sums(Element),
+}
+
+impl Output<'_> {
+    /// Type of the elements that leave.
+    pub fn element(&self) -> Element {
+        match self {
+            Self::Activations(activations) => activations[0].element,
+            Self::Sums(element) => *element,
+        }
+    }
+
+    /// What element r of an output frame is, for the module's header; `sum` says what y\[r\] is.
+    pub fn formula(&self, sum: &str) -> String {
+        match self {
+            Self::Activations([a, ..]) if a.element == Element::Bipolar => {
+                format!("{sum}; element r of a frame is 1 (+1) where y[r] >= threshold[r], else 0 (-1).")
+            }
+            Self::Activations(a) => {
+                let a = &a[0];
+                let least = if a.least == 0 { String::new() } else { format!("{} + ", a.least) };
+                format!("{sum}; element r of a frame is {least}number of thresholds t of r with y[r] >= t.")
+            }
+            Self::Sums(_) => format!("{sum}; element r of a frame is y[r]."),
+        }
+    }
+
+    /// The numbers that each row needs in each member.
+    pub fn table(&self, raw: &RawSums) -> Option<Table> {
+        let members = match self {
+            Self::Activations(activations) => raw.constants.len().max(activations.len()),
+            Self::Sums(_) => raw.constants.len(),
+        };
+        let constant = |m: usize, row: usize| of_member(&raw.constants, m)[row];
+        let rows = 0..raw.constants[0].len();
+        match self {
+            Self::Activations(activations) => {
+                let (gain, (least, most), bits) = (raw.gain, raw.range, raw.threshold_bits());
+                // A negative range is compared as unsigned, with 2^(bits-1) added on both sides.
+                let offset = if least < 0 { 1 << (bits - 1) } else { 0 };
+                // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
+                let reached =
+                    |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
+                let numbers = |m: usize, row: usize| {
+                    let thresholds = &of_member(activations, m).thresholds[row];
+                    thresholds.iter().map(|t| reached(m, row, t).clamp(least, most + 1) + offset).collect()
+                };
+                let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
+                let falls: Vec<Vec<bool>> = (0..members)
+                    .map(|m| rows.clone().map(|row| of_member(activations, m).falls(row)).collect())
+                    .collect();
+                let falls = falls.iter().flatten().any(|f| *f).then_some(falls);
+                Some(Table::new("thresholds", bits, table, falls))
+            }
+            Self::Sums(_) => {
+                let table: Vec<Vec<Vec<i64>>> =
+                    (0..members).map(|m| rows.clone().map(|row| vec![constant(m, row)]).collect()).collect();
+                let uniform = table.iter().flatten().all(|r| *r == table[0][0]);
+                (!uniform).then(|| Table::new("constants", self.element().bits(), table, None))
+            }
+        }
+    }
+
+    /// The output beat of raw sums, one of each PE, and their rows' numbers.
+    pub fn hardware(&self, b: &mut Builder, raw: &RawSums, sums: &[Net], constants: Vec<Net>) -> Net {
+        let beat: Vec<Net> = match self {
+            Self::Activations(activations) => sums
+                .iter()
+                .zip(constants)
+                .enumerate()
+                .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], p, *sum, numbers))
+                .collect(),
+            Self::Sums(_) => {
+                let bits = self.element().bits();
+                let constant = raw.constants[0][0];
+                sums.iter()
+                    .enumerate()
+                    .map(|(p, sum)| {
+                        let scaled = raw.extend(b, p, *sum, bits, raw.gain == 2);
+                        match constants.get(p) {
+                            Some(constant) => b.add(scaled, *constant),
+                            None if constant == 0 => scaled,
+                            None => {
+                                let magnitude =
+                                    b.constant(bits, constant.unsigned_abs() & (u64::MAX >> (64 - bits)));
+                                if constant < 0 { b.sub(scaled, magnitude) } else { b.add(scaled, magnitude) }
+                            }
+                        }
+                    })
+                    .collect()
+            }
+        };
+        let beat: Vec<Net> =
+            beat.into_iter().enumerate().map(|(p, e)| b.named(format!("element_{p}"), e)).collect();
+        b.concat(&beat)
+    }
+}
+
+fn activate(
+    b: &mut Builder,
+    raw: &RawSums,
+    activation: &Activation,
+    p: usize,
+    sum: Net,
+    numbers: Net,
+) -> Net {
+    let bits = raw.threshold_bits();
+    let steps = activation.steps() as u32;
+    let thresholds = b.slice(numbers, 0, steps * bits);
+    let falls = (b.width(numbers) > steps * bits).then(|| b.slice(numbers, steps * bits, 1));
+    let mut sum = raw.extend(b, p, sum, bits, false);
+    if raw.signed() {
+        // Adding 2^(bits-1) turns the top bit over.
+        let top = 1 << (bits - 1);
+        let top = b.constant(bits, top);
+        let offset = b.xor(sum, top);
+        sum = b.named(format!("offset_sum_{p}"), offset);
+    }
+    if activation.element == Element::Bipolar {
+        let reached = threshold(b, sum, thresholds);
+        return falls.map_or(reached, |falls| b.xor(reached, falls));
+    }
+    let count = b.instance(&format!("u_activation_{p}"), &threshold_count(steps, bits, falls.is_some()));
+    b.connect(count, "sum", sum);
+    b.connect(count, "thresholds", thresholds);
+    falls.iter().for_each(|falls| b.connect(count, "falls", *falls));
+    let element = activation.element.bits();
+    let count = b.out(count, "count");
+    let value = b.zero_extend(count, element);
+    match activation.element.encode(activation.least) {
+        0 => value,
+        least => {
+            let least = b.constant(element, least);
+            b.add(value, least)
+        }
+    }
+}

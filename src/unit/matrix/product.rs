@@ -1,0 +1,75 @@
+//! The matrix unit of a product.
+
+use crate::arith::product::{Product, Stochastic, computable};
+use crate::arith::sampling::Realisation;
+use crate::diagnostic::Result;
+use crate::frame::element::Element;
+use crate::unit::folding::Folding;
+use crate::unit::matrix::rom::Rom;
+use crate::unit::matrix::{BitPlanes, Fly, Form, MatrixUnit, Output, Passes, Sampled, Sampler, WeightSource};
+use crate::unit::resources::Resources;
+
+/// What a product's matrix unit is to be built for.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// The module's name.
+    pub name: &'a str,
+    /// Type of an operand's elements.
+    pub operand: Element,
+    /// The smallest and the largest sum.
+    pub range: (i64, i64),
+    /// PE and SIMD.
+    pub fold: Folding,
+    /// How often a frame passes which rows.
+    pub passes: Passes,
+    /// User bits of its streams.
+    pub user: u32,
+}
+
+impl Product {
+    /// The memory of the weights, or what stands in its place.
+    fn source<'a>(&'a self, name: &'a str, form: &'a BitPlanes, fold: Folding) -> Box<dyn WeightSource + 'a> {
+        let sampler = |s: &'a Stochastic| Sampler { name, matrix: &s.matrix, members: s.members, fold };
+        match &self.stochastic {
+            Some(s) if s.realisation == Realisation::Fly => Box::new(Fly(sampler(s))),
+            Some(s) if s.realisation == Realisation::Sampled => Box::new(Sampled(sampler(s))),
+            _ => Box::new(Rom { name, form, members: self.matrices(), fold }),
+        }
+    }
+
+    /// The matrix unit, for operands of type `operand` whose sums lie in `range`.
+    pub fn with_unit<R>(&self, unit: Unit<'_>, use_it: impl FnOnce(MatrixUnit<'_>) -> R) -> R {
+        let Unit { name, operand, range, fold, passes, user } = unit;
+        let form = BitPlanes::new(self.kind(), operand);
+        let source = self.source(name, &form, fold);
+        let output = match self.activations.list() {
+            [] => Output::Sums(self.sum_element(operand, range)),
+            list => Output::Activations(list),
+        };
+        use_it(MatrixUnit::new(name, self.matrices(), (fold, passes), user, &form, &*source, output))
+    }
+
+    /// What the matrix unit occupies.
+    pub fn resources(&self, unit: Unit<'_>) -> Resources {
+        let Unit { fold, operand, passes, .. } = unit;
+        let reads_again = passes.folds(fold) > 1;
+        self.with_unit(unit, |unit| Resources {
+            lanes: (fold.pe * fold.simd) as u64,
+            weight_bits: unit.weight_bits(),
+            threshold_bits: unit.table_bits(),
+            buffer_bits: if reads_again { self.fan_in() as u64 * u64::from(operand.bits()) } else { 0 },
+        })
+    }
+    /// Type of what leaves, where `operand` is the type of an operand's elements and their sums lie in `range`.
+    ///
+    /// # Errors
+    /// Where sums are too wide to be computed with.
+    pub fn element(&self, operand: Element, range: (i64, i64)) -> Result<Element> {
+        computable(range)?;
+        Ok(self.activation(0).map_or_else(|| self.sum_element(operand, range), |a| a.element))
+    }
+
+    pub(crate) fn sum_element(&self, operand: Element, range: (i64, i64)) -> Element {
+        BitPlanes::new(self.kind(), operand).raw_sums(&self.matrices()).element(range)
+    }
+}

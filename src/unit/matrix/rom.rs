@@ -1,0 +1,67 @@
+//! A weight source: weights in a ROM with a registered read, member after member.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use stoxnor_hdl::{Bits, Builder, Image};
+
+use crate::arith::matrix::IntMatrix;
+use crate::unit::folding::Folding;
+use crate::unit::matrix::Form;
+use crate::unit::matrix::source::Step;
+use crate::unit::matrix::source::{WeightSource, Word, address, all};
+
+/// Weights in a ROM with a registered read, member after member.
+#[derive(Debug)]
+pub struct Rom<'a> {
+    /// Name of the layer, which the memory image is named after.
+    pub name: &'a str,
+    /// How a word of weights is made up.
+    pub form: &'a dyn Form,
+    /// The weights of each member; one where all have the same.
+    pub members: Vec<&'a IntMatrix>,
+    /// PE and SIMD.
+    pub fold: Folding,
+}
+
+impl WeightSource for Rom<'_> {
+    fn latency(&self) -> u32 {
+        1
+    }
+
+    fn tells_frames(&self) -> bool {
+        self.members.len() > 1
+    }
+
+    fn document(&self, b: &mut Builder) {
+        let weights = self.members[0];
+        let steps = (weights.columns() / self.fold.simd) as u64;
+        b.doc(format!("Weights: {}.", self.form.layout(self.fold, steps)));
+        if self.members.len() > 1 {
+            let words = weights.rows() / self.fold.pe * steps as usize;
+            b.doc(format!("Member m has the {words} words from m * {words} on."));
+        }
+    }
+
+    fn memory_bits(&self) -> u64 {
+        let weights = self.members[0];
+        (self.members.len() * weights.rows() * weights.columns()) as u64 * u64::from(self.form.kind().bits())
+    }
+
+    fn hardware(&self, b: &mut Builder, step: Step) -> Word {
+        let words: Vec<Bits> = self.members.iter().flat_map(|w| self.form.encode(w, self.fold)).collect();
+        let depth = words.len() as u64;
+        let position_end = if depth > 1 { step.position_end(b) } else { None };
+        let several = self.members.len() > 1;
+        let last_member = step.last_member.filter(|_| several);
+        let back = |b: &mut Builder, _| all(b, [position_end, last_member]).unwrap_or(step.issue);
+        // One member's words are the same at every position, and lie at 0.
+        let again = step.position.filter(|_| several).map(|p| (position_end, p));
+        let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
+        let address = address(b, "weight_at", depth, step.issue, again, back);
+        let memory = crate::unit::matrix::memory(b, "u_weights", "WEIGHTS_FILE", &image);
+        b.connect(memory, "address", address);
+        b.connect(memory, "enable", step.run);
+        Word { word: b.out(memory, "data"), ready: None }
+    }
+}

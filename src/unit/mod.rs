@@ -1,0 +1,11 @@
+//! Hardware units that layers are made of: matrix unit, window (line buffer), channel unit; their folding and resources.
+//!
+//! May use: `frame`, `arith`, `schedule`, and the blocks of `stoxnor-hdl`. Used by: `layer`, `lower`.
+
+pub mod channel;
+pub mod folding;
+pub mod matrix;
+pub mod parts;
+pub mod reading;
+pub mod resources;
+pub mod window;
