@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stoxnor::config::Config;
 use stoxnor::emit::bench;
 use stoxnor::engine;
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::engine::stimulus;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;

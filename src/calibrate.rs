@@ -13,7 +13,7 @@ use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import;
 use crate::import::options::{Options, SamplingOptions};
-use crate::import::{Outgoing, Outline, Statistics};
+use crate::import::{Outline, Postprocessing, Statistics};
 use crate::network::{Network, Node, Source};
 
 /// A calibrated model.
@@ -157,7 +157,7 @@ fn normalisation(steps: &[Step]) -> Result<Option<usize>> {
 /// The statistics of what enters the normalisation, step `at` behind layer `index`: of each member, or of their mean behind the last layer.
 fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: bool) -> Result<Statistics> {
     let layer = &outline.network.nodes[index].layer;
-    let Outgoing { shape, steps, moved } = &outline.behind[index];
+    let Postprocessing { shape, steps, moved } = &outline.behind[index];
     if *moved {
         let message =
             "it does not normalise the layer's sums, but what a maximum or an average makes of them";

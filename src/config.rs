@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::arith::sampling::Realisation;
 use crate::arith::stochastic::{Law, MAX_BITS};
+use crate::data::hash::sha256;
 use crate::data::scale::Scale;
 use crate::diagnostic::{
     CONFIG_UNKNOWN_KEY, CONFIG_UNREADABLE, CONFIG_VALUE, Diagnostic, Diagnostics, Result,
@@ -29,6 +30,9 @@ pub struct Config {
     pub input: InputConfig,
     /// `[ensemble]`: the members that are sampled from stochastic weights.
     pub ensemble: EnsembleConfig,
+    /// SHA-256 of the file that it was loaded from, in hexadecimal.
+    #[serde(skip)]
+    pub sha256: Option<String>,
 }
 
 /// The members that are sampled from stochastic weights.
@@ -154,7 +158,8 @@ impl Config {
             return Err(unreadable(format!("it is no regular file of at most {MAX_BYTES} bytes")).into());
         }
         let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-        Self::parse(&text, &place)
+        let sha256 = Some(sha256(text.as_bytes()));
+        Ok(Self { sha256, ..Self::parse(&text, &place)? })
     }
 
     /// Parses the text of a file; `place` names it in diagnostics.

@@ -14,12 +14,12 @@ pub fn sum_range(input: Element, taps: usize) -> (i64, i64) {
 /// The sum of each channel's taps at every position of a kernel whose channels are a group each, and its activation: what layers share
 /// that add or only compare.
 #[derive(Debug, Clone)]
-pub struct Summed {
+pub struct WindowSum {
     kernel: Sliding,
     activations: Activations,
 }
 
-impl Summed {
+impl WindowSum {
     /// A kernel and no activation, one for all members, or one for each; their rows are the channels.
     ///
     /// # Panics

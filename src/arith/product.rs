@@ -170,7 +170,7 @@ pub struct Operand<'a> {
 }
 
 /// Takes the operands of a frame.
-pub type Take<'a> = dyn FnMut(Operand<'_>) + 'a;
+pub type OperandSink<'a> = dyn FnMut(Operand<'_>) + 'a;
 
 impl Product {
     /// `size` numbers for each frame, set by `each(frame's numbers, row, place, sum)`. `operands` tells a frame's operands, of type `element`.
@@ -179,7 +179,7 @@ impl Product {
         (words, frame_words): (&[u64], usize),
         (element, member): (Element, usize),
         size: usize,
-        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
+        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
         each: impl Fn(&mut [T], usize, usize, i32) + Sync,
     ) -> Vec<T> {
         let Member { weights, planes } = of_member(&self.members, member);
@@ -200,7 +200,7 @@ impl Product {
         frames: (&[u64], usize),
         of: (Element, usize),
         elements: usize,
-        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
+        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
     ) -> Batch {
         let Some(activation) = self.activation(of.1) else {
             return self.fast_sums(frames, of, elements, operands);
@@ -221,7 +221,7 @@ impl Product {
         frames: (&[u64], usize),
         of: (Element, usize),
         elements: usize,
-        operands: impl Fn(&[u64], &mut Take<'_>) + Sync,
+        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
     ) -> Batch {
         let values = self.each_sum(frames, of, elements, operands, |to: &mut [i32], _, at, sum| to[at] = sum);
         Batch::Integers { elements, values }

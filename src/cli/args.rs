@@ -1,16 +1,15 @@
 //! The arguments, as clap reads them.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::Config;
-use crate::data::hash::sha256;
 use crate::diagnostic::Result;
-use crate::engine::results::Engine;
+use crate::engine::Engine;
 
 /// Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
 #[derive(Debug, Parser)]
@@ -170,19 +169,19 @@ pub struct Common {
 }
 
 impl Common {
-    /// The configuration with the command line's options put over it, and the file's hash.
-    pub fn config(&self) -> Result<(Config, Option<String>)> {
-        let mut config = Config::default();
-        let mut hash = None;
-        if let Some(path) = &self.config {
-            config = Config::load(path)?;
-            hash = std::fs::read(path).ok().map(|bytes| sha256(&bytes));
-        }
+    /// The configuration, with the command line's options in place of its own.
+    pub fn config(&self) -> Result<Config> {
+        let mut config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
         config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
         config.input.scale = self.scale.clone().or(config.input.scale);
         config.ensemble.seed = self.seed.or(config.ensemble.seed);
-        Ok((config, hash))
+        Ok(config)
+    }
+
+    /// Reads a model with the configuration and the members that the command line asks for.
+    pub fn model(&self, path: &Path) -> Result<crate::model::Model> {
+        crate::model::Model::load_with(path, &self.config()?)?.with_members(&self.members)
     }
 
     /// A bar on standard error, once the work has taken a second; none where that is no terminal, or with --quiet.

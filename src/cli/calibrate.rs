@@ -30,7 +30,7 @@ struct Layer<'a> {
 }
 
 pub fn run(arguments: &Calibrate, common: &Common) -> Result<ExitCode> {
-    let (config, _) = common.config()?;
+    let config = common.config()?;
     let mut options = config.import_options()?;
     if arguments.frames == Some(0) {
         return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")

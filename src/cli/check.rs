@@ -4,11 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::args::{Check, Common};
-use crate::cli::project::Project;
 use crate::cli::view;
-use crate::data::arrays::read_frames;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
-use crate::engine::{compare, wave};
+use crate::engine::wave;
 
 /// Exit code where engines differ.
 pub const DIFFERENT: u8 = 1;
@@ -20,25 +18,30 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
             .help("give 1 or more")
             .into());
     }
-    let project = Project::load(&arguments.model.model, common)?;
-    let network = &project.network;
-    let shape = network.front.input_shape();
-    let input = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
+    let model = common.model(&arguments.model.model)?;
+    let network = model.network();
+    let input = model.read_frames(&arguments.input)?;
     let count = arguments.frames.unwrap_or(usize::MAX).min(input.count());
-    let frames = input.quantise(network, project.scale, count)?;
-    let hardware = project.lower();
-    let conditions = project.conditions(arguments.stall);
+    let frames = model.quantised(&input, count)?;
+    let conditions = model.conditions(arguments.stall);
     let progress = common.progress((count * arguments.engines.len()) as u64);
-    let report = compare::check(network, &hardware, &frames, &arguments.engines, &conditions, &progress)?;
+    let report = model.check_quantised(&frames, &arguments.engines, &conditions, &progress)?;
     progress.finish_and_clear();
     let wave = arguments.wave.as_ref().map(|directory| {
-        wave::write(directory, network, &hardware, &frames, &conditions, report.first_difference.as_ref())
+        wave::write(
+            directory,
+            network,
+            model.hardware(),
+            &frames,
+            &conditions,
+            report.first_difference.as_ref(),
+        )
     });
     let wave = wave.transpose()?;
     if common.json {
         view::json(&report);
     } else {
-        view::report(&report, &project.folds, network, project.clock_mhz);
+        view::report(&report, model.folds(), network, model.clock_mhz());
     }
     if let Some(path) = wave {
         // Words: where standard error is gone, so are they.

@@ -9,17 +9,16 @@ use serde::Serialize;
 use crate::cli::args::Common;
 use crate::cli::check::DIFFERENT;
 use crate::cli::eval::MembersResult;
-use crate::cli::project::Project;
 use crate::cli::{eval, view};
 use crate::data::arrays::Frames;
 use crate::data::idx;
 use crate::diagnostic::Result;
 use crate::emit::bench::BenchFrames;
+use crate::engine::Engine;
 use crate::engine::answers::{Confusion, Decision};
-use crate::engine::compare;
 use crate::engine::compare::Report;
-use crate::engine::results::{Conditions, Engine};
-use crate::{emit, import};
+use crate::engine::results::Conditions;
+use crate::model::Model;
 
 /// The bundled model; `train/` makes it.
 const MODEL: &[u8] = include_bytes!("../../models/mnist_784_256_256_10.onnx");
@@ -51,29 +50,26 @@ struct Evaluation {
 
 pub fn run(common: &Common) -> Result<ExitCode> {
     let start = Instant::now();
-    let (config, config_sha256) = common.config()?;
-    let network = import::read_with(NAME, MODEL, &config.import_options()?)?;
-    let project = Project::new(network, &config, config_sha256, &common.members)?;
-    let hardware = project.lower();
-    let network = &project.network;
+    let model = Model::from_bytes(NAME, MODEL, &common.config()?)?.with_members(&common.members)?;
+    let network = model.network();
     let (shape, pixels) = idx::of_bytes(IMAGES).expect("a sound file is bundled");
     let (_, labels) = idx::of_bytes(LABELS).expect("a sound file is bundled");
     let elements = pixels.len() / shape[0];
     let images = Frames { elements, values: pixels.into_iter().map(f32::from).collect() };
-    let frames = images.quantise(network, project.scale, FRAMES)?;
+    let frames = model.quantised(&images, FRAMES)?;
     let bench = BenchFrames::new(network, frames.clone(), &[]);
-    let files = emit::files(network, &hardware, project.config_sha256.as_deref(), project.scale, &bench);
+    let files = model.files(&bench);
     let compiled = start.elapsed();
 
     let progress = common.progress(3 * FRAMES as u64 + 3 * EXTERNAL_FRAMES as u64);
     let built = network.ensemble.as_ref().map_or(1, |e| e.max_members);
     let conditions = |members: &[u32]| match common.members.is_empty() {
         true => Conditions { stall: None, members: members.iter().map(|m| *m.min(&built)).collect() },
-        false => project.conditions(None),
+        false => model.conditions(None),
     };
     let engines = [Engine::Reference, Engine::Fast, Engine::Rtl];
     let check = |frames: &[Vec<i32>], engines: &[Engine], members: &[u32]| {
-        compare::check(network, &hardware, frames, engines, &conditions(members), &progress)
+        model.check_quantised(frames, engines, &conditions(members), &progress)
     };
     let mut reports = vec![check(&frames, &engines, &MEMBERS)?];
     let (there, absent): (Vec<_>, Vec<_>) = [(Engine::Verilator, "verilator"), (Engine::Icarus, "iverilog")]
@@ -85,13 +81,13 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     }
     let absent: Vec<&str> = absent.iter().map(|(engine, _)| engine.name()).collect();
     let checked = start.elapsed();
-    let evaluation = evaluate(&project, &images, &labels, common)?;
+    let evaluation = evaluate(&model, &images, &labels, common)?;
     progress.finish_and_clear();
     let equal = reports.iter().all(|r| r.equal);
     if common.json {
         view::json(&Demo { equal, checks: &reports, not_installed: &absent, evaluation });
     } else {
-        show(&project, &reports, &absent, &evaluation);
+        show(&model, &reports, &absent, &evaluation);
         let bytes: usize = files.values().map(String::len).sum();
         view::line(&format!(
             "compiled in {} ms ({} files, {} kB of Verilog and memory images), checked in {:.1} s, evaluated in {:.1} s",
@@ -107,17 +103,17 @@ pub fn run(common: &Common) -> Result<ExitCode> {
 }
 
 /// Right answers on the bundled images, for several numbers of members.
-fn evaluate(project: &Project, images: &Frames, labels: &[u8], common: &Common) -> Result<Evaluation> {
-    let built = project.network.ensemble.as_ref().map_or(1, |e| e.max_members);
+fn evaluate(model: &Model, images: &Frames, labels: &[u8], common: &Common) -> Result<Evaluation> {
+    let built = model.network().ensemble.as_ref().map_or(1, |e| e.max_members);
     let counts: Vec<u32> = if common.members.is_empty() {
         EVALUATED.into_iter().filter(|m| *m <= built).collect()
     } else {
         common.members.clone()
     };
     let labels: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
-    let decision = Decision::of(&project.network)?;
+    let decision = Decision::of(model.network())?;
     let progress = indicatif::ProgressBar::hidden();
-    let outputs = eval::outputs(project, images, &counts, Engine::Fast, &progress)?;
+    let outputs = model.first_output_at(images, &counts, Engine::Fast, &progress)?;
     let result = |(members, outputs): (&u32, Vec<Vec<f32>>)| {
         let answers: Vec<_> = outputs.iter().map(|o| decision.answer(o)).collect();
         let correct = Confusion::new(&answers, &labels, decision.classes())?.correct();
@@ -127,13 +123,13 @@ fn evaluate(project: &Project, images: &Frames, labels: &[u8], common: &Common) 
     Ok(Evaluation { total: labels.len(), results })
 }
 
-fn show(project: &Project, reports: &[Report], absent: &[&str], evaluation: &Evaluation) {
+fn show(model: &Model, reports: &[Report], absent: &[&str], evaluation: &Evaluation) {
     view::line(&format!(
         "the bundled model {NAME}: an ensemble of sampled networks on MNIST images, engine against engine at every layer"
     ));
     view::line("");
     for report in reports {
-        view::report(report, &project.folds, &project.network, project.clock_mhz);
+        view::report(report, model.folds(), model.network(), model.clock_mhz());
         view::line("");
     }
     if !absent.is_empty() {

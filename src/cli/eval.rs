@@ -3,18 +3,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cli::args::{Common, Eval};
-use crate::cli::project::Project;
-use crate::cli::{run, view};
-use crate::data::arrays::{Frames, read_frames, read_labels};
+use crate::cli::view;
+use crate::data::arrays::{Frames, read_labels};
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
-use crate::engine;
 use crate::engine::answers::{Confusion, Decision};
-use crate::engine::results::Engine;
 
 /// Its JSON: the contract's keys, and what the confusion matrix holds.
 #[derive(Serialize)]
@@ -35,10 +30,9 @@ pub struct MembersResult {
 const CHUNK: usize = 2000;
 
 pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
-    let project = Project::load(&arguments.model.model, common)?;
-    let network = &project.network;
-    let shape = network.front.input_shape();
-    let frames = read_frames(&arguments.images, shape.iter().product(), &shape[1..])?;
+    let model = common.model(&arguments.model.model)?;
+    let network = model.network();
+    let frames = model.read_frames(&arguments.images)?;
     let labels = read_labels(&arguments.labels)?;
     if labels.len() != frames.count() {
         let message = format!("{} labels for {} images", labels.len(), frames.count());
@@ -50,13 +44,12 @@ pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     let decision = Decision::of(network)?;
     let progress = common.progress(frames.count() as u64);
     let start = Instant::now();
-    let counts = if project.members.is_empty() { vec![1] } else { project.members.clone() };
+    let counts = if model.members().is_empty() { vec![1] } else { model.members().to_vec() };
     let mut answers = vec![Vec::with_capacity(labels.len()); counts.len()];
     for chunk in frames.values.chunks(CHUNK * frames.elements) {
         let chunk = Frames { elements: frames.elements, values: chunk.to_vec() };
-        for (answers, outputs) in
-            answers.iter_mut().zip(outputs(&project, &chunk, &counts, arguments.engine, &progress)?)
-        {
+        let outputs = model.first_output_at(&chunk, &counts, arguments.engine, &progress)?;
+        for (answers, outputs) in answers.iter_mut().zip(outputs) {
             answers.extend(outputs.iter().map(|o| decision.answer(o)));
         }
         progress.set_position(answers[0].len() as u64);
@@ -133,33 +126,4 @@ pub fn table(total: usize, results: &[MembersResult]) {
         vec![r.members.to_string(), r.correct.to_string(), percent(total - r.correct, total)]
     };
     view::table(&["members", "correct", "errors"], results.iter().map(row));
-}
-
-/// The graph's outputs of every frame, for each number of members. The fast engine adds them up in one pass.
-pub fn outputs(
-    project: &Project,
-    frames: &Frames,
-    counts: &[u32],
-    engine: Engine,
-    progress: &ProgressBar,
-) -> Result<Vec<Vec<Vec<f32>>>> {
-    if engine != Engine::Fast {
-        let all = |m: &u32| {
-            let members = vec![*m; frames.count()];
-            let sums = run::sums(project, frames, &members, engine, progress)?;
-            run::finished(&project.network, &sums, &members, 0)
-        };
-        return counts.iter().map(all).collect();
-    }
-    let network = &project.network;
-    let quantised = frames.quantise(network, project.scale, frames.count())?;
-    let finish = |sums: Vec<Vec<i32>>, members: u32| {
-        let one = |sums: Vec<i32>| {
-            let sums: Vec<i64> = sums.into_iter().map(i64::from).collect();
-            network.finish(&sums, members)
-        };
-        sums.into_par_iter().map(one).collect::<Result<Vec<_>>>()
-    };
-    let sums = engine::sums_at(network, &quantised, counts);
-    sums.into_iter().zip(counts).map(|(sums, m)| finish(sums, *m)).collect()
 }

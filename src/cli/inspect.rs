@@ -5,41 +5,21 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::arith::matrix::WeightKind;
 use crate::arith::sampling::Sampling;
 use crate::cli::args::{Common, Model};
-use crate::cli::project::Project;
 use crate::cli::view;
 use crate::diagnostic::Result;
 use crate::engine::Figures;
-use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::import;
 use crate::lower::Built;
-use crate::unit::resources::Resources;
-
-#[derive(Serialize)]
-struct Layer<'a> {
-    name: &'a str,
-    kind: &'a str,
-    origin: &'a str,
-    pe: usize,
-    simd: usize,
-    cycles: u64,
-    weights: Option<WeightKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sampling: Option<Sampling>,
-    input: Element,
-    output: &'a Port,
-    #[serde(flatten)]
-    resources: Resources,
-}
+use crate::model::LayerInfo;
 
 #[derive(Serialize)]
 struct Inspection<'a> {
     model: &'a str,
     input: &'a Port,
-    layers: Vec<Layer<'a>>,
+    layers: Vec<LayerInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ensemble: Option<Built>,
     #[serde(flatten)]
@@ -47,32 +27,18 @@ struct Inspection<'a> {
 }
 
 pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
-    let project = Project::load(&arguments.model, common).inspect_err(|_| {
+    let model = common.model(&arguments.model).inspect_err(|_| {
         if !common.json {
             sketch(&arguments.model, common);
         }
     })?;
-    let hardware = project.lower();
-    let network = &project.network;
-    let layers = network.nodes.iter().zip(&project.folds).enumerate().map(|(index, (node, fold))| Layer {
-        name: &node.name,
-        kind: node.layer.kind(),
-        origin: &node.origin,
-        pe: fold.pe,
-        simd: fold.simd,
-        cycles: node.layer.lanes().cycles(*fold),
-        weights: node.layer.weights(),
-        sampling: node.layer.sampling(),
-        input: network.inputs(index)[0].element,
-        output: &node.output,
-        resources: node.layer.resources(&network.inputs(index), *fold),
-    });
+    let network = model.network();
     let inspection = Inspection {
         model: &network.name,
         input: &network.input,
-        layers: layers.collect(),
-        ensemble: hardware.members,
-        figures: Figures::of_schedule(&hardware, hardware.default_members()),
+        layers: model.layers(),
+        ensemble: model.hardware().members,
+        figures: model.figures(),
     };
     if common.json {
         view::json(&inspection);
@@ -98,8 +64,8 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     ];
     let rows = inspection.layers.iter().map(|l| {
         vec![
-            l.name.to_owned(),
-            l.origin.to_owned(),
+            l.name.clone(),
+            l.origin.clone(),
             l.input.to_string(),
             l.weights.map_or_else(String::new, |k| k.to_string()),
             format!("{:?}", l.output.shape),
@@ -125,7 +91,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         let rows = inspection.layers.iter().filter_map(|l| {
             let Sampling { rounding, realisation } = l.sampling?;
             Some(vec![
-                l.name.to_owned(),
+                l.name.clone(),
                 rounding.law.to_string(),
                 rounding.bits.to_string(),
                 rounding.share.to_string(),
@@ -141,13 +107,13 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
             network.nodes[ensemble.first].name
         ));
     }
-    view::figures(inspection.figures, network, project.clock_mhz);
+    view::figures(inspection.figures, network, model.clock_mhz());
     Ok(ExitCode::SUCCESS)
 }
 
 /// How far a model got that cannot be built; the reasons are told as errors. Nothing where it is not the model's fault.
 fn sketch(model: &Path, common: &Common) {
-    let options = common.config().and_then(|(config, _)| config.import_options());
+    let options = common.config().and_then(|config| config.import_options());
     let Some(survey) = options.and_then(|options| import::survey(model, &options)).ok() else { return };
     if survey.reasons.is_empty() || survey.input.is_none() {
         return;

@@ -9,7 +9,6 @@ mod compile;
 mod demo;
 mod eval;
 mod inspect;
-mod project;
 mod run;
 mod view;
 

@@ -4,18 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::ProgressBar;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::cli::args::{Common, Run};
-use crate::cli::project::Project;
 use crate::cli::view;
-use crate::data::arrays::{Frames, read_frames, write_npy};
-use crate::diagnostic::{Diagnostic, Result, SIMULATION_STUCK};
-use crate::engine;
-use crate::engine::results::{Conditions, Engine};
-use crate::network::{Network, Output};
+use crate::data::arrays::write_npy;
+use crate::diagnostic::Result;
+use crate::engine::Engine;
+use crate::network::Output;
 
 #[derive(Serialize)]
 struct Done {
@@ -50,32 +46,27 @@ fn file_of(given: &Path, index: usize, outputs: &[Output]) -> PathBuf {
 }
 
 pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
-    let project = Project::load(&arguments.model.model, common)?;
-    let network = &project.network;
-    let shape = network.front.input_shape();
-    let frames = read_frames(&arguments.input, shape.iter().product(), &shape[1..])?;
+    let model = common.model(&arguments.model.model)?;
+    let network = model.network();
+    let frames = model.read_frames(&arguments.input)?;
     let progress = common.progress(frames.count() as u64);
-    let members = project.conditions(None).members(network, frames.count());
-    let sums = sums(&project, &frames, &members, arguments.engine, &progress)?;
+    let members = model.conditions(None).members(network, frames.count());
+    let sums = model.sums(&frames, &members, arguments.engine, &progress)?;
     // Nothing is written where one of them cannot be computed.
-    let finished = |index| finished(network, &sums, &members, index);
-    let values = (0..network.outputs.len()).map(finished).collect::<Result<Vec<_>>>()?;
-    let mut outputs = Vec::new();
-    for (index, (output, values)) in network.outputs.iter().zip(values).enumerate() {
-        let mut shape = vec![frames.count()];
-        shape.extend(output.tail.output_shape().iter().skip(1));
+    let mut written = Vec::new();
+    for (index, output) in model.outputs(&sums, &members)?.into_iter().enumerate() {
         let file = file_of(&arguments.output, index, &network.outputs);
-        write_npy(&file, &shape, &values.concat())?;
+        write_npy(&file, &output.shape, &output.values)?;
         if let Some(path) = &arguments.sums {
             let place = network.place_of(index);
             let own: Vec<i64> = sums.iter().flat_map(|s| &s[place.clone()]).copied().collect();
             write_npy(&file_of(path, index, &network.outputs), &[frames.count(), place.len()], &own)?;
         }
-        outputs.push(Written { name: output.name.clone(), file, shape });
+        written.push(Written { name: output.name, file, shape: output.shape });
     }
     progress.finish_and_clear();
-    let output_shape = outputs[0].shape.clone();
-    let done = Done { engine: arguments.engine, frames: frames.count(), output_shape, outputs };
+    let output_shape = written[0].shape.clone();
+    let done = Done { engine: arguments.engine, frames: frames.count(), output_shape, outputs: written };
     if common.json {
         view::json(&done);
     } else {
@@ -85,53 +76,6 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Output `index` of every frame, of the integers that left the hardware.
-pub fn finished(
-    network: &Network,
-    sums: &[Vec<i64>],
-    members: &[u32],
-    index: usize,
-) -> Result<Vec<Vec<f32>>> {
-    let finish = |(sums, members): (&Vec<i64>, &u32)| network.finish_output(index, sums, *members);
-    sums.par_iter().zip(members).map(finish).collect()
-}
-
-/// The integers of all exits for each frame, one exit after another, summed over its members.
-pub fn sums(
-    project: &Project,
-    frames: &Frames,
-    members: &[u32],
-    engine: Engine,
-    progress: &ProgressBar,
-) -> Result<Vec<Vec<i64>>> {
-    let network = &project.network;
-    let quantised = frames.quantise(network, project.scale, frames.count())?;
-    if engine == Engine::Fast {
-        let mut distinct = members.to_vec();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let sums = engine::sums_at(network, &quantised, &distinct);
-        let of = |(frame, m): (usize, &u32)| {
-            let at = distinct.binary_search(m).expect("it is one of them");
-            sums[at][frame].iter().map(|v| i64::from(*v)).collect()
-        };
-        return Ok(members.iter().enumerate().map(of).collect());
-    }
-    let hardware = project.lower();
-    let conditions = Conditions { stall: None, members: members.to_vec() };
-    let results = engine::run(engine, network, &hardware, &quantised, &conditions, progress)?;
-    let sums = engine::integers(network, &results, members);
-    let whole = sums.iter().filter(|s| s.len() == network.exit_elements()).count();
-    if whole == sums.len() {
-        return Ok(sums);
-    }
-    let message = format!("{whole} of {} frames came out before the cycle limit", sums.len());
-    Err(Diagnostic::new(&SIMULATION_STUCK, message)
-        .at(format!("engine {engine}"))
-        .help("`stoxnor check` with this engine shows where it stands still")
-        .into())
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE};
+use crate::engine::Engine;
 use crate::engine::Figures;
 use crate::engine::compare::{DifferenceKind, Report};
-use crate::engine::results::Engine;
 use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::network::Network;

@@ -23,6 +23,15 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// Frames of `elements` numbers each, from all of them one after another, row-major as the graph's input.
+    ///
+    /// # Panics
+    /// Where the values are not whole frames.
+    pub fn new(elements: usize, values: Vec<f32>) -> Self {
+        assert!(elements > 0 && values.len().is_multiple_of(elements), "whole frames of {elements} elements");
+        Self { elements, values }
+    }
+
     /// Number of frames.
     pub fn count(&self) -> usize {
         self.values.len().checked_div(self.elements).unwrap_or(0)

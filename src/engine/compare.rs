@@ -3,8 +3,9 @@
 use indicatif::ProgressBar;
 
 use crate::diagnostic::Result;
+use crate::engine::Engine;
 use crate::engine::Figures;
-use crate::engine::results::{Boundary, Conditions, Engine, Results};
+use crate::engine::results::{Boundary, Conditions, Results};
 use crate::lower::Hardware;
 use crate::network::Network;
 use crate::{engine, lower};

@@ -10,15 +10,74 @@ mod simulators;
 mod software;
 pub mod wave;
 
+use std::fmt;
+use std::str::FromStr;
+
 use indicatif::ProgressBar;
 
 use crate::diagnostic::Result;
+use crate::engine::simulators::Simulation;
 use crate::lower::Hardware;
 use crate::network::{Exit, Network};
 
 pub use measure::{Figures, measure, passes_slowly};
-pub use results::{Boundary, Conditions, Engine, Results};
+pub use results::{Boundary, Conditions, Results};
 pub use simulators::{cycle_limit, frames_to_beats, stimulus, verilator};
+
+/// One way to compute the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Plain integer Rust, layer by layer.
+    Reference,
+    /// Packed words, many frames at once.
+    Fast,
+    /// The modules, cycle by cycle.
+    Rtl,
+    /// The emitted Verilog in Verilator.
+    Verilator,
+    /// The emitted Verilog in Icarus.
+    Icarus,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 5] = [Self::Reference, Self::Fast, Self::Rtl, Self::Verilator, Self::Icarus];
+
+    /// Whether it counts cycles.
+    pub fn has_cycles(self) -> bool {
+        matches!(self, Self::Rtl | Self::Verilator | Self::Icarus)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Fast => "fast",
+            Self::Rtl => "rtl",
+            Self::Verilator => "verilator",
+            Self::Icarus => "icarus",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(s: &str) -> std::result::Result<Self, String> {
+        let all = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|e| e.name() == s)
+            .ok_or_else(|| format!("no engine is called {s}; there are {}", all()))
+    }
+}
 
 /// Runs one engine on frames of input integers.
 ///
@@ -35,16 +94,14 @@ pub fn run(
     progress: &ProgressBar,
 ) -> Result<Results> {
     progress.set_message(engine.name());
+    let members = conditions.members(network, frames.len());
+    let simulation = Simulation { network, hardware, frames, conditions, progress };
     match engine {
-        Engine::Reference => {
-            Ok(software::reference(network, frames, &conditions.members(network, frames.len()), progress))
-        }
-        Engine::Fast => {
-            Ok(software::fast(network, frames, &conditions.members(network, frames.len()), progress))
-        }
-        Engine::Rtl | Engine::Verilator | Engine::Icarus => {
-            simulators::run(engine, network, hardware, frames, conditions, progress)
-        }
+        Engine::Reference => Ok(software::reference(network, frames, &members, progress)),
+        Engine::Fast => Ok(software::fast(network, frames, &members, progress)),
+        Engine::Rtl => simulation.rtl(),
+        Engine::Verilator => simulation.verilator(),
+        Engine::Icarus => simulation.icarus(),
     }
 }
 

@@ -1,63 +1,6 @@
-//! The engines by name, the conditions they run under, and what they give.
+//! The conditions that engines run under, and what they give.
 
 use crate::network::Network;
-use std::fmt;
-use std::str::FromStr;
-
-/// One way to compute the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Plain integer Rust, layer by layer.
-    Reference,
-    /// Packed words, many frames at once.
-    Fast,
-    /// The modules, cycle by cycle.
-    Rtl,
-    /// The emitted Verilog in Verilator.
-    Verilator,
-    /// The emitted Verilog in Icarus.
-    Icarus,
-}
-
-impl Engine {
-    /// Every engine.
-    pub const ALL: [Self; 5] = [Self::Reference, Self::Fast, Self::Rtl, Self::Verilator, Self::Icarus];
-
-    /// Whether it counts cycles.
-    pub fn has_cycles(self) -> bool {
-        matches!(self, Self::Rtl | Self::Verilator | Self::Icarus)
-    }
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Reference => "reference",
-            Self::Fast => "fast",
-            Self::Rtl => "rtl",
-            Self::Verilator => "verilator",
-            Self::Icarus => "icarus",
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Engine {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let all = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|e| e.name() == s)
-            .ok_or_else(|| format!("no engine is called {s}; there are {}", all()))
-    }
-}
 
 /// How engines are run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

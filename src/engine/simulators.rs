@@ -7,7 +7,7 @@ use stoxnor_sim::verilator::Verilator;
 use stoxnor_sim::{Simulator, Stimulus, ToolError, Trace, simulate};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE, Result, TOOL_FAILED, TOOL_MISSING};
-use crate::engine::results::{Boundary, Conditions, Engine, Results};
+use crate::engine::results::{Boundary, Conditions, Results};
 use crate::frame::element::Element;
 use crate::lower;
 use crate::lower::Hardware;
@@ -67,46 +67,80 @@ pub fn stimulus(
     }
 }
 
-pub fn run(
-    engine: Engine,
-    network: &Network,
-    hardware: &Hardware,
-    frames: &[Vec<i32>],
-    conditions: &Conditions,
-    progress: &ProgressBar,
-) -> Result<Results> {
-    let stimulus = stimulus(network, hardware, frames, conditions);
-    let design = &hardware.design;
-    let outcome = match engine {
-        Engine::Verilator => {
-            let optimise = stimulus.limit > LONG_RUN;
-            let beats = stimulus.frames.iter().map(Vec::len).sum();
-            Verilator { optimise, ..verilator() }.build(design, beats).and_then(|mut v| v.simulate(&stimulus))
-        }
-        Engine::Icarus => Icarus::default().simulate(design, &stimulus),
-        _ => {
-            let mut simulator = Simulator::new(&design.top);
-            let last = simulator.port("m_last").expect("every top has an output");
-            let valid = simulator.port("m_valid").expect("every top has an output");
-            let ready = simulator.port("m_ready").expect("every top has an output");
-            let count = |_: u64, s: &Simulator| {
-                if s.bit(valid) && s.bit(ready) && s.bit(last) {
-                    progress.inc(1);
-                }
-            };
-            simulate(design, &mut simulator, &stimulus, count).map_err(ToolError::Stuck)
-        }
-    };
-    if engine != Engine::Rtl {
-        progress.inc(frames.len() as u64);
-    }
-    let trace = match outcome {
-        Ok(trace) => trace,
-        Err(ToolError::Stuck(stuck)) => stuck.trace,
-        Err(error) => return Err(diagnostic(engine, error)),
-    };
-    Ok(results(hardware, &conditions.members(network, frames.len()), &trace))
+/// Frames on their way through a simulator.
+pub struct Simulation<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// Its modules.
+    pub hardware: &'a Hardware,
+    /// Frames of input integers.
+    pub frames: &'a [Vec<i32>],
+    /// Stalls and members.
+    pub conditions: &'a Conditions,
+    /// Counts frames.
+    pub progress: &'a ProgressBar,
 }
+
+impl Simulation<'_> {
+    /// The modules, cycle by cycle.
+    pub fn rtl(&self) -> Result<Results> {
+        let design = &self.hardware.design;
+        let mut simulator = Simulator::new(&design.top);
+        let port = |name: &str| simulator.port(name).expect("every top has an output");
+        let (last, valid, ready) = (port("m_last"), port("m_valid"), port("m_ready"));
+        let count = |_: u64, s: &Simulator| {
+            if s.bit(valid) && s.bit(ready) && s.bit(last) {
+                self.progress.inc(1);
+            }
+        };
+        let outcome = simulate(design, &mut simulator, &self.stimulus(), count);
+        self.finished("rtl", INSTALL_VERILATOR, outcome.map_err(ToolError::Stuck))
+    }
+
+    /// The printed Verilog in Verilator.
+    pub fn verilator(&self) -> Result<Results> {
+        let stimulus = self.stimulus();
+        let optimise = stimulus.limit > LONG_RUN;
+        let beats = stimulus.frames.iter().map(Vec::len).sum();
+        let outcome = Verilator { optimise, ..verilator() }
+            .build(&self.hardware.design, beats)
+            .and_then(|mut v| v.simulate(&stimulus));
+        self.progress.inc(self.frames.len() as u64);
+        self.finished("verilator", INSTALL_VERILATOR, outcome)
+    }
+
+    /// The printed Verilog in Icarus.
+    pub fn icarus(&self) -> Result<Results> {
+        let outcome = Icarus::default().simulate(&self.hardware.design, &self.stimulus());
+        self.progress.inc(self.frames.len() as u64);
+        self.finished("icarus", INSTALL_ICARUS, outcome)
+    }
+
+    fn stimulus(&self) -> Stimulus {
+        stimulus(self.network, self.hardware, self.frames, self.conditions)
+    }
+
+    /// What came out; what there is of it, where the simulation got stuck.
+    fn finished(
+        &self,
+        engine: &str,
+        install: &str,
+        outcome: std::result::Result<Trace, ToolError>,
+    ) -> Result<Results> {
+        let trace = match outcome {
+            Ok(trace) => trace,
+            Err(ToolError::Stuck(stuck)) => stuck.trace,
+            Err(error) => return Err(diagnostic(engine, install, &error)),
+        };
+        let members = self.conditions.members(self.network, self.frames.len());
+        Ok(results(self.hardware, &members, &trace))
+    }
+}
+
+const INSTALL_VERILATOR: &str = "install Verilator and a C++ compiler (Debian: apt-get install verilator g++ make), name one in \
+    STOXNOR_VERILATOR, or leave verilator out of --engines";
+const INSTALL_ICARUS: &str =
+    "install Icarus Verilog (Debian: apt-get install iverilog), or leave icarus out of --engines";
 
 /// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
 pub fn verilator() -> Verilator {
@@ -142,28 +176,16 @@ fn results(hardware: &Hardware, members: &[u32], trace: &Trace) -> Results {
 }
 
 /// A tool's failure as the user is told of it.
-fn diagnostic(engine: Engine, error: ToolError) -> Diagnostics {
-    let install = match engine {
-        Engine::Icarus => {
-            "install Icarus Verilog (Debian: apt-get install iverilog), or leave icarus out of --engines"
+fn diagnostic(engine: &str, install: &str, error: &ToolError) -> Diagnostics {
+    let (code, help) = match error {
+        ToolError::Missing { .. } => (&TOOL_MISSING, install),
+        ToolError::Failed { .. } => {
+            (&TOOL_FAILED, "the directory is kept: run the command in it again to see all of its output")
         }
-        _ => {
-            "install Verilator and a C++ compiler (Debian: apt-get install verilator g++ make), name one in \
-             STOXNOR_VERILATOR, or leave verilator out of --engines"
-        }
+        _ => (
+            &OUTPUT_UNWRITABLE,
+            "the simulators work in the system's temporary directory; TMPDIR names another",
+        ),
     };
-    match &error {
-        ToolError::Missing { .. } => Diagnostic::new(&TOOL_MISSING, error.to_string())
-            .at(format!("engine {engine}"))
-            .help(install)
-            .into(),
-        ToolError::Failed { .. } => Diagnostic::new(&TOOL_FAILED, error.to_string())
-            .at(format!("engine {engine}"))
-            .help("the directory is kept: run the command in it again to see all of its output")
-            .into(),
-        _ => Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
-            .at(format!("engine {engine}"))
-            .help("the simulators work in the system's temporary directory; TMPDIR names another")
-            .into(),
-    }
+    Diagnostic::new(code, error.to_string()).at(format!("engine {engine}")).help(help).into()
 }

@@ -1,4 +1,4 @@
-//! Import: an untrusted model file becomes a checked network. Every step is one small pass, and [`read`] is all of them in order.
+//! Import: an untrusted model file becomes a checked network. Every step is one small pass, and [`read()`] is all of them in order.
 //!
 //! 1. [`mod@file`] reads the bytes; data in files of its own comes from beside the model file only.
 //! 2. `validate` checks names and orders the nodes, `types` notes the types that quantisers saturate at, `prune` drops what
@@ -46,9 +46,9 @@ use crate::diagnostic::{
 use crate::graph::op;
 use crate::graph::operator::Role;
 use crate::graph::step::{HostGraph, Step};
-use crate::import::layers::draft::Parts;
+use crate::import::layers::draft::NetworkDraft;
 use crate::import::layers::{members, weights};
-use crate::import::options::Wanted;
+use crate::import::options::LayerOptions;
 use crate::import::read::external::External;
 use crate::import::read::{file, limits};
 use crate::import::runs::{chain, input, rewrite};
@@ -57,8 +57,8 @@ use crate::import::simplify::{fold, member, prune, validate};
 use crate::network::Network;
 
 pub use float::FloatGraph;
-pub use layers::draft::Outgoing;
-pub use layers::survey::{Sketch, Survey};
+pub use layers::draft::Postprocessing;
+pub use layers::survey::{PartialLayer, Survey};
 pub use options::{
     DEFAULT_MEMBERS, FixedPoint, LayerSampling, MAX_MEMBERS, OnChip, Options, SamplingOptions,
 };
@@ -83,7 +83,7 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Network> {
     read_with(name, bytes, &Options::default())
 }
 
-/// [`read`], with options.
+/// [`read()`], with options.
 pub fn read_with(name: &str, bytes: &[u8], options: &Options) -> Result<Network> {
     outline(name, bytes, options).map(|outline| outline.network)
 }
@@ -94,7 +94,7 @@ pub struct Outline {
     /// The network.
     pub network: Network,
     /// For each layer what the graph makes of its sums.
-    pub behind: Vec<Outgoing>,
+    pub behind: Vec<Postprocessing>,
     /// Members that the file has constants for, where it has some for single members.
     pub calibrated: Option<u32>,
 }
@@ -211,11 +211,11 @@ fn passes(
 fn parts(
     folded: Folded,
     options: &Options,
-    sketches: &mut Vec<Sketch>,
+    sketches: &mut Vec<PartialLayer>,
     reasons: &mut Vec<Diagnostic>,
-) -> Result<Option<Parts>> {
+) -> Result<Option<NetworkDraft>> {
     let calibrated = folded.members.is_some();
-    let wanted = Wanted {
+    let wanted = LayerOptions {
         sampling: &options.sampling,
         calibrated,
         keep_signs: options.keep_signs,
@@ -242,7 +242,7 @@ fn products(folded: &Folded) -> Vec<Step> {
 /// What can be said of matrix products alone.
 fn loose(products: &[Step], survey: &mut Survey) {
     for product in products {
-        let mut sketch = Sketch::new(product);
+        let mut sketch = PartialLayer::new(product);
         if let Some(Some(constant)) = product.constants().get(1) {
             let told = product.codes.as_ref().and_then(|c| c.rounding);
             match weights::matrix(constant, product.codes.as_deref(), (1, told)) {

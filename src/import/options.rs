@@ -107,7 +107,7 @@ pub const MAX_MEMBERS: u32 = 256;
 
 /// What is asked of the layers beside what the graph says.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct LayerOptions<'a> {
     /// Stochastic weights.
     pub sampling: &'a SamplingOptions,
     /// The file holds constants for each member.

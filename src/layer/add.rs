@@ -7,7 +7,7 @@ use stoxnor_hdl::block::{join, stream_register};
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
-use crate::arith::pooled::Summed;
+use crate::arith::pooled::WindowSum;
 use crate::arith::product::computable;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
@@ -27,7 +27,7 @@ pub struct Add {
     shape: Vec<usize>,
     factors: Vec<i32>,
     /// The activation of sums, each the one tap of a channel.
-    each: Summed,
+    each: WindowSum,
 }
 
 impl Add {
@@ -42,7 +42,7 @@ impl Add {
         let pixels = shape.iter().product::<usize>() / channels.max(1);
         let window = Window::plain([1, pixels], [1, 1]);
         let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
-        Self { shape, factors, each: Summed::new(kernel, activations) }
+        Self { shape, factors, each: WindowSum::new(kernel, activations) }
     }
 
     fn elements(&self) -> usize {

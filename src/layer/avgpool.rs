@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
-use crate::arith::pooled::{Summed, sum_range};
+use crate::arith::pooled::{WindowSum, sum_range};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;
 use crate::frame::element::Element;
@@ -20,7 +20,7 @@ use crate::unit::resources::Resources;
 ///
 /// Frames of [height, width, channels] become [positions down, positions across, channels].
 #[derive(Debug, Clone)]
-pub struct AveragePool(Summed);
+pub struct AveragePool(WindowSum);
 
 impl AveragePool {
     /// A kernel, each channel of which is a group, and no activation, one for all members of an ensemble, or one for each. Bipolar
@@ -29,7 +29,7 @@ impl AveragePool {
     /// # Panics
     /// Where groups are not channels, or an activation does not fit them.
     pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
-        Self(Summed::new(kernel, activations))
+        Self(WindowSum::new(kernel, activations))
     }
 
     /// The kernel.

@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::matrix::WeightKind;
-use crate::arith::product::{Operand, Product, Take};
+use crate::arith::product::{Operand, Product, OperandSink};
 use crate::arith::sampling::Sampling;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
@@ -16,10 +16,10 @@ use crate::frame::port::{Port, one};
 use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Folding, Lanes};
-use crate::unit::matrix::{MatrixUnit, Passes};
+use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::matrix::Unit;
 use crate::unit::resources::Resources;
-use crate::unit::window::{Fed, Front};
+use crate::unit::window::{WindowConsumer, LineBufferStage};
 
 /// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c of the row's
 /// group; rows r * groups / rows are those of group r.
@@ -63,8 +63,8 @@ impl Conv {
         self.product.rows() / self.kernel.groups
     }
 
-    fn passes(&self) -> Passes {
-        Passes { positions: self.kernel.window.positions(), group_rows: self.group_rows() }
+    fn passes(&self) -> RowGroups {
+        RowGroups { positions: self.kernel.window.positions(), group_rows: self.group_rows() }
     }
 
     fn with_unit<R>(
@@ -83,12 +83,12 @@ impl Conv {
         Unit { name, operand, range: self.sum_range(input.element), fold, passes: self.passes(), user }
     }
 
-    fn front(&self, input: &Port, fold: Folding, user: u32) -> Option<Front> {
+    fn front(&self, input: &Port, fold: Folding, user: u32) -> Option<LineBufferStage> {
         let timing = self.with_unit("", input, fold, user, |unit| unit.timing());
-        let fed = Fed { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
+        let fed = WindowConsumer { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
         // How fast a line buffer must be has nothing to do with when weights are there.
         let timing = Matrix { sampled: None, ..timing };
-        Front::new(&self.kernel, input.element, fed, timing, user)
+        LineBufferStage::new(&self.kernel, input.element, fed, timing, user)
     }
 
     /// The words of a batch, those of a frame, and their type.
@@ -100,7 +100,7 @@ impl Conv {
         ((words, element.bits() as usize * elements.div_ceil(64)), *element)
     }
 
-    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut Take<'_>) + Sync {
+    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut OperandSink<'_>) + Sync {
         let (rows, all) = (self.group_rows(), self.product.rows());
         move |frame, take| {
             let mut words = vec![0; self.kernel.operand_words(element)];

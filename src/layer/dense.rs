@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::arith::product::{Operand, Product, Take};
+use crate::arith::product::{Operand, Product, OperandSink};
 use crate::arith::sampling::Sampling;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;
@@ -15,7 +15,7 @@ use crate::frame::port::{Port, one};
 use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
-use crate::unit::matrix::Passes;
+use crate::unit::matrix::RowGroups;
 use crate::unit::matrix::Unit;
 use crate::unit::resources::Resources;
 
@@ -61,7 +61,7 @@ impl Dense {
     }
 
     fn unit<'a>(&self, name: &'a str, input: &Port, fold: Folding, user: u32) -> Unit<'a> {
-        let (operand, passes) = (input.element, Passes::once(self.0.rows()));
+        let (operand, passes) = (input.element, RowGroups::once(self.0.rows()));
         Unit { name, operand, range: self.sum_range(operand), fold, passes, user }
     }
 
@@ -74,7 +74,7 @@ impl Dense {
         ((words, element.bits() as usize * elements.div_ceil(64)), *element)
     }
 
-    fn operand(&self) -> impl Fn(&[u64], &mut Take<'_>) + Sync {
+    fn operand(&self) -> impl Fn(&[u64], &mut OperandSink<'_>) + Sync {
         let rows = self.0.rows();
         move |words, take| take(Operand { words, rows: 0..rows, at: 0 })
     }

@@ -7,7 +7,7 @@ use stoxnor_hdl::block::{counter, frame_sum};
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
-use crate::arith::pooled::{Summed, sum_range};
+use crate::arith::pooled::{WindowSum, sum_range};
 use crate::arith::product::computable;
 use crate::arith::window::Window;
 use crate::diagnostic::Result;
@@ -29,7 +29,7 @@ use crate::unit::resources::Resources;
 pub struct GlobalPool {
     shape: [usize; 3],
     /// The activation of sums, each the one tap of a channel.
-    each: Summed,
+    each: WindowSum,
 }
 
 impl GlobalPool {
@@ -41,7 +41,7 @@ impl GlobalPool {
         let channels = shape[2];
         let window = Window::plain([1, 1], [1, 1]);
         let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
-        Self { shape, each: Summed::new(kernel, activations) }
+        Self { shape, each: WindowSum::new(kernel, activations) }
     }
 
     fn pixels(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::frame::port::{Port, one};
 use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
-use crate::unit::matrix::{MatrixUnit, Passes};
+use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::matrix::Unit;
 use crate::unit::resources::Resources;
 
@@ -77,7 +77,7 @@ impl Scale {
         use_it: impl FnOnce(MatrixUnit<'_>) -> R,
     ) -> R {
         let (operand, range) = (input.element, self.range(input.element));
-        let passes = Passes { positions: self.elements() / self.channels(), group_rows: 1 };
+        let passes = RowGroups { positions: self.elements() / self.channels(), group_rows: 1 };
         let unit = Unit { name, operand, range, fold, passes, user };
         self.factors.with_unit(unit, |unit| use_it(unit.adding(&self.biases)))
     }

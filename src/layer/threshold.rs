@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
-use crate::arith::pooled::Summed;
+use crate::arith::pooled::WindowSum;
 use crate::arith::window::Window;
 use crate::diagnostic::Result;
 use crate::frame::batch::Batch;
@@ -22,7 +22,7 @@ use crate::unit::resources::Resources;
 pub struct Threshold {
     shape: Vec<usize>,
     /// Sums of one tap each.
-    each: Summed,
+    each: WindowSum,
 }
 
 impl Threshold {
@@ -36,7 +36,7 @@ impl Threshold {
         let pixels = shape.iter().product::<usize>() / channels;
         let window = Window::plain([1, pixels], [1, 1]);
         let kernel = Sliding { window, channels, groups: channels, fill: Fill::Nothing };
-        Self { shape, each: Summed::new(kernel, activations) }
+        Self { shape, each: WindowSum::new(kernel, activations) }
     }
 
     /// The shape of frames.

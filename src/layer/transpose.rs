@@ -14,7 +14,7 @@ use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
-use crate::unit::window::Front;
+use crate::unit::window::LineBufferStage;
 
 /// Axis i of what leaves is axis `axes[i]` of what comes in; both are streams of row-major frames of their own shape.
 #[derive(Debug, Clone)]
@@ -94,11 +94,11 @@ impl Transpose {
     }
 
     /// A ring that holds what is read later than it comes. Where the first axis stays the first, each place along it is left for good.
-    fn buffer(&self, input: &Port, fold: Folding, user: u32) -> Front {
+    fn buffer(&self, input: &Port, fold: Folding, user: u32) -> LineBufferStage {
         let frame = (self.elements() / fold.pe) as u64;
         let mut inner = self.loops(fold.pe);
         let rows = inner.pop_if(|outermost| outermost.words * outermost.count == frame);
-        Front::alone(LineBuffer {
+        LineBufferStage::alone(LineBuffer {
             width: fold.pe as u32 * input.element.bits(),
             depth: 2,
             frame,

@@ -14,7 +14,7 @@ use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
-use crate::unit::window::Front;
+use crate::unit::window::LineBufferStage;
 
 /// The nearest neighbour: `y[i][j][c] = x[i / down][j / across][c]`, rounded down.
 ///
@@ -51,7 +51,7 @@ impl Upsample {
     }
 
     /// A ring that holds a line while it is read again; a few words, where no line is.
-    fn buffer(&self, input: &Port, fold: Folding, user: u32) -> Front {
+    fn buffer(&self, input: &Port, fold: Folding, user: u32) -> LineBufferStage {
         let ([height, width, channels], [down, across]) = (self.shape, self.factor.map(|f| f as u64));
         let words = (channels / fold.pe) as u64;
         let line = width as u64 * words;
@@ -61,7 +61,7 @@ impl Upsample {
             inner.extend([pixels("x", width as u64), Loop::still("y_again", down, 0)]);
         }
         let columns = if down > 1 { 1 } else { width as u64 };
-        Front::alone(LineBuffer {
+        LineBufferStage::alone(LineBuffer {
             width: fold.pe as u32 * input.element.bits(),
             depth: 2,
             frame: height as u64 * line,

@@ -73,7 +73,7 @@ impl Boundary {
 /// Builds the hardware of a network.
 ///
 /// Between two layers stand, in this order, a widener, a FIFO, and a narrower (where input and output beats differ). The FIFOs are as deep
-/// as it takes that the slowest layer never idles, and not deeper ([`buffers`]).
+/// as it takes that the slowest layer never idles, and not deeper ([`fifos`]).
 ///
 /// # Panics
 /// Where a module breaks a rule of [`check`]: a fault of ours, not of the user.

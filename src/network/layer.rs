@@ -18,7 +18,7 @@ use crate::unit::resources::Resources;
 ///
 /// A frame is a list of integers in stream order (channel last, row-major); a bipolar element is +1 or -1.
 pub trait Layer: fmt::Debug + Send + Sync {
-    /// The kind's name, as it stands in [`KINDS`] and in the layer's name.
+    /// The kind's name, as it stands in `KINDS` and in the layer's name.
     fn kind(&self) -> &'static str;
 
     /// Shape and type of what leaves the layer, or why the inputs do not fit.

@@ -97,7 +97,7 @@ pub const ENSEMBLE: &str = "ensemble";
 
 /// A layer as the importer found it, before names and shapes.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct UnnamedLayer {
     /// The node of the model file that it was made of.
     pub origin: String,
     /// Where its inputs come from.
@@ -117,13 +117,13 @@ impl Network {
         sha256: String,
         front: HostGraph,
         input: Port,
-        found: Vec<Found>,
+        found: Vec<UnnamedLayer>,
         members: u32,
         outputs: Vec<Output>,
     ) -> Result<Self> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut errors = Vec::new();
-        for (index, Found { origin, inputs, layer }) in found.into_iter().enumerate() {
+        for (index, UnnamedLayer { origin, inputs, layer }) in found.into_iter().enumerate() {
             let ports: Vec<Port> = inputs.iter().map(|source| source.of(&input, &nodes).clone()).collect();
             match layer.output(&ports) {
                 Ok(output) => {

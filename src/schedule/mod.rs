@@ -20,7 +20,7 @@ use std::sync::Arc;
 use stoxnor_hdl::block::LineBuffer;
 
 pub use pipeline::{Matrix, Pipeline, Register, Sum};
-pub use process::{Fifo, Fork, Ideal, Join, Narrower, Pattern, Replay, Sink, Source, Turns, Widener};
+pub use process::{Fifo, Fork, Ideal, Join, Narrower, Pattern, Replay, RoundRobin, Sink, Source, Widener};
 pub use ring::Ring;
 
 /// A stream between two processes.
@@ -248,7 +248,7 @@ impl Schedule {
         Self::new(beats, move |timing, inputs| {
             let output = timing.wire();
             let turns = inputs.iter().copied().zip(counts.iter().copied()).collect();
-            timing.add(Turns::new(turns, output), inputs, &[output]);
+            timing.add(RoundRobin::new(turns, output), inputs, &[output]);
             output
         })
     }

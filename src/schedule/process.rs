@@ -399,7 +399,7 @@ impl Process for Join {
 
 /// Several streams to one, so many beats of each in turn.
 #[derive(Debug)]
-pub struct Turns {
+pub struct RoundRobin {
     /// The streams, and how many beats of each come before the next one's turn.
     inputs: Vec<(Wire, usize)>,
     output: Wire,
@@ -407,7 +407,7 @@ pub struct Turns {
     taken: usize,
 }
 
-impl Turns {
+impl RoundRobin {
     /// Of all of `inputs`.
     pub fn new(inputs: Vec<(Wire, usize)>, output: Wire) -> Self {
         Self { inputs, output, offered: 0, taken: 0 }
@@ -427,7 +427,7 @@ impl Turns {
     }
 }
 
-impl Process for Turns {
+impl Process for RoundRobin {
     fn run(&mut self, wires: &mut Wires) {
         loop {
             let (input, beat) = self.turn(self.taken);

@@ -19,7 +19,7 @@ use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
 use crate::arith::activation::Activations;
 use crate::arith::kernel::Sliding;
-use crate::arith::pooled::{Summed, sum_range};
+use crate::arith::pooled::{WindowSum, sum_range};
 use crate::arith::product::computable;
 use crate::diagnostic::Result;
 use crate::frame::batch::Batch;
@@ -28,7 +28,7 @@ use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::Folding;
 use crate::unit::matrix::{Output, Position, RawSums, Step, Table, width};
 use crate::unit::resources::Resources;
-use crate::unit::window::{Fed, Front};
+use crate::unit::window::{LineBufferStage, WindowConsumer};
 
 /// What becomes of the taps of a channel.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSu
     RawSums { range, bits: width(range).max(operand), gain, constants: vec![vec![constant; channels]] }
 }
 
-impl Summed {
+impl WindowSum {
     /// Type of what leaves.
     ///
     /// # Errors
@@ -147,9 +147,9 @@ impl ChannelUnit<'_> {
         Matrix { operands, steps, latency: if steps > 1 { 3 } else { 2 }, ..Matrix::default() }
     }
 
-    fn front(&self) -> Option<Front> {
-        let fed = Fed { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
-        Front::new(self.kernel, self.input, fed, self.timing(), self.user)
+    fn front(&self) -> Option<LineBufferStage> {
+        let fed = WindowConsumer { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
+        LineBufferStage::new(self.kernel, self.input, fed, self.timing(), self.user)
     }
 
     /// Builds the module.

@@ -15,7 +15,7 @@ use crate::unit::parts::in_a_row;
 
 /// What a line buffer feeds.
 #[derive(Debug, Clone, Copy)]
-pub struct Fed {
+pub struct WindowConsumer {
     /// PE and SIMD.
     pub fold: Folding,
     /// Groups of channels that are worked on side by side.
@@ -26,7 +26,7 @@ pub struct Fed {
 
 /// A kernel's operands as a stream: a line buffer and, where it gives less than a beat at a time, a widener and a FIFO.
 #[derive(Debug)]
-pub struct Front {
+pub struct LineBufferStage {
     buffer: LineBuffer,
     /// Beats that are joined to one.
     joined: u64,
@@ -34,9 +34,15 @@ pub struct Front {
     queued: u64,
 }
 
-impl Front {
+impl LineBufferStage {
     /// The smallest line buffer and FIFO with which what is `behind` is fed at the full rate: at its own interval, or as its frames come in.
-    pub fn new(sliding: &Sliding, input: Element, fed: Fed, behind: Matrix, user: u32) -> Option<Self> {
+    pub fn new(
+        sliding: &Sliding,
+        input: Element,
+        fed: WindowConsumer,
+        behind: Matrix,
+        user: u32,
+    ) -> Option<Self> {
         if sliding.window.is_pointwise() {
             return None;
         }
@@ -189,7 +195,7 @@ mod tests {
     use crate::arith::matrix::IntMatrix;
     use crate::arith::product::Product;
     use crate::arith::window::Window;
-    use crate::unit::matrix::Passes;
+    use crate::unit::matrix::RowGroups;
     use crate::unit::matrix::Unit;
 
     /// The distance of the last beats of the fourth and the fifth frame of a module whose source and sink never stall; nothing where they don't
@@ -235,15 +241,15 @@ mod tests {
                 let kernel = Sliding { window, channels: 4, groups: 1, fill: Fill::Value(1) };
                 let sign = |r: usize, c: usize| if (r + c).is_multiple_of(2) { 1 } else { -1 };
                 let product = Product::new(IntMatrix::from_fn(4, kernel.fan_in(), sign), vec![]);
-                let passes = Passes { positions: window.positions(), group_rows: 4 };
+                let passes = RowGroups { positions: window.positions(), group_rows: 4 };
                 let (operand, range) = (Element::Bipolar, product.sum_range(Element::Bipolar, false));
                 let unit = Unit { name: "matrix", operand, range, fold, passes, user: 0 };
                 let (timing, matrix) = product.with_unit(unit, |u| (u.timing(), u.build()));
-                let fed = Fed { fold, groups: 1, folds: passes.folds(fold) };
+                let fed = WindowConsumer { fold, groups: 1, folds: passes.folds(fold) };
                 let behind = Schedule::matrix(timing);
-                let mut front = Front::new(&kernel, operand, fed, timing, 0).expect("a kernel");
+                let mut front = LineBufferStage::new(&kernel, operand, fed, timing, 0).expect("a kernel");
                 let goal = behind.interval.max(front.buffer.interval());
-                let measure = |front: &Front| {
+                let measure = |front: &LineBufferStage| {
                     interval(&front.module("m", vec![], &behind, &matrix), window.pixels() as u64)
                 };
                 found.push(front.buffer.depth);

@@ -10,7 +10,7 @@ use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
 use stoxnor::engine::compare::{Report, check};
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::engine::{Figures, run};
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
@@ -19,7 +19,7 @@ use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::layer::Layer;
-use stoxnor::network::{Found, Network, Output, Source};
+use stoxnor::network::{Network, Output, Source, UnnamedLayer};
 use stoxnor::unit::folding::{Folding, Lanes};
 
 /// Members of a frame where a test says nothing.
@@ -45,7 +45,7 @@ pub fn single(ports: Vec<Port>, layer: Arc<dyn Layer>) -> Network {
 pub fn fed(ports: &[Port], layer: Arc<dyn Layer>, members: usize) -> Network {
     let mut rng = random(ports.len() as u64);
     let fan_in = 6;
-    let mut found: Vec<Found> = Vec::new();
+    let mut found: Vec<UnnamedLayer> = Vec::new();
     for port in ports {
         let (least, most) = port.element.range();
         let steps = if port.element == Element::Bipolar { 1 } else { (most - least).min(9) };
@@ -61,10 +61,14 @@ pub fn fed(ports: &[Port], layer: Arc<dyn Layer>, members: usize) -> Network {
             Activation::rising(port.element, first as i32, rows)
         });
         let dense = Dense::with(weights, activations.collect());
-        found.push(Found { origin: "feeder".into(), inputs: vec![Source::Input], layer: Arc::new(dense) });
+        found.push(UnnamedLayer {
+            origin: "feeder".into(),
+            inputs: vec![Source::Input],
+            layer: Arc::new(dense),
+        });
     }
     let inputs = (0..ports.len()).map(Source::Layer).collect();
-    found.push(Found { origin: "layer".into(), inputs, layer });
+    found.push(UnnamedLayer { origin: "layer".into(), inputs, layer });
     of_layers(Port { shape: vec![fan_in], element: Element::Bipolar }, found, &[]).expect("a legal network")
 }
 
@@ -85,7 +89,7 @@ pub fn chain(input: Port, layers: Vec<Arc<dyn Layer>>) -> Network {
     let found = layers
         .into_iter()
         .enumerate()
-        .map(|(i, layer)| Found {
+        .map(|(i, layer)| UnnamedLayer {
             origin: format!("layer {}", i + 1),
             inputs: vec![if i == 0 { Source::Input } else { Source::Layer(i - 1) }],
             layer,
@@ -98,7 +102,11 @@ pub fn chain(input: Port, layers: Vec<Arc<dyn Layer>>) -> Network {
 ///
 /// # Errors
 /// Where a layer does not fit, or leads nowhere.
-pub fn of_layers(input: Port, found: Vec<Found>, exits: &[usize]) -> stoxnor::diagnostic::Result<Network> {
+pub fn of_layers(
+    input: Port,
+    found: Vec<UnnamedLayer>,
+    exits: &[usize],
+) -> stoxnor::diagnostic::Result<Network> {
     let front = HostGraph::identity(vec![1, input.elements()]);
     let last = [found.len() - 1];
     let exits = if exits.is_empty() { &last[..] } else { exits };

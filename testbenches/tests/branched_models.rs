@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use stoxnor::calibrate::calibrate;
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::import;
 use stoxnor::import::FloatGraph;
 use stoxnor::import::options::{Options, SamplingOptions};

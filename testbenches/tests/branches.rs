@@ -11,7 +11,7 @@ use stoxnor::arith::product::{Product, Stochastic};
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::add::Add;
@@ -22,7 +22,7 @@ use stoxnor::layer::globalpool::GlobalPool;
 use stoxnor::layer::maxpool::MaxPool;
 use stoxnor::lower::lower;
 use stoxnor::network::layer::Layer;
-use stoxnor::network::{Found, Network, Source};
+use stoxnor::network::{Network, Source, UnnamedLayer};
 use stoxnor::unit::folding::Folding;
 use stoxnor_testbenches::conformance::{
     Effort, agree, default_folds, of_layers, random, random_folds, random_frames,
@@ -32,7 +32,7 @@ use stoxnor_testbenches::random::run::no_entry_too_many;
 /// A graph in the making.
 struct Graph {
     input: Port,
-    found: Vec<Found>,
+    found: Vec<UnnamedLayer>,
 }
 
 impl Graph {
@@ -42,7 +42,7 @@ impl Graph {
 
     fn push(&mut self, inputs: &[Source], layer: impl Layer + 'static) -> Source {
         let origin = format!("layer {}", self.found.len() + 1);
-        self.found.push(Found { origin, inputs: inputs.to_vec(), layer: Arc::new(layer) });
+        self.found.push(UnnamedLayer { origin, inputs: inputs.to_vec(), layer: Arc::new(layer) });
         Source::Layer(self.found.len() - 1)
     }
 

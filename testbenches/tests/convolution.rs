@@ -11,7 +11,7 @@ use stoxnor::arith::product::{Product, Stochastic};
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::engine::{Figures, measure};
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;

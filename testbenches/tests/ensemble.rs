@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::frame::element::Element;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use stoxnor::engine;
-use stoxnor::engine::results::Engine;
+use stoxnor::engine::Engine;
 use stoxnor::import;
 use stoxnor::import::options::{FixedPoint, Options};
 use stoxnor::lower::lower;

@@ -1,7 +1,7 @@
 //! Hardware with one fault: `check` has to find it, at the layer, frame and element where arithmetic says it shows.
 
 use stoxnor::engine::compare::DifferenceKind;
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::lower::plan::Part;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;

@@ -5,7 +5,7 @@ use std::path::Path;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::config::Config;
 use stoxnor::engine::Figures;
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::import;
 use stoxnor::import::options::{LayerSampling, Options, SamplingOptions};
 use stoxnor::lower::lower;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stoxnor::arith::activation::Activation;
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::engine::stimulus;
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rand::RngExt;
 use stoxnor::calibrate::calibrate;
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::frame::batch::Batch;
 use stoxnor::frame::element::Element;
 use stoxnor::import;

@@ -1,7 +1,7 @@
 //! The public TFC network on every engine.
 
 use stoxnor::engine;
-use stoxnor::engine::results::Engine;
+use stoxnor::engine::Engine;
 use stoxnor::import;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;

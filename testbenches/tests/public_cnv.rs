@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use stoxnor::config::Config;
 use stoxnor::engine::Figures;
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::import;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use stoxnor::engine::results::Engine;
+use stoxnor::engine::Engine;
 use stoxnor::lower::Hardware;
 use stoxnor_hdl::{Bits, Module};
 use stoxnor_testbenches::fault::{add_cell, edit_module};

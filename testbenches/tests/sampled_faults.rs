@@ -9,7 +9,7 @@ use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::engine::compare::DifferenceKind;
-use stoxnor::engine::results::{Conditions, Engine};
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
@@ -36,7 +36,7 @@ const FLY: [Realisation; 3] = [Realisation::Fly, Realisation::Sampled, Realisati
 const SAMPLED: [Realisation; 3] = [Realisation::Sampled, Realisation::Fly, Realisation::Sampled];
 
 /// What passes a boundary, pass after pass.
-type Passes = Vec<Vec<i32>>;
+type RowGroups = Vec<Vec<i32>>;
 
 struct Bed {
     network: Network,
@@ -46,7 +46,7 @@ struct Bed {
     activations: Vec<Vec<Activation>>,
     frames: Vec<Vec<i32>>,
     /// For each boundary, what truly passes.
-    truth: Vec<Passes>,
+    truth: Vec<RowGroups>,
 }
 
 /// Frame and member of every pass.
@@ -109,7 +109,7 @@ impl Bed {
     }
 
     /// What layer `index` gives with these weights of each member.
-    fn layer(&self, index: usize, weights: impl Fn(usize) -> IntMatrix) -> Passes {
+    fn layer(&self, index: usize, weights: impl Fn(usize) -> IntMatrix) -> RowGroups {
         let pass = |(pass, (_, m)): (usize, (usize, usize))| {
             self.output(index, m, &weights(m), self.input(index, pass))
         };
@@ -233,7 +233,7 @@ impl Machine<'_> {
     }
 
     /// What layer `index` gives with such weights.
-    fn outputs(&self, bed: &Bed, index: usize) -> Passes {
+    fn outputs(&self, bed: &Bed, index: usize) -> RowGroups {
         bed.layer(index, |m| self.weights(&bed.matrices[index], FOLDS[index], m))
     }
 }
@@ -414,7 +414,7 @@ fn a_replay_buffer_that_swaps_its_halves() {
         *chosen.expect("the half is chosen") = wrong;
     });
     let other = |frame: usize| if frame + 1 < bed.frames.len() { frame + 1 } else { frame - 1 };
-    let outputs: Passes = passes()
+    let outputs: RowGroups = passes()
         .into_iter()
         .map(|(frame, m)| {
             let x = &bed.frames[if m == 0 { frame } else { other(frame) }];
@@ -438,7 +438,7 @@ fn a_replay_buffer_that_gives_a_pass_too_few() {
         let passes = if *n == 1 { MEMBERS } else { *n as usize - 1 };
         (0..passes).map(move |m| (frame, m))
     });
-    let outputs: Passes =
+    let outputs: RowGroups =
         given.map(|(frame, m)| bed.output(0, m, &bed.matrices[0].sample(m), &bed.frames[frame])).collect();
     bed.must_be_found("a pass too few", &faulty, 0, &outputs);
 }
@@ -454,7 +454,7 @@ fn a_sum_that_does_not_begin_again() {
         register(m, "first_q").next = Some(never);
     });
     let mut sums = vec![0i32; SIZES[3]];
-    let outputs: Passes = bed.truth[3]
+    let outputs: RowGroups = bed.truth[3]
         .iter()
         .map(|frame| {
             sums.iter_mut().zip(frame).for_each(|(sum, y)| *sum += y);
@@ -477,7 +477,7 @@ fn thresholds_that_do_not_go_back_to_the_first_member() {
         let Driver::Cell(Cell::Mux { select, .. }) = &mut m.nets[next].driver else { panic!("a choice") };
         *select = wraps;
     });
-    let outputs: Passes = passes()
+    let outputs: RowGroups = passes()
         .into_iter()
         .enumerate()
         .map(|(pass, (_, m))| {
@@ -501,7 +501,7 @@ fn a_sampled_layer_that_reads_one_half_only() {
         let Driver::Cell(Cell::Mux { select, .. }) = &mut m.nets[next].driver else { panic!("a choice") };
         *select = wraps;
     });
-    let outputs: Passes = passes()
+    let outputs: RowGroups = passes()
         .into_iter()
         .enumerate()
         .map(|(pass, (_, m))| {

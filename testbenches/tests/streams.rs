@@ -2,7 +2,7 @@
 
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
-use stoxnor::engine::results::Conditions;
+use stoxnor::engine::Conditions;
 use stoxnor::engine::stimulus;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;

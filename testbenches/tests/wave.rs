@@ -6,8 +6,8 @@ use std::io::BufReader;
 use std::ops::Range;
 
 use stoxnor::engine::compare::{Difference, DifferenceKind};
-use stoxnor::engine::results::{Conditions, Engine};
 use stoxnor::engine::wave;
+use stoxnor::engine::{Conditions, Engine};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;

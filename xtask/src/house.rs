@@ -35,6 +35,7 @@ pub const ROOMS: &[&str] = &[
     "emit",
     "config",
     "calibrate",
+    "model",
     "cli",
 ];
 

@@ -15,7 +15,7 @@ use crate::layer::conv::Conv;
 use crate::layer::dense::Dense;
 use crate::layer::globalpool::GlobalPool;
 use crate::network::layer::Layer;
-use crate::network::{Found, Output, Source};
+use crate::network::{Output, Source, UnnamedLayer};
 
 /// A layer before it is built.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ pub struct Draft {
     /// The activation in each member that was looked at; none where sums leave as they are.
     pub activations: Vec<Activation>,
     /// What the graph makes of its sums.
-    pub outgoing: Outgoing,
+    pub outgoing: Postprocessing,
 }
 
 /// What the graph makes of a layer's sums, up to the next layer or its output.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct Postprocessing {
     /// Shape of the sums of one position; of all behind the last layer.
     pub shape: Vec<usize>,
     /// The operators.
@@ -92,7 +92,7 @@ impl Draft {
     }
 
     /// The layer, with so many members built where its weights are sampled.
-    pub fn build(self, members: u32) -> Found {
+    pub fn build(self, members: u32) -> UnnamedLayer {
         let members = members as usize;
         let mut activations = self.activations;
         if activations.len() > 1 {
@@ -118,13 +118,13 @@ impl Draft {
             Core::Sum { shape, factors } => Arc::new(Add::new(shape, factors, activations)),
             Core::Fixed(layer) => layer,
         };
-        Found { origin: self.origin, inputs: self.inputs, layer }
+        UnnamedLayer { origin: self.origin, inputs: self.inputs, layer }
     }
 }
 
 /// A network's parts, in one member.
 #[derive(Debug)]
-pub struct Parts {
+pub struct NetworkDraft {
     /// What the host computes first.
     pub front: HostGraph,
     /// What the hardware takes.

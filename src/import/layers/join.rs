@@ -9,7 +9,7 @@ use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
 use crate::import::layers::activation::activation;
-use crate::import::layers::draft::{Core, Outgoing};
+use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::grid::{Grid, follow_grid, grid};
 use crate::import::layers::images;
 use crate::import::layers::images::{at_one_position, collected, one_position, whole_order};
@@ -161,8 +161,11 @@ impl<'a> Walk<'a> {
             factors: factors.iter().map(|f| *f as i32).collect(),
         };
         self.made = None;
-        let whole =
-            |steps: &[Step]| Outgoing { shape: shape.clone(), steps: steps.to_vec(), moved: channels.image };
+        let whole = |steps: &[Step]| Postprocessing {
+            shape: shape.clone(),
+            steps: steps.to_vec(),
+            moved: channels.image,
+        };
         let Some(behind) = behind else {
             // It leaves as it is.
             self.tail = self::scaling(join, scale, shape)?;
@@ -180,7 +183,7 @@ impl<'a> Walk<'a> {
             None if changes => Some(follow_grid(&sums, &one, &local)?),
             None => None,
         };
-        let outgoing = Outgoing { shape: one.clone(), steps: all.clone(), moved: false };
+        let outgoing = Postprocessing { shape: one.clone(), steps: all.clone(), moved: false };
         match level {
             None => {
                 self.joined(join, sources, core, None, outgoing);
@@ -224,7 +227,7 @@ impl<'a> Walk<'a> {
             sources,
             Core::Fixed(Arc::new(Concat::new(&pixels, counts))),
             None,
-            Outgoing { shape: join.shape.clone(), steps: Vec::new(), moved: false },
+            Postprocessing { shape: join.shape.clone(), steps: Vec::new(), moved: false },
         );
         self.level = Some(Grid {
             scale,

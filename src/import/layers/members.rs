@@ -2,8 +2,8 @@
 
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::step::HostGraph;
-use crate::import::layers::draft::{Draft, Parts};
-use crate::network::Found;
+use crate::import::layers::draft::{Draft, NetworkDraft};
+use crate::network::UnnamedLayer;
 
 /// Most weights of all members together: 2^27.
 const MAX_WEIGHTS: u64 = 1 << 27;
@@ -12,7 +12,7 @@ const MAX_WEIGHTS: u64 = 1 << 27;
 ///
 /// # Errors
 /// Where members differ in more than the thresholds of their activations.
-pub fn merge(parts: &mut Parts, other: Parts, member: u32) -> Result<()> {
+pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Result<()> {
     let differs = |what: &str, place: &str| {
         Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("members 0 and {member} differ in {what}"))
             .at(place.to_owned())
@@ -69,7 +69,7 @@ fn same(a: &HostGraph, b: &HostGraph) -> bool {
 ///
 /// # Errors
 /// Where that is more than memory should be asked for.
-pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<Found>> {
+pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<UnnamedLayer>> {
     let sampled: u64 = drafts.iter().map(|draft| draft.sampled() * u64::from(members)).sum();
     if sampled > MAX_WEIGHTS {
         let message = format!("{members} members have {sampled} weights; the limit is {MAX_WEIGHTS}");

@@ -20,15 +20,15 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
 use crate::frame::port::Port;
 use crate::graph::step::{HostGraph, Step};
-use crate::import::layers::draft::Parts;
+use crate::import::layers::draft::NetworkDraft;
 use crate::import::layers::grid::{Grid, grid};
 use crate::import::layers::images::{
     at_one_position, image_of, is_pool, one_position, streamed, whole_order,
 };
 use crate::import::layers::sums::keep;
-use crate::import::layers::survey::Sketch;
+use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::walk::{Stream, Walk};
-use crate::import::options::Wanted;
+use crate::import::options::LayerOptions;
 use crate::import::runs::chain::{Chain, Run};
 use crate::import::runs::segment::{Segments, segment};
 use crate::import::runs::steps::identity;
@@ -39,7 +39,7 @@ use crate::network::Output;
 const MAX_INPUT_BITS: u32 = 16;
 
 /// What enters the hardware.
-struct Front {
+struct HostFront {
     host: HostGraph,
     input: Port,
 }
@@ -48,10 +48,10 @@ struct Front {
 pub fn layers(
     runs: &[Run],
     outputs: &[String],
-    wanted: Wanted<'_>,
-    sketches: &mut Vec<Sketch>,
+    wanted: LayerOptions<'_>,
+    sketches: &mut Vec<PartialLayer>,
     errors: &mut Vec<Diagnostic>,
-) -> Option<Parts> {
+) -> Option<NetworkDraft> {
     let cut = |(index, run)| segment(run, index == 0, errors);
     let segments: Vec<Segments> = runs.iter().enumerate().map(cut).collect::<Option<_>>()?;
     let (chain, first) = (&runs[0].chain, &segments[0]);
@@ -108,7 +108,7 @@ pub fn layers(
         Some(pixels) => {
             let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
             let steps = pixels.front.into_iter().chain(turn).collect();
-            Front {
+            HostFront {
                 host: HostGraph::new(chain.input.clone(), steps),
                 input: Port { shape: own, element: pixels.element },
             }
@@ -116,7 +116,7 @@ pub fn layers(
         None => keep(front(chain, end, anchor, &level), errors)?,
     };
     let outputs = outputs.iter().filter_map(|name| found.remove(name)).collect();
-    Some(Parts { front: front.host, input: front.input, layers: drafts, outputs })
+    Some(NetworkDraft { front: front.host, input: front.input, layers: drafts, outputs })
 }
 
 /// Goes through all runs, the first of which the walk is in front of; gives the graph's outputs by name.
@@ -153,7 +153,7 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
 }
 
 /// The host's steps up to the hardware, and the integers of their values.
-fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<Front> {
+fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<HostFront> {
     let shape = chain.shape_before(end);
     let mut steps = chain.steps[..end].to_vec();
     let (own, turn) = streamed(anchor, shape)?;
@@ -161,7 +161,7 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
         steps.extend(integers(anchor.unwrap_or(&identity("input")?), shape, level.scale)?);
     }
     steps.extend(turn);
-    Ok(Front {
+    Ok(HostFront {
         host: HostGraph::new(chain.input.clone(), steps),
         input: Port { shape: own, element: level.element() },
     })

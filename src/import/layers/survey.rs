@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// A layer as far as it was understood.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Sketch {
+pub struct PartialLayer {
     /// The node of the model file.
     pub origin: String,
     /// Where that node is, as diagnostics name it.
@@ -25,7 +25,7 @@ pub struct Sketch {
     pub output: Option<Element>,
 }
 
-impl Sketch {
+impl PartialLayer {
     /// A layer of which only the product is known.
     pub(crate) fn new(product: &Step) -> Self {
         let shape = product.constants().into_iter().flatten().next().map(|t| t.shape.clone());
@@ -57,7 +57,7 @@ pub struct Survey {
     /// Operators that the output depends on, and how many of them the importer has a translation for.
     pub operators: (usize, usize),
     /// The layers, in file order.
-    pub layers: Vec<Sketch>,
+    pub layers: Vec<PartialLayer>,
     /// Every reason why the model cannot be built; none where it can.
     pub reasons: Vec<Diagnostic>,
 }

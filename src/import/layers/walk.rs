@@ -15,15 +15,15 @@ use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
 use crate::import::layers::activation::{activation, falls};
-use crate::import::layers::draft::{Core, Draft, Outgoing};
+use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
 use crate::import::layers::order::{Order, transposition};
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
-use crate::import::layers::survey::Sketch;
+use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::layers::{images, weights};
-use crate::import::options::Wanted;
+use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
@@ -36,7 +36,7 @@ use crate::network::layer::Layer;
 /// On the way from the first layer to the last.
 pub struct Walk<'a> {
     pub(crate) chain: &'a Chain,
-    wanted: Wanted<'a>,
+    wanted: LayerOptions<'a>,
     /// Layers so far, those with errors too.
     number: usize,
     drafts: Vec<Draft>,
@@ -54,7 +54,7 @@ pub struct Walk<'a> {
     pub(crate) made: Option<Values>,
     /// What the host does to the last layer's sums before the rest.
     pub(crate) tail: Vec<Step>,
-    sketches: &'a mut Vec<Sketch>,
+    sketches: &'a mut Vec<PartialLayer>,
     pub(crate) errors: &'a mut Vec<Diagnostic>,
 }
 
@@ -138,9 +138,9 @@ impl<'a> Walk<'a> {
     /// In front of the first layer, which takes integers of `level`.
     pub fn new(
         chain: &'a Chain,
-        wanted: Wanted<'a>,
+        wanted: LayerOptions<'a>,
         level: Option<Grid>,
-        sketches: &'a mut Vec<Sketch>,
+        sketches: &'a mut Vec<PartialLayer>,
         errors: &'a mut Vec<Diagnostic>,
     ) -> Self {
         let order = Order::default();
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         let place = self.place(segment.anchor);
         self.number += 1;
         let place = keep(place.map_err(|e| e.placed(&step.place)), self.errors);
-        let mut sketch = Sketch::new(step);
+        let mut sketch = PartialLayer::new(step);
         sketch.input = self.level.map(|l| l.element());
         let Some(place) = place else {
             (self.level, self.sums, self.made) = (None, None, None);
@@ -232,7 +232,7 @@ impl<'a> Walk<'a> {
         self.sketches.push(sketch);
         self.level = made.as_ref().and_then(|m| m.level);
         if let Some(Made { core, activation, mut steps, .. }) = made {
-            let mut outgoing = Outgoing { shape: place.one(), steps: Vec::new(), moved };
+            let mut outgoing = Postprocessing { shape: place.one(), steps: Vec::new(), moved };
             if last {
                 self.tail.clone_from(&steps);
                 steps.extend_from_slice(tail);
@@ -248,7 +248,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn push(&mut self, step: &Step, core: Core, activation: Option<Activation>, outgoing: Outgoing) {
+    fn push(&mut self, step: &Step, core: Core, activation: Option<Activation>, outgoing: Postprocessing) {
         let activations = activation.into_iter().collect();
         let inputs = vec![self.source];
         self.source = Source::Layer(self.drafts.len());
@@ -262,7 +262,7 @@ impl<'a> Walk<'a> {
         inputs: Vec<Source>,
         core: Core,
         activation: Option<Activation>,
-        outgoing: Outgoing,
+        outgoing: Postprocessing,
     ) {
         self.number += 1;
         self.push(step, core, activation, outgoing);
@@ -273,7 +273,7 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn fixed(&mut self, step: &Step, layer: Arc<dyn Layer>) {
         self.number += 1;
-        let outgoing = Outgoing { shape: step.shape.clone(), steps: Vec::new(), moved: false };
+        let outgoing = Postprocessing { shape: step.shape.clone(), steps: Vec::new(), moved: false };
         self.push(step, Core::Fixed(layer), None, outgoing);
     }
 
@@ -386,7 +386,7 @@ impl<'a> Walk<'a> {
         place: &Place<'_>,
         behind: Option<Behind>,
         last: bool,
-        sketch: &mut Sketch,
+        sketch: &mut PartialLayer,
     ) -> Result<Option<Made>> {
         let (kernel, read, realisation) = self.weights(place)?;
         sketch.weights = Some(read.matrix.kind());

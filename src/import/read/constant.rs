@@ -24,7 +24,7 @@ pub struct Constant {
 /// Data in a file of its own is read from `external`.
 pub fn read(message: &[u8], external: &External) -> Result<Constant> {
     let mut title = "";
-    let mut parts = Parts::default();
+    let mut parts = TensorFields::default();
     for field in fields(message) {
         match field? {
             (1, value) => {
@@ -55,7 +55,7 @@ pub fn read(message: &[u8], external: &External) -> Result<Constant> {
 
 /// The fields of a tensor's message.
 #[derive(Default)]
-struct Parts<'a> {
+struct TensorFields<'a> {
     dims: Vec<i64>,
     kind: i64,
     segmented: bool,
@@ -67,7 +67,7 @@ struct Parts<'a> {
     raw: Option<&'a [u8]>,
 }
 
-impl Parts<'_> {
+impl TensorFields<'_> {
     fn assemble(self, external: &External) -> Result<Tensor> {
         if self.segmented {
             return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the data is split into segments")

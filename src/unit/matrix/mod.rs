@@ -1,7 +1,7 @@
 //! The matrix unit: forms, weight sources and outputs of what multiplies in dense and convolution layers.
 //!
 //! An operand of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
-//! operand as it comes and keeps it in a buffer; the other groups read it from there. A frame is one operand, or several ([`Passes`]): one
+//! operand as it comes and keeps it in a buffer; the other groups read it from there. A frame is one operand, or several ([`RowGroups`]): one
 //! for each position of a kernel, and at a position one for each group of channels. Steps of a pipeline:
 //!
 //! | after edge | holds |
@@ -48,7 +48,7 @@ pub fn latency(source: &dyn WeightSource) -> u64 {
 
 /// How often a frame passes which rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passes {
+pub struct RowGroups {
     /// How often all rows are computed: the positions of a kernel.
     pub positions: usize,
     /// Neighbouring rows that take the same operand: those of a group of channels. It divides the rows, and PE divides it or is a
@@ -56,7 +56,7 @@ pub struct Passes {
     pub group_rows: usize,
 }
 
-impl Passes {
+impl RowGroups {
     /// All of `rows` rows once.
     pub fn once(rows: usize) -> Self {
         Self { positions: 1, group_rows: rows }
@@ -88,7 +88,7 @@ pub struct MatrixUnit<'a> {
     /// PE and SIMD.
     fold: Folding,
     /// How often a frame passes which rows.
-    passes: Passes,
+    passes: RowGroups,
     /// User bits of its streams.
     user: u32,
     /// How a processing element works and what it needs its weights to be.
@@ -119,7 +119,7 @@ impl<'a> MatrixUnit<'a> {
     pub fn new(
         name: &'a str,
         members: Vec<&'a IntMatrix>,
-        (fold, passes): (Folding, Passes),
+        (fold, passes): (Folding, RowGroups),
         user: u32,
         form: &'a dyn Form,
         source: &'a dyn WeightSource,

@@ -6,7 +6,9 @@ use crate::diagnostic::Result;
 use crate::frame::element::Element;
 use crate::unit::folding::Folding;
 use crate::unit::matrix::rom::Rom;
-use crate::unit::matrix::{BitPlanes, Fly, Form, MatrixUnit, Output, Passes, Sampled, Sampler, WeightSource};
+use crate::unit::matrix::{
+    BitPlanes, Fly, Form, MatrixUnit, Output, RowGroups, Sampled, Sampler, WeightSource,
+};
 use crate::unit::resources::Resources;
 
 /// What a product's matrix unit is to be built for.
@@ -21,7 +23,7 @@ pub struct Unit<'a> {
     /// PE and SIMD.
     pub fold: Folding,
     /// How often a frame passes which rows.
-    pub passes: Passes,
+    pub passes: RowGroups,
     /// User bits of its streams.
     pub user: u32,
 }

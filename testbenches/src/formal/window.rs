@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use stoxnor::arith::window::Window;
-use stoxnor::unit::window::Front;
+use stoxnor::unit::window::LineBufferStage;
 use stoxnor_hdl::bits_for;
 use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding};
 
@@ -265,5 +265,5 @@ fn buffer(window: &Window, side: bool, padding: Option<Padding>, user: u32) -> L
         }),
         user,
     };
-    Front::alone(buffer).buffer().clone()
+    LineBufferStage::alone(buffer).buffer().clone()
 }

@@ -24,7 +24,7 @@ use stoxnor::layer::topk::TopK;
 use stoxnor::layer::transpose::Transpose;
 use stoxnor::layer::upsample::Upsample;
 use stoxnor::network::layer::Layer;
-use stoxnor::network::{Found, Network};
+use stoxnor::network::{Network, UnnamedLayer};
 use stoxnor::unit::folding::Folding;
 
 use super::Feed;
@@ -56,7 +56,7 @@ pub fn build(recipe: &Recipe) -> Result<(Network, Vec<Folding>), Illegal> {
         folds.push(snapped(&*layer, own.fold));
         outputs.push(output);
         let inputs = own.inputs.iter().map(|from| from.source()).collect();
-        found.push(Found { origin: format!("layer {}", index + 1), inputs, layer });
+        found.push(UnnamedLayer { origin: format!("layer {}", index + 1), inputs, layer });
     }
     need(!found.is_empty(), "no layers")?;
     need(recipe.exits.iter().all(|exit| *exit < found.len()) && !recipe.exits.is_empty(), "no such exit")?;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use indicatif::ProgressBar;
 use stoxnor::engine;
-use stoxnor::engine::results::{Conditions, Engine, Results};
+use stoxnor::engine::{Conditions, Engine, Results};
 use stoxnor::engine::{Figures, measure, passes_slowly};
 use stoxnor::lower::fifos;
 use stoxnor::lower::fifos::{SLOW, depth_of};

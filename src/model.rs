@@ -1,0 +1,387 @@
+//! The face of the library: a model is read, looked at, run, checked and written out.
+//!
+//! May use every room below. Used by: the commands, and programs that use the crate.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::arith::matrix::WeightKind;
+use crate::arith::sampling::Sampling;
+use crate::config::{Config, EnsembleConfig};
+use crate::data::arrays::{Frames, read_frames};
+use crate::data::scale::Scale;
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, INPUT_SHAPE, Result, SIMULATION_STUCK};
+use crate::emit::bench::{self, BenchFrames};
+use crate::engine::Engine;
+use crate::engine::compare::{self, Report};
+use crate::engine::results::Conditions;
+use crate::engine::{self, Figures};
+use crate::frame::element::Element;
+use crate::frame::port::Port;
+use crate::lower::{Hardware, lower};
+use crate::network::Network;
+use crate::unit::folding::Folding;
+use crate::unit::resources::Resources;
+use crate::{emit, import};
+
+/// A quantised network, folded onto hardware by a configuration.
+///
+/// ```
+/// # fn main() -> stoxnor::Result<()> {
+/// use stoxnor::{Config, Model};
+///
+/// let config = Config::parse("[layers.l2_dense]\npe = 4", "fold.toml")?;
+/// let model = Model::load_with("models/dense_784_64_64_64_10.onnx", &config)?;
+/// assert_eq!(model.layers()[1].pe, 4);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Model {
+    network: Network,
+    folds: Vec<Folding>,
+    scale: Option<Scale>,
+    clock_mhz: Option<f64>,
+    config_sha256: Option<String>,
+    /// Members of the frames, in turn; empty without an ensemble.
+    members: Vec<u32>,
+    hardware: OnceLock<Hardware>,
+}
+
+/// One layer of a [`Model`].
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerInfo {
+    /// Its name in the configuration and in reports, such as `l3_dense`.
+    pub name: String,
+    /// Its kind, such as `dense` or `conv`.
+    pub kind: &'static str,
+    /// The node of the model file that it was made of.
+    pub origin: String,
+    /// Processing elements: rows that are computed in parallel.
+    pub pe: usize,
+    /// Inputs that a processing element takes a cycle.
+    pub simd: usize,
+    /// Cycles a frame and member.
+    pub cycles: u64,
+    /// Kind of the weights; `None` for layers without weights.
+    pub weights: Option<WeightKind>,
+    /// How the weights are sampled; `None` for weights that are fixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
+    /// Element type of the first input.
+    pub input: Element,
+    /// Shape (channels last, without batch) and element type of the output.
+    pub output: Port,
+    /// Lanes and memory bits, counted from the layer's structure.
+    #[serde(flatten)]
+    pub resources: Resources,
+}
+
+/// One output of the graph for a number of frames.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Its name in the model file.
+    pub name: String,
+    /// The number of frames, then the output's shape without batch.
+    pub shape: Vec<usize>,
+    /// The values, row-major.
+    pub values: Vec<f32>,
+}
+
+impl Model {
+    /// Reads an ONNX or QONNX file, with the default configuration.
+    ///
+    /// # Errors
+    /// Every reason why the file is not a network that hardware can compute.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(path, &Config::default())
+    }
+
+    /// Reads an ONNX or QONNX file, with a configuration.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where the configuration does not fit the model.
+    pub fn load_with(path: impl AsRef<Path>, config: &Config) -> Result<Self> {
+        // A mistake in the configuration is told before a large model is read.
+        let options = config.import_options()?;
+        Self::new(import::load_with(path.as_ref(), &options)?, config)
+    }
+
+    /// Reads the bytes of an ONNX or QONNX file; `name` names the network and its top module.
+    ///
+    /// # Errors
+    /// As [`load_with`](Self::load_with).
+    pub fn from_bytes(name: &str, bytes: &[u8], config: &Config) -> Result<Self> {
+        Self::new(import::read_with(name, bytes, &config.import_options()?)?, config)
+    }
+
+    fn new(network: Network, config: &Config) -> Result<Self> {
+        if network.ensemble.is_none() && config.ensemble != EnsembleConfig::default() {
+            return Err(no_members("ensemble"));
+        }
+        let members = network.ensemble.iter().map(|e| e.members).collect();
+        let folds = config.foldings(&network)?;
+        let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
+        let (clock_mhz, config_sha256) = (config.target.clock_mhz, config.sha256.clone());
+        Ok(Self { network, folds, scale, clock_mhz, config_sha256, members, hardware: OnceLock::new() })
+    }
+
+    /// The model with these numbers of members, taken by the frames in turn. Figures are those of the first number.
+    ///
+    /// # Errors
+    /// Where a number is 0 or above the members that the hardware supports, or no weights are stochastic.
+    pub fn with_members(mut self, members: &[u32]) -> Result<Self> {
+        let Some(ensemble) = &mut self.network.ensemble else {
+            return if members.iter().all(|m| *m == 1) { Ok(self) } else { Err(no_members("--members")) };
+        };
+        let most = ensemble.max_members;
+        if let Some(members) = members.iter().find(|m| !(1..=most).contains(*m)) {
+            let message = format!("{members} members where {most} are built");
+            return Err(Diagnostic::new(&CONFIG_VALUE, message)
+                .at("--members")
+                .help(format!("give 1 to {most}; [ensemble] max_members builds more"))
+                .into());
+        }
+        if let Some(first) = members.first() {
+            ensemble.members = *first;
+            self.members = members.to_vec();
+            self.hardware = OnceLock::new();
+        }
+        Ok(self)
+    }
+
+    /// The model's name, fit for a Verilog identifier.
+    pub fn name(&self) -> &str {
+        &self.network.name
+    }
+
+    /// Shape of one frame of the graph's input, without batch.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.network.front.input_shape()[1..]
+    }
+
+    /// The layers, in topological order.
+    pub fn layers(&self) -> Vec<LayerInfo> {
+        let info = |(index, fold): (usize, &Folding)| {
+            let node = &self.network.nodes[index];
+            let inputs = self.network.inputs(index);
+            LayerInfo {
+                name: node.name.clone(),
+                kind: node.layer.kind(),
+                origin: node.origin.clone(),
+                pe: fold.pe,
+                simd: fold.simd,
+                cycles: node.layer.lanes().cycles(*fold),
+                weights: node.layer.weights(),
+                sampling: node.layer.sampling(),
+                input: inputs[0].element,
+                output: node.output.clone(),
+                resources: node.layer.resources(&inputs, *fold),
+            }
+        };
+        self.folds.iter().enumerate().map(info).collect()
+    }
+
+    /// Latency and interval in clock cycles, exact, with a source and a sink that never stall.
+    pub fn figures(&self) -> Figures {
+        let hardware = self.hardware();
+        Figures::of_schedule(hardware, hardware.default_members())
+    }
+
+    /// Reads frames of the model's input from an npy or IDX file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or its frames do not fit the input.
+    pub fn read_frames(&self, path: impl AsRef<Path>) -> Result<Frames> {
+        let shape = self.input_shape();
+        read_frames(path.as_ref(), shape.iter().product(), shape)
+    }
+
+    /// The graph's outputs of some frames, computed by an engine. All engines give the same numbers.
+    ///
+    /// # Errors
+    /// Where a frame does not fit the input, or an external tool is missing or fails.
+    pub fn run(&self, frames: &Frames, engine: Engine) -> Result<Vec<Output>> {
+        let members = self.conditions(None).members(&self.network, frames.count());
+        let sums = self.sums(frames, &members, engine, &ProgressBar::hidden())?;
+        self.outputs(&sums, &members)
+    }
+
+    /// Runs engines side by side and compares them at every layer boundary; the first one named is the yardstick.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run). Engines that differ are no error: the report says so.
+    pub fn check(&self, frames: &Frames, engines: &[Engine]) -> Result<Report> {
+        let frames = self.quantised(frames, frames.count())?;
+        self.check_quantised(&frames, engines, &self.conditions(None), &ProgressBar::hidden())
+    }
+
+    /// Writes Verilog, memory images, a test bench of random frames, and a manifest to a new directory: all of it, or nothing.
+    ///
+    /// # Errors
+    /// Where the directory exists or cannot be written.
+    pub fn compile(&self, directory: impl AsRef<Path>) -> Result<()> {
+        let frames = self.bench_frames(None, 2, &[])?;
+        emit::write(directory.as_ref(), &self.files(&frames), false)
+    }
+
+    /// The checked network.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// PE and SIMD of each layer.
+    pub(crate) fn folds(&self) -> &[Folding] {
+        &self.folds
+    }
+
+    /// The clock that the configuration states.
+    pub(crate) fn clock_mhz(&self) -> Option<f64> {
+        self.clock_mhz
+    }
+
+    /// Numbers of members, taken by the frames in turn; empty without an ensemble.
+    pub(crate) fn members(&self) -> &[u32] {
+        &self.members
+    }
+
+    /// The network as modules, with FIFOs sized; computed once.
+    pub(crate) fn hardware(&self) -> &Hardware {
+        self.hardware.get_or_init(|| lower(&self.network, &self.folds))
+    }
+
+    pub(crate) fn conditions(&self, stall: Option<u64>) -> Conditions {
+        Conditions { stall, members: self.members.clone() }
+    }
+
+    /// The first `count` frames as the integers that the hardware takes.
+    pub(crate) fn quantised(&self, frames: &Frames, count: usize) -> Result<Vec<Vec<i32>>> {
+        let wanted: usize = self.input_shape().iter().product();
+        if frames.elements != wanted {
+            let message = format!("frames of {} elements where the input has {wanted}", frames.elements);
+            let help = format!("give frames of the model's input, {:?}", self.input_shape());
+            return Err(Diagnostic::new(&INPUT_SHAPE, message).help(help).into());
+        }
+        frames.quantise(&self.network, self.scale, count)
+    }
+
+    /// [`check`](Self::check) of quantised frames.
+    pub(crate) fn check_quantised(
+        &self,
+        frames: &[Vec<i32>],
+        engines: &[Engine],
+        conditions: &Conditions,
+        progress: &ProgressBar,
+    ) -> Result<Report> {
+        compare::check(&self.network, self.hardware(), frames, engines, conditions, progress)
+    }
+
+    /// The integers of all exits for each frame, one exit after another, summed over the frame's members.
+    pub(crate) fn sums(
+        &self,
+        frames: &Frames,
+        members: &[u32],
+        engine: Engine,
+        progress: &ProgressBar,
+    ) -> Result<Vec<Vec<i64>>> {
+        let network = &self.network;
+        let quantised = self.quantised(frames, frames.count())?;
+        if engine == Engine::Fast {
+            let mut distinct = members.to_vec();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let sums = engine::sums_at(network, &quantised, &distinct);
+            let of = |(frame, m): (usize, &u32)| {
+                let at = distinct.binary_search(m).expect("it is one of them");
+                sums[at][frame].iter().map(|v| i64::from(*v)).collect()
+            };
+            return Ok(members.iter().enumerate().map(of).collect());
+        }
+        let conditions = Conditions { stall: None, members: members.to_vec() };
+        let results = engine::run(engine, network, self.hardware(), &quantised, &conditions, progress)?;
+        let sums = engine::integers(network, &results, members);
+        let whole = sums.iter().filter(|s| s.len() == network.exit_elements()).count();
+        if whole == sums.len() {
+            return Ok(sums);
+        }
+        let message = format!("{whole} of {} frames came out before the cycle limit", sums.len());
+        Err(Diagnostic::new(&SIMULATION_STUCK, message)
+            .at(format!("engine {engine}"))
+            .help("`stoxnor check` with this engine shows where it stands still")
+            .into())
+    }
+
+    /// The graph's outputs, from the integers that left the hardware for each frame.
+    pub(crate) fn outputs(&self, sums: &[Vec<i64>], members: &[u32]) -> Result<Vec<Output>> {
+        let output = |(index, output): (usize, &crate::network::Output)| {
+            let mut shape = vec![sums.len()];
+            shape.extend(output.tail.output_shape().iter().skip(1));
+            let values = self.finished(sums, members, index)?.concat();
+            Ok(Output { name: output.name.clone(), shape, values })
+        };
+        self.network.outputs.iter().enumerate().map(output).collect()
+    }
+
+    /// Output `index` of each frame.
+    fn finished(&self, sums: &[Vec<i64>], members: &[u32], index: usize) -> Result<Vec<Vec<f32>>> {
+        let finish = |(sums, members): (&Vec<i64>, &u32)| self.network.finish_output(index, sums, *members);
+        sums.par_iter().zip(members).map(finish).collect()
+    }
+
+    /// The graph's first output of every frame, for each number of members. The fast engine adds them up in one pass.
+    pub(crate) fn first_output_at(
+        &self,
+        frames: &Frames,
+        counts: &[u32],
+        engine: Engine,
+        progress: &ProgressBar,
+    ) -> Result<Vec<Vec<Vec<f32>>>> {
+        if engine != Engine::Fast {
+            let all = |m: &u32| {
+                let members = vec![*m; frames.count()];
+                self.finished(&self.sums(frames, &members, engine, progress)?, &members, 0)
+            };
+            return counts.iter().map(all).collect();
+        }
+        let finish = |sums: Vec<Vec<i32>>, members: u32| {
+            let one = |sums: Vec<i32>| {
+                let sums: Vec<i64> = sums.into_iter().map(i64::from).collect();
+                self.network.finish(&sums, members)
+            };
+            sums.into_par_iter().map(one).collect::<Result<Vec<_>>>()
+        };
+        let sums = engine::sums_at(&self.network, &self.quantised(frames, frames.count())?, counts);
+        sums.into_iter().zip(counts).map(|(sums, m)| finish(sums, *m)).collect()
+    }
+
+    /// Frames of a test bench: the first `count` of `frames`, or random ones.
+    pub(crate) fn bench_frames(
+        &self,
+        frames: Option<&Frames>,
+        count: usize,
+        members: &[u32],
+    ) -> Result<BenchFrames> {
+        Ok(match frames {
+            None => bench::random_frames(&self.network, count, members),
+            Some(frames) => BenchFrames::new(&self.network, self.quantised(frames, count)?, members),
+        })
+    }
+
+    /// All files of a compilation: relative paths and contents.
+    pub(crate) fn files(&self, frames: &BenchFrames) -> BTreeMap<String, String> {
+        emit::files(&self.network, self.hardware(), self.config_sha256.as_deref(), self.scale, frames)
+    }
+}
+
+/// Something is said of members where nothing is sampled.
+fn no_members(place: &str) -> crate::diagnostic::Diagnostics {
+    Diagnostic::new(&CONFIG_VALUE, "no layer is sampled, so there are no members")
+        .at(place)
+        .help("state it for a layer, [layers.l1_dense] weights = { stochastic = \"ternary\" }, or leave this out")
+        .into()
+}
