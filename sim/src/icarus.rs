@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::external::{BENCH, read_trace, write_sources, write_stimulus};
 use crate::stimulus::{Design, Stimulus, Trace};
-use crate::tool::{ToolError, WorkDirectory, run};
+use crate::tool::{ToolError, judge, run};
+use crate::work::WorkDirectory;
 
 /// Where Icarus is; by default `iverilog` and `vvp` of the path.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ impl Icarus {
     pub fn simulate(&self, design: &Design, stimulus: &Stimulus) -> Result<Trace, ToolError> {
         let mut work = WorkDirectory::new()?;
         let result = self.simulate_in(design, stimulus, &work);
-        work.judge(&result);
+        judge(&mut work, &result);
         result
     }
 

@@ -16,6 +16,7 @@ mod stimulus;
 mod tool;
 pub mod vcd;
 pub mod verilator;
+pub mod work;
 
 pub use bench::simulate;
 pub use engine::{Simulator, Slot};

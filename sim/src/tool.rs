@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::work::{self, WorkDirectory};
+
 /// Why an external simulator gave no trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolError {
@@ -59,15 +61,16 @@ const TAIL_LINES: usize = 12;
 
 /// Runs a program in `directory` and returns its standard output.
 pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Result<String, ToolError> {
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
         // A relative one would mean another place in the directory of the run.
         .env("TMPDIR", directory)
         // A VERILATOR_ROOT of another installation would mix two versions.
-        .env_remove("VERILATOR_ROOT")
-        .output()
+        .env_remove("VERILATOR_ROOT");
+    let output = work::output(&mut command)
         .map_err(|e| ToolError::Missing { program: program.display().to_string(), reason: e.to_string() })?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
@@ -99,23 +102,9 @@ pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// A directory that is removed when it is dropped, or kept where something failed in it.
-#[derive(Debug)]
-pub(crate) struct WorkDirectory(tempfile::TempDir);
-
-impl WorkDirectory {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("stoxnor-").tempdir()?))
-    }
-
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Keeps the directory where `result` shows that a tool failed in it.
-    pub fn judge<T>(&mut self, result: &Result<T, ToolError>) {
-        if matches!(result, Err(ToolError::Failed { .. })) {
-            self.0.disable_cleanup(true);
-        }
+/// Keeps the directory where `result` shows that a tool failed in it.
+pub(crate) fn judge<T>(work: &mut WorkDirectory, result: &Result<T, ToolError>) {
+    if matches!(result, Err(ToolError::Failed { .. })) {
+        work.keep();
     }
 }

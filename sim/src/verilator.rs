@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::external::{BENCH, read_trace, write_sources, write_stimulus};
 use crate::stimulus::{Design, Stimulus, Trace};
-use crate::tool::{ToolError, WorkDirectory, run, version};
+use crate::tool::{ToolError, judge, run, version};
+use crate::work::WorkDirectory;
 
 /// Where Verilator is, and how it builds; by default `verilator` of the path, without optimisation.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ impl Verilator {
     pub fn build(&self, design: &Design, capacity: usize) -> Result<Verilated, ToolError> {
         let mut work = WorkDirectory::new()?;
         let result = self.build_in(design, capacity, work.path());
-        work.judge(&result);
+        judge(&mut work, &result);
         result?;
         Ok(Verilated { design: design.clone(), capacity, work })
     }
@@ -184,7 +185,7 @@ impl Verilated {
         let beats: usize = stimulus.frames.iter().map(Vec::len).sum();
         assert!(beats <= self.capacity, "{beats} beats, built for {}", self.capacity);
         let result = self.simulate_in(stimulus);
-        self.work.judge(&result);
+        judge(&mut self.work, &result);
         result
     }
 

@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use rayon::prelude::*;
+use stoxnor_sim::work::WorkDirectory;
 
 use crate::data::idx;
 use crate::data::scale::Scale;
@@ -233,7 +234,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         }
         let path = place.as_path();
         let directory = path.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-        let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(directory)?;
+        let fresh = WorkDirectory::hidden_in(directory)?;
         let file = fresh.path().join("new");
         fs::write(&file, bytes)?;
         fs::rename(&file, path)

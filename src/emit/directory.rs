@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use stoxnor_sim::work::{WorkDirectory, uninterrupted};
+
 use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::emit::manifest::{MANIFEST, README};
 use crate::emit::readme::count;
@@ -44,7 +46,7 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
             .help("make the parent directory first, or choose another one")
             .into());
     }
-    let fresh = tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(parent).map_err(unwritable)?;
+    let fresh = WorkDirectory::hidden_in(parent).map_err(unwritable)?;
     let content = fresh.path().join("new");
     for (name, text) in files {
         let path = content.join(name);
@@ -54,11 +56,13 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     if exists {
         // The old directory goes with the temporary one, unless the new one cannot take its place.
         let old = fresh.path().join("old");
-        fs::rename(directory, &old).map_err(unwritable)?;
-        fs::rename(&content, directory).map_err(|e| {
-            let _ = fs::rename(&old, directory);
-            unwritable(e)
-        })?;
+        let replaced = uninterrupted(|| {
+            fs::rename(directory, &old)?;
+            fs::rename(&content, directory).inspect_err(|_| {
+                let _ = fs::rename(&old, directory);
+            })
+        });
+        replaced.map_err(unwritable)?;
     } else {
         fs::rename(&content, directory).map_err(unwritable)?;
     }

@@ -10,7 +10,9 @@ use stoxnor::engine::Engine;
 use stoxnor::lower::Hardware;
 use stoxnor_hdl::{Bits, Module};
 use stoxnor_testbenches::fault::{add_cell, edit_module};
+
 use stoxnor_testbenches::random::draw::{Size, draw};
+use stoxnor_testbenches::random::fuzz::{Plan, bar, fuzz};
 use stoxnor_testbenches::random::run::{Checks, Way, modules, run_with};
 use stoxnor_testbenches::random::shrink::shrink;
 use stoxnor_testbenches::random::{Counts, Recipe, kept};
@@ -179,4 +181,18 @@ fn faults_in_blocks_are_found_by_random_graphs() {
         })
         .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// As many networks are told as were run, whether their number was asked for, or a time that ends first.
+#[test]
+fn fuzzing_counts_what_it_ran() {
+    let plan = Plan { time: Duration::ZERO, graphs: None, seed: 1, fifos: 20 };
+    let run = |plan: Plan| {
+        let bar = bar(plan);
+        let outcome = fuzz(plan, &bar, |_, failure, _| panic!("{failure}"));
+        bar.finish_and_clear();
+        [outcome.graphs, bar.position()]
+    };
+    assert_eq!(run(plan), [0, 0]);
+    assert_eq!(run(Plan { time: Duration::MAX, graphs: Some(3), ..plan }), [3, 3]);
 }

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::bed::Bed;
 
@@ -88,4 +92,37 @@ fn run_says_where_a_simulation_stands_still() {
         bed.faked(&["run", "m.onnx", "--input", "x.npy", "--output", "y.npy", "--engine", "icarus"]).with(3);
     assert!(ended.err.contains("simulation-stuck") && ended.err.contains("0 of 2 frames"), "{}", ended.err);
     assert!(!bed.path("y.npy").exists());
+}
+
+/// A run that is ended from outside ends its tools and removes its directories: the exit code is 130.
+#[test]
+fn an_interrupted_run_leaves_nothing() {
+    let bed = Bed::with_frames(1);
+    bed.program("verilator", "echo $$ > pid; sleep 60");
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let tmp = bed.path("tmp");
+        fs::create_dir_all(&tmp).unwrap();
+        let mut command = bed.command(&[&CHECK[..], &["reference,verilator"]].concat());
+        let path = format!("{}:{}", bed.path("bin").display(), std::env::var("PATH").unwrap());
+        let mut run = command.env("PATH", path).env("TMPDIR", &tmp).spawn().unwrap();
+        let patience = Instant::now();
+        let tool = loop {
+            let entries = fs::read_dir(&tmp).unwrap().map(|entry| entry.unwrap().path().join("pid"));
+            let pid =
+                entries.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse::<u32>().ok()).next();
+            if let Some(pid) = pid {
+                break pid;
+            }
+            assert!(patience.elapsed() < Duration::from_secs(30), "the tool never began");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        kill(Pid::from_raw(run.id().cast_signed()), signal).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(130), "{signal}");
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0, "{signal}");
+        let state = || fs::read_to_string(format!("/proc/{tool}/stat")).unwrap_or_default();
+        while !state().is_empty() && !state().contains(") Z ") {
+            assert!(patience.elapsed() < Duration::from_secs(30), "{signal}: the tool goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

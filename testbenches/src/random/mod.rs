@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod draw;
+pub mod fuzz;
 pub mod run;
 pub mod shrink;
 
