@@ -1,4 +1,4 @@
-//! Attributes of a node, asked for by name and type.
+//! Node attributes, read by name and type.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub enum Attribute {
     Floats(Vec<f32>),
     /// A list of integers.
     Ints(Vec<i64>),
-    /// A subgraph, or another kind that no supported operator has.
+    /// A subgraph, or another kind that no supported operator uses.
     Other,
 }
 
@@ -36,12 +36,12 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Attributes of operator set `opset`, none given.
+    /// An empty list of attributes, for operator set `opset`.
     pub fn new(opset: i64) -> Self {
         Self { opset, list: BTreeMap::new() }
     }
 
-    /// Sets `name`, and gives what it was before.
+    /// Sets `name` and returns its previous value.
     pub fn insert(&mut self, name: &str, value: Attribute) -> Option<Attribute> {
         self.list.insert(name.to_owned(), value)
     }
@@ -53,7 +53,7 @@ impl Attributes {
         self
     }
 
-    /// The names that are given.
+    /// The names of all given attributes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.list.keys().map(String::as_str)
     }
@@ -90,7 +90,7 @@ impl Attributes {
         }
     }
 
-    /// Attribute `name` as a list of float32, where it is given.
+    /// Attribute `name` as a list of float32; `None` if it is not given.
     pub fn floats(&self, name: &str) -> Result<Option<&[f32]>> {
         match self.get(name) {
             None => Ok(None),
@@ -99,7 +99,7 @@ impl Attributes {
         }
     }
 
-    /// Attribute `name` as a list of integers, where it is given.
+    /// Attribute `name` as a list of integers; `None` if it is not given.
     pub fn ints(&self, name: &str) -> Result<Option<&[i64]>> {
         match self.get(name) {
             None => Ok(None),

@@ -1,6 +1,6 @@
 //! Names of ONNX element types.
 
-/// ONNX's name of an element type.
+/// The name of the element type with ONNX code `kind`.
 pub fn type_name(kind: i64) -> String {
     const NAMES: [&str; 27] = [
         "undefined",

@@ -1,4 +1,4 @@
-//! A computation graph as the model file means it: tensors, attributes, operators in float32, and chains of them that the host computes.
+//! Computation graphs: tensors, attributes, operators in float32, and chains of operators that the host evaluates.
 //!
 //! May use: `diagnostic`, `frame`, `arith`. Used by: `network` (what the host computes), the importer.
 

@@ -1,4 +1,4 @@
-//! One operator: what it computes, and where it may stand.
+//! The description of one operator: its float32 semantics and its role in a network.
 
 use crate::arith::stochastic::Rounding;
 use crate::diagnostic::{
@@ -7,75 +7,75 @@ use crate::diagnostic::{
 use crate::graph::attributes::Attributes;
 use crate::graph::tensor::{Data, Tensor};
 
-/// Where an operator may stand, seen from the running tensor.
+/// The role of an operator: where it may stand between, before or after layers.
 #[derive(Debug, Clone, Copy)]
 pub enum Role {
-    /// Element by element with constants: may stand between a matrix product and its activation.
+    /// Elementwise with constant operands: may stand between a matrix product and its activation.
     Elementwise {
-        /// The inputs with which every element rises or falls (weakly) as long as everything is finite.
+        /// The inputs in which the operator is monotone, for finite values.
         monotone: &'static [usize],
-        /// What it does to the distance between two levels.
+        /// The effect on the distance between two levels.
         spacing: Spacing,
     },
     /// Moves elements and changes no value.
     Layout,
-    /// Element by element onto few levels: where integers begin.
+    /// Elementwise rounding to a finite set of levels: the values are integers times scales from here on.
     Quantiser(Quantiser),
-    /// Sums of products with constant weights: what becomes hardware.
+    /// A matrix product with constant weights, which becomes a layer.
     Product,
-    /// Averages of windows: linear, with the same factor for every element that a window sees.
+    /// Average pooling: a linear function, with equal weights within a window.
     Pool,
-    /// Moves, repeats or chooses elements, and makes none but constant ones.
+    /// Moves, repeats or selects elements; the only new elements are constants.
     Select,
-    /// Mixes elements or loses them: on the host, after the last layer.
+    /// Mixes or drops elements: allowed on the host only, after the last layer.
     Host,
-    /// Only of constants and of static shapes: gone after constant folding.
+    /// Allowed on constants and static shapes only; removed by constant folding.
     Constant,
 }
 
-/// What an elementwise operator does to the distance between equally spaced levels.
+/// The effect of an elementwise operator on the distance between equally spaced levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spacing {
-    /// Nothing, where the levels stay distinct.
+    /// The distance is kept, as long as the levels stay distinct.
     Kept,
-    /// It is scaled: by what the operator makes of it, less what it makes of 0.
+    /// The distance d becomes f(d) - f(0), with f the operator.
     Scaled,
-    /// It is gone: the levels are no longer equally spaced.
+    /// The levels are no longer equally spaced.
     Lost,
 }
 
-/// Tells the levels of a quantiser, if it has any of its own.
+/// Computes the levels of a quantiser; `None` if it has no levels of its own.
 pub type TellLevels = fn(&Attributes, &[Option<&Tensor>]) -> Result<Option<Levels>>;
 
-/// Tells the integers and scales of a quantiser's output, given all inputs.
+/// Computes the integers and scales of a quantiser's output, from all inputs.
 pub type TellCodes = fn(&Attributes, &[&Tensor]) -> Result<Codes>;
 
-/// What a quantiser tells about itself.
+/// The functions that describe a quantiser.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantiser {
-    /// The levels, from the attributes and the constant operands (the running one is `None`), or why there are none;
-    /// no levels where the operator only scales or coarsens those that it is given.
+    /// The levels, from the attributes and the constant operands (the running operand is `None`), or an error if there are none.
+    /// `None` if the operator only rescales or coarsens the levels of its input.
     pub levels: TellLevels,
-    /// Integers and scales whose products the outputs are, from all inputs; nothing where that has no use.
+    /// The integers and scales whose products are the outputs; `None` if the importer does not need them.
     pub codes: Option<TellCodes>,
 }
 
-/// The values that a quantiser's elements may have: one for every code.
+/// The possible output values of a quantiser, one per code.
 pub struct Levels {
-    /// The codes: `first`, `first + step` and so on, `count` of them.
+    /// The first code. The codes are `first`, `first + step` and so on, `count` of them.
     pub first: i64,
-    /// From one code to the next.
+    /// The distance between two codes.
     pub step: i64,
-    /// How many codes there are, at least 1.
+    /// The number of codes, at least 1.
     pub count: usize,
-    /// The distance between the values of codes that differ by 1; it broadcasts to the running tensor.
+    /// The distance between the values of codes that differ by 1. It broadcasts to the running tensor.
     pub scale: Tensor,
-    /// The values of a code, of the shape of `scale`.
+    /// The value of a code, a tensor of the shape of `scale`.
     pub value: Box<dyn Fn(f32) -> Result<Tensor>>,
 }
 
 impl Levels {
-    /// The codes, ascending.
+    /// The codes in ascending order.
     pub fn codes(&self) -> impl Iterator<Item = i64> + use<> {
         let (first, step) = (self.first, self.step);
         (0..self.count as i64).map(move |i| first + i * step)
@@ -88,40 +88,40 @@ impl std::fmt::Debug for Levels {
     }
 }
 
-/// A tensor as integers times scales, two tensors of its shape.
+/// A tensor as integers times scales, both of its shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codes {
-    /// The integers, in float32; real numbers from -1 to 1 where they are to be sampled.
+    /// The integers, stored as float32. For stochastic weights, real numbers from -1 to 1.
     pub integers: Tensor,
-    /// The scale of each.
+    /// The scale of each element.
     pub scales: Tensor,
-    /// How they are sampled.
+    /// The stochastic rounding of the weights; `None` if they are deterministic.
     pub rounding: Option<Rounding>,
 }
 
 impl Codes {
-    /// The codes with their elements moved by `f`.
+    /// The codes with both tensors rearranged by `f`.
     pub fn moved(&self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Self> {
         Ok(Self { integers: f(&self.integers)?, scales: f(&self.scales)?, rounding: self.rounding })
     }
 }
 
-/// Computes the outputs of an operator, given all its inputs.
+/// Evaluates an operator: its outputs, from its attributes and all inputs.
 pub type Eval = fn(&Attributes, &[&Tensor]) -> Result<Vec<Tensor>>;
 
 /// One operator.
 pub struct Operator {
-    /// The operator's name in the file.
+    /// The operator's type in the file.
     pub name: &'static str,
-    /// Domains that it is known in.
+    /// Domains of the operator.
     pub domains: &'static [&'static str],
-    /// Fewest and most inputs. One that is left out in the middle comes to `eval` as a tensor without elements.
+    /// Minimum and maximum number of inputs. An omitted input before the last is passed to `eval` as a tensor without elements.
     pub inputs: (usize, usize),
-    /// The attributes that `eval` reads or that mean nothing to inference.
+    /// Attributes that the operator accepts: `eval` reads them, or they do not affect inference.
     pub attributes: &'static [&'static str],
-    /// Where it may stand.
+    /// The role in a network.
     pub role: Role,
-    /// The outputs, given all inputs. Errors name no place: the caller adds it.
+    /// Computes the outputs from all inputs. Its errors do not name the node; the caller adds that.
     pub eval: Eval,
 }
 
@@ -137,19 +137,19 @@ pub(crate) const ONNX: &[&str] = &[""];
 /// The domain of stoxnor's own operators.
 pub(crate) const OWN: &str = "stoxnor";
 
-/// The domain of operators that the configuration puts into a graph, and no file.
+/// The domain of operators that the configuration inserts into a graph; files cannot use it.
 pub(crate) const CONFIGURED: &str = "stoxnor.configuration";
 
-/// The domains of the quantised operators: Brevitas, FINN and QONNX name the same operators differently.
+/// The domains of quantised operators. Brevitas, FINN and QONNX use different domains for the same operators.
 pub(crate) const QUANTISED: &[&str] = &["onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general"];
 
 impl Operator {
-    /// Whether the outputs depend on nothing but static shapes and attributes.
+    /// Whether the outputs depend on static shapes and attributes only.
     pub fn is_constant(&self) -> bool {
         matches!(self.role, Role::Constant)
     }
 
-    /// Checks that a node has only attributes and as many inputs as the entry knows.
+    /// Checks that a node's attributes and number of inputs are accepted.
     pub fn accepts(&self, attributes: &Attributes, inputs: usize) -> Result<()> {
         if let Some(name) = attributes.names().find(|n| !self.attributes.contains(n)) {
             return Err(unsupported(format!("attribute {name} of {} is not known here", self.name)));
@@ -164,19 +164,19 @@ impl Operator {
     }
 }
 
-/// A form of an operator that has no translation.
+/// The diagnostic for a form of an operator that is not supported.
 pub(crate) fn unsupported(message: impl Into<String>) -> Diagnostics {
     Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
         .help("replace this form in the model, or simplify the graph before the import (onnxsim)")
         .into()
 }
 
-/// A form that ONNX itself does not allow.
+/// The diagnostic for a form that ONNX itself does not allow.
 pub(crate) fn invalid(message: impl Into<String>) -> Diagnostics {
     Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into()
 }
 
-/// Axis `axis` of `rank`, counted from the end where negative.
+/// The index of axis `axis` of `rank`; negative numbers count from the end.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize> {
     let positive = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     usize::try_from(positive)
@@ -185,7 +185,7 @@ pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize> {
         .ok_or_else(|| invalid(format!("axis {axis} of a tensor with {rank} axes")))
 }
 
-/// The one number that `tensor` holds, of either type, however many times.
+/// The value of a tensor whose elements, float32 or integer, are all equal.
 pub(crate) fn number(tensor: &Tensor, what: &str) -> Result<f32> {
     let values: Vec<f32> = numbers(tensor).floats(what)?.to_vec();
     match values.first() {
@@ -198,7 +198,7 @@ pub(crate) fn number(tensor: &Tensor, what: &str) -> Result<f32> {
     }
 }
 
-/// The tensor in float32, whatever its type.
+/// The tensor converted to float32.
 pub(crate) fn numbers(tensor: &Tensor) -> std::borrow::Cow<'_, Tensor> {
     match &tensor.data {
         Data::Float(_) => std::borrow::Cow::Borrowed(tensor),
@@ -209,7 +209,7 @@ pub(crate) fn numbers(tensor: &Tensor) -> std::borrow::Cow<'_, Tensor> {
     }
 }
 
-/// The constant that stands at input number `input`.
+/// The operand number `input`, which must be constant.
 pub(crate) fn constant<'a>(x: &[Option<&'a Tensor>], input: usize, what: &str) -> Result<&'a Tensor> {
     x.get(input)
         .copied()
@@ -217,14 +217,14 @@ pub(crate) fn constant<'a>(x: &[Option<&'a Tensor>], input: usize, what: &str) -
         .ok_or_else(|| unsupported(format!("the {what} is computed from the graph's input")))
 }
 
-/// An activation that the hardware does not compute.
+/// The diagnostic for an activation that the hardware does not support.
 pub(crate) fn unfit(fact: String) -> Diagnostics {
     Diagnostic::new(&ACTIVATION_UNSUPPORTED, fact)
         .help("activations of 1 to 8 bits are supported, inputs of 1 to 16: integers times one scale (Quant, QuantizeLinear, BipolarQuant, MultiThreshold)")
         .into()
 }
 
-/// A list that old operator sets give as attribute `name` and new ones as input number `input`.
+/// A list of integers: attribute `name` in old operator sets, input number `input` in newer ones.
 pub(crate) fn list<'a>(
     attributes: &'a Attributes,
     name: &str,

@@ -1,4 +1,4 @@
-//! What the host computes before and after the hardware: operators applied to one running tensor, in float32.
+//! The host's computation before and after the hardware: a chain of operators on one running tensor, in float32.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,18 +28,18 @@ pub struct Step {
     pub operator: &'static Operator,
     /// Name of the node in the model file.
     pub node: String,
-    /// Where that node is, for diagnostics.
+    /// The node as diagnostics name it.
     #[serde(skip)]
     pub place: String,
     /// The node's attributes.
     pub attributes: Attributes,
     /// The node's inputs.
     pub operands: Vec<Operand>,
-    /// Which of the operator's outputs goes on.
+    /// The index of the operator's output that the next step uses.
     pub output: usize,
-    /// Shape of that output, with the leading batch of 1.
+    /// Shape of that output, including the leading batch of 1.
     pub shape: Vec<usize>,
-    /// Of a matrix product: the integers and scales behind its constant operand, where a quantiser told them.
+    /// For a matrix product, the integers and scales of its constant operand, if it is quantised.
     #[serde(skip)]
     pub codes: Option<Arc<Codes>>,
 }
@@ -65,11 +65,11 @@ impl Step {
             .collect();
         let mut outputs =
             (self.operator.eval)(&self.attributes, &inputs).map_err(|e| e.placed(&self.place))?;
-        // Where the output was taken was checked when the shapes were inferred.
+        // The index was checked at shape inference.
         Ok(outputs.swap_remove(self.output))
     }
 
-    /// The inputs of the node that are constant, in their places.
+    /// The node's operands; `None` for the running tensor.
     pub fn constants(&self) -> Vec<Option<&Tensor>> {
         self.operands
             .iter()
@@ -80,7 +80,7 @@ impl Step {
             .collect()
     }
 
-    /// Where the running tensor goes in, if in one place only.
+    /// The index of the running operand; `None` unless there is exactly one.
     pub fn position(&self) -> Option<usize> {
         let mut running = self.operands.iter().enumerate().filter(|(_, o)| matches!(o, Operand::Running));
         match (running.next(), running.next()) {
@@ -101,23 +101,23 @@ pub struct HostGraph {
 }
 
 impl HostGraph {
-    /// The graph that gives what it takes, a tensor of `shape` (with the leading batch of 1).
+    /// The identity of a tensor of `shape` (including the leading batch of 1).
     pub fn identity(shape: Vec<usize>) -> Self {
         Self::new(shape, Vec::new())
     }
 
-    /// The graph that takes a tensor of shape `input` through `steps`.
+    /// A chain of `steps`, with an input tensor of shape `input`.
     pub fn new(input: Vec<usize>, steps: Vec<Step>) -> Self {
         let output = steps.last().map_or(&input, |s| &s.shape).clone();
         Self { input, output, steps }
     }
 
-    /// Shape of what goes in, with the leading batch of 1 as in the model file.
+    /// Shape of the input, including the leading batch of 1.
     pub fn input_shape(&self) -> &[usize] {
         &self.input
     }
 
-    /// Shape of what comes out, with the leading batch of 1.
+    /// Shape of the output, including the leading batch of 1.
     pub fn output_shape(&self) -> &[usize] {
         &self.output
     }
@@ -127,7 +127,10 @@ impl HostGraph {
         &self.steps
     }
 
-    /// Applies all steps to `x`, which has [`input_shape`](Self::input_shape): float32, one operation after the other.
+    /// Applies all steps to `x` in float32, one operation at a time.
+    ///
+    /// # Errors
+    /// If `x` does not have shape [`input_shape`](Self::input_shape), or an operator rejects its operands.
     pub fn eval(&self, x: &Tensor) -> Result<Tensor> {
         if x.shape != self.input {
             return Err(wrong_shape(&format!("{:?}", x.shape), &self.input).into());

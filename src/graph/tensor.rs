@@ -1,13 +1,13 @@
-//! Tensors of the model file and of the host's arithmetic: row-major, float32 or integer.
+//! Tensors of the model file and of the host's computation: row-major, float32 or integer.
 
 use crate::diagnostic::{
     Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN,
 };
 
-/// Most elements that one tensor may have: 2^26, the weights of an 8192 x 8192 layer.
+/// Maximum number of elements of a tensor: 2^26, the weights of an 8192 x 8192 layer.
 pub const MAX_ELEMENTS: usize = 1 << 26;
 
-/// Most axes that one tensor may have.
+/// Maximum number of axes of a tensor.
 pub const MAX_RANK: usize = 8;
 
 /// A dense array, row-major. The product of `shape` is the number of elements.
@@ -38,12 +38,12 @@ impl Data {
         }
     }
 
-    /// Whether there is no element.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The type's name in diagnostics.
+    /// The name of the type in diagnostics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Float(_) => "float32",
@@ -62,7 +62,10 @@ impl Data {
 }
 
 impl Tensor {
-    /// A tensor of `shape` whose elements are `data`, or a diagnostic where the two disagree or exceed a limit.
+    /// A tensor of `shape` with the elements `data`.
+    ///
+    /// # Errors
+    /// If the shape does not match the number of elements, or exceeds a limit.
     pub fn new(shape: Vec<usize>, data: Data) -> Result<Self> {
         let elements = elements(&shape)?;
         if elements != data.len() {
@@ -91,7 +94,10 @@ impl Tensor {
         Self { shape: Vec::new(), data: Data::Float(vec![value]) }
     }
 
-    /// Zeros of `shape`, float32.
+    /// A float32 tensor of zeros.
+    ///
+    /// # Errors
+    /// If the shape exceeds a limit.
     pub fn zeros(shape: &[usize]) -> Result<Self> {
         Ok(Self { shape: shape.to_vec(), data: Data::Float(vec![0.0; elements(shape)?]) })
     }
@@ -101,7 +107,7 @@ impl Tensor {
         self.data.len()
     }
 
-    /// Whether there is no element.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
@@ -111,7 +117,7 @@ impl Tensor {
         self.shape.len()
     }
 
-    /// The elements as float32, or a diagnostic that calls the tensor `what`.
+    /// The elements as float32. An error names the tensor `what`.
     pub fn floats(&self, what: &str) -> Result<&[f32]> {
         match &self.data {
             Data::Float(v) => Ok(v),
@@ -119,7 +125,7 @@ impl Tensor {
         }
     }
 
-    /// The elements as integers, or a diagnostic that calls the tensor `what`.
+    /// The elements as integers. An error names the tensor `what`.
     pub fn ints(&self, what: &str) -> Result<&[i64]> {
         match &self.data {
             Data::Int(v) => Ok(v),
@@ -132,9 +138,11 @@ fn wrong_type(what: &str, wanted: &str, found: &str, help: &str) -> crate::diagn
     Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{what} is {found}, not {wanted}")).help(help).into()
 }
 
-/// Elements of a tensor of `shape`: at most [`MAX_ELEMENTS`], at most [`MAX_RANK`] axes.
+/// The number of elements of a tensor of `shape`.
 ///
-/// The limit holds for the product without axes of extent 0 as well, so that no product over some axes overflows.
+/// # Errors
+/// If the product of all extents exceeds [`MAX_ELEMENTS`], or the rank exceeds [`MAX_RANK`]. Extents of 0 count as 1 here, so
+/// that no product of some extents overflows.
 pub fn elements(shape: &[usize]) -> Result<usize> {
     let product = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     if product.is_some_and(|n| n <= MAX_ELEMENTS) && shape.len() <= MAX_RANK {
@@ -159,7 +167,7 @@ fn brief(shape: &[usize]) -> String {
     }
 }
 
-/// The shape that numpy and ONNX broadcast `a` and `b` to.
+/// The shape to which `a` and `b` broadcast by the rules of numpy and ONNX.
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let rank = a.len().max(b.len());
     let axis = |shape: &[usize], i: usize| (i + shape.len()).checked_sub(rank).map_or(1, |j| shape[j]);
@@ -183,7 +191,7 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     Ok(out)
 }
 
-/// The flat index into a tensor of shape `from` for each element, in order, of shape `to` that it broadcasts to.
+/// For each element of a tensor of shape `to`, the flat index into a tensor of shape `from` that broadcasts to it.
 pub fn broadcast_indices(from: &[usize], to: &[usize]) -> impl Iterator<Item = usize> + use<> {
     let mut stride = 1;
     let mut steps = vec![0; to.len()];
@@ -196,7 +204,7 @@ pub fn broadcast_indices(from: &[usize], to: &[usize]) -> impl Iterator<Item = u
     indices(to.to_vec(), steps)
 }
 
-/// Flat indices of a walk over `shape` in row-major order, where one step along axis i moves by `steps[i]`.
+/// The flat indices of a row-major walk over `shape`, where a step along axis i adds `steps[i]`.
 pub fn indices(shape: Vec<usize>, steps: Vec<usize>) -> impl Iterator<Item = usize> {
     let total: usize = shape.iter().product();
     let mut position = vec![0; shape.len()];

@@ -1,4 +1,4 @@
-//! The graph as its file has it, in float32: what networks are compared with.
+//! The whole graph in float32: the reference that networks are compared with.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::import::simplify::fold::{Applied, Folded, Input, fold};
 use crate::import::simplify::member;
 use crate::import::simplify::{prune, validate};
 
-/// The operators that depend on the graph's input, in an order in which they can be computed.
+/// The operators that depend on the graph's input, in topological order.
 #[derive(Debug)]
 pub struct FloatGraph {
     nodes: Vec<Applied>,
@@ -20,10 +20,10 @@ pub struct FloatGraph {
 }
 
 impl FloatGraph {
-    /// Of a model file's bytes, in member 0.
+    /// Reads a model file's bytes. Constants are those of member 0.
     ///
     /// # Errors
-    /// Where the file is broken, or an operator is not known.
+    /// If the file is invalid, or an operator is unknown.
     pub fn new(bytes: &[u8]) -> Result<Self> {
         let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
         let mut errors = Vec::new();
@@ -32,7 +32,7 @@ impl FloatGraph {
         Ok(Self { nodes, input, outputs })
     }
 
-    /// Shape of the input, with the leading batch of 1.
+    /// Shape of the input, including the leading batch of 1.
     pub fn input_shape(&self) -> &[usize] {
         &self.input.1
     }
@@ -42,10 +42,10 @@ impl FloatGraph {
         &self.outputs
     }
 
-    /// All outputs of one frame: float32, one operation after the other.
+    /// Evaluates one frame and returns all outputs. The arithmetic is float32, one operation at a time.
     ///
     /// # Errors
-    /// Where an operator refuses its operands.
+    /// If an operator rejects its operands.
     pub fn eval(&self, x: &Tensor) -> Result<Vec<Tensor>> {
         let mut known: BTreeMap<&str, Cow<'_, Tensor>> = BTreeMap::new();
         known.insert(&self.input.0, Cow::Borrowed(x));

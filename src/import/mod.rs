@@ -1,30 +1,30 @@
-//! Import: an untrusted model file becomes a checked network. Every step is one small pass, and [`read()`] is all of them in order.
+//! Import: an untrusted ONNX or QONNX file becomes a checked [`Network`]. Every pass is small, and [`read()`] runs all of them in
+//! order:
 //!
-//! 1. [`mod@file`] reads the bytes; data in files of its own comes from beside the model file only.
-//! 2. `validate` checks names and orders the nodes, `types` notes the types that quantisers saturate at, `prune` drops what
-//!    the output does not need.
-//! 3. `fold` looks operators up, folds constants in float32 operation by operation, and keeps the integers and scales
-//!    that quantisers and annotations tell of them (`codes`).
-//! 4. `chain` cuts the graph into runs, where branches begin and meet, and follows the running tensor of each; `rewrite` makes a MatMul or a Conv of every product; `input` puts the fixed-point type
-//!    of a real input in its place.
-//! 5. `segment` cuts runs at their products and averages. `walk` goes from layer to layer, `join` from run to run: `weights` tells integers and
-//!    scales, `grid` the integers that come in, `images` kernels and padding, `order` in which order elements stream, and
-//!    `activation` finds the thresholds; `draft` keeps a layer until it is built. `pixels` makes a layer of the input's
-//!    quantiser where that is asked for.
+//! 1. [`mod@file`] parses the bytes. External tensor data is read from the directory of the model file only.
+//! 2. `validate` checks names and sorts the nodes topologically, `types` records the integer type of every `QuantizeLinear`, and
+//!    `prune` removes nodes that no output depends on.
+//! 3. `fold` looks operators up and folds constants in float32, one operation at a time. `codes` keeps the integers and scales of
+//!    quantised constants.
+//! 4. `chain` cuts the graph into runs, one per branch: a run ends where branches begin or join. `rewrite` turns every product
+//!    into a MatMul or a Conv. `input` inserts the fixed-point type of a real-valued input.
+//! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs. They use
+//!    `weights` (integer weights and scales), `grid` (the levels of a layer's input), `images` (kernels and padding), `order`
+//!    (the stream order of elements) and `activation` (thresholds). `draft` holds a layer until it is built. `pixels` turns the
+//!    input quantiser into a layer if the options ask for it.
+//! 6. If constants differ between members (`Member`), steps 3 to 5 run once per member, and `members` merges the thresholds.
+//!    `options` merges the user's settings for stochastic weights with those of the file; the user's have precedence.
 //!
-//! 6. Where constants differ between members (`Member`), steps 3 to 5 are taken for each of them, and `members` puts their
-//!    thresholds together; `sampling` puts what the user says of stochastic weights over what the file says.
+//! A network has integer weights and activations and computes the same function as the graph. Scales move into the thresholds or
+//! into the host's computation of the outputs. Thresholds are found by evaluating the graph's own float32 operators at the sums
+//! that can occur. One difference remains: the graph sums scaled products in float32, the network scales an integer sum. The two
+//! are bit-identical if the scales are powers of two; otherwise they differ by the rounding errors of the graph's summation. Sums
+//! above 2^24 are rounded to float32 once.
 //!
-//! A network of integers is what the graph says: every scale moves into the thresholds, which are found by evaluating the
-//! graph's own float32 operators at the sums that can occur, or into what the host computes last. The one difference is
-//! that the graph sums scaled products in float32 where the network scales an integer sum: where scales are powers of two
-//! the two are equal to the last bit, elsewhere up to the roundings of the graph's own summation. Sums above 2^24 are
-//! rounded to float32 once.
-//!
-//! Files are not trusted. Whatever they hold, the result is a network or a list of diagnostics, within the limits of
-//! [`read::limits::MAX_BYTES`], [`read::limits::MAX_NODES`] and [`MAX_ELEMENTS`](crate::graph::tensor::MAX_ELEMENTS). All reasons are
-//! collected, of one pass and, as far as they don't follow from one another, of all: [`survey()`] shows them and how far a
-//! model got.
+//! Files are untrusted. The result is always a network or a list of diagnostics, within the limits of
+//! [`read::limits::MAX_BYTES`], [`read::limits::MAX_NODES`] and [`MAX_ELEMENTS`](crate::graph::tensor::MAX_ELEMENTS). Each pass
+//! reports all its errors, and independent errors of several passes are reported together. [`survey()`] returns them with the
+//! part of the model that was understood.
 //!
 //! May use: `graph`, `layer`, `network`, `data` (hashes). Used by: `config`, `calibrate`, the commands.
 
@@ -64,12 +64,12 @@ pub use options::{
 };
 pub use read::edit::{Statistics, with_statistics};
 
-/// Reads the model file at `path`; the network takes its file stem as name.
+/// Reads the model file at `path`. The network is named after the file stem.
 pub fn load(path: &Path) -> Result<Network> {
     load_with(path, &Options::default())
 }
 
-/// [`load`], with options.
+/// [`load`] with options.
 pub fn load_with(path: &Path, options: &Options) -> Result<Network> {
     let place = path.display().to_string();
     let bytes = bytes(path)?;
@@ -78,37 +78,37 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Network> {
     outline.map(|o| o.network).ok_or_else(|| refused(survey.reasons).placed(&place))
 }
 
-/// Reads a model file's bytes; `name` names the network. Tensors with data in files of their own are refused.
+/// Reads a model from its bytes and names the network `name`. Tensors with external data are rejected.
 pub fn read(name: &str, bytes: &[u8]) -> Result<Network> {
     read_with(name, bytes, &Options::default())
 }
 
-/// [`read()`], with options.
+/// [`read()`] with options.
 pub fn read_with(name: &str, bytes: &[u8], options: &Options) -> Result<Network> {
     outline(name, bytes, options).map(|outline| outline.network)
 }
 
-/// A network, and what the graph computes behind each layer.
+/// A network with the graph's postprocessing of each layer.
 #[derive(Debug)]
 pub struct Outline {
     /// The network.
     pub network: Network,
-    /// For each layer what the graph makes of its sums.
+    /// For each layer, the graph's operators between its sums and the next layer or output.
     pub behind: Vec<Postprocessing>,
-    /// Members that the file has constants for, where it has some for single members.
+    /// The number of members that the file has constants for; `None` if the file has no `Member` node.
     pub calibrated: Option<u32>,
 }
 
-/// [`read_with`], with what is behind the layers.
+/// [`read_with`], with the postprocessing of each layer.
 pub fn outline(name: &str, bytes: &[u8], options: &Options) -> Result<Outline> {
     let (survey, outline) = analyse(name, bytes, &External::none(), options);
     outline.ok_or_else(|| refused(survey.reasons))
 }
 
-/// How far the model file at `path` gets, and every reason why it gets no further.
+/// Reports how far the import of the model file at `path` gets, and every reason why it fails.
 ///
 /// # Errors
-/// Where the file cannot be read at all.
+/// If the file cannot be read at all.
 pub fn survey(path: &Path, options: &Options) -> Result<Survey> {
     Ok(analyse("survey", &bytes(path)?, &External::beside(path), options).0)
 }
@@ -118,25 +118,25 @@ pub fn survey_bytes(bytes: &[u8], options: &Options) -> Survey {
     analyse("survey", bytes, &External::none(), options).0
 }
 
-/// The bytes of a model file, of at most [`read::limits::MAX_BYTES`] and one.
+/// Reads a model file, at max [`read::limits::MAX_BYTES`] + 1 bytes of it.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let unreadable = |e: std::io::Error| {
         Diagnostic::new(&MODEL_UNREADABLE, e.to_string())
             .at(path.display().to_string())
             .help("check the path and the permissions")
     };
-    // A pipe or a device may have no end, or never begin.
+    // Opening a pipe or reading a device may block forever.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a regular file")).into());
     }
     let mut bytes = Vec::new();
-    // One byte above the limit is enough to see that it is exceeded, even where the path has no end.
-    let most = limits::MAX_BYTES as u64 + 1;
-    File::open(path).and_then(|f| f.take(most).read_to_end(&mut bytes)).map_err(unreadable)?;
+    // One byte more than the limit shows that the limit is exceeded, even if the file has no end.
+    let max = limits::MAX_BYTES as u64 + 1;
+    File::open(path).and_then(|f| f.take(max).read_to_end(&mut bytes)).map_err(unreadable)?;
     Ok(bytes)
 }
 
-/// The reasons as an error; there is one at least.
+/// The reasons as an error. There is at least one.
 fn refused(reasons: Vec<Diagnostic>) -> Diagnostics {
     match Diagnostics::collected(reasons) {
         Err(found) => found,
@@ -144,7 +144,7 @@ fn refused(reasons: Vec<Diagnostic>) -> Diagnostics {
     }
 }
 
-/// What helps against mistakes of a kind, where nothing more special is known.
+/// The default help text for diagnostics of kind `code`.
 fn way_out(code: &Code) -> Option<&'static str> {
     Some(match code.word {
         "model-invalid" => SAVE_AGAIN,
@@ -157,7 +157,7 @@ fn way_out(code: &Code) -> Option<&'static str> {
     })
 }
 
-/// All passes in order. There is a network, or a reason.
+/// Runs all passes in order. Returns the network, or at least one reason in the survey.
 fn analyse(name: &str, bytes: &[u8], external: &External, options: &Options) -> (Survey, Option<Outline>) {
     let mut survey = Survey::default();
     let network = passes(name, bytes, external, options, &mut survey).unwrap_or_else(|found| {
@@ -184,16 +184,16 @@ fn passes(
     let folded = fold::fold(member::in_member(&graph, 0), &mut survey.reasons);
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
-        // The chain is broken, and behind an unknown operator no shape is known: what is left to say is about weights.
+        // Without a complete graph shapes are unknown, so only the weights can be described.
         loose(&products(&folded), survey);
         return Ok(None);
     }
     let calibrated = folded.members;
-    let (frame_members, most) = options.sampling.members(calibrated)?;
+    let (frame_members, max_members) = options.sampling.members(calibrated)?;
     let Survey { layers, reasons, .. } = survey;
     let Some(mut parts) = parts(folded, options, layers, reasons)? else { return Ok(None) };
     if calibrated.is_some() {
-        for member in 1..most {
+        for member in 1..max_members {
             let folded = fold::fold(member::in_member(&graph, member), reasons);
             let other = self::parts(folded, options, &mut Vec::new(), reasons)?;
             let Some(other) = other.filter(|_| reasons.is_empty()) else { return Ok(None) };
@@ -201,13 +201,13 @@ fn passes(
         }
     }
     let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
-    let found = members::build(parts.layers, most)?;
+    let found = members::build(parts.layers, max_members)?;
     let network =
         Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.outputs)?;
     Ok(Some(Outline { network, behind, calibrated }))
 }
 
-/// The parts of a network in the member that the graph was folded for; nothing where there is a reason why not.
+/// The layers and host graphs of the member that the graph was folded for; `None` if `reasons` are reported.
 fn parts(
     folded: Folded,
     options: &Options,
@@ -239,7 +239,7 @@ fn products(folded: &Folded) -> Vec<Step> {
     products.into_iter().filter_map(chain::product).collect()
 }
 
-/// What can be said of matrix products alone.
+/// Describes matrix products of a graph that could not be folded, and adds them to the survey.
 fn loose(products: &[Step], survey: &mut Survey) {
     for product in products {
         let mut sketch = PartialLayer::new(product);
@@ -254,15 +254,15 @@ fn loose(products: &[Step], survey: &mut Survey) {
     }
 }
 
-/// The whole graph as float32 arithmetic on the host, one operation after the other: what a network must equal. Of a graph with branches
-/// that is a [`FloatGraph`].
+/// The whole graph in float32 on the host, one operation at a time: the reference that a network must equal. A graph with
+/// branches is an error; [`FloatGraph`] evaluates those.
 ///
-/// Only the scales differ: the graph sums scaled products, a [`Network`] scales an integer sum.
+/// Only the scaling differs: the graph sums scaled products, a [`Network`] scales an integer sum.
 pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
     float_graph_with(bytes, &Options::default())
 }
 
-/// [`float_graph`], with the options that the network is read with.
+/// [`float_graph`] with the options that the network is read with.
 pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
     let mut errors = Vec::new();
@@ -273,7 +273,7 @@ pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
         let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, "the graph has branches");
         return Err(found.help("FloatGraph computes them").into());
     }
-    // A real input is not an error here.
+    // Here a real-valued input is not an error.
     let run = input::quantise_input(runs.remove(0), options, &mut Vec::new());
     Ok(HostGraph::new(run.chain.input, run.chain.steps))
 }

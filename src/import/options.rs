@@ -1,4 +1,4 @@
-//! What the user says of stochastic weights and of the ensemble, put over what the file says.
+//! The user's settings for stochastic weights and the ensemble. They override those of the file.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,41 @@ use crate::arith::stochastic::{Law, Rounding};
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::graph::op::stochastic::{DEFAULT_BITS, DEFAULT_SEED, DEFAULT_SHARE};
 
-/// Members that are built where nobody says and the file is not calibrated.
+/// The default of `max_members` for a model that is not calibrated.
 pub const DEFAULT_MEMBERS: u32 = 16;
 
-/// What the user states about sampling.
+/// The user's settings for stochastic weights.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SamplingOptions {
-    /// By the name of a layer, what is said of its weights.
+    /// Settings of the weights of a layer, by layer name.
     pub layers: BTreeMap<String, LayerSampling>,
-    /// The user's seed.
+    /// The seed of the pseudo-random generators.
     pub seed: Option<u64>,
-    /// Members of a frame.
+    /// Members per frame, the number of samples that are averaged.
     pub members: Option<u32>,
-    /// Members that are built.
+    /// The number of members that the hardware supports.
     pub max_members: Option<u32>,
 }
 
-/// What the user says of a layer's weights.
+/// The user's settings for the stochastic weights of one layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LayerSampling {
-    /// They are sampled, and to what.
+    /// The sampling law: the values that weights are rounded to. `None` takes the file's.
     pub law: Option<Law>,
-    /// Random bits of a weight.
+    /// Random bits per weight.
     pub bits: Option<u32>,
-    /// Rows that share them.
+    /// The number of rows that share random bits.
     pub share: Option<usize>,
-    /// How hardware holds the members.
+    /// How the hardware realises the members.
     pub realisation: Option<Realisation>,
 }
 
 impl SamplingOptions {
-    /// The rounding of the weights of layer `name`, and how hardware holds them; nothing where they are not sampled. `told` is what the
-    /// file says, `calibrated` whether it holds constants for each member.
+    /// The rounding and the realisation of the weights of layer `name`; `None` if its weights are deterministic. `told` is the
+    /// file's rounding, `calibrated` says whether the file has constants for each member.
     ///
     /// # Errors
-    /// Where something is said of weights that are not sampled, or something else than what the file was calibrated for.
+    /// If settings are given for deterministic weights, or settings differ from those that the file was calibrated for.
     pub(crate) fn of(
         &self,
         name: &str,
@@ -81,10 +81,10 @@ impl SamplingOptions {
         Ok(Some((rounding, said.realisation.unwrap_or_default())))
     }
 
-    /// Members of a frame, and members that are built, for a file that is calibrated for so many.
+    /// Members per frame and max_members, for a file that is calibrated for `calibrated` members.
     ///
     /// # Errors
-    /// Where more are asked for than there are, or none.
+    /// If max_members exceeds `calibrated`, or members exceed max_members.
     pub(crate) fn members(&self, calibrated: Option<u32>) -> Result<(u32, u32)> {
         let most = self.max_members.or(calibrated).unwrap_or(DEFAULT_MEMBERS);
         let members = self.members.unwrap_or(most);
@@ -102,49 +102,50 @@ impl SamplingOptions {
     }
 }
 
-/// Most members that a file may be calibrated for, and that are built.
+/// The upper bound of max_members, and of the members that a file may be calibrated for.
 pub const MAX_MEMBERS: u32 = 256;
 
-/// What is asked of the layers beside what the graph says.
+/// Options of the layer passes.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerOptions<'a> {
-    /// Stochastic weights.
+    /// The user's settings for stochastic weights.
     pub sampling: &'a SamplingOptions,
-    /// The file holds constants for each member.
+    /// Whether the file has constants for each member.
     pub calibrated: bool,
-    /// Rows whose activation falls keep their weights.
+    /// Rows with a decreasing activation keep their weights.
     pub keep_signs: bool,
-    /// The input's quantiser is a layer.
+    /// The input quantiser becomes a layer.
     pub on_chip: Option<OnChip>,
 }
 
-/// What the user states about a model beside its file.
+/// The user's settings for the import of a model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Options {
-    /// The type of a real-valued input that the graph leaves unquantised: what enters the first layer is rounded to it.
-    /// Graphs that quantise their input themselves don't need it, and it changes nothing there.
+    /// The fixed-point type of a real-valued input that the graph does not quantise: the first layer's input is rounded to it. It
+    /// has no effect on a graph that quantises its own input.
     pub input: Option<FixedPoint>,
-    /// Stochastic weights and the ensemble of their members.
+    /// Stochastic weights and the ensemble.
     pub sampling: SamplingOptions,
-    /// The input's quantiser becomes a layer, and hardware takes the integers in front of it.
+    /// The input quantiser becomes a layer, and the input of the hardware is the integers before it.
     pub on_chip: Option<OnChip>,
-    /// Rows whose activation falls keep their weights, so that the sums are those of the graph.
+    /// Rows with a decreasing activation keep their weights, so that a layer's sums equal the graph's. By default such weights
+    /// are negated.
     pub keep_signs: bool,
 }
 
-/// Signed two's complement fixed point: numbers are rounded half to even to multiples of 2^-`fraction_bits`, and
-/// saturate at `bits` bits.
+/// A signed two's complement fixed-point type. Numbers are rounded half to even to multiples of 2^-`fraction_bits` and saturate
+/// at `bits` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedPoint {
-    /// Bits in all, 1 to 16.
+    /// Total number of bits, 1 to 16.
     pub bits: u32,
-    /// How many of them stand behind the point; -64 to 64.
+    /// Number of fraction bits, -64 to 64.
     pub fraction_bits: i32,
 }
 
-/// What is known of integers in front of a graph.
+/// Options of an input quantiser in hardware.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OnChip {
-    /// They are multiplied with the first number and divided by the second, in float32, before the graph takes them.
+    /// Scale p/q of the integer input: the graph's input is the integer times `p`, divided by `q`, in float32.
     pub scale: Option<(f32, f32)>,
 }

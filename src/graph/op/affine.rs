@@ -1,4 +1,4 @@
-//! Arithmetic, element by element, in float32 or checked integers.
+//! Elementwise arithmetic in float32 or checked integers.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -11,10 +11,10 @@ pub(crate) const OPERATORS: &[Operator] = &[
     arithmetic("Add", 2, &[0, 1], Kept, |_, x| binary(x, |a, b| a + b, i64::checked_add)),
     arithmetic("Sub", 2, &[0, 1], Kept, |_, x| binary(x, |a, b| a - b, i64::checked_sub)),
     arithmetic("Mul", 2, &[0, 1], Scaled, |_, x| binary(x, |a, b| a * b, i64::checked_mul)),
-    // A constant divided by x has a pole at 0.
+    // c / x has a pole at 0, so Div is monotone in its dividend only.
     arithmetic("Div", 2, &[0], Scaled, |_, x| binary(x, |a, b| a / b, i64::checked_div)),
     arithmetic("Neg", 1, &[0], Scaled, |_, x| unary(x[0], |a| -a, i64::checked_neg)),
-    // Not a number below 0.
+    // NaN below 0.
     arithmetic("Sqrt", 1, &[], Lost, |_, x| unary(x[0], f32::sqrt, |_| None)),
     arithmetic("Pow", 2, &[], Lost, |_, x| pow(x[0], x[1])),
     Operator {
@@ -70,7 +70,7 @@ fn overflow() -> crate::diagnostic::Diagnostics {
     invalid("integer arithmetic overflows or divides by 0")
 }
 
-/// Only the exponents that IEEE arithmetic computes the same everywhere: a general power differs between
+/// Supports only exponents that IEEE arithmetic computes exactly alike on every machine. A general power differs between
 /// mathematics libraries in the last bit.
 fn pow(x: &Tensor, exponent: &Tensor) -> Result<Vec<Tensor>> {
     x.floats("the base")?;
@@ -83,7 +83,7 @@ fn pow(x: &Tensor, exponent: &Tensor) -> Result<Vec<Tensor>> {
         2.0 => x * x,
         3.0 => x * x * x,
         1.0 => x,
-        // C's pow(x, 0.5) gives +0 for -0 and +infinity for -infinity.
+        // C's pow(x, 0.5) is +0 for -0 and +infinity for -infinity.
         _ if x == 0.0 => 0.0,
         _ if x == f32::NEG_INFINITY => f32::INFINITY,
         _ => x.sqrt(),
@@ -91,7 +91,7 @@ fn pow(x: &Tensor, exponent: &Tensor) -> Result<Vec<Tensor>> {
     binary(&[x, exponent], power, |_, _| None)
 }
 
-/// In onnxruntime's order: r = 1 / sqrt(var + epsilon), s = r * gamma, y = x * s + (beta - mean * s).
+/// Same order of operations as onnxruntime: r = 1 / sqrt(var + epsilon), s = r * gamma, y = x * s + (beta - mean * s).
 fn batch_normalization(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     if attributes.int("training_mode", 0)? != 0 {
         return Err(unsupported("training_mode is on; export the model in evaluation mode"));

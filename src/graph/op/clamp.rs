@@ -1,4 +1,4 @@
-//! Operators that bound, round or convert, element by element.
+//! Elementwise operators that clamp, round or convert.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -51,7 +51,7 @@ fn each(x: &Tensor, f: impl Fn(f32) -> f32) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape: x.shape.clone(), data }])
 }
 
-/// Old operator sets give the bounds as attributes, new ones as inputs, either of which may be left out.
+/// Old operator sets have the bounds as attributes, newer ones as optional inputs.
 fn clip(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     if let Data::Int(values) = &x[0].data {
         return clip_integers(attributes, x, values);
@@ -64,14 +64,14 @@ fn clip(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     if low.is_nan() || high.is_nan() {
         return Err(unsupported(format!("Clip between {low} and {high}")));
     }
-    // Where min is above max, all become max.
+    // If min exceeds max, every element becomes max.
     each(x[0], |v| {
         let v = if v < low { low } else { v };
         if v > high { high } else { v }
     })
 }
 
-/// Integers have integer bounds, which are inputs.
+/// Integers have integer bounds, given as inputs.
 fn clip_integers(attributes: &Attributes, x: &[&Tensor], values: &[i64]) -> Result<Vec<Tensor>> {
     if let Some(name) = attributes.names().next() {
         return Err(unsupported(format!("attribute {name}, a float32, of a Clip of integers")));
@@ -88,7 +88,7 @@ fn clip_integers(attributes: &Attributes, x: &[&Tensor], values: &[i64]) -> Resu
     Ok(vec![Tensor { shape: x[0].shape.clone(), data }])
 }
 
-/// To float32, or towards 0 to an integer of any type (which is held in 64 bits).
+/// Converts to float32, or truncates towards 0 to an integer type (held in 64 bits).
 fn cast(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let to = attributes.int("to", 0)?;
     let data = match (to, &x[0].data) {
@@ -103,7 +103,7 @@ fn cast(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             )));
         }
     };
-    // Integers that a narrow type does not hold wrap around on some machines and saturate on others.
+    // Out-of-range conversions to a narrow type wrap on some machines and saturate on others, so they are rejected.
     let (low, high) = match to {
         2 => (0, u8::MAX.into()),
         3 => (i8::MIN.into(), i8::MAX.into()),

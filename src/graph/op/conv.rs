@@ -19,25 +19,25 @@ pub(crate) const OPERATORS: &[Operator] = &[Operator {
     eval: conv,
 }];
 
-/// The form of a convolution.
+/// The shape parameters of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
-    /// The images that come in.
+    /// The input images.
     pub image: Image,
-    /// How the kernel slides.
+    /// The sliding window.
     pub window: Window,
-    /// Channels that come out, a multiple of `groups`.
+    /// Number of output channels, a multiple of `groups`.
     pub outputs: usize,
-    /// Groups of channels that don't see each other; they divide the image's channels too.
+    /// Number of channel groups; it divides the input channels too.
     pub groups: usize,
 }
 
 impl Convolution {
-    /// The form of a Conv node, given the shapes of its image (batch included) and its weights
-    /// [outputs, channels of a group, taps..].
+    /// The parameters of a Conv node, from the shapes of its image (including batch) and its weights [outputs, channels of a
+    /// group, taps..].
     ///
-    /// Errors: shapes and attributes that don't fit together, and every window that
-    /// [`geometry::window`](crate::graph::op::geometry::window) refuses.
+    /// # Errors
+    /// If shapes and attributes are inconsistent, or [`geometry::window`](crate::graph::op::geometry::window) rejects the window.
     pub fn of(attributes: &Attributes, image: &[usize], weights: &[usize]) -> Result<Self> {
         let shape = image;
         let image = Image::of("Conv", attributes, shape)?;
@@ -67,23 +67,23 @@ impl Convolution {
         Ok(Self { image, window, outputs, groups })
     }
 
-    /// Channels that an output sees.
+    /// Input channels per output channel: those of one group.
     pub fn depth(&self) -> usize {
         self.image.channels / self.groups
     }
 
-    /// Products of one sum.
+    /// Number of products per sum.
     pub fn terms(&self) -> usize {
         self.window.taps().saturating_mul(self.depth())
     }
 
-    /// What comes out.
+    /// The output images.
     pub fn output(&self) -> Image {
         self.image.with(self.outputs, self.window.output())
     }
 }
 
-/// The bias of a node, if it has one, for so many outputs.
+/// The bias of a node with `outputs` output channels, if it has one.
 fn bias<'a>(x: &[&'a Tensor], outputs: usize) -> Result<Option<&'a [f32]>> {
     match x.get(2).filter(|b| !b.is_empty()) {
         Some(b) if b.shape == [outputs] => b.floats("the bias").map(Some),
@@ -92,7 +92,7 @@ fn bias<'a>(x: &[&'a Tensor], outputs: usize) -> Result<Option<&'a [f32]>> {
     }
 }
 
-/// What a Conv node makes of zeros, without computing it: its shape.
+/// Zeros of the output shape of a Conv node, for shape inference without computing the convolution.
 pub fn zeros(attributes: &Attributes, x: &[&Tensor]) -> Result<Tensor> {
     let form = Convolution::of(attributes, &x[0].shape, &x[1].shape)?;
     x[0].floats("the image")?;
@@ -101,7 +101,7 @@ pub fn zeros(attributes: &Attributes, x: &[&Tensor]) -> Result<Tensor> {
     Tensor::zeros(&form.output().shape())
 }
 
-/// Each sum in float32: taps row-major, for each tap the channels of the group, padding as 0; the bias last.
+/// Each sum is float32: taps in row-major order, for each tap the channels of the group. Padding is 0; the bias is added last.
 fn conv(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let form = Convolution::of(attributes, &x[0].shape, &x[1].shape)?;
     let (image, output) = (form.image, form.output());
@@ -109,13 +109,13 @@ fn conv(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let bias = bias(x, form.outputs)?;
     let shape = output.shape();
     let size = tensor::elements(&shape)?;
-    // Positions are gone through even where the batch is empty.
+    // All positions are visited even if the batch is empty.
     bounded(size.max(form.window.positions()).saturating_mul(form.terms()), || {
         format!("Conv of shapes {:?} and {:?}", x[0].shape, x[1].shape)
     })?;
     let (taps, depth, terms, width) =
         (form.window.taps(), form.depth(), form.terms(), form.outputs / form.groups);
-    // Group by group, the weights of one term for all outputs stand together.
+    // Layout per group: for each term the weights of all outputs, contiguous.
     let terms_first = (0..form.groups * terms * width).map(|i| {
         let (group, tap, channel, output) =
             (i / (terms * width), i / (depth * width) % taps, i / width % depth, i % width);

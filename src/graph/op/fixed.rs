@@ -1,4 +1,4 @@
-//! stoxnor's own `FixedPoint`: the type of a real input that the graph leaves unquantised.
+//! stoxnor's own `FixedPoint`: the quantiser of a real-valued input that the graph does not quantise.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -20,7 +20,7 @@ pub(crate) const OPERATORS: &[Operator] = &[Operator {
     },
 }];
 
-/// Bits, and the value of the last one.
+/// The number of bits, and the value of the least significant bit.
 fn form(attributes: &Attributes) -> Result<(i32, f32)> {
     let (bits, fraction) = (attributes.int("bits", 0)?, attributes.int("fraction_bits", 0)?);
     if !(1..=16).contains(&bits) || !(-64..=64).contains(&fraction) {

@@ -1,6 +1,6 @@
-//! Images and the windows that slide over them: axes, kernels, strides and padding as a node says them.
+//! Image axes and sliding windows: kernels, strides and padding of a node.
 //!
-//! An image has shape [N, C, H, W], or [N, C, L], which is one of height 1; [N, H, W, C] where the operator has it so.
+//! An image has shape [N, C, H, W] or [N, C, L] (height 1). Channels-last operators have [N, H, W, C].
 
 use crate::arith::window::Window;
 use crate::diagnostic::Result;
@@ -22,12 +22,12 @@ pub struct Image {
     pub size: [usize; 2],
     /// Whether the channels are the last axis.
     pub channels_last: bool,
-    /// Whether the file has no axis for the height, which is 1.
+    /// Whether the file has no height axis; the height is 1.
     pub line: bool,
 }
 
 impl Image {
-    /// What `operator` takes a tensor of `shape` for.
+    /// The image axes of an input of `operator` with shape `shape`.
     pub fn of(operator: &str, attributes: &Attributes, shape: &[usize]) -> Result<Self> {
         let channels_last = match operator {
             "MaxPoolNHWC" => true,
@@ -50,12 +50,12 @@ impl Image {
         Ok(Self { batch, channels, size, channels_last, line })
     }
 
-    /// The same axes with other extents.
+    /// The same axes with another number of channels and another size.
     pub fn with(self, channels: usize, size: [usize; 2]) -> Self {
         Self { channels, size, ..self }
     }
 
-    /// Shape of the tensor.
+    /// Shape of the tensor in the file.
     pub fn shape(&self) -> Vec<usize> {
         let (n, c, [h, w]) = (self.batch, self.channels, self.size);
         match (self.channels_last, self.line) {
@@ -65,7 +65,7 @@ impl Image {
         }
     }
 
-    /// Index of an element: image of the batch, channel, and pixel (row-major).
+    /// Flat index of an element: image of the batch, channel, and pixel (row-major).
     pub fn element(&self, image: usize, channel: usize, pixel: usize) -> usize {
         let pixels = self.size[0] * self.size[1];
         if self.channels_last {
@@ -75,12 +75,12 @@ impl Image {
         }
     }
 
-    /// Axes that a kernel has in the file.
+    /// Number of kernel axes in the file.
     fn axes(&self) -> usize {
         if self.line { 1 } else { 2 }
     }
 
-    /// A number for each axis of the file, as [height, width].
+    /// Numbers per file axis as [height, width]; a missing height is `height`.
     fn pair(&self, given: &[usize], height: usize) -> [usize; 2] {
         match *given {
             [h, w] => [h, w],
@@ -88,19 +88,19 @@ impl Image {
         }
     }
 
-    /// Attribute `name`, one number of at least 1 for each axis, as [height, width].
+    /// Attribute `name` as [height, width]: one number of at least 1 per axis.
     fn list(&self, attributes: &Attributes, name: &str) -> Result<Option<[usize; 2]>> {
         let Some(given) = attributes.ints(name)? else { return Ok(None) };
         Ok(Some(self.pair(&extents(name, given, (1, self.axes()))?, 1)))
     }
 }
 
-/// `given` as `count` extents of at least `least`, bounded so that their products and sums don't overflow.
-fn extents(name: &str, given: &[i64], (least, count): (usize, usize)) -> Result<Vec<usize>> {
+/// `given` as `count` extents of at min `min`. They are bounded so that their products and sums do not overflow.
+fn extents(name: &str, given: &[i64], (min, count): (usize, usize)) -> Result<Vec<usize>> {
     if given.len() != count {
         return Err(invalid(format!("{name} has {} entries where {count} are wanted", given.len())));
     }
-    given.iter().map(|&v| extent(name, v, least)).collect()
+    given.iter().map(|&v| extent(name, v, min)).collect()
 }
 
 fn extent(name: &str, given: i64, least: usize) -> Result<usize> {
@@ -110,7 +110,7 @@ fn extent(name: &str, given: i64, least: usize) -> Result<usize> {
         .ok_or_else(|| unsupported(format!("{name} holds {given}; {least} to {MAX_ELEMENTS} are supported")))
 }
 
-/// The kernel that a pooling node has over an image of `shape`, batch included, as [height, width].
+/// The kernel of a pooling node, [height, width], over an image of `shape` (including batch).
 pub fn kernel(operator: &str, attributes: &Attributes, shape: &[usize]) -> Result<[usize; 2]> {
     let image = Image::of(operator, attributes, shape)?;
     match operator {
@@ -120,14 +120,16 @@ pub fn kernel(operator: &str, attributes: &Attributes, shape: &[usize]) -> Resul
     }
 }
 
-/// Attribute `kernel_shape` as [height, width], where it is given.
+/// Attribute `kernel_shape` as [height, width]; `None` if it is not given.
 pub fn listed(image: &Image, attributes: &Attributes) -> Result<Option<[usize; 2]>> {
     image.list(attributes, "kernel_shape")
 }
 
-/// The window of `operator` with `kernel` ([height, width]) over an image of `shape`, batch included. `ceil_mode` only
-/// adds to the padding behind the image.
+/// The sliding window of `operator` with `kernel` ([height, width]) over an image of `shape` (including batch). `ceil_mode` only
+/// adds padding below and right of the image.
 ///
+/// # Errors
+/// If the shape is no image, the attributes are no valid window, or a position could see nothing but padding.
 /// Errors: a shape that is no image, attributes that make no window, and padding that a position could see alone.
 pub fn window(
     operator: &str,
@@ -138,7 +140,7 @@ pub fn window(
     overhanging(operator, attributes, shape, kernel).map(|(window, _)| window)
 }
 
-/// [`window`], and how much of its padding behind the image is there only because of `ceil_mode`.
+/// [`window`], and the part of the padding below and right of the image that exists only because of `ceil_mode`.
 pub fn overhanging(
     operator: &str,
     attributes: &Attributes,
@@ -164,7 +166,7 @@ pub fn overhanging(
             let stride = window.stride[axis];
             let padded = window.input[axis] + window.before[axis] + window.after[axis];
             let rest = (padded - extent[axis]) % stride;
-            // One more position where pixels are left, unless it would start behind the image.
+            // ceil_mode adds a position if pixels remain, unless it would start beyond the image.
             if rest > 0 && output[axis] * stride < window.input[axis] + window.before[axis] {
                 overhang[axis] = stride - rest;
                 window.after[axis] += overhang[axis];
@@ -177,7 +179,7 @@ pub fn overhanging(
     Ok((window, overhang))
 }
 
-/// Sets the padding that `pads` or `auto_pad` asks for.
+/// Sets the padding from `pads` or `auto_pad`.
 fn pad(image: &Image, attributes: &Attributes, window: &mut Window) -> Result<()> {
     let axes = image.axes();
     let pads = match attributes.ints("pads")? {

@@ -77,7 +77,7 @@ fn shape(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor::integers((start..end.max(start)).map(|i| x[0].shape[i] as i64).collect())])
 }
 
-/// Extents before, at and behind an axis.
+/// The products of the extents before `axis`, of `axis` itself, and after it.
 fn split(shape: &[usize], axis: usize) -> (usize, usize, usize) {
     (shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product())
 }
@@ -97,7 +97,7 @@ fn gather(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data: along(data, axis, &picks) }])
 }
 
-/// The elements of `x` with the positions `picks` of `axis`, in that order, each below the axis's extent.
+/// The slices `picks` of `x` along `axis`, in that order. Every index is below the axis's extent.
 pub(crate) fn along(x: &Tensor, axis: usize, picks: &[usize]) -> Data {
     let (outer, extent, inner) = split(&x.shape, axis);
     x.data.pick(
@@ -146,7 +146,7 @@ fn concat(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data }])
 }
 
-/// The first of equal maxima, unless `select_last_index`.
+/// The index of the first of equal maxima, or of the last with `select_last_index`.
 fn arg_max(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let at = axis(attributes.int("axis", 0)?, x[0].rank())?;
     let keep = attributes.int("keepdims", 1)? != 0;
@@ -174,7 +174,7 @@ fn arg_max(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data: Data::Int(best) }])
 }
 
-/// Values and indices of the K largest (or smallest); of equal ones the lower index comes first.
+/// Values and indices of the K largest (or smallest) elements; of equal elements the lower index comes first.
 fn top_k(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let at = axis(attributes.int("axis", -1)?, x[0].rank())?;
     let (outer, extent, inner) = split(&x[0].shape, at);
@@ -201,7 +201,7 @@ fn top_k(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             order.extend(0..extent);
             order.sort_by(|&a, &b| {
                 let up = value(a).total_cmp(&value(b));
-                // -0 and +0 are equal here, as they are to the runtimes.
+                // -0 and +0 are equal, as in the runtimes.
                 let up = if value(a) == value(b) { std::cmp::Ordering::Equal } else { up };
                 (if largest { up.reverse() } else { up }).then(a.cmp(&b))
             });

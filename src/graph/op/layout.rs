@@ -25,7 +25,7 @@ const fn layout(
     Operator { name, domains: ONNX, inputs, attributes, role: Role::Layout, eval }
 }
 
-/// In inference: nothing, and a mask of ones.
+/// In inference Dropout is the identity; its second output is a mask of ones.
 fn dropout(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     if let Some(training) = x.get(2).filter(|t| !t.is_empty())
         && training.ints("training_mode")?.iter().any(|&v| v != 0)
@@ -43,7 +43,7 @@ fn reshaped(x: &Tensor, shape: Vec<usize>) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data: x.data.clone() }])
 }
 
-/// 0 keeps an extent (unless `allowzero`), -1 takes what is left.
+/// Extent 0 keeps the input's extent (unless `allowzero`); -1 is inferred from the number of elements.
 fn reshape(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let keep = attributes.int("allowzero", 0)? == 0;
     let wanted = list(attributes, "shape", x, 1)?.ok_or_else(|| invalid("no shape is given"))?;

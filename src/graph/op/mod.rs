@@ -1,12 +1,11 @@
-//! The operator table: what each operator computes, exactly, and where it may stand.
+//! The operator table: the exact semantics and the role of each operator.
 //!
-//! One operator is one entry of [`OPERATORS`]. `eval` is the whole of its meaning: constants are folded with it,
-//! thresholds are found by it, the host's arithmetic is it, and shapes are inferred by giving it zeros. float32
-//! arithmetic is IEEE 754, one operation after the other, never fused, and uses nothing that differs between machines.
+//! Each operator is one entry of [`OPERATORS`]. `eval` defines its whole meaning: it is used for constant folding, for finding
+//! thresholds, for the host's computation, and (on zeros) for shape inference. float32 arithmetic is IEEE 754, one operation at a
+//! time, never fused, and uses nothing that differs between machines.
 //!
-//! To add an operator: write its `eval` in the file of its group, or in a new one, and add its entry to the group's
-//! list. Forms that `eval` does not compute exactly are its to refuse, and attributes that an entry does not list are
-//! refused for it.
+//! To add an operator: write its `eval` in the file of its group, or in a new one, and add its entry to the group's list. `eval`
+//! must reject forms that it does not compute exactly. Attributes that the entry does not list are rejected automatically.
 //!
 //! May use: `graph`, `arith`. Used by: the importer.
 
@@ -50,12 +49,12 @@ pub static OPERATORS: &[&[Operator]] = &[
     tail::OPERATORS,
 ];
 
-/// The operator `name` of `domain`.
+/// The operator `name` of `domain`, if it is known.
 pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().copied().flatten().find(|o| o.name == name && o.domains.contains(&domain))
 }
 
-/// Says that there is no entry for `name` of `domain`, and what there is.
+/// The diagnostic for an unknown operator. Its help lists the known ones.
 pub fn unknown(domain: &str, name: &str) -> Diagnostic {
     let elsewhere = OPERATORS.iter().copied().flatten().find(|o| o.name == name);
     let public = OPERATORS.iter().copied().flatten().filter(|o| o.domains != [CONFIGURED]);
@@ -72,7 +71,7 @@ pub fn unknown(domain: &str, name: &str) -> Diagnostic {
 }
 
 impl Operator {
-    /// Elementary steps that one element of the output takes: imports are bounded by them.
+    /// Number of elementary operations per output element. Imports are bounded by them.
     pub fn steps(&self, attributes: &Attributes, inputs: &[&Tensor]) -> usize {
         match (self.role, inputs) {
             (Role::Product, [_, weights, ..]) if self.name == "Conv" => {

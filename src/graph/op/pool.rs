@@ -1,4 +1,4 @@
-//! Largest values and averages of windows.
+//! Max pooling and average pooling.
 
 use crate::arith::window::Window;
 use crate::diagnostic::Result;
@@ -61,7 +61,7 @@ const fn pool(
     Operator { name, domains, inputs: (1, 1), attributes, role, eval }
 }
 
-/// What `make` makes of the values that each position of `window` sees, taps row-major, and of the position.
+/// Applies `make` to every position of `window` and the values that it sees, taps in row-major order.
 fn slide(
     x: &Tensor,
     image: Image,
@@ -72,7 +72,7 @@ fn slide(
     let made = image.with(image.channels, window.output());
     let shape = made.shape();
     let size = tensor::elements(&shape)?;
-    // Positions are gone through even where there is no channel.
+    // All positions are visited even if there are no channels.
     let steps = size.max(window.positions()).saturating_mul(window.taps());
     bounded(steps, || format!("a window of {:?} over shape {:?}", window.kernel, x.shape))?;
     let mut out = vec![0.0; size];
@@ -95,7 +95,7 @@ fn max_pool(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     largest("MaxPool", attributes, x[0])
 }
 
-/// The first of equal maxima; what is not a number counts only where there is nothing else.
+/// The maximum of each window. NaN is ignored unless all values are NaN.
 fn largest(operator: &str, attributes: &Attributes, x: &Tensor) -> Result<Vec<Tensor>> {
     let kernel = geometry::kernel(operator, attributes, &x.shape)?;
     let window = geometry::window(operator, attributes, &x.shape, kernel)?;
@@ -105,15 +105,15 @@ fn largest(operator: &str, attributes: &Attributes, x: &Tensor) -> Result<Vec<Te
     })
 }
 
-/// A position between whose taps the whole image lies.
+/// The diagnostic for a position whose taps all see padding.
 fn blind() -> crate::diagnostic::Diagnostics {
     unsupported("a position of the window sees padding alone")
 }
 
-/// How many values the average at each position (row-major) is divided by, and the window, of an average over an image
-/// of `shape`, batch included.
+/// The window of an average over an image of `shape` (including batch), and the divisor at each position, row-major.
 ///
-/// With `count_include_pad` padding counts as zeros, but not what `ceil_mode` adds behind it.
+/// The divisor is the number of pixels seen. With `count_include_pad` padding counts too, except the padding that `ceil_mode`
+/// adds.
 pub fn divisors(operator: &str, attributes: &Attributes, shape: &[usize]) -> Result<(Window, Vec<usize>)> {
     let kernel = geometry::kernel(operator, attributes, shape)?;
     let (window, overhang) = geometry::overhanging(operator, attributes, shape, kernel)?;
@@ -142,7 +142,7 @@ pub fn divisors(operator: &str, attributes: &Attributes, shape: &[usize]) -> Res
     Ok((window, divisors))
 }
 
-/// Each sum in float32, taps row-major, then divided.
+/// Each sum is float32, taps in row-major order, and then divided.
 fn average(operator: &str, attributes: &Attributes, x: &Tensor) -> Result<Vec<Tensor>> {
     let (window, divisors) = divisors(operator, attributes, &x.shape)?;
     slide(x, Image::of(operator, attributes, &x.shape)?, &window, |position, seen| {
@@ -150,7 +150,7 @@ fn average(operator: &str, attributes: &Attributes, x: &Tensor) -> Result<Vec<Te
     })
 }
 
-/// Over all axes behind the channels.
+/// The mean over all axes after the channels.
 fn reduce_mean(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let rank = x[0].rank();
     let given = list(attributes, "axes", x, 1)?.unwrap_or_default();
@@ -169,9 +169,9 @@ fn reduce_mean(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(means)
 }
 
-/// Sums, rounded to integers and shifted right by as many bits as they may have more than `obits`.
+/// Sums, rounded to integers and shifted right by the bits that they may exceed `obits` by.
 ///
-/// The sum comes out of an average, as in QONNX: where it is not exact in float32 the two rounding errors are the same.
+/// The sum is an average times the number of values, as in QONNX, so that inexact sums have the same rounding errors.
 fn quantised_average(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let mut out = average("QuantAvgPool2d", attributes, x[0])?;
     let (values, shift) = shift(attributes, &x[0].shape)?;
@@ -181,7 +181,7 @@ fn quantised_average(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tenso
     Ok(out)
 }
 
-/// How many numbers QuantAvgPool2d sums, and the bits by which it shifts: those that the largest sum of `ibits` numbers has more than `obits`.
+/// The number of values that QuantAvgPool2d sums, and its shift: the width of the largest sum of `ibits` values, minus `obits`.
 pub fn shift(attributes: &Attributes, shape: &[usize]) -> Result<(usize, u32)> {
     let bits = |name: &str| {
         let given = attributes.int(name, 0)?;

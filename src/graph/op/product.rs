@@ -8,7 +8,7 @@ use crate::graph::operator::{ONNX, Operator, QUANTISED, Role, invalid, unsupport
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
-/// Most multiplications of one product on the host, or elements that the windows of one pooling see: 2^28.
+/// Upper bound on the multiplications of one product on the host, or on the elements that all windows of one pooling see: 2^28.
 const MAX_WORK: usize = 1 << 28;
 
 pub(crate) const OPERATORS: &[Operator] = &[
@@ -38,7 +38,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     },
 ];
 
-/// Refuses what takes more than [`MAX_WORK`] steps, before it is begun.
+/// Rejects a computation of more than [`MAX_WORK`] steps before it starts.
 pub(crate) fn bounded(steps: usize, what: impl FnOnce() -> String) -> Result<()> {
     if steps <= MAX_WORK {
         return Ok(());
@@ -49,7 +49,7 @@ pub(crate) fn bounded(steps: usize, what: impl FnOnce() -> String) -> Result<()>
         .into())
 }
 
-/// `[.., M, K] x [K, N]` or `[M, K] x [.., K, N]`, each sum in float32 from k = 0 upwards.
+/// `[.., M, K] x [K, N]` or `[M, K] x [.., K, N]`. Each sum is float32, from k = 0 upwards.
 fn mat_mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (left, right) = (a.floats("the left operand")?, b.floats("the right operand")?);
     let (&[.., m, k], &[.., inner, n]) = (&a.shape[..], &b.shape[..]) else {
@@ -101,7 +101,7 @@ fn turn(x: &Tensor, by: bool) -> Result<Cow<'_, Tensor>> {
     Ok(if by { Cow::Owned(transposed(x)?) } else { Cow::Borrowed(x) })
 }
 
-/// alpha * A * B + beta * C, with A and B transposed where so said.
+/// alpha * A * B + beta * C, with A and B transposed according to `transA` and `transB`.
 fn gemm(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let scaled = |x: Tensor, factor: f32| -> Result<Tensor> {
         let data = Data::Float(x.floats("an operand")?.iter().map(|v| v * factor).collect());
@@ -131,7 +131,7 @@ fn gemm(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![y])
 }
 
-/// The popcount P of K places where two lists of 0 and 1 agree: (dot + K) / 2, with the dot product of 2x - 1.
+/// The popcount P of the K positions where two lists of 0 and 1 agree: (dot + K) / 2, with the dot product of 2x - 1.
 fn xnor_popcount(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let bipolar = |x: &Tensor| -> Result<Tensor> {
         let data = Data::Float(x.floats("an operand")?.iter().map(|v| 2.0 * v - 1.0).collect());

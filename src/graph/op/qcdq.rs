@@ -1,7 +1,6 @@
-//! ONNX's own quantisers, `QuantizeLinear` and `DequantizeLinear`: the QCDQ graphs of Brevitas and the QDQ form of ONNX
-//! Runtime.
+//! ONNX's quantisers `QuantizeLinear` and `DequantizeLinear`: Brevitas's QCDQ graphs and ONNX Runtime's QDQ form.
 //!
-//! Between the two there are integers, on which a `Clip` takes the width down to fewer bits than the type has.
+//! Between the two operators the tensor is integer. A `Clip` there restricts it to fewer bits than its type has.
 
 use crate::diagnostic::{Diagnostic, INPUT_VALUE, Result};
 use crate::graph::attributes::Attributes;
@@ -11,7 +10,7 @@ use crate::graph::operator::{
 };
 use crate::graph::tensor::{Data, Tensor};
 
-/// ONNX Runtime writes 16-bit and 4-bit types in a domain of its own, for older operator sets; the meaning is the same.
+/// ONNX Runtime uses its own domain for 16-bit and 4-bit types in older operator sets; the semantics are the same.
 const DOMAINS: &[&str] = &[ONNX[0], "com.microsoft"];
 
 const UINT8: i64 = 2;
@@ -21,7 +20,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         name: "QuantizeLinear",
         domains: DOMAINS,
         inputs: (2, 3),
-        // `saturate` is of the types of 8 bits that are floating point.
+        // `saturate` applies to 8-bit floating-point types only.
         attributes: &["axis", "saturate", "block_size", "output_dtype", "precision"],
         role: Role::Quantiser(Quantiser { levels: quantize_levels, codes: None }),
         eval: quantize,
@@ -31,23 +30,23 @@ pub(crate) const OPERATORS: &[Operator] = &[
         domains: DOMAINS,
         inputs: (2, 3),
         attributes: &["axis", "block_size", "output_dtype"],
-        // It has the levels that QuantizeLinear or a file gives it.
+        // The levels are those of the input: of a QuantizeLinear or of constants.
         role: Role::Quantiser(Quantiser { levels: |_, _| Ok(None), codes: Some(dequantize_codes) }),
         eval: dequantize,
     },
 ];
 
-/// Scales and zero points: one of each for all elements, or one for each place on an axis.
+/// Scales and zero points: one for all elements, or one per index along an axis.
 struct Parameters<'a> {
     scales: &'a [f32],
     /// As many as scales, or none.
     zeros: &'a [i64],
-    /// Elements behind the axis.
+    /// Number of elements per index of the axis: the product of the extents after it.
     inner: usize,
 }
 
 impl<'a> Parameters<'a> {
-    /// From all inputs; they are for a tensor of the first one's shape.
+    /// Reads the parameters from all inputs. They apply to a tensor of the shape of input 0.
     fn new(attributes: &Attributes, x: &[&'a Tensor]) -> Result<Self> {
         let block = attributes.int("block_size", 0)?;
         if block != 0 {
@@ -87,9 +86,9 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The smallest and the largest integer that QuantizeLinear gives.
+/// The minimum and maximum integer of QuantizeLinear's output type.
 ///
-/// The type is that of the zero point, which import writes into `output_dtype`; uint8 where there is neither.
+/// The type is `output_dtype`, into which the importer writes the type of the zero point; uint8 if neither is given.
 fn range(attributes: &Attributes, has_zero: bool) -> Result<(i64, i64)> {
     let kind = match attributes.int("output_dtype", 0)? {
         0 if has_zero => {
@@ -116,7 +115,7 @@ fn range(attributes: &Attributes, has_zero: bool) -> Result<(i64, i64)> {
     })
 }
 
-/// Refuses arithmetic in another type than float32.
+/// Rejects arithmetic in a type other than float32.
 fn only_float(attributes: &Attributes, name: &str) -> Result<()> {
     match attributes.int(name, 0)? {
         0 | 1 => Ok(()),
@@ -144,14 +143,14 @@ fn quantize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
                 .help("give numbers, as inputs and as weights")
                 .into());
         }
-        // Both ends are integers of at most 17 bits: bounding before the zero point is added is the same.
+        // Both bounds have at most 17 bits, so clamping before adding the zero point is equivalent.
         Ok(y.clamp((low - zero) as f32, (high - zero) as f32) as i64 + zero)
     };
     let data = Data::Int(values.iter().enumerate().map(integer).collect::<Result<_>>()?);
     Ok(vec![Tensor { shape: x[0].shape.clone(), data }])
 }
 
-/// Every integer of the type.
+/// The levels: every integer of the type.
 fn quantize_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels>> {
     constant(x, 1, "scale")?;
     let has_zero = x.len() > 2 && !constant(x, 2, "zero point")?.is_empty();

@@ -1,4 +1,4 @@
-//! The uniform quantisers of QONNX: `Quant` (also named `IntQuant`) and `Trunc`.
+//! QONNX's uniform quantisers: `Quant` (also named `IntQuant`) and `Trunc`.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -10,9 +10,9 @@ use crate::graph::operator::{
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
-/// Most bits whose range is computed: float32 has the ends of larger ones, and nothing between them.
+/// Maximum bit width of a quantiser's range, which is computed in float32.
 const MAX_BITS: f32 = 64.0;
-/// Most bits of levels that are listed.
+/// Maximum bit width of levels that are listed.
 const MAX_LEVEL_BITS: i32 = 16;
 
 const QUANT: Operator = Operator {
@@ -38,7 +38,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     },
 ];
 
-/// The smallest and the largest integer of a number of bits, in float32.
+/// The integer range of a bit width: minimum and maximum, in float32.
 struct Range {
     bits: i32,
     signed: bool,
@@ -76,7 +76,7 @@ impl Range {
         self.bits == 1 && self.signed
     }
 
-    /// The levels `(code - zero) * scale`.
+    /// The levels, `(code - zero) * scale`.
     fn levels(&self, scale: &Tensor, zero: &Tensor) -> Result<Option<Levels>> {
         if self.bits > MAX_LEVEL_BITS {
             return Err(unfit(format!("an activation of {} bits", self.bits)));
@@ -118,7 +118,7 @@ fn quant_codes(attributes: &Attributes, x: &[&Tensor]) -> Result<Codes> {
     spread(zip(&y, &zero, |y, z| rounded(y) - z)?, &scale)
 }
 
-/// Zero counts as positive; not a number stays so.
+/// The sign, with 0 counted as positive; NaN stays NaN.
 fn sign(y: f32) -> f32 {
     match y {
         y if y >= 0.0 => 1.0,
@@ -127,7 +127,7 @@ fn sign(y: f32) -> f32 {
     }
 }
 
-/// Version 2 clamps to levels of its own; version 1 has those that it is given, fewer.
+/// Version 2 of Trunc clamps to levels of its own; version 1 only coarsens the levels of its input.
 fn trunc_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels>> {
     if x.len() < 6 {
         return Ok(None);
@@ -162,7 +162,7 @@ fn trunc_codes(attributes: &Attributes, x: &[&Tensor]) -> Result<Codes> {
     spread(zip(&y, &zero, |y, z| y - z)?, &numbers(x[4]))
 }
 
-/// The power of two nearest, in its exponent, to `out` / `scale`.
+/// The power of two whose exponent is nearest to log2(`out` / `scale`).
 fn divisor(scale: &Tensor, out: &Tensor) -> Result<Tensor> {
     let divisor = zip(&numbers(out), &numbers(scale), |o, s| {
         let ratio = o / s;
@@ -182,9 +182,9 @@ fn zip(a: &Tensor, b: &Tensor, f: impl FnMut(f32, f32) -> f32) -> Result<Tensor>
     Ok(Tensor { shape, data: Data::Float(out) })
 }
 
-/// The integers, and the scales in their shape.
+/// The integers and scales, broadcast to one shape.
 fn spread(integers: Tensor, scale: &Tensor) -> Result<Codes> {
-    // Either may be the wider one.
+    // Either tensor may be the larger one.
     let scales = zip(&integers, scale, |_, s| s)?;
     let integers = zip(&integers, scale, |i, _| i)?;
     Ok(Codes { integers, scales, rounding: None })

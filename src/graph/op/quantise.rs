@@ -1,4 +1,4 @@
-//! Quantisers: real numbers onto few levels.
+//! Quantisers with few levels: BipolarQuant, MultiThreshold and Sign.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -8,7 +8,7 @@ use crate::graph::operator::{
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
-/// Most thresholds of a channel that are listed as levels.
+/// Upper bound (exclusive) on the thresholds per channel that are listed as levels.
 const MAX_STEPS: usize = 1 << 16;
 
 pub(crate) const OPERATORS: &[Operator] = &[
@@ -33,13 +33,13 @@ pub(crate) const OPERATORS: &[Operator] = &[
         domains: ONNX,
         inputs: (1, 1),
         attributes: &[],
-        // Three levels: 0 stays 0.
+        // Three levels: the sign of 0 is 0.
         role: Role::Quantiser(Quantiser { levels: |_, _| Ok(Some(sign_levels())), codes: None }),
         eval: sign,
     },
 ];
 
-/// scale * (x >= 0 ? +1 : -1); not a number stays so.
+/// scale * (x >= 0 ? +1 : -1); NaN stays NaN.
 fn bipolar(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let Codes { integers, scales, .. } = bipolar_codes(attributes, x)?;
     let out = integers.floats("the signs")?.iter().zip(scales.floats("the scale")?).map(|(i, s)| i * s);
@@ -71,7 +71,7 @@ fn bipolar_levels(_: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels
 
 /// out_scale * (number of thresholds t with x >= t) + out_bias.
 ///
-/// Thresholds have shape [channels or 1, steps]; channels are axis 1, or the last axis where `data_layout` ends in C.
+/// Thresholds have shape [channels or 1, steps]. Channels are axis 1, or the last axis if `data_layout` ends in C.
 fn multi_threshold(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let scale = attributes.float("out_scale", 1.0)?;
     let bias = attributes.float("out_bias", 0.0)?;
@@ -80,7 +80,7 @@ fn multi_threshold(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>
         return Err(invalid(format!("the thresholds have shape {:?}, not [channels, steps]", x[1].shape)));
     };
     let axis = match attributes.text("data_layout", "")? {
-        // Where nothing is said, three axes are taken as NWC.
+        // Without `data_layout`, three axes are NWC.
         "" if x[0].rank() == 3 => 2,
         "" | "NC" | "NCW" | "NCHW" => 1,
         "NWC" | "NHWC" => x[0].rank().saturating_sub(1),

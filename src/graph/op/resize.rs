@@ -1,4 +1,4 @@
-//! Operators that put elements into a larger or smaller tensor: nearest neighbours, and constants around.
+//! Operators that change a tensor's extents: nearest-neighbour resizing, and constant padding.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -44,12 +44,12 @@ pub(crate) const OPERATORS: &[Operator] = &[
     },
 ];
 
-/// Input number `input`, unless it is left out.
+/// Input number `input`; `None` if it is omitted.
 fn given<'a>(x: &[&'a Tensor], input: usize) -> Option<&'a Tensor> {
     x.get(input).copied().filter(|t| !t.is_empty())
 }
 
-/// Refuses attribute `name` where it is not `wanted`.
+/// Rejects attribute `name` unless it is `wanted`.
 fn only(attributes: &Attributes, name: &str, wanted: &str) -> Result<()> {
     match attributes.text(name, wanted)? {
         text if text == wanted => Ok(()),
@@ -57,7 +57,7 @@ fn only(attributes: &Attributes, name: &str, wanted: &str) -> Result<()> {
     }
 }
 
-/// The axes that a list of numbers is about: those listed, or all.
+/// The axes that a list of numbers refers to: those listed, or all.
 fn axes(listed: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     let Some(listed) = listed else { return Ok((0..rank).collect()) };
     let mut seen = vec![false; rank];
@@ -71,7 +71,7 @@ fn axes(listed: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     each.collect()
 }
 
-/// One constant around all. `pads` holds what is before each axis, then what is behind each.
+/// Constant padding. `pads` holds the padding before each axis, then the padding after each axis.
 fn pad(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     only(attributes, "mode", "constant")?;
     let (value, x, rest) = (given(x, 2), x[0], x);
@@ -120,7 +120,7 @@ fn around<T: Copy>(values: &[T], places: impl Iterator<Item = usize>, mut out: V
     out
 }
 
-/// Where an element of a resized axis lies on the original one.
+/// The coordinate mapping from a resized axis to the original one.
 #[derive(Debug, Clone, Copy)]
 struct Map<'a> {
     /// `coordinate_transformation_mode`.
@@ -129,11 +129,12 @@ struct Map<'a> {
     nearest: &'a str,
 }
 
-/// What Upsample does, and Resize of operator set 10.
+/// The mapping of Upsample, and of Resize in operator set 10.
 const FLOOR: Map<'_> = Map { transformation: "asymmetric", nearest: "floor" };
 
 impl Map<'_> {
-    /// The element of an axis of `from` that stands at each of `to` places; float32 as in the runtimes.
+    /// For each of `to` elements of the resized axis, the index in the original axis of extent `from`. float32 as in the
+    /// runtimes.
     fn picks(self, from: usize, to: usize, scale: f32) -> Result<Vec<usize>> {
         let (input, output) = (from as f32, to as f32);
         let original = |x: f32| {
@@ -143,7 +144,7 @@ impl Map<'_> {
                 "pytorch_half_pixel" if to == 1 => 0.0,
                 "pytorch_half_pixel" => (x + 0.5) / scale - 0.5,
                 "half_pixel_symmetric" => {
-                    // The rounding of the output's extent is shared by both ends.
+                    // The rounding of the output's extent is distributed to both ends.
                     let offset = input / 2.0 * (1.0 - output / (scale * input));
                     offset + (x + 0.5) / scale - 0.5
                 }
@@ -163,12 +164,12 @@ impl Map<'_> {
             })
         };
         let last = from.saturating_sub(1);
-        // A cast saturates: coordinates before the first element are 0.
+        // The cast saturates: negative coordinates become 0.
         (0..to).map(|x| Ok((whole(original(x as f32)?)? as usize).min(last))).collect()
     }
 }
 
-/// Every axis that is given by an extent, a scale and a map.
+/// Nearest-neighbour resizing along `axes`, given as (axis, extent, scale).
 fn nearest(x: &Tensor, axes: &[(usize, usize, f32)], map: Map<'_>) -> Result<Vec<Tensor>> {
     let mut out = x.clone();
     for &(axis, to, scale) in axes {
@@ -184,7 +185,7 @@ fn nearest(x: &Tensor, axes: &[(usize, usize, f32)], map: Map<'_>) -> Result<Vec
     Ok(vec![out])
 }
 
-/// The axes in `axes` with what `scales` make of them.
+/// For each of `axes` its new extent and its scale.
 fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<(usize, usize, f32)>> {
     if scales.len() != axes.len() {
         return Err(invalid(format!("{} scales for {} axes", scales.len(), axes.len())));
@@ -193,7 +194,7 @@ fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<(usize, usiz
         if !(scale.is_finite() && scale > 0.0) {
             return Err(invalid(format!("a scale is {scale}")));
         }
-        // A cast saturates, and what is too large is refused by its elements.
+        // The cast saturates; extents that are too large are rejected by the number of elements.
         Ok((axis, (x.shape[axis] as f32 * scale) as usize, scale))
     });
     each.collect()
@@ -209,7 +210,7 @@ fn upsample(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     nearest(x[0], &scaled(x[0], &axes, scales)?, FLOOR)
 }
 
-/// Operator set 10 takes X and scales; later ones X, a region that nearest neighbours don't need, scales or sizes.
+/// Inputs: X and scales in operator set 10; X, roi (unused by nearest), scales and sizes in later ones.
 fn resize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     only(attributes, "mode", "nearest")?;
     only(attributes, "keep_aspect_ratio_policy", "stretch")?;

@@ -3,7 +3,7 @@
 use crate::diagnostic::Result;
 use crate::graph::operator::unsupported;
 
-/// How a number becomes an integer.
+/// A rounding mode: how a number becomes an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearest, ties to even.
@@ -23,7 +23,7 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// By the name of the attribute, in any case.
+    /// The mode called `name`, case-insensitive.
     pub fn find(name: &str) -> Result<Self> {
         Ok(match name.to_ascii_uppercase().as_str() {
             "ROUND" | "HALF_EVEN" => Self::HalfEven,
@@ -41,7 +41,7 @@ impl Rounding {
         })
     }
 
-    /// `x`, rounded: the very operations of QONNX, so that what is no tie in float32 is none here.
+    /// Rounds `x` with the same float32 operations as QONNX, so that ties are the same.
     pub fn apply(self, x: f32) -> f32 {
         let away = |magnitude: f32| if x == 0.0 { x } else { magnitude.copysign(x) };
         match self {

@@ -1,4 +1,4 @@
-//! stoxnor's own operators of stochastic networks: weights that are sampled, and constants that differ between members.
+//! stoxnor's own operators for stochastic networks: `StochasticQuant` (sampled weights) and `Member` (constants per member).
 
 use crate::arith::stochastic::{Law, MAX_BITS, Rounding};
 use crate::diagnostic::Result;
@@ -6,11 +6,11 @@ use crate::graph::attributes::Attributes;
 use crate::graph::operator::{Codes, OWN, Operator, Quantiser, Role, invalid, unsupported};
 use crate::graph::tensor::{Data, Tensor};
 
-/// Random bits of a weight where nobody says.
+/// Default number of random bits per weight.
 pub const DEFAULT_BITS: u32 = 1;
-/// Rows that share them where nobody says.
+/// Default number of rows that share random bits.
 pub const DEFAULT_SHARE: usize = 64;
-/// The user's seed where there is none.
+/// Default seed.
 pub const DEFAULT_SEED: u64 = 1;
 
 pub(crate) const OPERATORS: &[Operator] = &[
@@ -23,7 +23,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
             levels: |_, _| Err(unsupported("an activation that is sampled; weights are")),
             codes: Some(|attributes, x| codes(attributes, x[0])),
         }),
-        // The base network: the mean over all members.
+        // Evaluates to the base network: the mean over all members.
         eval: |attributes, x| Ok(vec![codes(attributes, x[0])?.integers]),
     },
     Operator {
@@ -36,7 +36,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     },
 ];
 
-/// The weights, clipped to -1 .. 1, and how they are sampled.
+/// The weights, clipped to -1 .. 1, and their stochastic rounding.
 fn codes(attributes: &Attributes, x: &Tensor) -> Result<Codes> {
     let law = match attributes.text("law", "ternary")? {
         "binary" => Law::Binary,
@@ -62,7 +62,7 @@ fn codes(attributes: &Attributes, x: &Tensor) -> Result<Codes> {
     Ok(Codes { integers, scales, rounding: Some(rounding) })
 }
 
-/// The part of a constant that belongs to a member: its first axis counts members, and is gone.
+/// The slice of a constant for one member: its first axis is indexed by the member and removed.
 fn member(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let member = attributes.int("member", 0)?;
     let (Some(&members), Ok(at)) = (x[0].shape.first(), usize::try_from(member)) else {
@@ -76,7 +76,7 @@ fn member(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape: x[0].shape[1..].to_vec(), data }])
 }
 
-/// Whether a node picks what belongs to a member.
+/// Whether a node is a `Member`, which selects one member's constants.
 pub fn picks(domain: &str, op: &str) -> bool {
     (domain, op) == (OWN, "Member")
 }

@@ -1,4 +1,4 @@
-//! What ends a classifier: on the host, behind the last layer.
+//! Operators at the end of a classifier, which the host computes after the last layer.
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
@@ -28,7 +28,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     },
 ];
 
-/// Along one axis; before operator set 13 over all axes from that one on.
+/// Softmax along one axis; before operator set 13, over all axes from that one on.
 fn softmax(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let old = attributes.opset < 13;
     let shape = &x[0].shape;
@@ -54,8 +54,8 @@ fn softmax(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape: shape.clone(), data: Data::Float(out) }])
 }
 
-/// The exponential function by additions, multiplications and divisions alone, the same on every machine: 2^n times a
-/// Taylor polynomial of the rest, right to about 2^-52.
+/// The exponential function from additions, multiplications and divisions only, so that it is equal on every machine: 2^n times a
+/// Taylor polynomial of the remainder, with a relative error of about 2^-52.
 fn exp(x: f64) -> f64 {
     if x.is_nan() {
         return x;

@@ -1,7 +1,7 @@
-//! Pass: everything between two matrix products becomes integer thresholds for each output.
+//! Pass: turns everything between two matrix products into integer thresholds per output.
 //!
-//! The graph's own operators are evaluated at sums, all outputs at once, so that the thresholds are exact for every value
-//! that can occur, ties included: by binary search where every step is known to be monotone, by enumeration elsewhere.
+//! The graph's own operators are evaluated at the possible sums, all outputs at once, so the thresholds are exact for every
+//! value, ties included. If every step is known to be monotone, thresholds are found by binary search, else by enumeration.
 
 use std::cmp::Ordering;
 
@@ -18,16 +18,20 @@ use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::grid::Grid;
 
-/// Most operator applications, times elements, that finding the thresholds of one layer may take: 2^31.
+/// Upper bound on operator applications times elements when finding the thresholds of one layer: 2^31.
 const MAX_WORK: u64 = 1 << 31;
-/// Most values of an activation.
+/// Maximum number of levels of an activation.
 const MAX_LEVELS: i64 = 1 << 8;
-/// Most bits of an activation: what 256 values beside 0 need where a zero point puts them on both sides of it.
+/// Maximum bit width of an activation: 256 levels with a zero point may lie on both sides of 0.
 const MAX_BITS: u32 = 9;
 
-/// The activation of a layer, and the rows whose weights are to be negated for it.
+/// Computes the activation of a layer, and for each row whether its weights must be negated (decreasing activation).
 ///
-/// `rows` are the sums that can occur; they enter `steps` as a tensor of shape `shape`. `steps` end in values of `grid`.
+/// `rows` are the possible sums of each output. They enter `steps` as a tensor of shape `shape`. The results of `steps` are
+/// levels of `grid`.
+///
+/// # Errors
+/// If steps reorder elements, the activation is not monotone or has too many levels, or the search takes too many operations.
 pub fn activation(
     rows: &[Lattice],
     shape: &[usize],
@@ -73,7 +77,7 @@ pub fn activation(
     Ok((staircase(grid, rows, stairs), negate))
 }
 
-/// Where the levels are more than an activation may have, those that occur may be few enough.
+/// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
 fn narrowed(
     rows: &[Lattice],
     steps: &[Step],
@@ -103,11 +107,12 @@ fn narrowed(
         .into())
 }
 
-/// For each row whether what follows `before` falls as its values rise: where a maximum stands behind `before`, it is the minimum of what `all`
-/// give. Both enter as [`activation`]'s steps do.
+/// For each row, whether the steps after `before` are a decreasing function of its values. A MaxPool after `before` is then the
+/// minimum of the results of `all`. `all` are all steps, `before` included; both have the same inputs as the steps of
+/// [`activation`].
 ///
 /// # Errors
-/// Where `before` is not known to rise or fall throughout.
+/// If a step of `before` is not known to be monotone.
 pub fn falls(rows: &[Lattice], shape: &[usize], before: &[Step], all: &[Step]) -> Result<Vec<bool>> {
     if let Some(step) = before.iter().find(|s| !monotone(s)) {
         let message = format!("a maximum stands behind {}, which need not rise or fall", step.operator.name);
@@ -138,26 +143,26 @@ fn numbers(x: &Tensor) -> Vec<f64> {
     }
 }
 
-/// The stairs in the form that a layer takes.
+/// The activation of a layer, from the thresholds of its rows.
 fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
-    // -1, 0 and +1 without a 0 are two levels: Sign, where no sum is 0.
+    // Levels -1, 0 and +1 without any sum at 0 are bipolar: a Sign whose input is never 0.
     if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
         thresholds.iter_mut().for_each(|t| t.truncate(1));
         return Activation::rising(Element::Bipolar, -1, thresholds);
     }
     let element = grid.element();
-    let mut least = grid.least;
+    let mut min = grid.least;
     if grid.least == grid.most {
-        // One level has no threshold: another one is put beside it, which nothing or everything reaches.
+        // An activation needs at min one threshold: a second level is added that no sum reaches, or that all sums reach.
         let below = grid.least > element.range().0;
         for ((t, row), s) in thresholds.iter_mut().zip(rows).zip(&stairs) {
             let (low, high) = if s.negate { (-row.high(), -row.low) } else { (row.low, row.high()) };
             t.push(if below { low } else { high + 1 } as i32);
         }
-        least -= i64::from(below);
+        min -= i64::from(below);
     }
-    Activation::rising(element, least as i32, thresholds)
+    Activation::rising(element, min as i32, thresholds)
 }
 
 fn inexact(message: String) -> Diagnostics {
@@ -166,7 +171,7 @@ fn inexact(message: String) -> Diagnostics {
         .into()
 }
 
-/// Whether the step, as a function of the running tensor, rises or falls as long as everything is finite.
+/// Whether the step is a monotone function of the running tensor, for finite values.
 fn monotone(step: &Step) -> bool {
     match (step.operator.role, step.position()) {
         (Role::Elementwise { monotone, .. }, Some(position)) => monotone.contains(&position),
@@ -175,7 +180,7 @@ fn monotone(step: &Step) -> bool {
     }
 }
 
-/// Elementary steps for an element: thresholds are compared one by one.
+/// Elementary operations per element. MultiThreshold compares its thresholds one at a time.
 fn cost(step: &Step) -> u64 {
     match step.operator.name {
         "MultiThreshold" => {
@@ -185,7 +190,7 @@ fn cost(step: &Step) -> u64 {
     }
 }
 
-/// Refuses steps that move elements: output c must depend on sum c alone.
+/// Rejects steps that move elements: output c must depend on sum c only.
 fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     let elements: usize = shape.iter().product();
     let ramp = || Data::Int((0..elements as i64).collect());
@@ -210,12 +215,12 @@ fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     Ok(())
 }
 
-/// Sets, for each output, the integer that `steps` make of its sum.
+/// Evaluates `steps` at one sum per output and writes the resulting integers to `out`.
 fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mut [i32]) -> Result<()> {
     let mut x = Tensor { shape: shape.to_vec(), data: Data::Float(sums.iter().map(|&d| d as f32).collect()) };
     for step in steps {
         x = step.eval(&x)?;
-        // Integers between two quantisers are finite.
+        // Tensors of integers between two quantisers are always finite.
         let Data::Float(values) = &x.data else { continue };
         if let Some((c, v)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
             return Err(inexact(format!("output {c} becomes {v} at the sum {}", sums[c])).placed(&step.place));

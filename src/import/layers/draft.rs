@@ -20,51 +20,52 @@ use crate::network::{Output, Source, UnnamedLayer};
 /// A layer before it is built.
 #[derive(Debug)]
 pub struct Draft {
-    /// The node that it is made of.
+    /// The model file's node that the layer comes from.
     pub origin: String,
-    /// Where the input comes from.
+    /// Sources of the inputs.
     pub inputs: Vec<Source>,
-    /// What it computes before its activation.
+    /// The computation before the activation.
     pub core: Core,
-    /// The activation in each member that was looked at; none where sums leave as they are.
+    /// One activation per imported member; empty if the layer outputs its sums.
     pub activations: Vec<Activation>,
-    /// What the graph makes of its sums.
+    /// The graph's operators after the layer's sums.
     pub outgoing: Postprocessing,
 }
 
-/// What the graph makes of a layer's sums, up to the next layer or its output.
+/// The graph's operators between a layer's sums and the next layer or output.
 #[derive(Debug, Clone)]
 pub struct Postprocessing {
-    /// Shape of the sums of one position; of all behind the last layer.
+    /// Shape of the sums of one position; for the last layer, of all positions.
     pub shape: Vec<usize>,
     /// The operators.
     pub steps: Vec<Step>,
-    /// In the graph they see something else than these sums: what a maximum or an average makes of them, or another order.
+    /// Whether the operators' input in the graph differs from the layer's sums: a maximum or an average lies between, or the
+    /// order differs.
     pub moved: bool,
 }
 
-/// What a layer computes before its activation.
+/// The computation of a layer before its activation.
 #[derive(Debug)]
 pub enum Core {
     /// Sums of products.
     Product {
         /// The weights.
         weights: Matrix,
-        /// How hardware holds them, where they are sampled.
+        /// How the hardware realises sampled weights.
         realisation: Realisation,
-        /// The kernel at whose positions they are computed; nothing where the frame is one operand.
+        /// The sliding kernel of a convolution; `None` for a fully connected layer.
         kernel: Option<Sliding>,
     },
-    /// Sums of each channel over a kernel.
+    /// Average pooling: the sums of each channel over a kernel.
     Average(Sliding),
-    /// Multiples of several streams, element by element.
+    /// Elementwise sum of several streams, each times a factor.
     Sum {
         /// Shape of the streams, channels last.
         shape: Vec<usize>,
-        /// What each of them is multiplied by.
+        /// The factor of each stream.
         factors: Vec<i32>,
     },
-    /// A layer without weights and activation.
+    /// A layer without weights and without activation.
     Fixed(Arc<dyn Layer>),
 }
 
@@ -83,7 +84,7 @@ impl PartialEq for Core {
 }
 
 impl Draft {
-    /// Weights that are drawn, of each member.
+    /// The number of sampled weights of one member; 0 if the weights are deterministic.
     pub fn sampled(&self) -> u64 {
         match &self.core {
             Core::Product { weights: Matrix::Real(matrix), .. } => (matrix.rows() * matrix.columns()) as u64,
@@ -91,7 +92,7 @@ impl Draft {
         }
     }
 
-    /// The layer, with so many members built where its weights are sampled.
+    /// Builds the layer. A layer with sampled weights gets `members` members.
     pub fn build(self, members: u32) -> UnnamedLayer {
         let members = members as usize;
         let mut activations = self.activations;
@@ -122,15 +123,15 @@ impl Draft {
     }
 }
 
-/// A network's parts, in one member.
+/// The layers, host graphs and outputs of a network, for one member.
 #[derive(Debug)]
 pub struct NetworkDraft {
-    /// What the host computes first.
+    /// The host's computation before the hardware.
     pub front: HostGraph,
-    /// What the hardware takes.
+    /// The input of the hardware.
     pub input: Port,
     /// The layers.
     pub layers: Vec<Draft>,
-    /// The graph's outputs: each one's layer, and what the host computes last.
+    /// The graph's outputs: for each, its layer and the host's computation after it.
     pub outputs: Vec<Output>,
 }

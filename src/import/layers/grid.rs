@@ -1,6 +1,6 @@
-//! Pass: what feeds a matrix product becomes one scale times integers of one type.
+//! Pass: finds the levels of a layer's input, as one scale times integers of one type.
 //!
-//! The levels of the last quantiser are taken through what follows it, one after the other, by the graph's own operators.
+//! The levels of the last quantiser are propagated through the steps after it, by the graph's own operators.
 
 use crate::arith::activation::Activation;
 use crate::arith::threshold::Lattice;
@@ -11,27 +11,27 @@ use crate::graph::step::Step;
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor, broadcast_indices};
 
-/// Most values that the levels of one activation may be tried with: 2^28.
+/// Upper bound on evaluated elements when propagating the levels of one activation: 2^28.
 const MAX_WORK: usize = 1 << 28;
 
-/// How far a value may be from an integer times the scale, for each 1 of the integer: some roundings of float32.
+/// Relative tolerance of a level from an integer times the scale: a few float32 rounding errors.
 const SLACK: f64 = 1.0 / (1 << 20) as f64;
 
-/// Values of a tensor: `scale` times an integer.
+/// The levels of a tensor: `scale` times integers from `least` to `most`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
     /// The scale of all elements, positive and finite.
     pub scale: f32,
-    /// The smallest integer.
+    /// The minimum integer.
     pub least: i64,
-    /// The largest.
+    /// The maximum integer.
     pub most: i64,
-    /// Whether -1 and +1 are the only ones.
+    /// Whether the integers are -1 and +1 only.
     pub bipolar: bool,
 }
 
 impl Grid {
-    /// The narrowest type of the integers.
+    /// The narrowest element type that holds all integers.
     pub fn element(&self) -> Element {
         if self.bipolar {
             return Element::Bipolar;
@@ -42,19 +42,19 @@ impl Grid {
         }
     }
 
-    /// From one integer to the next.
+    /// The distance between neighbouring integers.
     pub fn grain(&self) -> i64 {
         if self.bipolar { 2 } else { 1 }
     }
 
-    /// Takes over the values that an activation gives.
+    /// Restricts the range to the values of `activation`.
     pub fn narrow(&mut self, activation: &Activation) {
         self.least = activation.least.into();
         self.bipolar = activation.element == Element::Bipolar;
         self.most = self.least + self.grain() * activation.steps() as i64;
     }
 
-    /// The integer of a value, if it is one.
+    /// The integer of a value; `None` if the value is no level.
     pub fn decode(&self, value: f32) -> Option<i64> {
         let exact = f64::from(value) / f64::from(self.scale);
         let integer = exact.round();
@@ -63,10 +63,10 @@ impl Grid {
     }
 }
 
-/// The values that `steps` give, the first of which takes a tensor of shape `before`: integers of type `start`, or real
-/// numbers.
+/// The levels of the results of `steps`. The input of the first step is a tensor of shape `before`: integers of type `start`, or
+/// real numbers (`None`).
 ///
-/// Where there is no quantiser among them and no `start`, there is nothing to tell.
+/// Returns `None` if `steps` have no quantiser and `start` is `None`.
 pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
     for (at, step) in steps.iter().enumerate().rev() {
         let Role::Quantiser(quantiser) = step.operator.role else { continue };
@@ -76,26 +76,26 @@ pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<
         let levels =
             (quantiser.levels)(&step.attributes, &step.constants()).map_err(|e| e.placed(&step.place))?;
         if let Some(levels) = levels {
-            // What chooses or repeats elements changes no value.
+            // Steps that select or repeat elements change no value.
             let chooses = |s: &&Step| matches!(s.operator.role, Role::Select) && s.operator.name != "Pad";
             let behind: Vec<Step> = steps[at + 1..].iter().filter(|s| !chooses(s)).cloned().collect();
             return follow(&levels, &step.shape, &behind).map(Some).map_err(|e| e.placed(&step.place));
         }
     }
     let Some(element) = start else { return Ok(None) };
-    let (least, most) = element.range();
+    let (min, max) = element.range();
     let step = if element == Element::Bipolar { 2 } else { 1 };
     let levels = Levels {
-        first: least,
+        first: min,
         step,
-        count: ((most - least) / step + 1) as usize,
+        count: ((max - min) / step + 1) as usize,
         scale: Tensor::scalar(1.0),
         value: Box::new(|code| Ok(Tensor::scalar(code))),
     };
     follow(&levels, before, steps).map(Some)
 }
 
-/// The values that `steps` make of the sums of `row`, each of which is a level, where a quantiser among them takes some away.
+/// The levels of the results of `steps` whose input is the sums of `row`; `None` if no step is a quantiser.
 pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
     if !steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_))) {
         return Ok(None);
@@ -110,7 +110,7 @@ pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<
     follow(&levels, shape, steps).map(Some)
 }
 
-/// The values that `steps` make of a stream's integers times their scale.
+/// The levels of the results of `steps` whose input is the levels `start`.
 pub fn follow_grid(start: &Grid, shape: &[usize], steps: &[Step]) -> Result<Grid> {
     let scale = start.scale;
     let levels = Levels {
@@ -123,9 +123,9 @@ pub fn follow_grid(start: &Grid, shape: &[usize], steps: &[Step]) -> Result<Grid
     follow(&levels, shape, steps)
 }
 
-/// What `steps` make of `levels`, which a tensor of `shape` has.
+/// Propagates `levels` of a tensor of `shape` through `steps`.
 fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
-    // Layouts alone move elements and change no value.
+    // If all steps are layouts, no value changes.
     let steps = if steps.iter().all(|s| matches!(s.operator.role, Role::Layout)) { &[] } else { steps };
     let spread = |t: Tensor, shape: &[usize]| -> Result<Tensor> {
         if steps.is_empty() || t.shape == shape {
@@ -160,7 +160,7 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
         return Err(unfit(format!("the activation has the scale {bad}")));
     }
     let mut reason = String::new();
-    // Levels such as those of 2 x - 1 lie on multiples of half their distance.
+    // Levels such as those of 2 x - 1 are multiples of half their distance.
     for scale in [smallest, smallest / 2.0] {
         let mut grid = Grid { scale, least: i64::MAX, most: i64::MIN, bipolar: true };
         let mut missed = None;
@@ -190,7 +190,7 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
     Err(unfit(reason))
 }
 
-/// The distance between the levels after `steps`, where it was `scale`.
+/// The distance between levels after `steps`, from the distance `scale` before them; `None` if the levels are not equally spaced.
 fn spacing(mut scale: Tensor, steps: &[Step]) -> Result<Option<Tensor>> {
     for step in steps {
         match step.operator.role {
@@ -205,7 +205,7 @@ fn spacing(mut scale: Tensor, steps: &[Step]) -> Result<Option<Tensor>> {
                     data: Data::Float(pairs.map(|(t, f)| t - f).collect()),
                 };
             }
-            // A quantiser without levels of its own rounds to multiples of the scale that it names.
+            // A quantiser without levels of its own rounds to multiples of its scale operand.
             Role::Quantiser(_) => match step.constants().get(1).copied().flatten() {
                 Some(own) if tensor::broadcast(&own.shape, &step.shape)? == step.shape => {
                     let data = own.data.pick(broadcast_indices(&own.shape, &step.shape));

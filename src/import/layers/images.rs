@@ -1,4 +1,4 @@
-//! Images in a graph: kernels of convolutions and pools, padding, and steps that do the same at every position.
+//! Images in a graph: kernels of convolutions and pools, padding, and steps that are equal at every position.
 
 use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::window::Window;
@@ -17,7 +17,7 @@ fn refuse(fact: impl Into<String>, help: &str) -> Diagnostics {
     Diagnostic::new(&OPERATOR_UNSUPPORTED, fact.into()).help(help).into()
 }
 
-/// The one image that a node takes.
+/// The image that is the input of a node, with a batch of 1.
 pub fn image(step: &Step, before: &[usize]) -> Result<Image> {
     let image = Image::of(step.operator.name, &step.attributes, before)?;
     if image.batch == 1 {
@@ -26,7 +26,7 @@ pub fn image(step: &Step, before: &[usize]) -> Result<Image> {
     Err(refuse(format!("a batch of {} images", image.batch), "export the model with a batch of 1"))
 }
 
-/// Padding by a node of its own: pixels above and left, below and right, and their value.
+/// A Pad node's padding: pixels above and left, pixels below and right, and their value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Padded {
     before: [usize; 2],
@@ -35,13 +35,13 @@ pub struct Padded {
 }
 
 impl Padded {
-    /// What a Pad node does to the image that `next` takes.
+    /// The padding of a Pad node before node `next`. `before` is the shape of the Pad node's input.
     pub fn of(pad: &Step, before: &[usize], next: &Step) -> Result<Self> {
         let (inner, outer) = (image(next, before)?, image(next, &pad.shape)?);
         if inner.channels != outer.channels {
             return Err(refuse("channels are padded", "pad height and width only"));
         }
-        // What depends on the image is not padding.
+        // Pixels that depend on the image are not padding.
         let filled = |v: f32| {
             let elements = before.iter().product();
             pad.eval(&Tensor { shape: before.to_vec(), data: Data::Float(vec![v; elements]) })
@@ -61,7 +61,7 @@ impl Padded {
     }
 }
 
-/// A window over the image in front of `padded`.
+/// The window over the image before the padding `padded`.
 fn around(mut window: Window, padded: Option<Padded>) -> Result<Window> {
     if let Some(Padded { before, after, .. }) = padded {
         for axis in 0..2 {
@@ -76,7 +76,7 @@ fn around(mut window: Window, padded: Option<Padded>) -> Result<Window> {
     }
 }
 
-/// A window over the image in front of `padded`, and what stands outside of it where the node itself pads with 0.
+/// The window over the image before the padding `padded`, and the fill value outside of it. The node's own padding is 0.
 fn filled(window: Window, padded: Option<Padded>, level: &Grid) -> Result<(Window, Fill)> {
     let own = window.pads();
     let value = padded.map_or(0.0, |p| p.value);
@@ -85,10 +85,10 @@ fn filled(window: Window, padded: Option<Padded>, level: &Grid) -> Result<(Windo
     }
     let window = around(window, padded)?;
     let element = level.element();
-    let (least, most) = element.range();
+    let (min, max) = element.range();
     let fill = match level.decode(value) {
         Some(0) if level.bipolar => Fill::Mask,
-        Some(v) if (least..=most).contains(&v) => Fill::Value(v as i32),
+        Some(v) if (min..=max).contains(&v) => Fill::Value(v as i32),
         _ => {
             let message = format!("padding with {value}, which is no {element} number times {}", level.scale);
             return Err(refuse(message, "pad with a level of the quantiser before, or with 0"));
@@ -97,7 +97,7 @@ fn filled(window: Window, padded: Option<Padded>, level: &Grid) -> Result<(Windo
     Ok((window, fill))
 }
 
-/// A convolution's kernel, and its constant as [taps times channels of a group, outputs], moved by the second.
+/// A convolution's kernel, and a function that reorders its constant to [taps times channels of a group, outputs].
 pub fn convolution(
     step: &Step,
     before: &[usize],
@@ -125,7 +125,7 @@ pub fn convolution(
     Ok((Sliding { window, channels: form.image.channels, groups: form.groups, fill }, turn))
 }
 
-/// An average's kernel, and by how much its sums are divided.
+/// An average's kernel and divisor.
 pub fn average(
     step: &Step,
     before: &[usize],
@@ -144,10 +144,10 @@ pub fn average(
     Ok((Sliding { window, channels: image.channels, groups: image.channels, fill }, divisor))
 }
 
-/// A maximum's kernel. What the node itself pads with never is the maximum.
+/// A MaxPool's kernel. The node's own padding is never the maximum.
 ///
 /// # Errors
-/// Where a node before it pads with something that may be.
+/// If a Pad node before it pads with more than the minimum level.
 pub fn maximum(step: &Step, before: &[usize], padded: Option<Padded>, level: &Grid) -> Result<Sliding> {
     let least = level.scale * level.least as f32;
     if let Some(value) = padded.map(|p| p.value).filter(|v| *v > least) {
@@ -167,7 +167,7 @@ pub fn maximum(step: &Step, before: &[usize], padded: Option<Padded>, level: &Gr
     Ok(Sliding { window, channels: image.channels, groups: image.channels, fill: Fill::Nothing })
 }
 
-/// The image that a tensor of this shape is, [1, C, H, W] or [1, C, L].
+/// A tensor of `shape` as an image: [1, C, H, W] or [1, C, L].
 pub fn plain(shape: &[usize]) -> Result<Image> {
     match *shape {
         [1, channels, h, w] => {
@@ -178,7 +178,7 @@ pub fn plain(shape: &[usize]) -> Result<Image> {
     }
 }
 
-/// How often an enlargement to the nearest neighbour repeats each row and column.
+/// The factors of a nearest-neighbour upsampling, [height, width].
 pub fn repeats(step: &Step, before: &[usize]) -> Result<[usize; 2]> {
     let (from, to) = (plain(before)?, plain(&step.shape)?);
     let elements: usize = before.iter().product();
@@ -204,15 +204,15 @@ pub fn repeats(step: &Step, before: &[usize]) -> Result<[usize; 2]> {
     ))
 }
 
-/// The shape of one position of a layer's output of `shape`, where its channels are on `axis`.
+/// The shape of one position of a tensor of `shape` whose channels are on `axis`.
 pub fn one_position(shape: &[usize], axis: usize) -> Vec<usize> {
     shape.iter().enumerate().map(|(a, extent)| if a == axis { *extent } else { 1 }).collect()
 }
 
-/// The steps of `steps` that change values, as they work on a tensor of shape `one` in the place of all positions.
+/// The steps of `steps` that change values, applied to a tensor of shape `one`, a single position.
 ///
 /// # Errors
-/// Where a step does something else at another position.
+/// If a step is not equal at all positions.
 pub fn at_one_position(steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
     let mut now = Tensor::zeros(one)?;
     let elements = now.len();
@@ -233,7 +233,7 @@ pub fn at_one_position(steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
                 local.push(step);
                 now = next;
             }
-            // Where all that follows is the same for all elements, it does not matter where they are.
+            // Moving elements is irrelevant if all later steps treat all elements alike.
             (None, Role::Layout) if steps[at + 1..].iter().all(is_uniform) => {}
             (None, _) => return Err(differs(step)),
         }
@@ -241,28 +241,29 @@ pub fn at_one_position(steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
     Ok(local)
 }
 
-/// Whether all constants are one number.
+/// Whether every constant of the step is a single number.
 fn is_uniform(step: &Step) -> bool {
     !matches!(step.operator.role, Role::Elementwise { .. } | Role::Quantiser(_))
         || step.constants().iter().flatten().all(|t| t.len() <= 1)
 }
 
-/// The order of a tensor that several branches take: images stream channels last.
+/// The stream order of a tensor that feeds several branches: channels last for images.
 pub fn whole_order(shape: &[usize]) -> Order {
     plain(shape).map_or_else(|_| Order::default(), |image| Order::of(&image))
 }
 
-/// Whether a step averages.
+/// Whether a step is an average pooling.
 pub fn is_pool(step: &Step) -> bool {
     matches!(step.operator.role, Role::Pool)
 }
 
-/// The image that a layer's node takes; nothing for a matrix product.
+/// The image that is the input of a layer's node; `None` for a matrix product.
 pub fn image_of(step: &Step, shape: &[usize]) -> Result<Option<Image>> {
     if step.operator.name == "MatMul" { Ok(None) } else { image(step, shape).map(Some) }
 }
 
-/// The stream's shape for the first layer, or for several branches, and what the host does to a tensor of `shape` for it: channels last.
+/// The stream's shape and the host's transposition for an input tensor of `shape`: images stream channels last. `first` is the
+/// first layer's node, `None` if the input feeds several branches.
 pub fn streamed(first: Option<&Step>, shape: &[usize]) -> Result<(Vec<usize>, Option<Step>)> {
     let image = match first {
         Some(first) => image_of(first, shape)?,
@@ -278,12 +279,12 @@ pub fn streamed(first: Option<&Step>, shape: &[usize]) -> Result<(Vec<usize>, Op
     Ok((own, Some(transposed("input", perm, &turned)?)))
 }
 
-/// The tail of the host, which takes a layer's stream of this order, a tensor of shape `leaving`.
+/// The host graph after the hardware. Its input is a stream of order `order`, which is a tensor of shape `leaving` in the graph.
 pub fn collected(node: &str, leaving: &[usize], order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
     if order.is_same() {
         return Ok(HostGraph::new(leaving.to_vec(), tail));
     }
-    // Channels come last, and go to where the graph has them.
+    // The stream has channels last; they are moved to the graph's axis.
     let rank = leaving.len();
     let stream: Vec<usize> = [&leaving[..1], &leaving[2..], &leaving[1..2]].concat();
     let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();

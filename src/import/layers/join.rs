@@ -1,4 +1,4 @@
-//! Where branches begin, meet and leave.
+//! Runs that begin at a branch or a join, and outputs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::layer::concat::Concat;
 use crate::layer::threshold::Threshold;
 use crate::network::{Output, Source};
 
-/// Most times that a scale may be larger than another one in a sum.
+/// Maximum ratio between a scale and the common scale of the inputs of a sum.
 const MAX_FACTOR: i64 = 1 << 12;
 
-/// A tensor as its channels' values at one position.
+/// A tensor as a stream of channels.
 struct Channels {
-    /// The tensor of one position.
+    /// Shape of the tensor at one position.
     one: Vec<usize>,
     /// Shape of the stream, channels last.
     stream: Vec<usize>,
-    /// Whether it is an image.
+    /// Whether the tensor is an image.
     image: bool,
 }
 
@@ -51,15 +51,15 @@ impl Channels {
         self.one.iter().product()
     }
 
-    /// Steps as they work on one position.
+    /// The steps as applied to one position.
     fn local(&self, steps: &[Step]) -> Result<Vec<Step>> {
         if self.image { at_one_position(steps, &self.one) } else { Ok(steps.to_vec()) }
     }
 }
 
 impl<'a> Walk<'a> {
-    /// Goes on with a run that begins with `from`. `behind` stands between that and the run's first layer or its end; there is none where all
-    /// that follows is the host's.
+    /// Starts a run with inputs `from`. `behind` are the steps before the run's first layer or its end; `None` if the host
+    /// computes the rest of the run.
     pub fn begin(&mut self, run: &'a Run, from: &[Stream], behind: Option<Range<usize>>, tail: &[Step]) {
         self.resume(&run.chain, &from[0]);
         let done = match &run.join {
@@ -74,10 +74,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The output that the stream here is: what the host makes of it.
+    /// The graph output `name` that the current stream ends in. `shape` is the tensor's shape in the graph, `tail` the host's
+    /// steps.
     pub fn leave(&mut self, name: &str, shape: &[usize], tail: &[Step]) -> Option<Output> {
         let Source::Layer(layer) = self.source else {
-            // Where a layer is refused, that says enough.
+            // If a layer is rejected, its own error is enough.
             if self.errors.is_empty() {
                 let message = format!("the output {name} is computed from the input by no layer");
                 self.errors.push(
@@ -89,7 +90,7 @@ impl<'a> Walk<'a> {
         };
         let mut steps = std::mem::take(&mut self.tail);
         if let (true, Some(level)) = (steps.is_empty(), self.level.filter(|level| level.scale != 1.0)) {
-            // What several branches take are integers of a layer.
+            // A stream that feeds several branches has the integers of a layer, without their scale.
             let scaled = identity(name).and_then(|of| with(&of, "Mul", Tensor::scalar(level.scale), shape));
             steps.extend(keep(scaled, self.errors));
         }
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
         Some(Output { name: name.to_owned(), layer, tail })
     }
 
-    /// What stands in front of a run's first layer, where the run begins with integers: thresholds, and what moves elements.
+    /// Adds the layers before a run's first product: thresholds and steps that move elements. The input of the run is integers.
     fn lead(&mut self, range: Range<usize>) -> Result<()> {
         let chain = self.chain;
         let steps = &chain.steps[range.clone()];
@@ -132,7 +133,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A sum, or a difference, of two streams.
+    /// Adds a layer for the sum or difference of two streams.
     fn add(
         &mut self,
         run: &Run,
@@ -167,7 +168,7 @@ impl<'a> Walk<'a> {
             moved: channels.image,
         };
         let Some(behind) = behind else {
-            // It leaves as it is.
+            // The sums are the layer's output, without an activation.
             self.tail = self::scaling(join, scale, shape)?;
             let steps = [&self.tail[..], tail].concat();
             self.joined(join, sources, core, None, whole(&steps));
@@ -202,7 +203,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The channels of several streams, one stream after another.
+    /// Adds a layer that concatenates the channels of several streams.
     fn concat(&mut self, run: &Run, join: &'a Step, from: &[Stream]) -> Result<()> {
         let refuse = |fact: String, help: &str| {
             Diagnostic::new(&OPERATOR_UNSUPPORTED, fact).at(join.place.clone()).help(help.to_owned())
@@ -238,7 +239,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// All streams that a join takes, images channels last and vectors as they are in the graph; nothing where levels could not be told.
+    /// The sources and levels of all inputs of a join, brought into stream order: channels last for images, graph order for
+    /// vectors. `None` if levels are unknown.
     fn brought(
         &mut self,
         run: &Run,
@@ -274,7 +276,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What makes the graph's numbers of integers, for a tensor of this shape.
+/// The multiplication by `scale` that turns integers into the graph's numbers, for a tensor of `shape`.
 fn scaling(of: &Step, scale: f32, shape: &[usize]) -> Result<Vec<Step>> {
     if scale == 1.0 {
         return Ok(Vec::new());
@@ -284,13 +286,13 @@ fn scaling(of: &Step, scale: f32, shape: &[usize]) -> Result<Vec<Step>> {
     Ok(vec![step])
 }
 
-/// The integers of a stream as the sums of a channel.
+/// The levels of a stream as the possible sums of a channel.
 fn row(level: &Grid) -> Lattice {
     let step = level.grain();
     Lattice { low: level.least, step, points: (level.most - level.least) / step + 1 }
 }
 
-/// All sums of such integers times their factors.
+/// The possible sums of `levels` times `factors`.
 fn sum(levels: &[Grid], factors: &[i64]) -> Lattice {
     let ends = |(level, factor): (&Grid, &i64)| {
         let (a, b) = (level.least * factor, level.most * factor);
@@ -307,12 +309,12 @@ fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether a ratio of scales is 1, but for roundings of float32.
+/// Whether a ratio of scales is 1 up to float32 rounding errors.
 fn close(ratio: f64) -> bool {
     (ratio - 1.0).abs() < 1.0 / f64::from(1 << 20)
 }
 
-/// One scale of which all others are multiples, and what multiples.
+/// A common scale of which all scales are multiples, and the multiples.
 fn common(levels: &[Grid]) -> Result<(f32, Vec<i64>)> {
     let smallest = levels.iter().map(|l| l.scale).fold(f32::INFINITY, f32::min);
     for parts in 1..=64 {

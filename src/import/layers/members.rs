@@ -1,17 +1,17 @@
-//! Pass: a graph whose constants differ between members becomes layers whose thresholds do.
+//! Pass: merges the graphs of several members into layers with thresholds per member.
 
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::step::HostGraph;
 use crate::import::layers::draft::{Draft, NetworkDraft};
 use crate::network::UnnamedLayer;
 
-/// Most weights of all members together: 2^27.
+/// Maximum number of weights of all members together: 2^27.
 const MAX_WEIGHTS: u64 = 1 << 27;
 
-/// Adds the activations of another member.
+/// Adds the activations of another member to `parts`.
 ///
 /// # Errors
-/// Where members differ in more than the thresholds of their activations.
+/// If members differ in more than the thresholds of their activations.
 pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Result<()> {
     let differs = |what: &str, place: &str| {
         Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("members 0 and {member} differ in {what}"))
@@ -59,16 +59,16 @@ pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Resu
     Ok(())
 }
 
-/// Whether two graphs compute the same.
+/// Whether two graphs are equal.
 fn same(a: &HostGraph, b: &HostGraph) -> bool {
     let text = |graph: &HostGraph| serde_json::to_string(graph).unwrap_or_default();
     text(a) == text(b)
 }
 
-/// The layers with `members` members built.
+/// Builds the layers with max_members = `members`.
 ///
 /// # Errors
-/// Where that is more than memory should be asked for.
+/// If the sampled weights of all members exceed the limit.
 pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<UnnamedLayer>> {
     let sampled: u64 = drafts.iter().map(|draft| draft.sampled() * u64::from(members)).sum();
     if sampled > MAX_WEIGHTS {

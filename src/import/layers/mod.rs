@@ -1,4 +1,4 @@
-//! Layers: the segments of runs become layers with integer weights and thresholds, and graphs that the host computes.
+//! Layers: turns the segments of runs into layers with integer weights and thresholds, and into graphs that the host evaluates.
 //!
 //! May use: `arith`, `graph`, `layer`, `import::runs`. Used by: `import`.
 
@@ -35,16 +35,17 @@ use crate::import::runs::steps::identity;
 use crate::import::runs::steps::integers;
 use crate::network::Output;
 
-/// Most bits of the network's input.
+/// Maximum bit width of the network's input.
 const MAX_INPUT_BITS: u32 = 16;
 
-/// What enters the hardware.
+/// The host's computation before the hardware, and the hardware's input.
 struct HostFront {
     host: HostGraph,
     input: Port,
 }
 
-/// Builds the layers; the errors of all of them are collected, and what is known of each is added to `sketches`.
+/// Builds the layers of all runs. Errors of all layers are collected in `errors`; what is known of each layer is added to
+/// `sketches`.
 pub fn layers(
     runs: &[Run],
     outputs: &[String],
@@ -56,7 +57,7 @@ pub fn layers(
     let segments: Vec<Segments> = runs.iter().enumerate().map(cut).collect::<Option<_>>()?;
     let (chain, first) = (&runs[0].chain, &segments[0]);
     let anchor = first.layers.first().map(|layer| &chain.steps[layer.anchor]);
-    // Padding in front of the first layer's window is the window's own.
+    // Padding directly before the first layer's window belongs to that window.
     let is_pad = |i: &usize| {
         chain.steps[*i].operator.name == "Pad"
             && anchor.is_some_and(|anchor| anchor.operator.name != "MatMul")
@@ -119,7 +120,7 @@ pub fn layers(
     Some(NetworkDraft { front: front.host, input: front.input, layers: drafts, outputs })
 }
 
-/// Goes through all runs, the first of which the walk is in front of; gives the graph's outputs by name.
+/// Walks through all runs and returns the graph's outputs by name. `walk` stands at the first run.
 fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
     let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
     let mut found = BTreeMap::new();
@@ -152,7 +153,7 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
     found
 }
 
-/// The host's steps up to the hardware, and the integers of their values.
+/// The host's steps before the hardware: `chain` up to `end`, division by the scale, and the transposition into stream order.
 fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<HostFront> {
     let shape = chain.shape_before(end);
     let mut steps = chain.steps[..end].to_vec();
@@ -167,7 +168,7 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
     })
 }
 
-/// The integers that the host's steps give: told at one pixel where all are alike.
+/// The levels that the host's steps produce. They are computed at one pixel if all pixels are treated alike.
 fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) -> Result<Option<Grid>> {
     let image = match first {
         Some(first) => image_of(first, shape),

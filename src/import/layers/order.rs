@@ -1,16 +1,16 @@
-//! In which order a tensor's elements stream.
+//! The order in which a tensor's elements are streamed.
 
 use crate::diagnostic::Result;
 use crate::graph::op::geometry::Image;
 use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 
-/// For each element of a stream its index in the graph's tensor; nothing where the two are the same.
+/// For each element of a stream, its index in the graph's tensor; `None` for the identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Order(Option<Vec<usize>>);
 
 impl Order {
-    /// Images stream channels last, row-major.
+    /// The order of an image: channels last, row-major.
     pub fn of(image: &Image) -> Self {
         let pixels = image.size.iter().product::<usize>();
         if image.channels_last || pixels == 1 || image.channels == 1 {
@@ -30,7 +30,7 @@ impl Order {
         self.0.is_none()
     }
 
-    /// The order behind a step that moves elements of a tensor of shape `before`.
+    /// The order after a step that moves elements of a tensor of shape `before`.
     pub fn through(self, step: &Step, before: &[usize]) -> Result<Self> {
         let elements: usize = before.iter().product();
         let ramp = Data::Int((0..elements as i64).collect());
@@ -43,7 +43,7 @@ impl Order {
         Ok(Self((!order.iter().copied().eq(0..elements)).then_some(order)))
     }
 
-    /// For each of `elements` elements of a stream of this order, its place in one of order `from`.
+    /// For each of `elements` elements of a stream of this order, its index in a stream of order `from`.
     pub fn places_in(&self, from: &Self, elements: usize) -> Vec<usize> {
         let mut place = vec![0; elements];
         (0..elements).for_each(|i| place[from.at(i)] = i);
@@ -51,9 +51,10 @@ impl Order {
     }
 }
 
-/// The shape and the permutation of its axes whose transposition takes element `map[i]` to place i; nothing where there is none.
+/// The shape and permutation of axes of a transposition whose output element i is input element `map[i]`; `None` if there is
+/// none.
 pub fn transposition(map: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
-    // Nested loops, innermost first: how often, and how far in the source.
+    // Nested loops, innermost first: (trip count, stride in the source).
     let mut loops: Vec<(usize, usize)> = Vec::new();
     let mut rest: Vec<usize> = map.to_vec();
     while let [first, second, ..] = rest[..] {

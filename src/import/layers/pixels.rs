@@ -1,4 +1,4 @@
-//! Pass: the quantiser of the graph's input becomes a layer of thresholds, and hardware takes raw pixels.
+//! Pass: turns the quantiser of the graph's input into a layer of thresholds, so that the input of the hardware is raw pixels.
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::import::runs::steps::{made, with};
 use crate::layer::threshold::Threshold;
 use crate::network::layer::Layer;
 
-/// The input's thresholds.
+/// The threshold layer of the input.
 pub struct Pixels {
-    /// Type of the integers: what the file annotates, else unsigned of 8 bits.
+    /// Type of the input: the file's annotation, else 8 bits unsigned.
     pub element: Element,
     /// The layer.
     pub layer: Arc<dyn Layer>,
-    /// What leaves it.
+    /// The levels of the layer's output.
     pub level: Grid,
-    /// What is left to the host: to undo the scale.
+    /// The host's remaining steps: they undo the scale.
     pub front: Vec<Step>,
 }
 
-/// Thresholds for the steps of `chain` up to `end`, whose results are integers of `grid`.
+/// The threshold layer for the steps of `chain` up to `end`, whose results are levels of `grid`.
 ///
 /// # Errors
-/// Where nothing is quantised, elements are chosen or moved, or no thresholds are exact.
+/// If no step is a quantiser, a step is neither elementwise nor a layout, or no exact thresholds exist.
 pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result<Pixels> {
     let steps = &chain.steps[..end];
     let refuse = |message: &str, help: &str| {
@@ -59,7 +59,7 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
     let first = &chain.steps[end..][0];
     let shape = chain.shape_before(end);
     let image = image_of(first, shape)?;
-    // One threshold a channel where the axes stay, else the same for all.
+    // Thresholds per channel if no step moves elements, else the same thresholds for all channels.
     let stays = steps.iter().all(local);
     let (channels, one) = match &image {
         Some(image) if stays => {
@@ -79,13 +79,13 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
         let round = first.attributes.clone();
         front.push(made(first, "Round", vec![Operand::Running], round, &chain.input)?);
     }
-    // Layouts move the integers before they are sent.
+    // Layouts move the integers on the host.
     front.extend(steps.iter().filter(|s| moves(s)).cloned());
     all.extend_from_slice(steps);
     let all = if image.is_some() { at_one_position(&all, &one)? } else { all };
-    let (least, most) = element.range();
+    let (min, max) = element.range();
     let step = if element == Element::Bipolar { 2 } else { 1 };
-    let row = Lattice { low: least, step, points: (most - least) / step + 1 };
+    let row = Lattice { low: min, step, points: (max - min) / step + 1 };
     let rows = vec![row; one.iter().product()];
     let (mut found, negated) = activation(&rows, &one, &all, grid)?;
     found = falling(found, negated);

@@ -1,4 +1,4 @@
-//! Scales, lattices and signs of sums.
+//! Scales, ranges and signs of sums.
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
@@ -11,12 +11,12 @@ use crate::import::layers::grid::Grid;
 use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::runs::steps::with;
 
-/// The value of a result whose errors are collected; nothing where there are errors.
+/// The value of `result`; its errors are moved to `errors`.
 pub fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()
 }
 
-/// What a layer's real numbers go to: another layer, or where branches begin or meet.
+/// The diagnostic for real numbers between two layers: `from` feeds the layer `to`, or (`None`) a branch or a join.
 pub fn unquantised(from: &Step, to: Option<&Step>) -> Diagnostic {
     let help = "put an activation of 1 to 8 bits between the two (Quant, QuantizeLinear, BipolarQuant, MultiThreshold or Sign)";
     match to {
@@ -34,8 +34,8 @@ pub fn unquantised(from: &Step, to: Option<&Step>) -> Diagnostic {
     }
 }
 
-/// The multiplication that makes the graph's number of an integer sum: the scale of the inputs times that of the weights,
-/// which differs along `axis`. Nothing where that is 1.
+/// The multiplication that turns integer sums into the graph's numbers: the input scale times the weight scale of each output,
+/// along `axis`. `None` if the product is 1.
 pub fn scaling(product: &Step, weights: &Weights, input: f32, axis: usize) -> Result<Option<Step>> {
     let scales: Vec<f32> = weights.scales.iter().map(|s| input * s).collect();
     if let Some(s) = scales.iter().find(|s| !s.is_normal()) {
@@ -60,7 +60,8 @@ pub fn scaling(product: &Step, weights: &Weights, input: f32, axis: usize) -> Re
     Ok(Some(step))
 }
 
-/// An activation of the sums, where the thresholds of some rows are those of the negated sums.
+/// Marks the negated rows of an activation as decreasing. Their thresholds, given for the negated sums, become thresholds of the
+/// sums.
 pub fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
     for (thresholds, _) in activation.thresholds.iter_mut().zip(&negated).filter(|(_, negated)| **negated) {
         // -y >= t is not y >= 1 - t.
@@ -73,7 +74,7 @@ pub fn falling(mut activation: Activation, negated: Vec<bool>) -> Activation {
     activation
 }
 
-/// The integers among which a kernel's operands are: those of the input, and what stands outside of the image.
+/// The levels of a kernel's operands: those of the input and the padding value.
 pub fn operands(input: &Grid, kernel: Option<&Sliding>) -> Grid {
     let mut grid = *input;
     let Some(kernel) = kernel.filter(|k| k.window.pads()) else { return grid };
@@ -86,24 +87,27 @@ pub fn operands(input: &Grid, kernel: Option<&Sliding>) -> Grid {
     grid
 }
 
-/// The sums of every row, in any member.
+/// The possible sums of every row, in any member.
 pub fn lattices(matrix: &Matrix, input: &Grid) -> Vec<Lattice> {
-    // What the stream's type holds is what the hardware computes with.
+    // The range of the levels, which may be narrower than that of their type.
     let range = (input.least, input.most);
     match matrix {
         Matrix::Integers(matrix) => {
             (0..matrix.rows()).map(|r| Lattice::of(matrix.row(r), range, input.grain())).collect()
         }
         Matrix::Real(matrix) => {
-            // Any row of -1 and +1, or with 0 too. Weights that are never 0 keep the parity of a sum of odd inputs.
-            let most = range.0.abs().max(range.1.abs()) * matrix.columns() as i64;
+            // Sampled rows have any values of the law. Without 0 the number of terms fixes the parity of a sum of odd inputs.
+            let max = range.0.abs().max(range.1.abs()) * matrix.columns() as i64;
             let step = if input.bipolar && matrix.rounding().law == Law::Binary { 2 } else { 1 };
-            vec![Lattice { low: -most, step, points: 2 * most / step + 1 }; matrix.rows()]
+            vec![Lattice { low: -max, step, points: 2 * max / step + 1 }; matrix.rows()]
         }
     }
 }
 
-/// The smallest and the largest sum of all rows.
+/// The minimum and maximum sum over all rows.
+///
+/// # Errors
+/// If a sum may exceed 31 bits.
 pub fn reach(rows: &[Lattice], step: &Step) -> Result<(i64, i64)> {
     let low = rows.iter().map(|r| r.low).min().unwrap_or(0);
     let high = rows.iter().map(|r| r.high()).max().unwrap_or(0);

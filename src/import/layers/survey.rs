@@ -1,4 +1,4 @@
-//! How far a model got, for those that cannot be built.
+//! How far the import of a model got.
 
 use crate::arith::matrix::WeightKind;
 use crate::diagnostic::Diagnostic;
@@ -11,27 +11,27 @@ use serde::Serialize;
 pub struct PartialLayer {
     /// The node of the model file.
     pub origin: String,
-    /// Where that node is, as diagnostics name it.
+    /// The node as diagnostics name it.
     pub place: String,
-    /// Inputs of an output, where the weights are constant.
+    /// Number of inputs of an output, if the weights are constant.
     pub inputs: Option<usize>,
-    /// Outputs, likewise.
+    /// Number of outputs, if the weights are constant.
     pub outputs: Option<usize>,
-    /// What the weights are, where they can be held.
+    /// Kind of the weights, if they are supported.
     pub weights: Option<WeightKind>,
-    /// Type of what comes in, where that is known.
+    /// Element type of the input, if it is known.
     pub input: Option<Element>,
-    /// Type of what an activation gives, where that is known; nothing behind the last layer.
+    /// Element type of the activation, if it is known; `None` for the last layer.
     pub output: Option<Element>,
 }
 
 impl PartialLayer {
-    /// A layer of which only the product is known.
+    /// A layer of which only the product's node is known.
     pub(crate) fn new(product: &Step) -> Self {
         let shape = product.constants().into_iter().flatten().next().map(|t| t.shape.clone());
         let (inputs, outputs) = match shape.as_deref() {
             Some(&[inputs, outputs]) => (Some(inputs), Some(outputs)),
-            // Of each output the channels of its group and the taps.
+            // Inputs per output: channels of a group times taps.
             Some([outputs, seen @ ..]) if product.operator.name == "Conv" => {
                 (Some(seen.iter().product()), Some(*outputs))
             }
@@ -52,12 +52,12 @@ impl PartialLayer {
 /// What is known of a model, whether it can be built or not.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
-    /// Shape of the graph's input, with the leading batch of 1, where the file got as far.
+    /// Shape of the graph's input, including the leading batch of 1, if the file could be parsed.
     pub input: Option<Vec<usize>>,
-    /// Operators that the output depends on, and how many of them the importer has a translation for.
+    /// The number of nodes that an output depends on, and how many of them have a known operator.
     pub operators: (usize, usize),
     /// The layers, in file order.
     pub layers: Vec<PartialLayer>,
-    /// Every reason why the model cannot be built; none where it can.
+    /// Every reason why the model cannot be built; empty if it can.
     pub reasons: Vec<Diagnostic>,
 }

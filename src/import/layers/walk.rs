@@ -1,4 +1,4 @@
-//! From layer to layer along runs: what streams between them, and in which order.
+//! The walk along runs from layer to layer: the levels and the order of the stream between layers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,76 +33,76 @@ use crate::layer::upsample::Upsample;
 use crate::network::Source;
 use crate::network::layer::Layer;
 
-/// On the way from the first layer to the last.
+/// The state of the walk along runs.
 pub struct Walk<'a> {
     pub(crate) chain: &'a Chain,
     wanted: LayerOptions<'a>,
-    /// Layers so far, those with errors too.
+    /// Number of layers so far, including rejected ones.
     number: usize,
     drafts: Vec<Draft>,
-    /// Where the stream comes from.
+    /// Source of the current stream.
     pub(crate) source: Source,
-    /// Its order.
+    /// Order of the current stream.
     pub(crate) order: Order,
-    /// The next layer takes the order that it wants.
+    /// Whether the next layer may choose the stream's order freely.
     pub(crate) free: bool,
-    /// The integers in it; nothing where they could not be told.
+    /// Levels of the current stream; `None` if unknown.
     pub(crate) level: Option<Grid>,
-    /// In the place of levels, sums.
+    /// The sums of a product, if the stream is not quantised before an average.
     sums: Option<Sums>,
-    /// How the last layer's values came about, where it has an activation.
+    /// The derivation of the last layer's values; `None` if it has no activation.
     pub(crate) made: Option<Values>,
-    /// What the host does to the last layer's sums before the rest.
+    /// The host's steps on the last layer's sums, before the rest of the graph.
     pub(crate) tail: Vec<Step>,
     sketches: &'a mut Vec<PartialLayer>,
     pub(crate) errors: &'a mut Vec<Diagnostic>,
 }
 
-/// What streams between two layers.
+/// The stream between two layers.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// Where it comes from.
+    /// Source of the stream.
     pub source: Source,
-    /// In which order.
+    /// Order of its elements.
     pub order: Order,
-    /// The integers in it; nothing where they could not be told.
+    /// Its levels; `None` if unknown.
     pub level: Option<Grid>,
 }
 
-/// What an average takes in the place of levels: sums of a product, and the steps that make the graph's numbers of them.
+/// The sums of a product as the input of an average, and the steps that turn them into the graph's numbers.
 struct Sums {
     range: (i64, i64),
     steps: Vec<Step>,
 }
 
-/// Sums of a layer, and the steps that make the next integers of them.
+/// The sums of a layer and the steps that turn them into the integers of its activation.
 pub struct Values {
-    /// The sums of each channel.
+    /// The possible sums of each channel.
     pub rows: Vec<Lattice>,
-    /// The tensor that they enter the steps as.
+    /// Shape of the tensor of sums at one position.
     pub one: Vec<usize>,
-    /// Steps in front of the graph's own.
+    /// The steps before the graph's own.
     pub scaling: Vec<Step>,
-    /// All steps.
+    /// All steps, including those of `scaling`.
     pub all: Vec<Step>,
 }
 
-/// What a layer takes and gives.
+/// The input and output of a layer's node.
 struct Place<'a> {
     step: &'a Step,
-    /// Shape of the tensor that it takes, padding included.
+    /// Shape of the input tensor, including padding.
     before: &'a [usize],
     padded: Option<Padded>,
-    /// The image in front of that padding; nothing for a matrix product.
+    /// The image before padding; `None` for a matrix product.
     image: Option<Image>,
-    /// The axis of its output's channels.
+    /// The channel axis of the output.
     axis: usize,
-    /// Positions of its output.
+    /// Number of output positions.
     positions: usize,
 }
 
 impl Place<'_> {
-    /// Shape of one position of its output.
+    /// Shape of one output position.
     fn one(&self) -> Vec<usize> {
         if self.positions == 1 { self.step.shape.clone() } else { one_position(&self.step.shape, self.axis) }
     }
@@ -111,22 +111,22 @@ impl Place<'_> {
         self.step.shape[self.axis]
     }
 
-    /// Order of what leaves it.
+    /// Stream order of the output.
     fn order(&self) -> Order {
         let pixels = [1, self.positions];
         self.image.map_or_else(Order::default, |image| Order::of(&image.with(self.channels(), pixels)))
     }
 }
 
-/// What is behind a layer.
+/// The steps after a layer.
 struct Behind {
     /// The steps on one position's values, up to the next layer.
     steps: Vec<Step>,
-    /// The levels that they give; nothing where no quantiser is among them.
+    /// The levels of their results; `None` if no step is a quantiser.
     level: Option<Grid>,
 }
 
-/// What a layer is made of, and what it gives.
+/// The parts of a layer, and the levels of its output.
 struct Made {
     core: Core,
     activation: Option<Activation>,
@@ -135,7 +135,7 @@ struct Made {
 }
 
 impl<'a> Walk<'a> {
-    /// In front of the first layer, which takes integers of `level`.
+    /// Starts at the first layer, whose input has the levels `level`.
     pub fn new(
         chain: &'a Chain,
         wanted: LayerOptions<'a>,
@@ -161,12 +161,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Thresholds for the input, in front of the first layer.
+    /// Adds a threshold layer for the input, before the first layer `first`.
     pub fn threshold(&mut self, first: &Step, layer: Arc<dyn Layer>) {
         self.fixed(first, layer);
     }
 
-    /// Goes on with another run, which takes this stream.
+    /// Continues with another run, whose input is `stream`.
     pub fn resume(&mut self, chain: &'a Chain, stream: &Stream) {
         let Stream { source, order, level } = stream.clone();
         self.chain = chain;
@@ -175,17 +175,17 @@ impl<'a> Walk<'a> {
         self.tail = Vec::new();
     }
 
-    /// The stream here.
+    /// The current stream.
     pub fn stream(&self) -> Stream {
         Stream { source: self.source, order: self.order.clone(), level: self.level }
     }
 
-    /// The layers.
+    /// Ends the walk and returns the layers.
     pub fn end(self) -> Vec<Draft> {
         self.drafts
     }
 
-    /// Takes a segment's layer, and what stands between it and the next one.
+    /// Adds the layer of `segment`, and the steps between it and the next layer.
     pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, tail: &[Step]) {
         let chain = self.chain;
         let step = &chain.steps[segment.anchor];
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
             self.sketches.push(sketch);
             return;
         };
-        // What may not stand there was reported, and its levels are anybody's guess.
+        // Steps that may not stand between layers were reported already; levels after them are unknown.
         let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
@@ -213,7 +213,7 @@ impl<'a> Walk<'a> {
             Some(behind)
         });
         sketch.output = behind.as_ref().and_then(|b| b.level).map(|l| l.element());
-        // A normalisation behind what moves sees what that makes.
+        // A batch normalisation after a MaxPool or an upsampling sees the results of that step, not the sums.
         let range = segment.behind.clone().unwrap_or_default();
         let mut steps = chain.steps[range].iter();
         let moved = self.sums.is_some()
@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
         self.drafts.push(Draft { origin: step.node.clone(), inputs, core, activations, outgoing });
     }
 
-    /// A layer that joins streams.
+    /// Adds a layer that joins several streams.
     pub(crate) fn joined(
         &mut self,
         step: &Step,
@@ -277,7 +277,7 @@ impl<'a> Walk<'a> {
         self.push(step, Core::Fixed(layer), None, outgoing);
     }
 
-    /// Where a layer stands; the stream is brought into the order that it takes.
+    /// Describes the layer's node, and brings the stream into the order that the layer needs.
     fn place(&mut self, anchor: usize) -> Result<Place<'a>> {
         let chain = self.chain;
         let step = &chain.steps[anchor];
@@ -292,7 +292,7 @@ impl<'a> Walk<'a> {
         let place = Place { step, before, padded, image, axis, positions };
         let wanted = match &image {
             Some(image) => Order::of(image),
-            // The weights of one operand can be in any order.
+            // The weights of a single vector can be permuted to any order.
             None if positions == 1 => {
                 self.free = false;
                 return Ok(place);
@@ -307,7 +307,10 @@ impl<'a> Walk<'a> {
         Ok(place)
     }
 
-    /// Brings the stream, a tensor of shape `before`, into an order.
+    /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs.
+    ///
+    /// # Errors
+    /// If the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
         if self.order == wanted {
             return Ok(());
@@ -336,11 +339,11 @@ impl<'a> Walk<'a> {
         Ok(Behind { steps, level })
     }
 
-    /// A product's kernel, its constant as [inputs, outputs] in the order of the stream, and the codes behind it.
+    /// A product's kernel, its constant as [inputs, outputs] in stream order, and the constant's codes.
     fn constant(&self, place: &Place<'_>) -> Result<(Option<Sliding>, Tensor, Option<Codes>)> {
         let Place { step, before, padded, .. } = *place;
         let codes = step.codes.as_deref();
-        // Padding is told by the levels; where they are not known, the rest still is.
+        // Levels determine the padding value; if they are unknown, any levels serve to read the rest.
         let unknown = Grid { scale: 1.0, least: -1, most: 1, bipolar: false };
         let level = self.level.unwrap_or(unknown);
         if step.operator.name == "Conv" {
@@ -409,8 +412,9 @@ impl<'a> Walk<'a> {
         let (activation, negate) = activation(&rows, &one, &steps, &level)?;
         let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
         let (weights, activation) = match read.matrix {
-            // Where an activation falls in a row, the row's weights are negated, unless they are sampled or stay as where the direction
-            // may differ between members: then the activation itself falls.
+            // Weights of rows with a decreasing activation are negated. Sampled weights stay, as do the weights of models with
+            // `keep_signs` or calibrated members (whose direction may differ between members): there the activation is
+            // decreasing.
             Matrix::Integers(matrix) if !keep_signs => {
                 let sign = |row: usize| if negate[row] { -1 } else { 1 };
                 let value = |row: usize, column| sign(row) * matrix.at(row, column);
@@ -419,7 +423,7 @@ impl<'a> Walk<'a> {
             }
             matrix => (matrix, falling(activation, negate)),
         };
-        // Where fewer levels occur, the next layer takes those.
+        // If fewer levels occur, the next layer gets only those.
         level.narrow(&activation);
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         Ok(Some(Made { core: core(weights), activation: Some(activation), steps, level: Some(level) }))
@@ -454,7 +458,7 @@ impl<'a> Walk<'a> {
             1 => None,
             _ => Some(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?),
         };
-        // What a product's sums pass on their way is done to their average.
+        // The steps after a product are applied to the average of its sums.
         let mut scaling: Vec<Step> = match sums {
             Some(sums) => divide.into_iter().chain(sums.steps).collect(),
             None if level.scale == 1.0 => divide.into_iter().collect(),
@@ -471,7 +475,7 @@ impl<'a> Walk<'a> {
         let one = place.one();
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
         let steps: Vec<Step> = at_one_position(&scaling, &one)?.into_iter().chain(behind.steps).collect();
-        // A Trunc has no levels of its own.
+        // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),
             None => of_sums(&row, &one, &steps)?,
@@ -491,7 +495,7 @@ impl<'a> Walk<'a> {
         Ok(Some(Made { core, activation: Some(activation), steps, level: Some(next) }))
     }
 
-    /// What moves, repeats or chooses elements between a layer and the next one.
+    /// Processes the steps that move, repeat or select elements between a layer and the next one.
     pub(crate) fn moves(&mut self, one: &[usize], range: Range<usize>) {
         let chain = self.chain;
         for at in range.clone() {
@@ -552,7 +556,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Height and width of what a layer makes of an image.
+/// Height and width of a layer's output image.
 fn layer_size(layer: &Arc<dyn Layer>, image: &Image) -> Result<[usize; 2]> {
     let shape = vec![image.size[0], image.size[1], image.channels];
     let port = crate::frame::port::Port { shape, element: crate::frame::element::Element::Bipolar };

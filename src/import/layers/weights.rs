@@ -1,7 +1,7 @@
-//! Pass: a matrix product's constant operand becomes integers and scales, or real weights to be sampled.
+//! Pass: turns the constant operand of a matrix product into integer weights and scales, or into real weights to be sampled.
 //!
-//! Where a quantiser or an annotation told the integers, those are it. Elsewhere the values themselves are looked at: -s
-//! and s, -s, 0 and s, or small integers times one s, each only where the products are exactly the values.
+//! A quantiser or an annotation provides the integers directly. Otherwise the values are analysed: {-s, s}, {-s, 0, s}, or small
+//! integers times one s. Each form is accepted only if integer times scale reproduces every value exactly.
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::stochastic::{Rounding, StochasticMatrix};
@@ -10,31 +10,31 @@ use crate::graph::operator::Codes;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
 
-/// Largest fan-in: float32 holds every sum of as many ±1 exactly.
+/// Maximum fan-in: float32 represents every sum of that number of ±1 exactly.
 const MAX_FAN_IN: usize = 1 << 24;
-/// The largest magnitude of a weight.
+/// Maximum magnitude of a weight.
 const MAX_WEIGHT: f32 = 128.0;
 
-/// Weights, and what they are multiplied with.
+/// The weights of a layer: a matrix and one scale per output.
 #[derive(Debug, PartialEq)]
 pub struct Weights {
-    /// Outputs x inputs.
+    /// The matrix, outputs x inputs.
     pub matrix: Matrix,
-    /// One scale for each output; positive where weights are integers.
+    /// Scale of each output; positive for integer weights.
     pub scales: Vec<f32>,
 }
 
-/// Weights of a layer.
+/// The weight matrix of a layer.
 #[derive(Debug, PartialEq)]
 pub enum Matrix {
-    /// What they are.
+    /// Deterministic integer weights.
     Integers(IntMatrix),
-    /// What they are sampled from, numbered 1 and so on.
+    /// Real weights that are sampled. The stochastic layers are numbered by their layer number, from 1.
     Real(StochasticMatrix),
 }
 
 impl Matrix {
-    /// What is multiplied with.
+    /// The kind of the (sampled) weights.
     pub fn kind(&self) -> WeightKind {
         match self {
             Self::Integers(matrix) => matrix.kind(),
@@ -43,10 +43,13 @@ impl Matrix {
     }
 }
 
-/// The number of a layer, and the rounding of its weights where they are to be sampled.
+/// The number of a layer, and the rounding of its weights if they are sampled.
 pub type Sampling = (u64, Option<Rounding>);
 
-/// The constant of `product`, a MatMul.
+/// The constant operand of `product`, a MatMul.
+///
+/// # Errors
+/// If both operands depend on the graph's input.
 pub fn constant(product: &Step) -> Result<&Tensor> {
     match (product.position(), &product.constants()[..]) {
         (Some(0), &[None, Some(weights)]) => Ok(weights),
@@ -56,7 +59,7 @@ pub fn constant(product: &Step) -> Result<&Tensor> {
     }
 }
 
-/// Checks that a tensor of shape `before` is one vector for `weights`.
+/// Checks that a tensor of shape `before` is one vector that fits `weights`.
 pub fn takes(before: &[usize], weights: &Tensor) -> Result<()> {
     match weights.shape[..] {
         [inputs, _] if before.iter().product::<usize>() != inputs => {
@@ -72,7 +75,7 @@ pub fn takes(before: &[usize], weights: &Tensor) -> Result<()> {
     }
 }
 
-/// Reads a constant of shape [inputs, outputs], and the codes behind it.
+/// Reads a weight constant of shape [inputs, outputs] and its codes.
 pub fn matrix(weights: &Tensor, codes: Option<&Codes>, (layer, rounding): Sampling) -> Result<Weights> {
     let &[inputs, outputs] = &weights.shape[..] else {
         let message = format!("the weights have shape {:?}, not [inputs, outputs]", weights.shape);
@@ -119,7 +122,7 @@ fn coded(codes: &Codes, inputs: usize, outputs: usize) -> Result<Weights> {
     Ok(Weights { matrix: Matrix::Integers(IntMatrix::from_fn(outputs, inputs, value)), scales: of_rows })
 }
 
-/// The scale of every output, as far as `f` sees it.
+/// The scale of every output, after applying `f`. All weights of an output must share it.
 fn scales_of(scales: &[f32], outputs: usize, f: fn(f32) -> f32) -> Result<Vec<f32>> {
     if let Some(s) = scales.iter().find(|s| !s.is_normal()) {
         return Err(unfit(format!("the weights have the scale {s}")));
@@ -134,7 +137,7 @@ fn scales_of(scales: &[f32], outputs: usize, f: fn(f32) -> f32) -> Result<Vec<f3
     Ok(scales[..outputs].iter().map(|s| f(*s)).collect())
 }
 
-/// Real weights [inputs, outputs] of a layer.
+/// Sampled weights from `values` of shape [inputs, outputs].
 fn real(rounding: Rounding, layer: u64, values: &[f32], inputs: usize, scales: Vec<f32>) -> Weights {
     let outputs = scales.len();
     let value = |row: usize, column: usize| values[column * outputs + row];
@@ -147,7 +150,7 @@ fn plain(values: &[f32], inputs: usize, outputs: usize) -> Result<Weights> {
     let largest: Vec<f32> = (0..outputs).map(|row| column(row).fold(0f32, |m, v| m.max(v.abs()))).collect();
     let few = values.iter().enumerate().all(|(at, v)| *v == 0.0 || v.abs() == largest[at % outputs]);
     let scales = if few {
-        // A row of zeros has any scale.
+        // A row of zeros has scale 1.
         Some(largest.iter().map(|s| if *s == 0.0 { 1.0 } else { *s }).collect())
     } else {
         let of_all = scale(values.iter()).map(|s| vec![s; outputs]);
@@ -175,11 +178,12 @@ fn plain(values: &[f32], inputs: usize, outputs: usize) -> Result<Weights> {
     Ok(Weights { matrix: Matrix::Integers(IntMatrix::from_fn(outputs, inputs, value)), scales })
 }
 
-/// The scale that makes exactly `values` of integers of at most 8 bits: 1, a power of two, or else the largest that does.
+/// The scale s for which all `values` are exactly s times integers of at max 8 bits: 1, else a power of two, else the largest
+/// such s.
 fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
     let magnitudes = values.map(|v| v.abs()).filter(|v| *v > 0.0);
-    let (least, most) = magnitudes.clone().fold((f32::INFINITY, 0f32), |(l, m), v| (l.min(v), m.max(v)));
-    if most == 0.0 {
+    let (min, max) = magnitudes.clone().fold((f32::INFINITY, 0f32), |(l, m), v| (l.min(v), m.max(v)));
+    if max == 0.0 {
         return Some(1.0);
     }
     let fits = |s: f32| {
@@ -192,9 +196,9 @@ fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
     if fits(1.0) {
         return Some(1.0);
     }
-    // The largest power of two that divides all, if any does.
-    let powers = (0..24).map(|k| f32::from_bits(least.to_bits() & 0x7f80_0000) * 2f32.powi(-k));
-    powers.chain((1..=MAX_WEIGHT as u32).map(|k| least / k as f32)).find(|s| fits(*s))
+    // The largest power of two that divides all values, if there is one.
+    let powers = (0..24).map(|k| f32::from_bits(min.to_bits() & 0x7f80_0000) * 2f32.powi(-k));
+    powers.chain((1..=MAX_WEIGHT as u32).map(|k| min / k as f32)).find(|s| fits(*s))
 }
 
 fn unfit(fact: String) -> Diagnostics {

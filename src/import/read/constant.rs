@@ -1,4 +1,4 @@
-//! Constants in all the forms in which ONNX stores them.
+//! Tensors in all of ONNX's storage forms.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::graph::dtype::type_name;
@@ -8,20 +8,21 @@ use crate::import::read::external::External;
 use crate::import::read::limits::{MAX_FIELDS, limit, name, pair};
 use crate::import::read::wire::fields;
 
-/// A constant of the file.
+/// A constant tensor of the file.
 #[derive(Debug)]
 pub struct Constant {
     /// The tensor's name.
     pub name: String,
     /// The tensor.
     pub tensor: Tensor,
-    /// ONNX's number of the element type.
+    /// The ONNX code of the element type.
     pub kind: i64,
 }
 
-/// Reads a tensor in any of ONNX's storage forms. Errors name the tensor.
+/// Parses a `TensorProto` in any of ONNX's storage forms. External data is read from `external`.
 ///
-/// Data in a file of its own is read from `external`.
+/// # Errors
+/// If the tensor is malformed, too large or of an unsupported type. The diagnostic names the tensor.
 pub fn read(message: &[u8], external: &External) -> Result<Constant> {
     let mut title = "";
     let mut parts = TensorFields::default();
@@ -53,14 +54,14 @@ pub fn read(message: &[u8], external: &External) -> Result<Constant> {
     }
 }
 
-/// The fields of a tensor's message.
+/// The fields of a `TensorProto`.
 #[derive(Default)]
 struct TensorFields<'a> {
     dims: Vec<i64>,
     kind: i64,
     segmented: bool,
     external: bool,
-    /// Where external data is, as keys and values.
+    /// Location of external data, as key-value pairs.
     place: Vec<(&'a str, &'a str)>,
     floats: Vec<f32>,
     ints: Vec<i64>,
@@ -79,7 +80,7 @@ impl TensorFields<'_> {
             Diagnostic::new(&MODEL_INVALID, format!("shape {:?} has an illegal extent", self.dims))
                 .help(SAVE_AGAIN)
         })?;
-        // The size is known to be sane before anything of that size is allocated.
+        // The size is checked before any allocation of that size.
         let count = tensor::elements(&shape)?;
         if self.external {
             let raw = external.read(&self.place, bytes(self.kind, count)?)?;
@@ -93,7 +94,7 @@ impl TensorFields<'_> {
     }
 }
 
-/// Bits of an element of the types that share bytes, and whether it is signed.
+/// Bit width and signedness of an element type with several elements per byte; `None` for other types.
 fn packed(kind: i64) -> Option<(u32, bool)> {
     match kind {
         21 => Some((4, false)),
@@ -104,7 +105,7 @@ fn packed(kind: i64) -> Option<(u32, bool)> {
     }
 }
 
-/// Bytes of `count` elements.
+/// Size of `count` elements in bytes.
 fn bytes(kind: i64, count: usize) -> Result<usize> {
     Ok(match kind {
         2 | 3 | 9 => count,
@@ -118,7 +119,7 @@ fn bytes(kind: i64, count: usize) -> Result<usize> {
     })
 }
 
-/// The first `count` elements of bytes that hold several, the first one in the lowest bits.
+/// Unpacks the first `count` elements of bytes with several elements each, lowest bits first.
 fn unpack(raw: impl Iterator<Item = u8>, (bits, signed): (u32, bool), count: usize) -> Data {
     let unused = 64 - bits;
     let element = |byte: u8, at: u32| {
@@ -128,7 +129,7 @@ fn unpack(raw: impl Iterator<Item = u8>, (bits, signed): (u32, bool), count: usi
     Data::Int(raw.flat_map(|byte| (0..8 / bits).map(move |at| element(byte, at))).take(count).collect())
 }
 
-/// Refuses bytes that are not as many as `count` elements have.
+/// Rejects `found` bytes if `count` elements have another size.
 fn fill(kind: i64, count: usize, found: usize) -> Result<()> {
     let wanted = bytes(kind, count)?;
     if found == wanted {
@@ -171,7 +172,7 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>, count: usize) -> Resu
         7 => (i64::MIN, i64::MAX),
         9 => (0, 1),
         12 => (0, u32::MAX.into()),
-        // Bytes of several elements.
+        // Bytes with several elements each.
         _ if packed(kind).is_some() => (0, u8::MAX.into()),
         _ => return Err(type_unsupported(kind)),
     };

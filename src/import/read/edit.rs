@@ -1,6 +1,6 @@
-//! Changes of a model file's bytes that leave everything else in it as it is.
+//! Edits of a model file that keep everything else in it.
 //!
-//! A file is copied field by field, so that what the importer does not read (documentation, metadata, shapes) stays.
+//! The file is copied field by field. Fields that the importer ignores (documentation, metadata, shapes) are kept.
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::graph::op::stochastic::picks;
@@ -10,23 +10,23 @@ use crate::import::read::file;
 use crate::import::read::file::{Edge, Node};
 use crate::import::read::wire::{Value, fields};
 
-/// New statistics of a batch normalisation.
+/// New statistics of one batch normalisation.
 #[derive(Debug, Clone)]
 pub struct Statistics {
     /// The node, as [`Step::place`](crate::graph::step::Step::place) names it.
     pub place: String,
-    /// The mean of every channel, member after member.
+    /// The mean of every channel; one list per member, concatenated.
     pub mean: Vec<f32>,
-    /// The variance, likewise.
+    /// The variance of every channel, laid out like `mean`.
     pub variance: Vec<f32>,
-    /// Members that they are given for; `None` where they are the same for all.
+    /// The number of members in `mean` and `variance`; `None` if all members share the statistics.
     pub members: Option<usize>,
 }
 
-/// The file with new statistics and, if one is given, another seed in every `StochasticQuant`.
+/// Replaces the statistics of batch normalisations and, if `seed` is given, the seed of every `StochasticQuant`.
 ///
 /// # Errors
-/// Where the file cannot be read, or a node is not there.
+/// If the file cannot be parsed, or it has no such node.
 pub fn with_statistics(bytes: &[u8], statistics: &[Statistics], seed: Option<u64>) -> Result<Vec<u8>> {
     let parsed = file::parse(bytes, &External::none())?;
     let nodes = &parsed.nodes;
@@ -54,8 +54,8 @@ pub fn with_statistics(bytes: &[u8], statistics: &[Statistics], seed: Option<u64
     Ok(out)
 }
 
-/// Tensors that nothing reads any more: the old statistics, and what `Member` made them of.
-/// Constants that the graph lists among its inputs stay.
+/// Names of the tensors that become unused: the old statistics, and the inputs of their `Member` nodes. Constants that are listed
+/// as graph inputs stay.
 fn dropped(nodes: &[Node], inputs: &[Edge], statistics: &[Statistics]) -> Vec<String> {
     let readers = |name: &str| nodes.iter().flat_map(|n| &n.inputs).filter(|i| *i == name).count();
     let mut dropped = Vec::new();
@@ -64,7 +64,7 @@ fn dropped(nodes: &[Node], inputs: &[Edge], statistics: &[Statistics]) -> Vec<St
             let maker = nodes.iter().find(|n| n.outputs.contains(old));
             match maker.filter(|m| picks(&m.domain, &m.op)) {
                 Some(member) => dropped.extend(member.inputs.iter().filter(|i| readers(i) == 1).cloned()),
-                // What another operator computes of constants stays.
+                // Statistics that another operator computes from constants stay.
                 None if maker.is_some() => continue,
                 None => {}
             }
@@ -143,7 +143,7 @@ fn graph(
     Ok(out)
 }
 
-/// A node with other inputs.
+/// The node with other inputs.
 fn with_inputs(node: &[u8], inputs: &[String]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     inputs.iter().for_each(|name| message(&mut out, 1, name.as_bytes()));
@@ -156,7 +156,7 @@ fn with_inputs(node: &[u8], inputs: &[String]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// A node with another attribute `seed`.
+/// The node with another `seed` attribute.
 fn with_seed(node: &[u8], seed: u64) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     for field in fields(node) {
@@ -175,7 +175,7 @@ fn with_seed(node: &[u8], seed: u64) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// `Member` of a constant.
+/// A `Member` node that selects from constant `input`.
 fn member_node(input: &str, output: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for (number, text) in [(1, input), (2, output), (3, output), (4, "Member"), (7, OWN)] {
@@ -184,7 +184,7 @@ fn member_node(input: &str, output: &str) -> Vec<u8> {
     out
 }
 
-/// A float32 tensor.
+/// A float32 `TensorProto`.
 fn tensor(name: &str, shape: &[usize], values: &[f32]) -> Vec<u8> {
     let mut out = Vec::new();
     shape.iter().for_each(|extent| put(&mut out, 1, Value::Varint(*extent as u64)));
@@ -195,7 +195,7 @@ fn tensor(name: &str, shape: &[usize], values: &[f32]) -> Vec<u8> {
     out
 }
 
-/// Writes a field of bytes.
+/// Writes a length-delimited field.
 fn message(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     put(out, number, Value::Bytes(bytes));
 }

@@ -1,4 +1,4 @@
-//! Tensor data that stands in files of its own, beside the model file and nowhere else.
+//! External tensor data: files in the model file's directory or below it, and nowhere else.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -10,7 +10,7 @@ use crate::diagnostic::{
 };
 use crate::import::read::limits::MAX_BYTES;
 
-/// Where external data may be read from, and how much more of it.
+/// The directory of external data, and the remaining size limit.
 #[derive(Debug)]
 pub struct External {
     directory: Option<PathBuf>,
@@ -18,12 +18,12 @@ pub struct External {
 }
 
 impl External {
-    /// Nowhere.
+    /// No external data: every read is an error.
     pub fn none() -> Self {
         Self { directory: None, left: Cell::new(0) }
     }
 
-    /// From the directory of the model file at `path`, up to as many bytes as a model file may have.
+    /// External data in the directory of the model file at `path`, [`MAX_BYTES`] in total.
     pub fn beside(path: &Path) -> Self {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -32,7 +32,10 @@ impl External {
         Self { directory: Some(directory), left: Cell::new(MAX_BYTES) }
     }
 
-    /// Reads exactly `size` bytes from where `place` says: ONNX's keys location, offset and length.
+    /// Reads `size` bytes of external data. `place` holds ONNX's keys `location`, `offset` and `length`.
+    ///
+    /// # Errors
+    /// If the location is outside the directory, a link or no regular file, the file is too short, or the size limit is exceeded.
     pub fn read(&self, place: &[(&str, &str)], size: usize) -> Result<Vec<u8>> {
         let Some(directory) = &self.directory else {
             return Err(Diagnostic::new(
@@ -80,7 +83,7 @@ impl External {
     }
 }
 
-/// The plain file `location` below `directory`: no way out of it, no link, no device.
+/// The path of the regular file `location` below `directory`. Absolute paths, `..`, links and devices are rejected.
 fn inside(directory: &Path, location: &str) -> Result<PathBuf> {
     let refused = |why: &str| -> Diagnostics {
         Diagnostic::new(&MODEL_INVALID, format!("its external data is at \"{location}\", {why}"))
@@ -88,7 +91,7 @@ fn inside(directory: &Path, location: &str) -> Result<PathBuf> {
             .into()
     };
     let plain = |c: Component<'_>| matches!(c, Component::Normal(_));
-    // Another system's separators and drive letters mean nothing good here.
+    // Separators and drive letters of other systems are rejected.
     if location.is_empty()
         || location.contains(['\\', ':', '\0'])
         || !Path::new(location).components().all(plain)

@@ -1,4 +1,4 @@
-//! An ONNX file as it stands: names, shapes and constants, nothing checked against anything.
+//! The graph of an ONNX file as it is stored: nodes, constants and shapes, without consistency checks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,39 +14,39 @@ use crate::import::read::limits::{
 };
 use crate::import::read::wire::fields;
 
-/// A graph as the file gives it.
+/// The graph of a file.
 #[derive(Debug, Default)]
 pub struct Graph {
-    /// The operators, in file order.
+    /// The nodes, in file order.
     pub nodes: Vec<Node>,
     /// Named constants.
     pub initialisers: Vec<(String, Tensor)>,
-    /// ONNX's numbers of the element types of constants, by tensor name: initialisers, and what nodes hold.
+    /// ONNX codes of the element types of constants, by tensor name. Holds initialisers and constants inside nodes.
     pub kinds: BTreeMap<String, i64>,
-    /// What the graph takes; initialisers may be listed here too.
+    /// The graph inputs. Initialisers may be listed here too.
     pub inputs: Vec<Edge>,
-    /// What the graph gives.
+    /// The graph outputs.
     pub outputs: Vec<Edge>,
-    /// Integer types that tensors are annotated with (FINN's `finn_datatype`), by tensor name.
+    /// Integer types from FINN's `finn_datatype` annotations, by tensor name.
     pub annotations: Vec<(String, Element)>,
 }
 
-/// One operator application.
+/// One node: an application of an operator.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Position in the file, from 0.
     pub index: usize,
-    /// Operator.
+    /// Operator type.
     pub op: String,
-    /// Operator domain; empty for ONNX's own.
+    /// Operator domain; empty for ONNX's own domain.
     pub domain: String,
-    /// The node's name; where the file gives none, made of the operator and the first output.
+    /// The node's name. If the file has none, it is the operator and the first output, joined by `_`.
     pub name: String,
-    /// Names of the tensors that it reads; an empty name is an optional input left out.
+    /// Names of the input tensors; an empty name is an omitted optional input.
     pub inputs: Vec<String>,
-    /// Names of the tensors that it makes; an empty name is an optional output left out.
+    /// Names of the output tensors; an empty name is an omitted optional output.
     pub outputs: Vec<String>,
-    /// Attributes, and the version of the operator set.
+    /// Attributes, with the operator set version.
     pub attributes: Attributes,
 }
 
@@ -55,14 +55,14 @@ pub struct Node {
 pub struct Edge {
     /// The tensor's name.
     pub name: String,
-    /// ONNX's number of the element type, where declared.
+    /// The ONNX code of the element type, if it is declared.
     pub element: Option<i64>,
-    /// Declared extents; `None` where an axis has a name instead of a number, or 0.
+    /// Declared extents. `None` is a symbolic extent, or 0.
     pub shape: Option<Vec<Option<usize>>>,
 }
 
 impl fmt::Display for Node {
-    /// The place that diagnostics name.
+    /// The node as diagnostics name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -82,9 +82,10 @@ impl Node {
     }
 }
 
-/// Reads a file's bytes.
+/// Parses a model file. External tensor data is read from `external`.
 ///
-/// Tensors in files of their own are read from `external`.
+/// # Errors
+/// If the file is no ONNX model, exceeds a limit, or holds a graph form that is not supported.
 pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
     if bytes.len() > MAX_BYTES {
         return Err(too_large("bytes", bytes.len(), MAX_BYTES));
@@ -173,7 +174,7 @@ fn read_graph(message: &[u8], opsets: &[(&str, i64)], external: &External) -> Re
     Ok(graph)
 }
 
-/// A node, and the element type of the constant that it holds.
+/// Parses a node. The second result is the element type of the constant that it holds.
 fn node(
     message: &[u8],
     index: usize,
@@ -236,8 +237,8 @@ fn node(
     Ok((node, kind))
 }
 
-/// Reads an attribute by its declared type; old files declare none, so what is there decides. The last is the element
-/// type of a constant.
+/// Parses an attribute: name, value, and the element type of a tensor value. The declared type decides how the value is read; old
+/// files declare none, then the field that is present decides.
 fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Attribute, Option<i64>)> {
     let mut name = "";
     let mut kind = 0;
@@ -260,7 +261,7 @@ fn attribute<'a>(message: &'a [u8], external: &External) -> Result<(&'a str, Att
     }
     let element = constant.as_ref().map(|c| c.kind);
     let constant = constant.map(|c| c.tensor);
-    // proto3 leaves out a field that holds 0 or nothing: the declared type alone then says that it is there.
+    // proto3 omits fields with default values, so only the declared type shows that such a value is present.
     let value = match kind {
         1 => Attribute::Float(float.unwrap_or(0.0)),
         2 => Attribute::Int(int.unwrap_or(0)),
@@ -328,7 +329,7 @@ fn edge_type(message: &[u8], edge: &mut Edge) -> Result<()> {
     Ok(())
 }
 
-/// A tensor's integer type, where its annotation tells one.
+/// Parses a quantisation annotation: the tensor's name and integer type, if it has a `finn_datatype`.
 fn annotation(message: &[u8]) -> Result<Option<(String, Element)>> {
     let (mut tensor, mut found) = ("", None);
     for field in fields(message) {
@@ -345,7 +346,7 @@ fn annotation(message: &[u8]) -> Result<Option<(String, Element)>> {
     Ok(found.map(|kind| (tensor.to_owned(), kind)))
 }
 
-/// QONNX's name of an integer type of at most 16 bits.
+/// The element type that QONNX calls `name`; `None` beyond 16 bits.
 fn integer_type(name: &str) -> Option<Element> {
     let bits = |digits: &str| digits.parse().ok().filter(|b| (1..=16).contains(b));
     match name {

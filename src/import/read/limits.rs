@@ -1,21 +1,21 @@
-//! Limits on untrusted files, and the diagnostics of a broken one.
+//! Limits on untrusted files, and diagnostics of invalid files.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_TOO_LARGE, MODEL_UNREADABLE, Result};
 use crate::import::read::wire::{Value, fields};
 
-/// Largest model file, in bytes: 256 MiB.
+/// Maximum size of a model file in bytes: 256 MiB.
 pub const MAX_BYTES: usize = 1 << 28;
 
-/// Most nodes of a graph, and most initialisers.
+/// Maximum number of nodes of a graph, and of initialisers.
 pub const MAX_NODES: usize = 1 << 14;
 
-/// Most inputs, outputs and attributes of one node.
+/// Maximum number of inputs, outputs and attributes of one node.
 pub const MAX_FIELDS: usize = 1 << 10;
 
-/// Longest name, in bytes.
+/// Maximum length of a name in bytes.
 pub const MAX_NAME: usize = 1 << 12;
 
-/// A key and its value.
+/// Parses a `StringStringEntryProto`: a key and its value.
 pub fn pair(message: &[u8]) -> Result<(&str, &str)> {
     let (mut key, mut text) = ("", "");
     for field in fields(message) {
@@ -28,26 +28,26 @@ pub fn pair(message: &[u8]) -> Result<(&str, &str)> {
     Ok((key, text))
 }
 
-/// A name of bounded length.
+/// A UTF-8 string of at most [`MAX_NAME`] bytes.
 pub fn name(value: Value<'_>) -> Result<&str> {
     let name = value.text()?;
     limit("bytes in one name", name.len(), MAX_NAME)?;
     Ok(name)
 }
 
-/// Refuses one more than `most`.
-pub fn limit(what: &str, have: usize, most: usize) -> Result<()> {
-    if have >= most { Err(too_large(what, have + 1, most)) } else { Ok(()) }
+/// Rejects another element if there are `have` already and the limit is `max`.
+pub fn limit(what: &str, have: usize, max: usize) -> Result<()> {
+    if have >= max { Err(too_large(what, have + 1, max)) } else { Ok(()) }
 }
 
-/// Refuses `found` or more of something of which `most` are allowed.
+/// The diagnostic for `found` or more elements where the limit is `most`.
 pub fn too_large(what: &str, found: usize, most: usize) -> Diagnostics {
     Diagnostic::new(&MODEL_TOO_LARGE, format!("the model has {found} {what} or more; the limit is {most}"))
         .help("export a smaller model, or simplify the graph before the import (onnxsim)")
         .into()
 }
 
-/// Refuses a file that is not an ONNX model, and says why.
+/// The diagnostic for a file that is not an ONNX model.
 pub fn unreadable(what: impl Into<String>) -> Diagnostics {
     Diagnostic::new(&MODEL_UNREADABLE, format!("not an ONNX file: {}", what.into()))
         .help("give an ONNX model (.onnx)")

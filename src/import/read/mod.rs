@@ -1,6 +1,6 @@
-//! Reading: from the bytes of an untrusted file to nodes, attributes and tensors, within fixed limits; and editing a file's bytes.
+//! Reading: parses an untrusted file into nodes, attributes and tensors, within fixed limits, and edits a file's bytes.
 //!
-//! May use: `graph`. Used by: the passes behind it.
+//! May use: `graph`. Used by: the later passes of `import`.
 
 pub mod constant;
 pub mod edit;

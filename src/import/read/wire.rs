@@ -1,8 +1,7 @@
-//! The protobuf wire format, read in place.
+//! A reader of the protobuf wire format, without copies.
 //!
-//! ONNX needs four of its wire types and a dozen messages. They are read here without recursion and without copies,
-//! so that memory and time are bounded by the size of a file that nobody trusts: the general decoders allocate some
-//! hundred bytes for every two bytes of a hostile file.
+//! ONNX uses four wire types and a dozen messages. They are read without recursion and without copies, so that memory and time
+//! are bounded by the size of the file. General decoders allocate some hundred bytes for every two bytes of a hostile file.
 
 use crate::diagnostic::{Diagnostic, MODEL_UNREADABLE, Result};
 
@@ -20,7 +19,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// A string, bytes or message.
+    /// The payload of a length-delimited field: a string, bytes or a message.
     pub fn bytes(self) -> Result<&'a [u8]> {
         match self {
             Self::Bytes(b) => Ok(b),
@@ -80,7 +79,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The fields of one message, in file order: (field number, value).
+/// Iterator over the fields of one message, in file order: (field number, value).
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
     rest: &'a [u8],

@@ -1,4 +1,4 @@
-//! Pass: the graph becomes chains of steps on one running tensor each, from where branches begin to where they meet.
+//! Pass: cuts the graph into chains of steps on one running tensor. A chain begins or ends where branches begin or join.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,48 +10,51 @@ use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
 use crate::import::simplify::fold::{Applied, Folded, Input};
 
-/// A part of the graph without branches.
+/// A part of the graph without branches: steps on one running tensor.
 #[derive(Debug, Default)]
 pub struct Chain {
-    /// Shape of the tensor that it begins with.
+    /// Shape of the first step's input.
     pub input: Vec<usize>,
-    /// The integer type that the file annotates that with.
+    /// Integer type of that input, if the file annotates it.
     pub annotation: Option<Element>,
-    /// What is applied to it, one after the other.
+    /// The steps, in order of application.
     pub steps: Vec<Step>,
 }
 
 impl Chain {
-    /// Shape of what step `index` takes.
+    /// Shape of the input of step `index`.
     pub fn shape_before(&self, index: usize) -> &[usize] {
         index.checked_sub(1).map_or(&self.input, |i| &self.steps[i].shape)
     }
 
-    /// Shape of what it ends with.
+    /// Shape of the last step's output.
     pub fn shape(&self) -> &[usize] {
         self.shape_before(self.steps.len())
     }
 }
 
-/// A chain, and where it stands in the graph: between tensors that several nodes take, that several of are joined, or that enter or leave.
+/// A chain and its place in the graph. It begins and ends at tensors with several readers, at joins, or at graph inputs and
+/// outputs.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// The tensors that it begins with: those that `join` takes, or one.
+    /// The input tensors: the operands of `join`, or a single tensor.
     pub from: Vec<String>,
-    /// Their shapes.
+    /// Shapes of the input tensors.
     pub shapes: Vec<Vec<usize>>,
-    /// What joins them; the chain is behind it.
+    /// The operator that joins the inputs, if there are several. The chain follows it.
     pub join: Option<Step>,
-    /// What follows.
+    /// The steps after the join.
     pub chain: Chain,
-    /// The tensor that it ends with.
+    /// The output tensor.
     pub to: String,
-    /// Whether that leaves the graph here; what also goes on does so in a run of its own.
+    /// Whether that tensor is a graph output and nothing else. If it has other readers too, the output gets a run of its own.
     pub leaves: bool,
 }
 
-/// Cuts the graph where branches begin and meet; the runs come in an order in which they can be computed. The first one alone begins with
-/// the graph's input.
+/// Cuts the graph into runs, in topological order. Only the first run begins with the graph's input.
+///
+/// # Errors
+/// If a join is not supported, a node has several outputs that are used, or a tensor does not depend on the input.
 pub fn runs(folded: Folded) -> Result<Vec<Run>> {
     Diagnostics::collected(joins(&folded))?;
     let Folded { nodes, input: (input, shape), annotation, outputs, .. } = folded;
@@ -74,13 +77,13 @@ pub fn runs(folded: Folded) -> Result<Vec<Run>> {
     let first = Chain { input: shape, annotation, steps: Vec::new() };
     let mut runs = Vec::new();
     if ends(&input) {
-        // What several take, or what leaves as it is.
+        // The input has several readers, or is itself a graph output.
         let leaves = reads(&input) == 0;
         runs.push(Run { from: vec![input.clone()], to: input.clone(), leaves, ..Run::default() });
     }
     let mut left: Vec<Option<Applied>> = nodes.into_iter().map(Some).collect();
     for head in 0..left.len() {
-        // In topological order: what no run before has taken begins one.
+        // In topological order, a node that is in no earlier run begins a new run.
         let Some(applied) = left[head].take() else { continue };
         let mut run = Run { from: tensors(&applied), ..Run::default() };
         let mut next = Some((head, applied));
@@ -126,14 +129,14 @@ fn unreached(tensor: &str) -> Diagnostic {
     Diagnostic::new(&MODEL_INVALID, format!("tensor {tensor} is not reached from the graph's input"))
 }
 
-/// The tensors that a node takes and that depend on the input, in their places.
+/// The operands of a node that depend on the graph's input, in operand order.
 fn tensors(applied: &Applied) -> Vec<String> {
     let tensor = |input: &Input| match input {
         Input::Tensor(name) => Some(name.clone()),
         Input::Constant(_) => None,
     };
     let all: Vec<String> = applied.inputs.iter().filter_map(tensor).collect();
-    // One tensor in several places is no branch, but where it makes a larger one.
+    // The same tensor as several operands is no branch, except for Concat, whose output is larger.
     let same = applied.operator.name != "Concat" && all.iter().all(|name| *name == all[0]);
     if same { all.into_iter().take(1).collect() } else { all }
 }
@@ -142,7 +145,7 @@ fn is_join(applied: &Applied) -> bool {
     tensors(applied).len() > 1
 }
 
-/// The one output of a node that something takes.
+/// The index of the only output of a node that is used.
 fn used(applied: &Applied, taken: impl Fn(&str) -> bool) -> Result<usize> {
     let all: Vec<usize> =
         (0..applied.node.outputs.len()).filter(|o| taken(&applied.node.outputs[*o])).collect();
@@ -156,7 +159,7 @@ fn used(applied: &Applied, taken: impl Fn(&str) -> bool) -> Result<usize> {
     }
 }
 
-/// What is wrong with the nodes that join branches: but for sums, differences and concatenations none is supported.
+/// Errors of all joins. Sums, differences and concatenations are supported.
 pub fn joins(folded: &Folded) -> Vec<Diagnostic> {
     folded.nodes.iter().filter_map(join).collect()
 }
@@ -179,7 +182,7 @@ fn join(applied: &Applied) -> Option<Diagnostic> {
     })
 }
 
-/// A product with its constant as a matrix on the right, on its own: for graphs that make no chain.
+/// A matrix product with its constant as the right operand, without its surroundings: for graphs that could not be folded.
 pub fn product(applied: &Applied) -> Option<Step> {
     let constant = |i: usize| match applied.inputs.get(i) {
         Some(Input::Constant(tensor)) => Some(tensor.clone()),
@@ -211,7 +214,7 @@ pub fn product(applied: &Applied) -> Option<Step> {
     })
 }
 
-/// The name of a node's output that goes on, and the node.
+/// The step of a node, and the name of its output number `output`.
 fn step(mut applied: Applied, output: usize) -> (String, Step) {
     let operand = |input| match input {
         Input::Tensor(_) => Operand::Running,

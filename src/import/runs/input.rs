@@ -1,4 +1,4 @@
-//! Pass: a real-valued input that the graph leaves unquantised gets the fixed-point type that the user states.
+//! Pass: inserts the user's fixed-point type for a real-valued input that the graph does not quantise.
 
 use crate::diagnostic::{Diagnostic, INPUT_NOT_QUANTISED};
 use crate::graph::attributes::{Attribute, Attributes};
@@ -8,13 +8,13 @@ use crate::graph::step::{Operand, Step};
 use crate::import::options::Options;
 use crate::import::runs::chain::Run;
 
-/// Where the first matrix product, or what branches before it, takes real numbers, puts the quantiser of `options` before it. Without one
-/// that is an error, with the advice to state it.
+/// Inserts the quantiser of `options` before the first matrix product, or at the end of a run that feeds several branches, if
+/// real numbers arrive there. Without such an option that is an error, whose help suggests it.
 pub fn quantise_input(mut run: Run, options: &Options, errors: &mut Vec<Diagnostic>) -> Run {
     let chain = &mut run.chain;
     let product = chain.steps.iter().position(|s| matches!(s.operator.role, Role::Product));
     let Some(first) = product.or((!run.leaves).then_some(chain.steps.len())) else { return run };
-    // What only scales or coarsens levels makes none of real numbers.
+    // A quantiser without levels of its own only rescales levels, so it does not quantise real numbers.
     let has_levels = |s: &Step| match s.operator.role {
         Role::Quantiser(q) => !matches!((q.levels)(&s.attributes, &s.constants()), Ok(None)),
         _ => false,

@@ -1,4 +1,5 @@
-//! Runs: the graph is cut where branches begin and meet; each run becomes a chain of operators on one tensor, cut at its products.
+//! Runs: cuts the graph where branches begin and join. Each run is a chain of operators on one tensor, cut into segments at its
+//! products.
 //!
 //! May use: `graph`, `import::simplify`, `import::options`. Used by: `import::layers`, `import`.
 

@@ -1,6 +1,7 @@
-//! Passes: every product of the chain becomes a Conv without a bias or a MatMul with its constant on the right, and elementwise steps.
+//! Passes: rewrite every product into elementwise steps and either a Conv without bias or a MatMul with its constant on the
+//! right.
 //!
-//! Each rewrite keeps the operators' order, so that what they compute in float32 stays the same.
+//! A rewrite keeps the order of the operations, so the float32 results are the same.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::graph::tensor::{Data, Tensor};
 use crate::import::runs::chain::Chain;
 use crate::import::runs::steps::{made, with};
 
-/// Applies all rewrites. What they refuse is added to `errors` and stays as it is.
+/// Applies all rewrites. A step that cannot be rewritten stays, and its errors are added to `errors`.
 pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
     let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
     let chain = each(chain, "Gemm", gemm, errors);
@@ -23,7 +24,7 @@ pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
     each(chain, "MatMul", constant_on_the_left, errors)
 }
 
-/// Replaces every step of operator `name` by what `pass` makes of it and the shape before it.
+/// Replaces every step of operator `name` by the steps that `pass` returns for it and its input shape.
 fn each(
     mut chain: Chain,
     name: &str,
@@ -51,7 +52,7 @@ fn each(
     chain
 }
 
-/// The exchange of the last two axes.
+/// A Transpose of the last two axes.
 fn exchange(of: &Step, before: &[usize]) -> Result<Step> {
     let mut perm: Vec<i64> = (0..before.len() as i64).collect();
     let mut shape = before.to_vec();
@@ -62,7 +63,7 @@ fn exchange(of: &Step, before: &[usize]) -> Result<Step> {
     made(of, "Transpose", vec![Operand::Running], attributes, &shape)
 }
 
-/// P = (dot(2 x - 1, 2 w - 1) + K) / 2.
+/// XnorPopcountMatMul: P = (dot(2 x - 1, 2 w - 1) + K) / 2.
 fn xnor_popcount(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
     let (Some(at), Some(w)) = (step.position(), constants.iter().flatten().next()) else {
@@ -81,7 +82,7 @@ fn xnor_popcount(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     ])
 }
 
-/// alpha * A B + beta * C: a MatMul, a Mul where alpha is not 1, an Add where there is a C.
+/// Gemm, alpha * A B + beta * C: a MatMul, a Mul unless alpha is 1, and an Add if C is given.
 fn gemm(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
     let (at, w) = match (step.position(), &constants[..2]) {
@@ -125,7 +126,7 @@ fn gemm(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// A Conv with a bias: one without, and an Add along the channels.
+/// Conv with a bias: a Conv without bias, and an Add along the channels.
 fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
     let Some(bias) = constants.get(2).copied().flatten().filter(|b| !b.is_empty()) else {
@@ -139,7 +140,8 @@ fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
     Ok(vec![product, with(step, "Add", bias, &step.shape)?])
 }
 
-/// An AveragePool, times the number of pixels, and a Trunc that drops bits; channels last are brought to the front and back.
+/// QuantAvgPool2d: an AveragePool, a Mul by the number of pixels, and a Trunc that drops bits. Channels-last inputs are
+/// transposed before and back after.
 fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let (values, shift) = pool::shift(&step.attributes, before)?;
     let turned = |perm: [usize; 4], shape: &[usize]| -> Result<Step> {
@@ -178,7 +180,7 @@ fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
 /// QONNX's domain.
 const QONNX: &str = "qonnx.custom_op.general";
 
-/// W X = (X^T W^T)^T.
+/// MatMul with its constant on the left: W X = (X^T W^T)^T.
 fn constant_on_the_left(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
     let (Some(1), Some(Some(w))) = (step.position(), constants.first()) else {

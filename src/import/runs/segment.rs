@@ -1,4 +1,4 @@
-//! Pass: a run is cut into what the host does first, the layers, and what the host does last.
+//! Pass: cuts a run into the host's steps before the hardware, the layers, and the host's steps after the hardware.
 
 use std::ops::Range;
 
@@ -10,25 +10,25 @@ use crate::import::runs::chain::{Chain, Run};
 /// One layer, as indices into the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The product or the average.
+    /// Index of the product or average.
     pub anchor: usize,
-    /// What stands between it and the next one, or the end of the run; `None` for the last one of a run that leaves.
+    /// The steps up to the next layer or the end of the run; `None` for the last layer of a run that ends in a graph output.
     pub behind: Option<Range<usize>>,
 }
 
-/// A run's parts.
+/// The parts of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// From where it begins to the first layer.
+    /// The steps before the first layer.
     pub front: Range<usize>,
     /// The layers, in order.
     pub layers: Vec<Segment>,
-    /// Behind the last layer, where the host computes that.
+    /// The steps that the host computes after the last layer.
     pub tail: Range<usize>,
 }
 
-/// Cuts a run at its products and averages. The first run of a graph, which has no level of a layer yet, is cut at its averages behind the
-/// first product only. What may not stand before one of them is added to `errors`.
+/// Cuts a run at its products and averages. In the graph's first run, averages before the first product belong to the host.
+/// Errors for steps that may not stand between layers are added to `errors`.
 pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
     let chain = &run.chain;
     let end = chain.steps.len();
@@ -53,7 +53,7 @@ pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Optio
     };
     let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
     let mut anchors: Vec<usize> = (if is_first { first } else { 0 }..end).filter(sums).collect();
-    // The host averages what hardware cannot.
+    // Averages that the hardware cannot compute are left to the host.
     while run.leaves
         && let [.., last] = anchors[..]
         && matches!(chain.steps[last].operator.role, Role::Pool)
@@ -61,7 +61,8 @@ pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Optio
     {
         anchors.pop();
     }
-    // What leaves without a layer is the host's; what joins is one itself.
+    // A run without layers belongs to the host if it ends in a graph output; else its steps are part of a joining or threshold
+    // layer.
     let lead = match anchors.first() {
         Some(first) => *first,
         None if run.leaves => 0,
@@ -74,7 +75,7 @@ pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Optio
         .map(|(i, &anchor)| Segment { anchor, behind: behind(i).map(|next| anchor + 1..next) })
         .collect();
     if is_first {
-        // On the host, and before the first integers, everything goes.
+        // Before the first quantiser the host may compute anything.
         let quantised = (0..lead).find(|&i| matches!(chain.steps[i].operator.role, Role::Quantiser(_)));
         if !anchors.is_empty() {
             places(chain, quantised.unwrap_or(lead)..lead, errors);
@@ -97,7 +98,7 @@ pub fn is_local(step: &Step) -> bool {
     }
 }
 
-/// Whether a step is a multiple of the running tensor and a constant, so that it does the same before an average as behind it.
+/// Whether a step is an affine function of the running tensor, so that it commutes with an average.
 pub fn is_affine(step: &Step) -> bool {
     let name = step.operator.name;
     let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
@@ -106,17 +107,17 @@ pub fn is_affine(step: &Step) -> bool {
         || step.position() == Some(1) && linear
 }
 
-/// Whether hardware can average what these steps make of a layer's sums: levels, or sums on which they would do the same afterwards.
+/// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average.
 fn can_average(steps: &[Step]) -> bool {
     let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
     steps.iter().all(is_local) && (quantised || steps.iter().all(is_affine))
 }
 
-/// Reports what is not element by element.
+/// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
     let end = range.end;
     for (at, step) in range.clone().zip(&chain.steps[range]) {
-        // A window takes the padding in front of it.
+        // Padding directly before a window belongs to that window.
         let windowed = |i: usize| {
             let role = chain.steps[i].operator.role;
             matches!(role, Role::Product | Role::Pool | Role::Select)

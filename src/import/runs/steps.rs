@@ -1,4 +1,4 @@
-//! Steps that the importer adds to a run.
+//! Constructors of the steps that the importer adds to a run.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::graph::op;
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
 
-/// A step that does nothing, in whose place others are made.
+/// An Identity step, the template of other steps.
 pub fn identity(node: &str) -> Result<Step> {
     Ok(Step {
         operator: op::find("", "Identity").ok_or_else(|| op::unknown("", "Identity"))?,
@@ -22,13 +22,13 @@ pub fn identity(node: &str) -> Result<Step> {
     })
 }
 
-/// A transposition that the host makes.
+/// A Transpose step for the host.
 pub fn transposed(node: &str, perm: Vec<i64>, shape: &[usize]) -> Result<Step> {
     let attributes = Attributes::new(1).with("perm", Attribute::Ints(perm));
     made(&identity(node)?, "Transpose", vec![Operand::Running], attributes, shape)
 }
 
-/// What makes integers of the host's multiples of `scale`: a division and a rounding, or nothing where that is 1.
+/// The steps that turn multiples of `scale` into integers: a division and a rounding; none if `scale` is 1.
 pub fn integers(product: &Step, shape: &[usize], scale: f32) -> Result<Vec<Step>> {
     if scale == 1.0 {
         return Ok(Vec::new());
@@ -37,7 +37,7 @@ pub fn integers(product: &Step, shape: &[usize], scale: f32) -> Result<Vec<Step>
     Ok(vec![with(product, "Div", Tensor::scalar(scale), shape)?, round])
 }
 
-/// A step of ONNX's operator `name` in the place of `of`.
+/// A step of ONNX's operator `name` with the place and name of `of`.
 pub fn made(
     of: &Step,
     name: &str,
@@ -58,7 +58,7 @@ pub fn made(
     })
 }
 
-/// `name` of the running tensor and a constant.
+/// A step of ONNX's binary operator `name` on the running tensor and a constant.
 pub fn with(of: &Step, name: &str, constant: Tensor, shape: &[usize]) -> Result<Step> {
     let operands = vec![Operand::Running, Operand::Constant(Arc::new(constant))];
     made(of, name, operands, Attributes::new(of.attributes.opset), shape)

@@ -1,11 +1,12 @@
-//! The integers and scales behind constants: told by quantisers and annotations, kept through what moves elements.
+//! Integers and scales of quantised constants, propagated through the operators that preserve them.
 
 use crate::frame::element::Element;
 use crate::graph::attributes::Attributes;
 use crate::graph::operator::{Codes, Operator, Role, Spacing};
 use crate::graph::tensor::{Data, Tensor};
 
-/// The codes of a constant node's first output, where it has any, from all its inputs and their codes.
+/// The codes of the first output of a node with constant inputs, computed from all inputs and their codes; `None` if the output
+/// has no codes.
 pub fn through(
     operator: &Operator,
     attributes: &Attributes,
@@ -22,7 +23,7 @@ pub fn through(
             };
             codes.moved(moved).ok()
         }
-        // Multiplied or divided, by something that does not widen them.
+        // Multiplication or division by a constant whose shape does not enlarge the codes.
         Role::Elementwise { spacing: Spacing::Scaled, .. } if inputs.len() <= 2 => {
             let at = codes.iter().position(Option::is_some)?;
             let of = codes[at]?;
@@ -38,11 +39,11 @@ pub fn through(
     }
 }
 
-/// The codes of a constant that is annotated with an integer type, where its values are of that type.
+/// The codes of a constant with an integer type annotation; `None` if a value is not of that type.
 pub fn annotated(tensor: &Tensor, element: Element) -> Option<Codes> {
-    let (least, most) = element.range();
+    let (min, max) = element.range();
     let values = tensor.floats("a constant").ok()?;
-    let fits = |v: &f32| v.fract() == 0.0 && (least as f32..=most as f32).contains(v);
+    let fits = |v: &f32| v.fract() == 0.0 && (min as f32..=max as f32).contains(v);
     let scales = Tensor { shape: tensor.shape.clone(), data: Data::Float(vec![1.0; values.len()]) };
     values.iter().all(fits).then(|| Codes { integers: tensor.clone(), scales, rounding: None })
 }

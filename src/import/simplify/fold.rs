@@ -1,7 +1,7 @@
-//! Pass: operators are looked up, constants are folded, and every other node gets its static shape.
+//! Pass: looks operators up, folds constants, and infers the static shape of every other node.
 //!
-//! A node whose inputs are constant is evaluated here and gone. Any other node is evaluated on zeros, which gives the
-//! shape of its outputs; `Shape` of such a tensor is a constant again.
+//! A node with constant inputs is evaluated and removed. Every other node is evaluated on zeros to infer its output shapes.
+//! `Shape` of any tensor is a constant.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::import::read::file::Node;
 use crate::import::simplify::codes;
 use crate::import::simplify::validate::Graph;
 
-/// Most elementary steps that folding and shape inference may take together: 2^28.
+/// Upper bound on elementary operations of constant folding and shape inference together: 2^28.
 const MAX_WORK: usize = 1 << 28;
 
-/// An input of a node that is left.
+/// An input of a node that remains after folding.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A tensor that depends on the graph's input, by name.
@@ -42,28 +42,28 @@ pub struct Applied {
     pub inputs: Vec<Input>,
     /// Shapes of its outputs.
     pub shapes: Vec<Vec<usize>>,
-    /// Of a matrix product: the integers and scales behind its constant operand.
+    /// For a matrix product, the integers and scales of its constant operand.
     pub codes: Option<Arc<Codes>>,
 }
 
-/// A graph in which everything constant is folded.
+/// A graph with all constants folded.
 #[derive(Debug, Default)]
 pub struct Folded {
-    /// The nodes left, in topological order.
+    /// The remaining nodes, in topological order.
     pub nodes: Vec<Applied>,
     /// Name and shape of the input.
     pub input: (String, Vec<usize>),
-    /// The integer type that the file annotates the input with.
+    /// The input's integer type, if the file annotates it.
     pub annotation: Option<Element>,
     /// Names of the outputs.
     pub outputs: Vec<String>,
-    /// Members that constants are given for, where some are.
+    /// The number of members that constants are given for; `None` if the graph has no `Member` node.
     pub members: Option<u32>,
-    /// Matrix products behind a node with an error: their shapes are not known, their constants are.
+    /// Matrix products downstream of a node with an error: their constants are known, their shapes are not.
     pub loose: Vec<Applied>,
 }
 
-/// An [`Applied`] without its node.
+/// An [`Applied`] before its node is attached.
 struct Kept {
     operator: &'static Operator,
     inputs: Vec<Input>,
@@ -71,17 +71,16 @@ struct Kept {
     codes: Option<Arc<Codes>>,
 }
 
-/// What is known of a tensor while the nodes are walked.
+/// The state of a tensor during the pass.
 enum Known {
     Constant(Arc<Tensor>, Option<Arc<Codes>>),
-    /// Zeros of its shape and type.
+    /// Zeros of the tensor's shape and type.
     Running(Arc<Tensor>),
-    /// Behind a node with an error: nothing more is said about it.
+    /// Downstream of a node with an error; no further errors are reported for it.
     Nothing,
 }
 
-/// Folds `graph`. All nodes without a translation are reported together, in `errors`; what does not depend on them is
-/// folded all the same.
+/// Folds `graph`. Nodes that cannot be translated are collected in `errors`; nodes that do not depend on them are still folded.
 pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     for (name, tensor) in graph.constants {
@@ -146,7 +145,7 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
     folded
 }
 
-/// Notes for how many members a constant is given.
+/// Records the number of members of a `Member` node's constant. All such constants must agree.
 fn count(members: &mut Option<u32>, constant: &Tensor) -> std::result::Result<(), Diagnostic> {
     let here = constant.shape.first().copied().unwrap_or(0);
     let legal = u32::try_from(here).ok().filter(|m| (1..=MAX_MEMBERS).contains(m));
@@ -166,9 +165,9 @@ fn count(members: &mut Option<u32>, constant: &Tensor) -> std::result::Result<()
 
 #[derive(Default)]
 struct Outcome {
-    /// Nothing where the node is folded.
+    /// The node; `None` if it is folded.
     kept: Option<Kept>,
-    /// Whether an input is behind a node with an error.
+    /// Whether an input is downstream of a node with an error.
     loose: bool,
     outputs: Vec<Known>,
 }
@@ -190,7 +189,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
                 inputs.push(Input::Constant(tensor.clone()));
                 integers.pop();
                 integers.push(codes.as_deref());
-                // Of what is multiplied, not of a bias, which may be quantised too.
+                // The codes of an operand of the product. A third input is the bias, which may be quantised too.
                 if integers.len() <= 2 {
                     kept_codes = kept_codes.or_else(|| codes.clone());
                 }
@@ -220,7 +219,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     }
     let constant = operator.is_constant() || inputs.iter().all(|i| matches!(i, Input::Constant(_)));
     *work += tensors.iter().map(|t| t.len()).sum::<usize>() + 1;
-    // Of the many products of a convolution only the shape is of interest here.
+    // For a convolution only the output shape is computed, not its products.
     let (outputs, per_element) = if operator.name == "Conv" && !constant {
         (vec![op::conv::zeros(&node.attributes, &tensors)?], 1)
     } else {
@@ -251,7 +250,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     Ok(Outcome { kept: Some(Kept { operator, inputs, shapes, codes }), loose, outputs })
 }
 
-/// Weights that are to be sampled, and an operator that they would not come out of as such.
+/// The diagnostic for stochastic weights whose sampling an operator would lose.
 fn no_longer_sampled(operator: &str) -> Diagnostics {
     let message = format!("{operator} takes weights that StochasticQuant marks, and does not leave them so");
     Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
@@ -259,7 +258,7 @@ fn no_longer_sampled(operator: &str) -> Diagnostics {
         .into()
 }
 
-/// Zeros again, so that what later nodes are shown does not depend on the constants before them.
+/// The tensor with all elements 0, so that shape inference of later nodes does not depend on earlier constants.
 fn zeroed(mut tensor: Tensor) -> Tensor {
     match &mut tensor.data {
         Data::Float(v) => v.fill(0.0),

@@ -1,4 +1,4 @@
-//! Simplifying: names are checked, nodes ordered, unused ones dropped, constants folded.
+//! Simplifying: checks names, sorts nodes, removes unused nodes and folds constants.
 //!
 //! May use: `graph`, `import::read`. Used by: `import::runs`, `import`.
 

@@ -1,10 +1,10 @@
-//! Pass: nodes that the graph's outputs do not need are dropped, so that they need no translation.
+//! Pass: removes nodes that no graph output depends on, so that they need no translation.
 
 use std::collections::BTreeSet;
 
 use crate::import::simplify::validate::Graph;
 
-/// Keeps the nodes that an output depends on.
+/// Keeps the nodes and constants that an output depends on.
 pub fn prune(mut graph: Graph) -> Graph {
     let mut needed: BTreeSet<String> = graph.outputs.iter().cloned().collect();
     let mut keep = vec![false; graph.nodes.len()];

@@ -1,8 +1,7 @@
-//! Pass: the integer type that a `QuantizeLinear` saturates at is written into its node.
+//! Pass: writes the output type of every `QuantizeLinear` into its node.
 //!
-//! Tensors hold integers of every type in 64 bits. The one operator that needs to know the type is `QuantizeLinear`, and
-//! ONNX tells it there by the type of the zero point. It is looked up once, here, and kept as the attribute
-//! `output_dtype`, which says the same since operator set 21.
+//! Tensors hold integers of every type in 64 bits. Only `QuantizeLinear` needs the type, to saturate; ONNX gives it as the type
+//! of the zero point. This pass stores it in attribute `output_dtype`, which has the same meaning since operator set 21.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +15,13 @@ use crate::import::read::file::Node;
 const KEEPING: [&str; 8] =
     ["Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Gather"];
 
-/// Settles the types of `nodes`, which are in topological order; `kinds` are ONNX's numbers of the element types of the
-/// file's constants, by name.
+/// Sets `output_dtype` in `nodes`, which are in topological order. `kinds` are the ONNX codes of the element types of the file's
+/// constants, by name.
 ///
-/// Where the type of a zero point is not known, nothing is written, and the operator refuses it.
+/// If the type of a zero point is unknown, nothing is written, and the operator rejects the node later.
+///
+/// # Errors
+/// If a stated `output_dtype` differs from the type of the zero point.
 pub fn settle(nodes: &mut [Node], mut kinds: BTreeMap<String, i64>) -> Result<()> {
     for node in nodes {
         let of = |input: usize| node.inputs.get(input).and_then(|name| kinds.get(name)).copied();

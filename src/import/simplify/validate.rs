@@ -1,4 +1,4 @@
-//! Pass: a file's graph becomes one whose names are unique, whose tensors all exist, and whose nodes are in order.
+//! Pass: checks that tensor names are unique and defined, and sorts the nodes topologically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use crate::import::read::file;
 use crate::import::read::file::{Edge, Node};
 use crate::import::simplify::types;
 
-/// A graph with sound names: one input, outputs, nodes in topological order.
+/// A graph with valid names, one input, at least one output, and nodes in topological order.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// The operators; each reads only what stands before it.
+    /// The nodes, in topological order.
     pub nodes: Vec<Node>,
     /// Initialisers by name.
     pub constants: BTreeMap<String, Arc<Tensor>>,
-    /// Integer types that the file annotates tensors with, by name.
+    /// Integer types from the file's annotations, by tensor name.
     pub annotations: BTreeMap<String, Element>,
     /// Name of the input.
     pub input: String,
-    /// Shape of the input, with the leading batch of 1.
+    /// Shape of the input, including the leading batch of 1.
     pub shape: Vec<usize>,
     /// Names of the outputs, at least one.
     pub outputs: Vec<String>,
 }
 
-/// Checks names, input and output, and orders the nodes.
+/// Checks names, the input and the outputs, and sorts the nodes topologically.
 pub fn validate(file: file::Graph) -> Result<Graph> {
     let mut errors = Vec::new();
     let mut constants = BTreeMap::new();
@@ -72,17 +72,17 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
 }
 
-/// Most outputs of a graph.
+/// Maximum number of graph outputs.
 const MAX_OUTPUTS: usize = 64;
 
-/// Broken names are reported up to this many: a hostile file has millions.
+/// Maximum number of name errors that are reported; a hostile file may have millions.
 const MAX_ERRORS: usize = 100;
 
 fn twice(name: &str) -> Diagnostic {
     Diagnostic::new(&MODEL_INVALID, format!("tensor {name} is made twice")).help(SAVE_AGAIN)
 }
 
-/// The names of the outputs: one at least, none twice.
+/// Checks the names of the outputs: at least one, none twice.
 fn outputs(edges: &[Edge], errors: &mut Vec<Diagnostic>) -> Vec<String> {
     if edges.is_empty() || edges.len() > MAX_OUTPUTS {
         let message = format!("the graph has {} outputs, not 1 to {MAX_OUTPUTS}", edges.len());
@@ -99,7 +99,7 @@ fn outputs(edges: &[Edge], errors: &mut Vec<Diagnostic>) -> Vec<String> {
     edges.iter().map(|edge| edge.name.clone()).collect()
 }
 
-/// The one input that the graph must have.
+/// The only element of `edges`; an error unless there is exactly one.
 fn only<'a>(edges: &'a [Edge], what: &str, errors: &mut Vec<Diagnostic>) -> Option<&'a Edge> {
     if let [one] = edges {
         return Some(one);
@@ -127,7 +127,7 @@ fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
     let mut shape = Vec::new();
     for (axis, extent) in declared.iter().enumerate() {
         match (axis, extent) {
-            // The batch: often a name, always one frame here.
+            // The batch axis: its extent is often symbolic, and is always 1 here.
             (0, None) => shape.push(1),
             (_, Some(extent)) => shape.push(*extent),
             (axis, None) => {
@@ -147,7 +147,7 @@ fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
     }
 }
 
-/// Which node makes which tensor.
+/// The index of the node that produces each tensor.
 fn producers<'a>(
     nodes: &'a [Node],
     constants: &BTreeMap<String, Arc<Tensor>>,
@@ -166,7 +166,7 @@ fn producers<'a>(
     made
 }
 
-/// A topological order, the file's where that is one.
+/// A topological order; the file's own order if it is one.
 fn order(nodes: &[Node], made: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
     let mut waiting = vec![0; nodes.len()];
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
@@ -190,7 +190,7 @@ fn order(nodes: &[Node], made: &BTreeMap<&str, usize>) -> Result<Vec<usize>> {
     if order.len() == nodes.len() {
         return Ok(order);
     }
-    // Among the nodes left, going from a node to one that it waits for must come round.
+    // Each remaining node waits for another one, so following these dependencies finds a cycle.
     let done: BTreeSet<usize> = order.into_iter().collect();
     let mut at = (0..nodes.len()).find(|i| !done.contains(i)).unwrap_or(0);
     let mut path = Vec::new();
