@@ -114,6 +114,10 @@ def s4(scale=0.25):
     return Round(scale, -8, 7)
 
 
+def i8(scale=0.0625):
+    return Fake(scale)
+
+
 class Net(nn.Module):
     def __init__(self, function, **parts):
         super().__init__()
@@ -307,7 +311,7 @@ def _():
 def before_quantiser(*middles):
     """A network with each of these in front of a quantiser."""
     def build():
-        parts = [s4(), dense(16, 12), bn(nn.BatchNorm1d(12), 0)]
+        parts = [i8(), dense(16, 12), bn(nn.BatchNorm1d(12), 0)]
         for i, (m, a) in enumerate(middles):
             parts += [m(), a, dense(12, 12), bn(nn.BatchNorm1d(12), i + 1)]
         return nn.Sequential(*parts[:-1])
@@ -380,7 +384,7 @@ def _(**how):
     def run(n, x):
         x = n.q(n.c0(n.a(x)))
         return n.c3(n.q(n.c1(x[:, :4]) + n.c2(x[:, 2:])))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 6, 3, padding=1), c1=conv(4, 4, 3), c2=conv(4, 4, 3), c3=conv(4, 2, 2)), frames(151, 2, 6, 6), **how)
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 6, 3, padding=1), c1=conv(4, 4, 3), c2=conv(4, 4, 3), c3=conv(4, 2, 2)), frames(151, 2, 6, 6), **how)
 
 
 @network("pt_crop_dy", DY, "a crop of the input and every second pixel of the map by slices")
@@ -393,12 +397,12 @@ def _():
 
 @network("pt_pixel_shuffle_ts", TS, "PixelShuffle between convolutions (DepthToSpace CRD)")
 def _():
-    return made(lambda: nn.Sequential(s4(), conv(2, 8, 3, padding=1), u4(), nn.PixelShuffle(2), conv(2, 2, 3), s4(), conv(2, 1, 3)), frames(153, 2, 4, 4))
+    return made(lambda: nn.Sequential(i8(), conv(2, 8, 3, padding=1), u4(), nn.PixelShuffle(2), conv(2, 2, 3), s4(), conv(2, 1, 3)), frames(153, 2, 4, 4))
 
 
 @network("pt_pixel_unshuffle_dy", DY, "PixelUnshuffle of the quantised input (SpaceToDepth by Reshape and Transpose)")
 def _():
-    return made(lambda: nn.Sequential(s4(), nn.PixelUnshuffle(2), conv(8, 4, 3, padding=1), u4(), conv(4, 2, 1)), frames(154, 2, 6, 6), dynamo=True)
+    return made(lambda: nn.Sequential(i8(), nn.PixelUnshuffle(2), conv(8, 4, 3, padding=1), u4(), conv(4, 2, 1)), frames(154, 2, 6, 6), dynamo=True)
 
 
 @network("pt_resize_nearest_ts", TS, "F.interpolate nearest by 3 and 2 to a size, opset 11")
@@ -414,7 +418,7 @@ def _():
     def run(n, x):
         x = n.q(n.c0(n.a(x)))
         return n.c1(n.q(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 2, 3)), frames(156, 2, 3, 3), dynamo=True)
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 2, 3)), frames(156, 2, 3, 3), dynamo=True)
 
 
 @network("pt_res_zero_channels_ts", TS, "ResNet-20 shortcut of type A: every second pixel, zero channels on both sides")
@@ -424,7 +428,7 @@ def _():
         y = n.c2(n.q(n.c1(x)))
         short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
         return n.c3(n.q(n.z(y) + short))
-    return made(lambda: Net(run, a=s4(), q=u4(), z=s4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 6, 3, stride=2, padding=1), c2=conv(6, 6, 3, padding=1), c3=conv(6, 2, 1)),
+    return made(lambda: Net(run, a=i8(), q=u4(), z=s4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 6, 3, stride=2, padding=1), c2=conv(6, 6, 3, padding=1), c3=conv(6, 2, 1)),
                 frames(157, 2, 6, 6))
 
 
@@ -453,7 +457,7 @@ def _():
 def _():
     def run(n, x):
         return n.c1(F.pad(n.q(n.c0(n.a(x))), (-1, 0, 0, -1)))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 3, 3)), frames(161, 2, 6, 6))
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 3, 3)), frames(161, 2, 6, 6))
 
 
 @network("pt_pad_reflect_ts", TS, "ReflectionPad2d in front of a convolution")
@@ -467,7 +471,7 @@ def _():
         x = n.q(n.c0(n.a(x)))
         m = n.q(x.mean((2, 3), keepdim=True))
         return n.c1(n.q(x + m))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 3, 3)), frames(163, 2, 4, 4), dynamo=True)
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 3, 3)), frames(163, 2, 4, 4), dynamo=True)
 
 
 @network("pt_se_hardsigmoid_ts", TS, "squeeze and excite with Hardsigmoid quantised to 3 bits")
@@ -476,7 +480,7 @@ def _():
         x = n.q(n.c0(n.a(x)))
         g = n.g(F.hardsigmoid(n.d2(n.q(n.d1(n.q(F.adaptive_avg_pool2d(x, 1)))))))
         return n.c1(n.q(x * g))
-    return made(lambda: Net(run, a=s4(), q=u4(), g=Round(0.125, 0, 7), c0=conv(2, 4, 3, padding=1), d1=conv(4, 2, 1), d2=conv(2, 4, 1), c1=conv(4, 3, 3)), frames(164, 2, 5, 5))
+    return made(lambda: Net(run, a=i8(), q=u4(), g=Round(0.125, 0, 7), c0=conv(2, 4, 3, padding=1), d1=conv(4, 2, 1), d2=conv(2, 4, 1), c1=conv(4, 3, 3)), frames(164, 2, 5, 5))
 
 
 @network("pt_mean_of_three_ts", TS, "torch.stack([...]).mean(0) and a sum of three branches")
@@ -486,14 +490,14 @@ def _():
         b = [n.q(n.c0(x)), n.q(n.c1(x)), n.q(n.c2(x))]
         y = n.q((b[0] + b[1] + b[2]) / 3)
         return n.d(y.flatten(1))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 3, 3), c1=conv(2, 3, 3), c2=conv(2, 3, 3), d=dense(27, 4)), frames(165, 2, 5, 5))
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 3, 3), c1=conv(2, 3, 3), c2=conv(2, 3, 3), d=dense(27, 4)), frames(165, 2, 5, 5))
 
 
 @network("pt_two_inputs_dy", DY, "image and vector: convolution and dense, summed before the quantiser")
 def _():
     def run(n, x, z):
         return n.d2(n.q(n.q(n.d0(n.a(n.c(n.a(x))).flatten(1))) + n.q(n.d1(n.a(z)))))
-    return made(lambda: Net(run, a=s4(), q=u4(), c=conv(1, 3, 3), d0=dense(27, 8), d1=dense(6, 8), d2=dense(8, 3)), (frames(166, 1, 5, 5), frames(167, 6)),
+    return made(lambda: Net(run, a=i8(), q=u4(), c=conv(1, 3, 3), d0=dense(27, 8), d1=dense(6, 8), d2=dense(8, 3)), (frames(166, 1, 5, 5), frames(167, 6)),
                 names=("image", "vector"), dynamo=True)
 
 
@@ -502,7 +506,7 @@ def _():
     def run(n, x):
         x = n.q(n.d0(n.a(x)))
         return n.d1(x), n.d2(n.q(n.d3(x)))
-    return made(lambda: Net(run, a=s4(), q=u4(), d0=dense(16, 12), d1=dense(12, 5), d2=dense(6, 2), d3=dense(12, 6)), frames(168, 16), outputs=("scores", "box"))
+    return made(lambda: Net(run, a=i8(), q=u4(), d0=dense(16, 12), d1=dense(12, 5), d2=dense(6, 2), d3=dense(12, 6)), frames(168, 16), outputs=("scores", "box"))
 
 
 @both("pt_batch_symbolic", "symbolic batch, Flatten by x.view(x.size(0), -1), global average")
@@ -512,27 +516,27 @@ def _(**how):
         x = n.q(n.c1(x))
         x = F.adaptive_avg_pool2d(x, (2, 2))
         return n.d(n.q(x).view(x.size(0), -1))
-    return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 4, 3), d=dense(16, 3)), frames(169, 2, 6, 6), axes="batch", **how)
+    return made(lambda: Net(run, a=i8(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 4, 3), d=dense(16, 3)), frames(169, 2, 6, 6), axes="batch", **how)
 
 
 @network("pt_conv1d_ts", TS, "1-D convolutions by unsqueeze, grouped, MaxPool1d")
 def _():
     c = lambda i, o, k, **m: grid(nn.Conv1d(i, o, k, bias=False, **m), 0.25)
-    return made(lambda: nn.Sequential(s4(), c(2, 4, 5, padding=2), bn(nn.BatchNorm1d(4), 1), u4(), nn.MaxPool1d(3, 2, 1), c(4, 4, 3, groups=2, dilation=2), u4(), nn.Flatten(), dense(16, 3)),
+    return made(lambda: nn.Sequential(i8(), c(2, 4, 5, padding=2), bn(nn.BatchNorm1d(4), 1), u4(), nn.MaxPool1d(3, 2, 1), c(4, 4, 3, groups=2, dilation=2), u4(), nn.Flatten(), dense(16, 3)),
                 frames(170, 2, 16), opset=12)
 
 
 @network("pt_transposed_dy", DY, "ConvTranspose2d 3x3 stride 2 with output padding, groups 2")
 def _():
-    return made(lambda: nn.Sequential(s4(), conv(2, 4, 3, stride=2, padding=1), u4(), grid(nn.ConvTranspose2d(4, 4, 3, 2, 1, 1, groups=2, bias=False), 0.25), u4(), conv(4, 1, 1)),
+    return made(lambda: nn.Sequential(i8(), conv(2, 4, 3, stride=2, padding=1), u4(), grid(nn.ConvTranspose2d(4, 4, 3, 2, 1, 1, groups=2, bias=False), 0.25), u4(), conv(4, 1, 1)),
                 frames(171, 2, 6, 6), dynamo=True)
 
 
 # ---- tails
 
-def tail(function, seed, **how):
-    return made(lambda: Net(lambda n, x: function(n.d1(n.q(n.d0(n.a(x))))), a=s4(), q=u4(), d0=dense(12, 10), d1=dense(10, 5)),
-                frames(seed, 12, scale=1.5, count=8), **how)
+def tail(function, at, **how):
+    return made(lambda: Net(lambda n, x: function(n.d1(n.q(n.d0(n.a(x))))), a=i8(), q=u4(), d0=dense(12, 10), d1=dense(10, 5)),
+                frames(at, 12, scale=1.5, count=8), **how)
 
 
 @network("pt_tail_logsoftmax_dy", DY, "LogSoftmax behind the last layer")
@@ -577,7 +581,7 @@ def _():
 
 @network("pt_minpool_ts", TS, "minimum over windows as -MaxPool2d(-x)")
 def _():
-    return made(lambda: Net(lambda n, x: n.c1(-F.max_pool2d(-n.q(n.c(n.a(x))), 2)), a=s4(), q=u4(), c=conv(2, 4, 3, padding=1), c1=conv(4, 2, 2)), frames(188, 2, 6, 6))
+    return made(lambda: Net(lambda n, x: n.c1(-F.max_pool2d(-n.q(n.c(n.a(x))), 2)), a=i8(), q=u4(), c=conv(2, 4, 3, padding=1), c1=conv(4, 2, 2)), frames(188, 2, 6, 6))
 
 
 @network("pt_hardtanh_float_input_ts", TS, "real input by the configuration, weights of 1 bit, Hardtanh and sign")
