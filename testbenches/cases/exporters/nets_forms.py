@@ -136,7 +136,7 @@ def by_qonnx_once(model, frame):
 
 # ---- types
 
-@network("form_float64", HAND, "float64 scales, zero points, bit widths and weights of Quant; float64 batch normalisation by Mul and Add")
+@network("form_float64", HAND, "float64 scales, zero points and bit widths of Quant")
 def _():
     n = Net(310, 1, 12, opset=14).quant(0.25, 4)
     n.dense(12, 8).run("Mul", n.rng.normal(0, 1, 8)).run("Add", n.rng.normal(0, 1, 8)).quant(0.5, 3).dense(8, 3)
@@ -145,6 +145,7 @@ def _():
     for c in made.model.graph.initializer:
         if c.name in constants:
             c.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(c).astype(np.float64), c.name))
+    made.source = "qonnx execute_onnx, constants in float32"
     return made
 
 
@@ -189,13 +190,12 @@ def _():
 
 # ---- padding and pooling
 
-@network("form_pad_fork", HAND, "one Pad behind a quantiser, read by a 3x3 and a cropping 1x1 shortcut")
+@network("form_pad_fork", HAND, "one Pad behind a quantiser, read by a 3x3 of stride 2 and a 1x1 shortcut of stride 3")
 def _():
     n = Net(320, 1, 2, 5, 5).quant(0.25, 4)
     p = n.add("Pad", n.at, n.ints(0, 0, 1, 1, 0, 0, 1, 1))
     a = n.quantised(n.conv(2, 4, 3, x=p, strides=[2, 2]), 0.5, 4)
-    b = n.quantised(n.conv(2, 4, 1, x=p, strides=[2, 2]), 0.5, 4)
-    b = n.add("Slice", b, n.ints(0, 0), n.ints(3, 3), n.ints(2, 3))
+    b = n.quantised(n.conv(2, 4, 1, x=p, strides=[3, 3]), 0.5, 4)
     n.at = n.add("Add", a, b)
     return done(n.run("Relu").quant(0.5, 3, signed=0).run("Flatten").dense(36, 3), frames(321, 2, 5, 5))
 
@@ -234,6 +234,48 @@ def _():
     a, b = n.add("GlobalMaxPool", n.at), n.quantised(n.add("GlobalAveragePool", n.at), 0.25, 4, signed=0)
     n.at = n.add("Concat", a, b, axis=1)
     return done(n.run("Flatten").dense(8, 3), frames(331, 2, 9, 9))
+
+
+@network("form_pad_nothing", HAND, "Pad of nothing around an average, a quantiser and the Flatten")
+def _():
+    n = Net(332, 1, 2, 6, 6)
+    none = n.ints(*[0] * 8)
+    n.quant(0.25, 4).run("Pad", none).conv(2, 4, 3).run("Relu").quant(0.5, 3, signed=0).run("Pad", none).run("AveragePool", kernel_shape=[2, 2], strides=[2, 2]).run("Pad", none).quant(0.25, 4)
+    return done(n.run("Pad", none).run("Flatten").dense(16, 3), frames(333, 2, 6, 6))
+
+
+@network("form_pad_avgpool_quant", HAND, "convolution, Pad, AveragePool and only then the quantiser")
+def _():
+    n = Net(334, 1, 2, 5, 5).quant(0.25, 4).conv(2, 4, 3, pads=[1, 1, 1, 1])
+    n.run("Pad", n.ints(0, 0, 1, 0, 0, 0, 0, 1)).run("AveragePool", kernel_shape=[2, 2], strides=[2, 2]).quant(0.25, 4)
+    return done(n.conv(4, 2, 2), frames(335, 2, 5, 5))
+
+
+@network("form_pad_shift", HAND, "Pad of 1 on one side and -1 on the other, in front of a quantiser and behind")
+def _():
+    n = Net(336, 1, 2, 5, 5)
+    n.run("Pad", n.ints(0, 0, 1, -1, 0, 0, -1, 1)).quant(0.25, 4).conv(2, 4, 3, pads=[1, 1, 1, 1]).quant(0.5, 3).run("Pad", n.ints(0, 0, 0, 2, 0, 0, 0, -2))
+    return done(n.conv(4, 2, 3), frames(337, 2, 5, 5))
+
+
+@network("form_pad_large", HAND, "padding as large as the kernel in the convolution, MaxPool with padding of signed values")
+def _():
+    n = Net(338, 1, 2, 4, 4).quant(0.25, 4).conv(2, 4, 3, pads=[3, 0, 4, 1]).quant(0.5, 4).run("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    return done(n.conv(4, 2, 2), frames(339, 2, 4, 4))
+
+
+@network("form_pad_upsample", HAND, "Pad, Resize by 2, convolution, with 1 channel and 3 behind")
+def _():
+    n = Net(390, 1, 1, 3, 3).quant(0.25, 4)
+    n.run("Pad", n.ints(0, 0, 1, 1, 0, 0, 1, 1)).run("Resize", "", [1.0, 1.0, 2.0, 2.0], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor").conv(1, 3, 3, strides=[2, 2])
+    n.quant(0.5, 3).run("Pad", n.ints(0, 0, 0, 1, 0, 0, 0, 1)).run("Resize", "", [1.0, 1.0, 2.0, 2.0], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return done(n.conv(3, 2, 3, strides=[2, 2]), frames(391, 1, 3, 3))
+
+
+@network("form_resize_fraction", HAND, "Resize nearest by 1.5 and down to a size, opset 18")
+def _():
+    n = Net(392, 1, 2, 4, 4, opset=18).quant(0.25, 4).run("Resize", "", [1.0, 1.0, 1.5, 1.5], mode="nearest").conv(2, 3, 3).quant(0.5, 4)
+    return done(n.run("Resize", "", "", n.ints(1, 3, 2, 2), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor").conv(3, 2, 2), frames(393, 2, 4, 4))
 
 
 # ---- branches
@@ -301,6 +343,31 @@ def _():
     pooled = n.add("MaxPool", inner, kernel_shape=[2, 2])
     n.run("Flatten").dense(27, 3)
     return done(n, frames(353, 2, 5, 5), n.at, inner, pooled)
+
+
+@network("form_raw_sum_resize", HAND, "quantised shortcut plus a sum that isn't quantised, quantiser, Resize by 2")
+def _():
+    n = Net(394, 1, 3, 3, 3).quant(0.25, 4)
+    n.at = n.add("Add", n.at, n.conv(3, 3, 3, x=n.at, pads=[1, 1, 1, 1]))
+    n.quant(0.5, 4).run("Resize", "", [1.0, 1.0, 2.0, 2.0], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return done(n.conv(3, 2, 3, strides=[2, 2]), frames(395, 3, 3, 3))
+
+
+@network("form_cat_mixed_pool", HAND, "Concat of a quantised branch and of sums that aren't, quantiser, AveragePool")
+def _():
+    n = Net(396, 1, 2, 4, 4).quant(0.25, 4)
+    a, b = n.quantised(n.conv(2, 2, 1, x=n.at), 0.5, 3), n.conv(2, 3, 3, x=n.at, pads=[1, 1, 1, 1])
+    n.at = n.add("Concat", a, b, axis=1)
+    n.quant(0.5, 4).run("AveragePool", kernel_shape=[2, 2], strides=[2, 2]).quant(0.25, 4)
+    return done(n.conv(5, 2, 2), frames(397, 2, 4, 4))
+
+
+@network("form_res_float_branch", HAND, "residual: a float branch of Mul, Add and Relu of the quantised map, no quantiser of its own")
+def _():
+    n = Net(398, 1, 3, 4, 4).quant(0.25, 4)
+    b = n.add("Relu", n.add("Add", n.add("Mul", n.at, np.array([0.7, -0.4, 1.1]).reshape(1, 3, 1, 1)), np.array([0.1, 0.2, -0.3]).reshape(1, 3, 1, 1)))
+    n.at = n.add("Add", n.quantised(n.conv(3, 3, 3, x=n.at, pads=[1, 1, 1, 1]), 0.5, 4), b)
+    return done(n.quant(0.4, 4).conv(3, 2, 2), frames(399, 3, 4, 4))
 
 
 # ---- shapes and dense forms

@@ -18,6 +18,7 @@ def frames(seed, *shape, scale=1.0, count=5):
 
 
 def made(shape, layers, x, *, seed=1, fixed=None, opset=13, nchw=False, spread=4.0):
+    tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(seed)
     x = fixed_point(x, *fixed) if fixed else x
     put = tf.keras.Input(shape, name="x", batch_size=1)
@@ -136,6 +137,18 @@ def _():
         x = norm()(lq.layers.QuantConv1D(4, 3, padding="causal", dilation_rate=2, **BB)(x))
         return lq.layers.QuantConv1D(2, 3, padding="same", pad_values=1.0, **BB)(x)
     return made((12, 2), net, frames(429, 12, 2))
+
+
+@network("lq_zeropad_fork", LARQ, "ZeroPadding2D in front of a block: padded map read by a strided 3x3 and by the pooled shortcut")
+def _():
+    def net(x):
+        x = norm()(lq.layers.QuantConv2D(4, 3, padding="same", **BB)(x))
+        x = k.ZeroPadding2D(((1, 0), (1, 0)))(lq.quantizers.SteSign()(x))
+        a = norm()(lq.layers.QuantConv2D(4, 3, strides=2, **B)(x))
+        b = k.MaxPool2D(2, 2)(k.Cropping2D(((1, 0), (1, 0)))(x))
+        x = k.Concatenate()([lq.quantizers.SteSign()(a), b])
+        return lq.layers.QuantDense(3, **B)(k.Flatten()(x))
+    return made((6, 6, 2), net, frames(431, 6, 6, 2))
 
 
 @network("keras_fake_quant", KERAS, "tf.quantization.fake_quant_with_min_max_args of weights and activations, NHWC")
