@@ -13,9 +13,14 @@ several inputs or outputs the files are input_NAME.npy and expected_NAME.npy. ta
 a build of stoxnor makes of each.
 
 Weights are random with fixed seeds. What exporters write about the machine and the source that they ran on (doc strings,
-stack traces) is taken out of the files; nothing else is changed behind an exporter.
+stack traces) is taken out of the files; nothing else is changed behind an exporter. A second run writes the same files,
+but for the order that tf2onnx gives to nodes and constants.
+
+What make.py prints behind a network: where an executor of ONNX computes other outputs than the framework (exporters make
+mistakes, too), where the framework in float64 does (a rounding hangs on float32's), and outputs that hardly vary.
 """
 import importlib
+import os
 import pathlib
 import shutil
 import sys
@@ -33,8 +38,10 @@ NETWORKS = {}
 class Made:
     """A network: the model, frames and outputs by name, who computed these, and the fixed point of a real input."""
 
-    def __init__(self, model, inputs, outputs, source, fixed=None):
+    def __init__(self, model, inputs, outputs, source, fixed=None, double=None):
+        """`double`: the outputs in float64, where a framework has them: roundings shall not hang on float32's."""
         self.model, self.inputs, self.outputs, self.source, self.fixed = model, inputs, outputs, source, fixed
+        self.double = double
 
 
 def network(name, exporter, description):
@@ -142,6 +149,10 @@ def write(name, made):
     apart = off(made)
     if isinstance(apart, str) or apart > 1e-5:
         remarks.append(f"AN EXECUTOR IS OFF BY {apart}")
+    for key, array in (made.double or {}).items():
+        apart = np.abs(array - made.outputs[key]).max() / np.abs(array).max()
+        if apart > 1e-5:
+            remarks.append(f"FLOAT64 IS OFF BY {apart}")
     for key, array in made.outputs.items():
         flat = np.asarray(array, dtype=np.float32).reshape(len(array), -1)
         if any((flat[i] == flat[0]).all() for i in range(1, len(flat))) or len(np.unique(flat)) < 3:
@@ -168,6 +179,9 @@ def fixed_point(frames, bits, fraction):
 
 
 def main():
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Sets keep their order from run to run.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     sys.modules.setdefault("make", sys.modules[__name__])
     for module in MODULES:
         try:

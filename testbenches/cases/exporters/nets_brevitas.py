@@ -1,5 +1,5 @@
 """Networks that Brevitas exports, as QONNX and as QCDQ; expected outputs are PyTorch's."""
-import io
+import tempfile
 import warnings
 
 import numpy as np
@@ -11,10 +11,10 @@ from brevitas import nn as qnn
 from brevitas import quant as q
 from brevitas.inject.enum import QuantType, ScalingPerOutputType
 from torch import nn
-from torch.nn import functional as F
 
 import onnx
 from make import Made, fixed_point, network
+from nets_torch import in_double
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
@@ -97,20 +97,18 @@ def made(build, x, *, kind="qonnx", seed=1, opset=None, fixed=None, names=("x",)
         for _ in range(12):
             net(*[torch.tensor(rng.permutation(np.concatenate([v, v[:, ::-1]]) if v.ndim > 2 else v)) for v in x])
     net.eval()
-    file = io.BytesIO()
     export = {"qonnx": export_qonnx, "qcdq": export_onnx_qcdq}[kind]
     more = {"opset_version": opset} if opset else {}
     sample = tuple(torch.tensor(v[:1]) for v in x)
-    import tempfile, os
     with tempfile.TemporaryDirectory() as d, torch.no_grad():
-        path = os.path.join(d, "model.onnx")
+        path = f"{d}/model.onnx"
         export(net, args=sample, export_path=path, input_names=list(names), output_names=list(outputs), dynamo=False, **more)
         model = onnx.load(path)
     with torch.no_grad():
         runs = [net(*[torch.tensor(v[i : i + 1]) for v in x]) for i in range(len(x[0]))]
     runs = [[value(r) for r in (run if isinstance(run, (tuple, list)) and not hasattr(run, "scale") else [run])] for run in runs]
     want = {n: np.concatenate([r[k].detach().numpy() for r in runs]) for k, n in enumerate(outputs)}
-    return Made(model, dict(zip(names, x)), want, SOURCE, fixed)
+    return Made(model, dict(zip(names, x)), want, SOURCE, fixed, in_double(net, x, outputs))
 
 
 

@@ -192,12 +192,36 @@ def _():
 
 @network("form_pad_fork", HAND, "one Pad behind a quantiser, read by a 3x3 of stride 2 and a 1x1 shortcut of stride 3")
 def _():
-    n = Net(320, 1, 2, 5, 5).quant(0.25, 4)
+    n = Net(320, 1, 1, 5, 5).quant(0.25, 4).conv(1, 2, 3, pads=[1, 1, 1, 1]).run("Relu").quant(0.5, 3, signed=0)
     p = n.add("Pad", n.at, n.ints(0, 0, 1, 1, 0, 0, 1, 1))
     a = n.quantised(n.conv(2, 4, 3, x=p, strides=[2, 2]), 0.5, 4)
     b = n.quantised(n.conv(2, 4, 1, x=p, strides=[3, 3]), 0.5, 4)
     n.at = n.add("Add", a, b)
-    return done(n.run("Relu").quant(0.5, 3, signed=0).run("Flatten").dense(36, 3), frames(321, 2, 5, 5))
+    return done(n.run("Relu").quant(0.5, 3, signed=0).run("Flatten").dense(36, 3), frames(321, 1, 5, 5))
+
+
+@network("form_pad_channels", HAND, "shortcut of MaxPool 1x1 stride 2 and 1 zero channel in front and 2 behind")
+def _():
+    n = Net(410, 1, 2, 6, 6).quant(0.25, 4).conv(2, 3, 3, pads=[1, 1, 1, 1]).run("Relu").quant(0.5, 3, signed=0)
+    s = n.add("Pad", n.add("MaxPool", n.at, kernel_shape=[1, 1], strides=[2, 2]), n.ints(0, 1, 0, 0, 0, 2, 0, 0))
+    n.at = n.add("Add", n.quantised(n.conv(3, 6, 3, x=n.at, strides=[2, 2], pads=[1, 1, 1, 1]), 0.5, 4), s)
+    return done(n.run("Relu").quant(0.5, 3, signed=0).run("GlobalAveragePool").run("Flatten").dense(6, 3), frames(411, 2, 6, 6))
+
+
+@network("form_pad_concat", HAND, "Pad of a concatenation of two branches, opset 18 with axes")
+def _():
+    n = Net(412, 1, 2, 5, 5, opset=18).quant(0.25, 4)
+    a, b = [n.quantised(n.conv(2, 3, k, x=n.at, pads=[k // 2] * 4), 0.5, 3) for k in (3, 1)]
+    n.at = n.add("Pad", n.add("Concat", a, b, axis=1), n.ints(0, 1, 1, 0), "", n.ints(2, 3))
+    return done(n.conv(6, 2, 3, strides=[2, 2]), frames(413, 2, 5, 5))
+
+
+@network("form_pad_residual", HAND, "residual: a 3x3 without padding, its output padded by 1 in front of the Add")
+def _():
+    n = Net(414, 1, 2, 5, 5).quant(0.25, 4).conv(2, 3, 1).quant(0.5, 4)
+    b = n.add("Pad", n.quantised(n.conv(3, 3, 3, x=n.at), 0.5, 4), n.ints(0, 0, 1, 1, 0, 0, 1, 1))
+    n.at = n.add("Add", n.at, b)
+    return done(n.quant(0.5, 4).conv(3, 2, 3), frames(415, 2, 5, 5))
 
 
 @network("form_pad_twice", HAND, "two Pads one behind the other, the second around a quantiser, opset 11")

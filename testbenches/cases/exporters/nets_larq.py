@@ -19,6 +19,7 @@ def frames(seed, *shape, scale=1.0, count=5):
 
 def made(shape, layers, x, *, seed=1, fixed=None, opset=13, nchw=False, spread=4.0):
     tf.keras.backend.clear_session()
+    tf2onnx.utils.INTERNAL_NAME = 1  # names count from here
     tf.keras.utils.set_random_seed(seed)
     x = fixed_point(x, *fixed) if fixed else x
     put = tf.keras.Input(shape, name="x", batch_size=1)

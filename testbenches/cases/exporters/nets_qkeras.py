@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
+import tf2onnx
 from qkeras import QActivation, QConv1D, QConv2D, QDense, quantized_bits, quantized_relu, ternary
 from qonnx.converters import from_keras
 from tensorflow.keras import layers as k
@@ -29,6 +30,7 @@ def bits(n, i=0, **more):
 def made(shape, layers, x, *, seed=1, fixed=(7, 4), opset=13):
     """`layers` is a function of the input tensor."""
     tf.keras.backend.clear_session()
+    tf2onnx.utils.INTERNAL_NAME = 1  # names count from here
     tf.keras.utils.set_random_seed(seed)
     x = fixed_point(x, *fixed)
     put = tf.keras.Input(shape, name="x")

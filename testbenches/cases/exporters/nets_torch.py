@@ -2,6 +2,7 @@
 
 `both` registers a network twice: NAME_ts through torch.onnx.export(dynamo=False), NAME_dy through dynamo=True.
 """
+import copy
 import logging
 import pathlib
 import tempfile
@@ -167,7 +168,20 @@ def made(build, x, *, dynamo=False, seed=1, opset=None, fixed=None, names=("x",)
         runs = [net(*[torch.tensor(v[i : i + 1]) for v in x]) for i in range(len(x[0]))]
     runs = [r if isinstance(r, tuple) else (r,) for r in runs]
     want = {n: np.concatenate([r[k].numpy() for r in runs]) for k, n in enumerate(outputs)}
-    return Made(model, dict(zip(names, x)), want, "PyTorch forward", fixed)
+    return Made(model, dict(zip(names, x)), want, "PyTorch forward", fixed, in_double(net, x, outputs))
+
+
+def in_double(net, x, outputs):
+    """The outputs in float64, to see whether a rounding hangs on float32's."""
+    try:
+        with torch.no_grad():
+            net = copy.deepcopy(net).double()
+            runs = [net(*[torch.tensor(v[i : i + 1]).double() for v in x]) for i in range(len(x[0]))]
+    except (RuntimeError, NotImplementedError) as e:
+        print("float64:", str(e)[:100])
+        return None
+    runs = [r if isinstance(r, tuple) else (r,) for r in runs]
+    return {n: np.concatenate([getattr(r[k], "value", r[k]).numpy() for r in runs]) for k, n in enumerate(outputs)}
 
 
 def both(name, description, **kept):
