@@ -303,7 +303,7 @@ def _():
     return made(lambda: nn.Sequential(act(4), t(4, 6, 4, stride=2, padding=1, groups=2), nn.BatchNorm1d(6), relu(3), t(6, 2, 3)), frames(34, 4, 7))
 
 
-@network("brev_upsample_nearest", QONNX, "QuantUpsample by 2 between convolutions")
+@network("brev_upsample_nearest", QONNX, "nearest enlargement by 2 between convolutions")
 def _():
     return made(lambda: nn.Sequential(act(4), conv(2, 4, 3, 4, padding=1), nn.BatchNorm2d(4), relu(3), nn.Upsample(scale_factor=2, mode="nearest"),
                                       conv(4, 2, 3, 4, padding=1)), frames(35, 2, 4, 4))

@@ -430,7 +430,7 @@ def _():
     return done(n.dense(4, 3), frames(367, 2, 4, 4))
 
 
-@network("form_opset23", HAND, "opset 23: QDQ convolution with int4 weights in blocks for each channel, ReduceMean, Flatten")
+@network("form_opset23", HAND, "opset 23: QDQ convolution with int4 weights, a scale for each channel, ReduceMean, Flatten")
 def _():
     n = Net(368, 1, 2, 6, 6, opset=23).qdq(0.0625, 100)
     w = n.rng.integers(-7, 8, (4, 2, 3, 3))

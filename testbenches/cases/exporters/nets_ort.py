@@ -105,7 +105,7 @@ def _():
     return made(lambda: nn.Sequential(M(16, 12), nn.ReLU(), M(12, 4)), frames(204, 16), acts=S8, **QOPERATOR)
 
 
-@network("ort_mlp_w4", QDQ, "MLP, weights int4 (opset 21), activations int8")
+@network("ort_mlp_w4", QDQ, "MLP, weights int4 in com.microsoft DequantizeLinear, activations int8")
 def _():
     return made(mlp, frames(205, 16), acts=S8, weights=S4, opset=18, pre=False)
 

@@ -497,7 +497,7 @@ def _():
     return made(lambda: Net(run, a=i8(), q=u4(), g=Round(0.125, 0, 7), c0=conv(2, 4, 3, padding=1), d1=conv(4, 2, 1), d2=conv(2, 4, 1), c1=conv(4, 3, 3)), frames(164, 2, 5, 5))
 
 
-@network("pt_mean_of_three_ts", TS, "torch.stack([...]).mean(0) and a sum of three branches")
+@network("pt_mean_of_three_ts", TS, "sum of three branches, divided by 3")
 def _():
     def run(n, x):
         x = n.a(x)
@@ -533,7 +533,7 @@ def _(**how):
     return made(lambda: Net(run, a=s4(), q=u4(), c0=conv(2, 4, 3, padding=1), c1=conv(4, 4, 3), d=dense(16, 3)), frames(169, 2, 6, 6), axes="batch", **how)
 
 
-@network("pt_conv1d_ts", TS, "1-D convolutions by unsqueeze, grouped, MaxPool1d")
+@network("pt_conv1d_ts", TS, "1-D convolutions, grouped and dilated, MaxPool1d")
 def _():
     c = lambda i, o, k, **m: grid(nn.Conv1d(i, o, k, bias=False, **m), 0.25)
     return made(lambda: nn.Sequential(i8(), c(2, 4, 5, padding=2), bn(nn.BatchNorm1d(4), 1), u4(), nn.MaxPool1d(3, 2, 1), c(4, 4, 3, groups=2, dilation=2), u4(), nn.Flatten(), dense(16, 3)),
