@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
             }
             Some(join) => self.add(run, join, from, behind, tail).map_err(|e| e.placed(&join.place)),
         };
-        if keep(done, self.errors).is_none() {
+        if keep(done, self.errors).is_none() || self.level.is_none() {
             (self.level, self.order) = (None, Order::default());
         }
     }

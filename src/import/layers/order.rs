@@ -25,6 +25,11 @@ impl Order {
         self.0.as_ref().map_or(i, |order| order[i])
     }
 
+    /// Whether this can be the order of a tensor of so many elements.
+    pub fn fits(&self, elements: usize) -> bool {
+        self.0.as_ref().is_none_or(|order| order.len() == elements)
+    }
+
     /// Whether stream and tensor have the same order.
     pub fn is_same(&self) -> bool {
         self.0.is_none()

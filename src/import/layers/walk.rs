@@ -285,6 +285,7 @@ impl<'a> Walk<'a> {
         let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
         let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
         let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
+        self.settle(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
@@ -312,6 +313,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// If the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
+        self.settle(before)?;
         if self.order == wanted {
             return Ok(());
         }
@@ -326,6 +328,25 @@ impl<'a> Walk<'a> {
         };
         self.fixed(step, Arc::new(Transpose::new(shape, axes)));
         self.order = wanted;
+        Ok(())
+    }
+
+    /// Checks that the stream is a tensor of `shape`. After a refusal the walk goes on to find further mistakes, with a stream of
+    /// unknown levels and no order of its own.
+    ///
+    /// # Errors
+    /// If the order has another number of elements, and nothing was refused before.
+    fn settle(&mut self, shape: &[usize]) -> Result<()> {
+        if self.order.fits(shape.iter().product()) {
+            return Ok(());
+        }
+        (self.order, self.level) = (Order::default(), None);
+        if self.errors.is_empty() {
+            let message = format!("the order of its elements is not that of a tensor of shape {shape:?}");
+            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .help("simplify the graph before the import (onnxsim), or send us the model")
+                .into());
+        }
         Ok(())
     }
 
@@ -501,9 +522,7 @@ impl<'a> Walk<'a> {
         for at in range.clone() {
             let step = &chain.steps[at];
             let done = match step.operator.role {
-                Role::Layout => std::mem::take(&mut self.order)
-                    .through(step, chain.shape_before(at))
-                    .map(|o| self.order = o),
+                Role::Layout => self.layout(step, chain.shape_before(at)),
                 Role::Select if step.operator.name == "Pad" => Ok(()),
                 Role::Select => self.select(one, range.start, at),
                 _ => Ok(()),
@@ -512,6 +531,12 @@ impl<'a> Walk<'a> {
                 self.order = Order::default();
             }
         }
+    }
+
+    fn layout(&mut self, step: &Step, before: &[usize]) -> Result<()> {
+        self.settle(before)?;
+        self.order = std::mem::take(&mut self.order).through(step, before)?;
+        Ok(())
     }
 
     fn select(&mut self, front: &[usize], start: usize, at: usize) -> Result<()> {

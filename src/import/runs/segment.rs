@@ -115,15 +115,13 @@ fn can_average(steps: &[Step]) -> bool {
 
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    let end = range.end;
     for (at, step) in range.clone().zip(&chain.steps[range]) {
         // Padding directly before a window belongs to that window.
-        let windowed = |i: usize| {
-            let role = chain.steps[i].operator.role;
-            matches!(role, Role::Product | Role::Pool | Role::Select)
-                && chain.steps[i].operator.name != "MatMul"
+        let windowed = || {
+            let next = chain.steps.get(at + 1).filter(|next| !["MatMul", "Pad"].contains(&next.operator.name));
+            next.is_some_and(|next| matches!(next.operator.role, Role::Product | Role::Pool | Role::Select))
         };
-        if is_local(step) && (step.operator.name != "Pad" || at < end && windowed(at + 1)) {
+        if is_local(step) && (step.operator.name != "Pad" || windowed()) {
             continue;
         }
         errors.push(
