@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Code {
     /// The word, for example `lanes-do-not-divide`.
     pub word: &'static str,
-    /// Exit code of a command that ends with it: 2 for bad input, 3 for an external tool.
+    /// Exit code of a command that ends with it: 2 for bad input, 3 for an external tool, 70 for a fault of stoxnor.
     pub exit: u8,
     /// One sentence that says what the code means.
     pub about: &'static str,
@@ -45,6 +45,7 @@ codes! {
     TOOL_MISSING = "tool-missing", 3, "An external tool is not installed.";
     TOOL_FAILED = "tool-failed", 3, "An external tool ended with an error.";
     SIMULATION_STUCK = "simulation-stuck", 3, "A simulation reached its cycle limit before all output beats had come.";
+    INTERNAL_ERROR = "internal-error", 70, "A fault of stoxnor itself, in no way of the user.";
 }
 
 /// The way out where a model file itself is broken.

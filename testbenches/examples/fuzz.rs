@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressStyle;
-use stoxnor_testbenches::random::fuzz::{Outcome, Plan, bar, fuzz};
+use stoxnor_testbenches::random::fuzz::{Outcome, Plan, bar, fuzz, fuzz_import};
 use stoxnor_testbenches::random::run::{Checks, Failure};
 use stoxnor_testbenches::random::shrink::shrink;
 use stoxnor_testbenches::random::{Recipe, cases};
 
-const USAGE: &str = "usage: fuzz [--minutes N] [--graphs N] [--seed S] [--fifos N]
+const USAGE: &str = "usage: fuzz [--import] [--minutes N] [--graphs N] [--seed S] [--fifos N]
 
+--import     random model files through the importer, in place of random networks through the engines
 --minutes N  stop after so many minutes (10, where no number of graphs is given)
 --graphs N   stop after so many graphs
 --seed S     the first graph's seed; the others follow (a number of the clock's)
@@ -19,12 +20,17 @@ const USAGE: &str = "usage: fuzz [--minutes N] [--graphs N] [--seed S] [--fifos 
 /// Time for making one failure smaller.
 const SHRINKING: Duration = Duration::from_secs(60);
 
-fn asked() -> Option<Plan> {
+fn asked() -> Option<(Plan, bool)> {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let (mut minutes, mut graphs) = (None, None);
     let (mut seed, mut fifos) = (clock % 1_000_000 * 1_000_000, 20);
     let mut arguments = std::env::args().skip(1);
+    let mut import = false;
     while let Some(name) = arguments.next() {
+        if name == "--import" {
+            import = true;
+            continue;
+        }
         let value: u64 = arguments.next()?.parse().ok()?;
         match name.as_str() {
             "--minutes" => minutes = Some(value),
@@ -35,11 +41,11 @@ fn asked() -> Option<Plan> {
         }
     }
     let minutes = minutes.unwrap_or(if graphs.is_some() { u64::MAX } else { 10 });
-    Some(Plan { time: Duration::from_secs(minutes.saturating_mul(60)), graphs, seed, fifos })
+    Some((Plan { time: Duration::from_secs(minutes.saturating_mul(60)), graphs, seed, fifos }, import))
 }
 
 fn main() -> ExitCode {
-    let Some(plan) = asked() else {
+    let Some((plan, import)) = asked() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -52,9 +58,12 @@ fn main() -> ExitCode {
     );
     bar.enable_steady_tick(Duration::from_millis(500));
     eprintln!("seeds from {}", plan.seed);
-    let Outcome { graphs, failures, counts } = fuzz(plan, &bar, tell);
+    let Outcome { graphs, failures, table } = match import {
+        true => fuzz_import(plan, &bar),
+        false => fuzz(plan, &bar, tell),
+    };
     bar.finish_and_clear();
-    eprint!("{}", counts.table());
+    eprint!("{table}");
     eprintln!("{graphs} graphs in {} s, {failures} failed", start.elapsed().as_secs());
     ExitCode::from(u8::from(failures > 0))
 }

@@ -148,9 +148,10 @@ fn settled(text: &str) -> String {
 #[test]
 fn every_code_has_a_fixture() {
     let have: BTreeSet<&str> = FIXTURES.iter().map(|(word, _)| *word).collect();
-    let there_are: BTreeSet<&str> = CODES.iter().map(|c| c.word).collect();
+    // No input of ours provokes a fault of ours: a test of src/cli/mod.rs does.
+    let there_are: BTreeSet<&str> = CODES.iter().map(|c| c.word).filter(|w| *w != "internal-error").collect();
     assert_eq!(have, there_are);
-    assert_eq!(FIXTURES.len(), CODES.len(), "one fixture each");
+    assert_eq!(FIXTURES.len(), have.len(), "one fixture each");
 }
 
 #[test]

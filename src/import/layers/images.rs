@@ -41,12 +41,7 @@ impl Padded {
         if inner.channels != outer.channels {
             return Err(refuse("channels are padded", "pad height and width only"));
         }
-        // Pixels that depend on the image are not padding.
-        let filled = |v: f32| {
-            let elements = before.iter().product();
-            pad.eval(&Tensor { shape: before.to_vec(), data: Data::Float(vec![v; elements]) })
-        };
-        let (zeros, ones) = (filled(0.0)?, filled(1.0)?);
+        let [zeros, ones] = of_zeros_and_ones(pad, before)?;
         let (zeros, ones) = (zeros.floats("the image")?, ones.floats("the image")?);
         let at = |pixel: usize| outer.element(0, 0, pixel);
         let wide = outer.size[1];
@@ -59,6 +54,22 @@ impl Padded {
         let behind = |a: usize, before: usize| outer.size[a] - inner.size[a] - before;
         Ok(Self { before: [top, left], after: [behind(0, top), behind(1, left)], value })
     }
+}
+
+/// A Pad node's results for tensors of zeros and of ones: they are equal where elements are padding.
+fn of_zeros_and_ones(pad: &Step, before: &[usize]) -> Result<[Tensor; 2]> {
+    let of = |v: f32| {
+        let elements = before.iter().product();
+        pad.eval(&Tensor { shape: before.to_vec(), data: Data::Float(vec![v; elements]) })
+    };
+    Ok([of(0.0)?, of(1.0)?])
+}
+
+/// The value that a Pad node gives to elements of its own; `None` if it adds none.
+pub fn padding(pad: &Step, before: &[usize]) -> Result<Option<f32>> {
+    let [zeros, ones] = of_zeros_and_ones(pad, before)?;
+    let mut pairs = zeros.floats("padding")?.iter().zip(ones.floats("padding")?);
+    Ok(pairs.find(|(zero, one)| zero == one).map(|(zero, _)| *zero))
 }
 
 /// The window over the image before the padding `padded`.

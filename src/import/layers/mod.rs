@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
 use crate::frame::port::Port;
 use crate::graph::step::{HostGraph, Step};
+use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::draft::NetworkDraft;
 use crate::import::layers::grid::{Grid, grid};
 use crate::import::layers::images::{
@@ -179,7 +180,19 @@ fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) 
     if let Some(one) = one
         && let Ok(steps) = at_one_position(front, &one)
     {
-        return grid(chain.annotation, &one, &steps);
+        let Some(mut found) = grid(chain.annotation, &one, &steps)? else { return Ok(None) };
+        for (at, pad) in front.iter().enumerate().filter(|(_, s)| s.operator.name == "Pad") {
+            let Some(value) = images::padding(pad, chain.shape_before(at))? else { continue };
+            let own = one_position(&pad.shape, axis.unwrap_or(1));
+            let rest = at_one_position(&front[at + 1..], &own)?;
+            let fill = Tensor { data: Data::Float(vec![value; own.iter().product()]), shape: own };
+            let made = rest.iter().try_fold(fill, |x, step| step.eval(&x))?;
+            made.floats("padding")?
+                .iter()
+                .try_for_each(|value| found.include(*value))
+                .map_err(|e| e.placed(&pad.place))?;
+        }
+        return Ok(Some(found));
     }
     grid(chain.annotation, &chain.input, front)
 }

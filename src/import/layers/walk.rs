@@ -566,6 +566,18 @@ impl<'a> Walk<'a> {
                     falls(rows, one, &before, all)?
                 }
             };
+            // Where none is decreasing, it does not matter which of them are its channels.
+            let minimum = if minimum.contains(&true) { minimum } else { Vec::new() };
+            if !minimum.is_empty() && minimum.len() != image.channels {
+                let message = format!(
+                    "its {} channels are not the {} outputs of the layer before it, some of which decrease",
+                    image.channels,
+                    minimum.len()
+                );
+                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                    .help("quantise before the maximum, or keep channels as an axis of their own")
+                    .into());
+            }
             if padded.is_some() && minimum.contains(&true) {
                 let message = "a maximum whose channels fall afterwards is padded by a node of its own";
                 return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)

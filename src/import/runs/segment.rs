@@ -110,7 +110,11 @@ pub fn is_affine(step: &Step) -> bool {
 /// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average.
 fn can_average(steps: &[Step]) -> bool {
     let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
-    steps.iter().all(is_local) && (quantised || steps.iter().all(is_affine))
+    let moves = steps.iter().any(|s| matches!(s.operator.role, Role::Layout));
+    // Of moved elements, an average has those of several channels.
+    let uniform = |s: &Step| s.constants().iter().flatten().all(|t| t.len() <= 1);
+    let affine = steps.iter().all(|s| is_affine(s) && (!moves || uniform(s)));
+    steps.iter().all(is_local) && (quantised || affine)
 }
 
 /// Reports steps that may not stand between two layers.
@@ -118,7 +122,8 @@ fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
     for (at, step) in range.clone().zip(&chain.steps[range]) {
         // Padding directly before a window belongs to that window.
         let windowed = || {
-            let next = chain.steps.get(at + 1).filter(|next| !["MatMul", "Pad"].contains(&next.operator.name));
+            let next =
+                chain.steps.get(at + 1).filter(|next| !["MatMul", "Pad"].contains(&next.operator.name));
             next.is_some_and(|next| matches!(next.operator.role, Role::Product | Role::Pool | Role::Select))
         };
         if is_local(step) && (step.operator.name != "Pad" || windowed()) {

@@ -6,6 +6,7 @@
 pub mod build;
 pub mod draw;
 pub mod fuzz;
+pub mod onnx;
 pub mod run;
 pub mod shrink;
 
