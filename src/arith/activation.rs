@@ -3,32 +3,33 @@
 use crate::arith::sampling::of_member;
 use crate::frame::element::Element;
 
-/// A staircase: `least` plus the number of thresholds that the sum reaches; for bipolar elements -1 below the one threshold
-/// and +1 from it on. In a row that falls it is the number of thresholds that the sum does not reach.
+/// A step function of an integer sum, given by thresholds: `least` plus the number of thresholds t with sum >= t. Bipolar
+/// elements are -1 below the single threshold and +1 from it on. In a decreasing row the number of thresholds that the sum does
+/// not reach counts instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activation {
-    /// Type of what leaves.
+    /// Element type of the values.
     pub element: Element,
-    /// The least value.
+    /// The minimum value.
     pub least: i32,
-    /// For each row the thresholds of the sum y, ascending, reached where y >= t; as many in every row.
+    /// For each row its thresholds t in ascending order; sum y reaches t if y >= t. All rows have the same number of thresholds.
     pub thresholds: Vec<Vec<i32>>,
-    /// For each row whether it falls as the sum grows; no entries where none does.
+    /// For each row, whether the activation is decreasing; empty if no row is.
     pub falls: Vec<bool>,
 }
 
 impl Activation {
-    /// An activation whose rows all rise.
+    /// An activation that is increasing in every row.
     pub fn rising(element: Element, least: i32, thresholds: Vec<Vec<i32>>) -> Self {
         Self { element, least, thresholds, falls: Vec::new() }
     }
 
-    /// A bipolar activation: one threshold a row.
+    /// A bipolar activation with one threshold per row.
     pub fn bipolar(thresholds: impl IntoIterator<Item = i32>) -> Self {
         Self::rising(Element::Bipolar, -1, thresholds.into_iter().map(|t| vec![t]).collect())
     }
 
-    /// The value for a row's sum.
+    /// The value for a sum of row `row`.
     pub fn value(&self, row: usize, sum: i32) -> i32 {
         let reached = match self.thresholds[row][..] {
             [one] => i32::from(one <= sum),
@@ -38,25 +39,26 @@ impl Activation {
         self.least + stairs * self.step()
     }
 
-    /// Whether a row falls as the sum grows.
+    /// Whether the activation of a row is decreasing.
     pub fn falls(&self, row: usize) -> bool {
         self.falls.get(row).copied().unwrap_or(false)
     }
 
-    /// From one value to the next.
+    /// The distance between neighbouring values.
     fn step(&self) -> i32 {
         if self.element == Element::Bipolar { 2 } else { 1 }
     }
 
-    /// Thresholds a row.
+    /// Number of thresholds per row.
     pub fn steps(&self) -> usize {
         self.thresholds.first().map_or(0, Vec::len)
     }
 
-    /// Requires as many ascending thresholds in each of `rows` rows, and values within the element's range.
+    /// Checks that there are `rows` rows with the same number of ascending thresholds, and that the values are in the element's
+    /// range.
     ///
     /// # Panics
-    /// Where that is not so.
+    /// If that is not so.
     pub fn assert_fits(&self, rows: usize) {
         assert_eq!(self.thresholds.len(), rows, "one list of thresholds a row");
         assert!(self.falls.is_empty() || self.falls.len() == rows, "one direction a row");
@@ -64,24 +66,24 @@ impl Activation {
             self.thresholds.iter().all(|t| t.len() == self.steps() && t.is_sorted()),
             "ascending, as many in every row"
         );
-        let (least, most) = self.element.range();
+        let (min, max) = self.element.range();
         let top = i64::from(self.least) + self.steps() as i64 * i64::from(self.step());
         assert!(
-            self.steps() > 0 && i64::from(self.least) >= least && top <= most,
+            self.steps() > 0 && i64::from(self.least) >= min && top <= max,
             "values within the element's range"
         );
     }
 }
 
-/// The activations of a layer: none, where its sums leave as they are, one for all members of an ensemble, or one for each.
+/// The activations of a layer: none if it outputs its sums, one for all members of an ensemble, or one per member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activations(Vec<Activation>);
 
 impl Activations {
-    /// Activations of `rows` rows.
+    /// The activations `list` of a layer with `rows` rows.
     ///
     /// # Panics
-    /// Where one does not fit the rows, or two are of different kinds.
+    /// If an activation does not fit the rows, or two have different types or numbers of thresholds.
     pub fn new(list: Vec<Activation>, rows: usize) -> Self {
         let steps = |a: &Activation| (a.element, a.steps());
         for activation in &list {
@@ -91,22 +93,22 @@ impl Activations {
         Self(list)
     }
 
-    /// All of them.
+    /// All activations.
     pub fn list(&self) -> &[Activation] {
         &self.0
     }
 
-    /// That of a member.
+    /// The activation of a member; `None` if the layer outputs its sums.
     pub fn of(&self, member: usize) -> Option<&Activation> {
         (!self.0.is_empty()).then(|| of_member(&self.0, member))
     }
 
-    /// Members that differ; 1 where all have the same.
+    /// Number of members with different activations; 1 if all share one.
     pub fn members(&self) -> usize {
         self.0.len().max(1)
     }
 
-    /// What leaves for the sum of a row in a member.
+    /// The output for a sum of row `row` in a member.
     pub fn value(&self, member: usize, row: usize, sum: i32) -> i32 {
         self.of(member).map_or(sum, |a| a.value(row, sum))
     }

@@ -1,4 +1,4 @@
-//! A matrix of bits: bit 1 stands for +1, bit 0 for -1.
+//! Matrices of bits: bit 1 is +1, bit 0 is -1.
 
 use bitvec::prelude::*;
 
@@ -11,7 +11,7 @@ pub struct BitMatrix {
 }
 
 impl BitMatrix {
-    /// A matrix with `plus(row, column)` saying where +1 stands.
+    /// A matrix that is +1 wherever `plus(row, column)` is true.
     pub fn from_fn(rows: usize, columns: usize, mut plus: impl FnMut(usize, usize) -> bool) -> Self {
         let stride = columns.div_ceil(64) * 64;
         let mut bits = bitvec![u64, Lsb0; 0; rows * stride];
@@ -33,7 +33,7 @@ impl BitMatrix {
         self.columns
     }
 
-    /// Whether +1 stands at (`row`, `column`).
+    /// Whether the element at (`row`, `column`) is +1.
     pub fn plus(&self, row: usize, column: usize) -> bool {
         assert!(column < self.columns, "column {column} of {}", self.columns);
         self.bits[row * self.stride() + column]

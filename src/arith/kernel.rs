@@ -5,13 +5,13 @@ use crate::diagnostic::{Diagnostic, MODEL_INVALID, MODEL_TOO_LARGE, Result};
 use crate::frame::element::Element;
 use crate::frame::port::Port;
 
-/// Most words that a line buffer may give for a frame, counted as pixels: schedules go through them one by one. 2^23.
+/// Upper bound on the words that a line buffer outputs per frame, counted as pixels: 2^23. Schedules visit them one by one.
 const MAX_SEEN: usize = 1 << 23;
 
-/// Checks that schedules can go through as many pixels.
+/// Checks that the number of pixels per frame is within the limit of schedules.
 ///
 /// # Errors
-/// Where they are too many.
+/// If `pixels` exceeds 2^23.
 pub fn within_reach(pixels: usize) -> Result<()> {
     if pixels <= MAX_SEEN {
         return Ok(());
@@ -20,20 +20,20 @@ pub fn within_reach(pixels: usize) -> Result<()> {
     Err(Diagnostic::new(&MODEL_TOO_LARGE, message).help("give a smaller image, or a smaller kernel").into())
 }
 
-/// What stands outside of an image.
+/// The padding outside of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
-    /// This value of the input's type.
+    /// A constant of the input's type.
     Value(i32),
-    /// 0 among values of +1 and -1: what counts nothing in a sum.
+    /// 0, while the inputs are bipolar (+1 or -1): padding does not contribute to a sum. Needs a valid mask.
     Mask,
-    /// No value: a bit beside the elements says that nothing is there. Not for products.
+    /// No value: a flag bit beside the elements marks padding. Not for products.
     Nothing,
 }
 
 impl Fill {
-    /// The value; 0 for what counts nothing.
+    /// The padding value; 0 for [`Mask`](Self::Mask) and [`Nothing`](Self::Nothing).
     pub fn value(self) -> i32 {
         match self {
             Self::Value(value) => value,
@@ -42,14 +42,14 @@ impl Fill {
     }
 }
 
-/// 64 bits of a plane from bit `at` on; 0 behind its end.
+/// The 64 bits of a plane from bit `at` on; bits beyond its end are 0.
 pub(crate) fn word(plane: &[u64], at: usize) -> u64 {
     let (index, shift) = (at / 64, at % 64);
     let low = plane.get(index).copied().unwrap_or(0) >> shift;
     if shift == 0 { low } else { low | plane.get(index + 1).copied().unwrap_or(0) << (64 - shift) }
 }
 
-/// Adds `bits` bits to those of `to` from bit `into` on, `from(i)` giving 64 from the i-th on.
+/// ORs `bits` bits into `to`, from bit `into` on. `from(i)` returns the 64 source bits from bit i on.
 pub(crate) fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
     let mut done = 0;
     while done < bits {
@@ -61,44 +61,44 @@ pub(crate) fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], int
     }
 }
 
-/// A kernel over frames of [height, width, channels], whose channels may be in groups.
+/// A kernel that slides over frames of shape [height, width, channels], with optional channel groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sliding {
-    /// The geometry.
+    /// The geometry of the window.
     pub window: Window,
-    /// Channels of a pixel.
+    /// Channels per pixel.
     pub channels: usize,
-    /// Groups of channels; each position has an operand of taps times channels for each, tap by tap.
+    /// Number of channel groups. At each position every group has an operand of taps times channels per group, tap by tap.
     pub groups: usize,
-    /// What stands outside of the image.
+    /// The padding.
     pub fill: Fill,
 }
 
 impl Sliding {
-    /// Channels of a group.
+    /// Channels per group.
     pub fn group(&self) -> usize {
         self.channels / self.groups
     }
 
-    /// Elements of an operand.
+    /// Elements per operand.
     pub fn fan_in(&self) -> usize {
         self.window.taps() * self.group()
     }
 
-    /// Whether one position sees every pixel once, in order.
+    /// Whether the kernel has one position that sees every pixel once, in order.
     pub fn is_whole(&self) -> bool {
         self.window == Window::whole(self.window.input)
     }
 
-    /// Shape of the frames that go in.
+    /// Shape of the input frames.
     pub fn shape(&self) -> [usize; 3] {
         [self.window.input[0], self.window.input[1], self.channels]
     }
 
-    /// Checks that frames fit.
+    /// Checks that input frames fit the kernel.
     ///
     /// # Errors
-    /// A window that cannot be computed, and a frame of another size.
+    /// If the window is invalid, the frame has another number of elements, or the padding is no value of the element type.
     pub fn accepts(&self, input: &Port) -> Result<()> {
         let message = match self.window.fault() {
             Some(fault) => fault,
@@ -117,7 +117,7 @@ impl Sliding {
         Err(Diagnostic::new(&MODEL_INVALID, message).into())
     }
 
-    /// Whether what stands outside of an image is a value of the input's type.
+    /// Whether the padding value is a value of the input's type.
     fn fits(&self, input: Element) -> bool {
         match self.fill {
             Fill::Value(value) => input.decode(input.encode(value)) == value,
@@ -125,7 +125,7 @@ impl Sliding {
         }
     }
 
-    /// The geometry and what is computed, for a module's header.
+    /// The geometry and the formula `what`, for a module's header.
     pub fn formula(&self, what: &str) -> Vec<String> {
         let Window {
             input: [h, w],
@@ -147,22 +147,22 @@ impl Sliding {
         ]
     }
 
-    /// Type of an operand's elements.
+    /// Element type of an operand.
     pub fn operand(&self, input: Element) -> Element {
         if self.masked() { Element::Signed(2) } else { input }
     }
 
-    /// Whether some elements of operands are 0 because nothing is there.
+    /// Whether operands may hold padding that counts as 0 ([`Fill::Mask`]).
     pub fn masked(&self) -> bool {
         self.fill == Fill::Mask && self.window.pads()
     }
 
-    /// Whether a bit above each beat's elements says that they are outside of the image.
+    /// Whether a flag bit above each beat's elements marks padding ([`Fill::Nothing`]).
     pub fn flagged(&self) -> bool {
         self.fill == Fill::Nothing && self.window.pads()
     }
 
-    /// The operand of a group at a position, as numbers.
+    /// The operand of a group at a position, as integers.
     pub fn gather(&self, frame: &[i32], position: usize, group: usize) -> Vec<i32> {
         let own = self.group();
         let outside = self.fill.value();
@@ -173,7 +173,7 @@ impl Sliding {
         (0..self.window.taps()).flat_map(tap).collect()
     }
 
-    /// The operand of a group at a position, as bit planes that each begin on a word.
+    /// The operand of a group at a position, as bit planes that each start on a 64-bit word.
     pub fn gather_planes(
         &self,
         input: Element,
@@ -213,7 +213,7 @@ impl Sliding {
         }
     }
 
-    /// Words of a packed operand.
+    /// Number of 64-bit words of a packed operand.
     pub fn operand_words(&self, input: Element) -> usize {
         self.operand(input).bits() as usize * self.fan_in().div_ceil(64)
     }

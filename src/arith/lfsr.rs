@@ -1,30 +1,31 @@
-//! The pseudo-random sequence of stochastic rounding: a 64-bit LFSR with the taps 64, 63, 61, 60, read serially.
+//! The pseudo-random generator of stochastic rounding: a 64-bit LFSR with taps 64, 63, 61 and 60, read serially.
 //!
 //! [`guide::stochastic`](crate::guide::stochastic) is the specification.
 
-/// Bits that one step of [`Bits`] computes at once: none of them depends on another.
+/// Number of bits that one step of [`Bits`] computes in parallel: none of them depends on another.
 const AT_ONCE: u32 = 60;
 
-/// The bits b\[0\], b\[1\] and so on of a seed; endless.
+/// The endless bit sequence b\[0\], b\[1\], ... of a seed.
 #[derive(Debug, Clone)]
 pub struct Bits {
-    /// b\[t-64\] .. b\[t-1\] of the bit t that comes after `left` more, the earliest in the most significant place.
+    /// b\[t-64\] .. b\[t-1\], earliest bit most significant. t is the bit after the next `left` bits.
     state: u64,
     left: u32,
 }
 
-/// The next [`AT_ONCE`] bits behind `state`, the first in the most significant place; the low bits are not such.
+/// The next [`AT_ONCE`] bits after `state`, in the most significant bits, the first one highest. The remaining low bits are not
+/// part of the sequence.
 fn ahead(state: u64) -> u64 {
     state ^ state << 1 ^ state << 3 ^ state << 4
 }
 
 impl Bits {
-    /// The sequence of a seed: bit 63 is b\[-64\], bit 0 is b\[-1\]. The seed 0 gives zeros for ever.
+    /// The sequence of a seed: bit 63 of the seed is b\[-64\], bit 0 is b\[-1\]. Seed 0 gives zeros only.
     pub fn new(seed: u64) -> Self {
         Self { state: seed, left: 0 }
     }
 
-    /// The next `count` bits, at most 32, as a number: the first bit the most significant.
+    /// The next `count` bits, at most 32, as a number; the first bit is the most significant.
     pub fn number(&mut self, count: u32) -> u32 {
         assert!(count <= 32, "{count} bits");
         let mut number = 0;
@@ -43,7 +44,7 @@ impl Bits {
         number as u32
     }
 
-    /// Passes over `count` bits.
+    /// Skips `count` bits.
     pub fn skip_bits(&mut self, mut count: u64) {
         while count > 0 {
             let taken = count.min(32) as u32;
@@ -61,7 +62,7 @@ impl Iterator for Bits {
     }
 }
 
-/// SplitMix64's output function of `x` plus its increment.
+/// SplitMix64's output function, applied to `x` plus the increment.
 fn mix(x: u64) -> u64 {
     let mut z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -69,14 +70,14 @@ fn mix(x: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// The seed of a member (from 0) of the layer with number `layer`, for the user's seed. Never 0.
+/// The seed of a member (from 0) of layer number `layer`, derived from the user's seed. Never 0.
 pub fn seed(user: u64, layer: u64, member: u64) -> u64 {
     mix(mix(mix(user) ^ layer) ^ member).max(1)
 }
 
-/// The `count` bits before bit `at` of a seed's sequence, the earliest first: b\[at - count\] .. b\[at - 1\].
+/// The `count` bits before bit `at` of a seed's sequence, earliest first: b\[at - count\] .. b\[at - 1\].
 ///
-/// Bits earlier than the seed continue the recurrence backwards, so that any part of the sequence follows from what is before it.
+/// Bits before the seed continue the recurrence backwards, so any part of the sequence follows from the bits before it.
 pub fn before(seed: u64, at: u64, count: usize) -> Vec<bool> {
     let missing = (count as u64).saturating_sub(64 + at);
     let mut state = seed;

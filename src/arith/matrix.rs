@@ -1,8 +1,8 @@
-//! Integer matrices of weights, and their bits.
+//! Integer weight matrices and their bit matrices.
 
 use crate::arith::bits::BitMatrix;
 
-/// A matrix of small integers, row by row.
+/// A matrix of small integers, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntMatrix {
     rows: usize,
@@ -10,7 +10,7 @@ pub struct IntMatrix {
     values: Vec<i16>,
 }
 
-/// What the values of a matrix are, and so what hardware multiplies with: the narrowest kind that holds them all.
+/// The kind of a weight matrix, which determines the hardware multiplier: the narrowest kind that holds all values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightKind {
@@ -18,12 +18,12 @@ pub enum WeightKind {
     Binary,
     /// -1, 0 and +1: a sign and a mask.
     Ternary,
-    /// Two's complement of so many bits.
+    /// Two's complement with this number of bits.
     Signed(u32),
 }
 
 impl WeightKind {
-    /// Bits of one weight in memory.
+    /// Bits per weight in memory.
     pub fn bits(self) -> u32 {
         match self {
             Self::Binary => 1,
@@ -44,7 +44,7 @@ impl std::fmt::Display for WeightKind {
 }
 
 impl IntMatrix {
-    /// A matrix with `value(row, column)` in each place.
+    /// A matrix with elements `value(row, column)`.
     pub fn from_fn(rows: usize, columns: usize, mut value: impl FnMut(usize, usize) -> i16) -> Self {
         let values = (0..rows * columns).map(|at| value(at / columns, at % columns)).collect();
         Self { rows, columns, values }
@@ -82,7 +82,7 @@ impl IntMatrix {
         }
     }
 
-    /// The bits for which `select` holds.
+    /// The bit matrix of all elements for which `select` is true.
     pub fn bits(&self, select: impl Fn(i16) -> bool) -> BitMatrix {
         BitMatrix::from_fn(self.rows, self.columns, |r, c| select(self.at(r, c)))
     }

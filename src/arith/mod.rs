@@ -1,4 +1,5 @@
-//! Integer-exact mathematics of every layer: products, kernels, thresholds, rounding laws, LFSR, and the packed kernels of the fast engine.
+//! Integer arithmetic of every layer: products, kernels, thresholds, sampling laws, the LFSR, and the packed kernels of the fast
+//! engine.
 //!
 //! Nothing here, and no `reference` built on it, may use the hardware crates or the graph.
 //!

@@ -1,4 +1,4 @@
-//! Sums of products on bit planes in 64-bit words: what the fast engine computes with.
+//! Sums of products on bit planes in 64-bit words: the arithmetic of the fast engine.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::planes::PlaneSums;
 use crate::frame::element::Element;
 
-/// The bit planes of weights, as the kernels take them: what [`WeightKind`] says.
+/// The bit planes of weights for a [`Kernel`]. Binary: sign. Ternary: sign, then nonzero. Signed: bits, least significant first.
 pub fn planes(weights: &IntMatrix, kind: WeightKind) -> Vec<BitMatrix> {
     match kind {
         WeightKind::Binary => vec![weights.bits(|w| w > 0)],
@@ -16,24 +16,24 @@ pub fn planes(weights: &IntMatrix, kind: WeightKind) -> Vec<BitMatrix> {
     }
 }
 
-/// The sums of a layer on packed inputs of one type, by [`PlaneSums`].
+/// Computes a layer's sums from packed inputs of one element type, by [`PlaneSums`].
 #[derive(Debug)]
 pub struct Kernel<'a> {
     kind: WeightKind,
-    /// The bits of the weights.
+    /// The bit planes of the weights.
     planes: &'a [BitMatrix],
-    /// Coefficients of the input's planes.
+    /// Coefficients of the input planes.
     input: Vec<i32>,
-    /// Coefficients of the weights' planes.
+    /// Coefficients of the weight planes.
     weights: Vec<i32>,
     /// Factor of the weighted popcounts.
     gain: i32,
-    /// For each row, what is added.
+    /// The constant added to each row's sum.
     constants: Vec<i32>,
 }
 
 impl<'a> Kernel<'a> {
-    /// For weights and their [`planes`], on inputs of type `input`.
+    /// The kernel for weights and their [`planes`], and inputs of type `input`.
     pub fn new(weights: &IntMatrix, kind: WeightKind, planes: &'a [BitMatrix], input: Element) -> Self {
         let sums = PlaneSums::new(kind, input.planes(), input == Element::Bipolar);
         let narrow = |list: &[i64]| list.iter().map(|c| *c as i32).collect();
@@ -63,7 +63,7 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// Weighs the counts of a frame's planes by their coefficients.
+    /// Sums the counts of a frame's planes, weighted by their coefficients.
     #[inline(always)]
     fn rows(&self, frame: &[u64], rows: Range<usize>, each: &mut impl FnMut(usize, i32), lanes: &impl Count) {
         let stride = self.planes[0].columns().div_ceil(64);
@@ -74,7 +74,7 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// Calls `each(row, sum)` for each of `rows` with one operand, with the processor's own popcount instruction where it has one.
+    /// Calls `each(row, sum)` for each of `rows` with one operand. Uses the processor's popcount instruction if it has one.
     #[allow(unsafe_code)]
     pub fn sums(&self, frame: &[u64], rows: Range<usize>, mut each: impl FnMut(usize, i32)) {
         #[cfg(target_arch = "x86_64")]
@@ -97,13 +97,13 @@ impl<'a> Kernel<'a> {
     }
 }
 
-/// What one row of weights counts in one plane of a frame. A trait and no closure, so that each is inlined into the
-/// function that may use the processor's popcount instruction.
+/// The popcount of one weight row and one plane of a frame. It is a trait, not a closure, so that it is inlined into the function
+/// that may use the popcount instruction.
 trait Count {
     fn count(&self, row: usize, x: &[u64]) -> i32;
 }
 
-/// Binary weights: places that agree. Padding bits, 0 on both sides, agree and are taken off.
+/// Binary weights: counts positions that agree. Padding bits are 0 on both sides, so they agree and are subtracted.
 struct Agreeing<'a> {
     weights: &'a BitMatrix,
     padding: i32,
@@ -117,7 +117,7 @@ impl Count for Agreeing<'_> {
     }
 }
 
-/// Ternary weights: active places that agree.
+/// Ternary weights: counts positions with nonzero weight that agree.
 struct Active<'a> {
     signs: &'a BitMatrix,
     mask: &'a BitMatrix,
@@ -131,7 +131,7 @@ impl Count for Active<'_> {
     }
 }
 
-/// Weights of several planes: places where both are 1, weighted by the plane's coefficient.
+/// Multi-bit weights: counts positions where both bits are 1, weighted by the weight plane's coefficient.
 struct Weighted<'a> {
     planes: &'a [BitMatrix],
     coefficients: &'a [i32],

@@ -1,18 +1,18 @@
-//! Sums of each channel over windows, and their activations: what pools and thresholds compute.
+//! Sums of each channel over windows, and their activations: the computation of pooling and threshold layers.
 
 use crate::arith::activation::{Activation, Activations};
 use crate::arith::kernel::Sliding;
 use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 
-/// The smallest and the largest sum of `taps` inputs.
+/// The minimum and maximum sum of `taps` inputs.
 pub fn sum_range(input: Element, taps: usize) -> (i64, i64) {
-    let (least, most) = input.range();
-    (least * taps as i64, most * taps as i64)
+    let (min, max) = input.range();
+    (min * taps as i64, max * taps as i64)
 }
 
-/// The sum of each channel's taps at every position of a kernel whose channels are a group each, and its activation: what layers share
-/// that add or only compare.
+/// Sums each channel's taps at every position of a kernel, then applies an activation. Every channel is a group of its own.
+/// Shared by layers that add or only compare.
 #[derive(Debug, Clone)]
 pub struct WindowSum {
     kernel: Sliding,
@@ -20,10 +20,10 @@ pub struct WindowSum {
 }
 
 impl WindowSum {
-    /// A kernel and no activation, one for all members, or one for each; their rows are the channels.
+    /// A kernel with no activation, one for all members, or one per member. The rows of an activation are the channels.
     ///
     /// # Panics
-    /// Where groups are not channels, or an activation does not fit.
+    /// If the kernel's groups are not single channels, or an activation does not fit.
     pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
         assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
         let activations = Activations::new(activations, kernel.channels);
@@ -40,26 +40,26 @@ impl WindowSum {
         &self.activations
     }
 
-    /// The sums of a frame, in plain integers.
+    /// The sums of a frame, in plain integer arithmetic.
     pub fn sums(&self, frame: &[i32]) -> Vec<i32> {
         let Sliding { window, channels, .. } = self.kernel;
         let places = (0..window.positions()).flat_map(|p| (0..channels).map(move |c| (p, c)));
         places.map(|(p, c)| self.kernel.gather(frame, p, c).iter().sum()).collect()
     }
 
-    /// What leaves for the sums of a frame in a member.
+    /// The output for the sums of a frame in a member.
     pub fn activated(&self, sums: Vec<i32>, member: usize) -> Vec<i32> {
         let channels = self.kernel.channels;
         let value = |(i, sum)| self.activations.value(member, i % channels, sum);
         sums.into_iter().enumerate().map(value).collect()
     }
 
-    /// The sums of many frames.
+    /// The sums of a batch of frames.
     pub fn fast_sums(&self, frames: &Batch) -> Batch {
         frames.each(None, self.elements(), |frame| self.sums(frame))
     }
 
-    /// Elements that leave for a frame.
+    /// Output elements per frame.
     pub fn elements(&self) -> usize {
         self.kernel.window.positions() * self.kernel.channels
     }

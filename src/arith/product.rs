@@ -1,5 +1,5 @@
-//! Sums of products with binary, ternary, few-bit and stochastic weights, and their activations: what dense and convolution layers
-//! share.
+//! Sums of products with binary, ternary, multi-bit and stochastic weights, and their activations: shared by dense and
+//! convolution layers.
 
 use std::ops::Range;
 
@@ -16,27 +16,27 @@ use crate::diagnostic::{Diagnostic, Result, SUM_TOO_WIDE};
 use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 
-/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation. Stochastic weights differ from member to member.
+/// `y[r] = sum over c of w[r][c] * x[c]`, with an optional activation. Stochastic weights differ between members.
 #[derive(Debug, Clone)]
 pub struct Product {
     rows: usize,
     fan_in: usize,
     kind: WeightKind,
-    /// Where the members come from; `None` for weights that are what they are.
+    /// The real weights and the realisation; `None` for deterministic weights.
     pub(crate) stochastic: Option<Stochastic>,
-    /// The weights of each member; one where all have the same.
+    /// The weights of each member; a single entry if all members share them.
     members: Vec<Member>,
     pub(crate) activations: Activations,
 }
 
-/// Weights that are sampled.
+/// Stochastic weights of a layer.
 #[derive(Debug, Clone)]
 pub struct Stochastic {
     /// The real weights.
     pub matrix: StochasticMatrix,
-    /// How hardware holds them.
+    /// How the hardware realises the members.
     pub realisation: Realisation,
-    /// Members that are built.
+    /// max_members, the number of members that the hardware supports.
     pub members: usize,
 }
 
@@ -55,10 +55,10 @@ impl Member {
 }
 
 impl Product {
-    /// Weights (rows by fan-in), and no activation, one for all members, or one for each member of an ensemble.
+    /// A product with deterministic weights (rows by fan-in), and no activation, one for all members, or one per member.
     ///
     /// # Panics
-    /// Where an activation does not fit the rows, or two are of different kinds.
+    /// If an activation does not fit the rows, or two have different types or numbers of thresholds.
     pub fn new(weights: IntMatrix, activations: Vec<Activation>) -> Self {
         let kind = weights.kind();
         let (rows, fan_in) = (weights.rows(), weights.columns());
@@ -66,10 +66,10 @@ impl Product {
         Self { rows, fan_in, kind, stochastic: None, members: vec![Member::new(weights, kind)], activations }
     }
 
-    /// Stochastic weights, and no activation, one for all members, or one for each.
+    /// A product with stochastic weights, and no activation, one for all members, or one per member.
     ///
     /// # Panics
-    /// As [`new`](Self::new), and where there are several activations and not one for each member.
+    /// As [`new`](Self::new), and if the number of activations is neither 0, 1 nor that of members.
     pub fn stochastic(stochastic: Stochastic, activations: Vec<Activation>) -> Self {
         let matrix = &stochastic.matrix;
         let kind = matrix.rounding().law.kind();
@@ -81,12 +81,12 @@ impl Product {
         Self { rows, fan_in, kind, stochastic: Some(stochastic), members, activations }
     }
 
-    /// Rows of the weights.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Weights of a row.
+    /// Weights per row.
     pub fn fan_in(&self) -> usize {
         self.fan_in
     }
@@ -106,23 +106,23 @@ impl Product {
         self.activations.of(member)
     }
 
-    /// Members that differ in what is computed; 1 where all compute the same.
+    /// Number of members with different results; 1 if all members compute the same.
     pub fn members(&self) -> usize {
         self.members.len().max(self.activations.members())
     }
 
-    /// How the weights are sampled, where they are.
+    /// The sampling of the weights; `None` if they are deterministic.
     pub fn sampling(&self) -> Option<Sampling> {
         let Stochastic { matrix, realisation, .. } = self.stochastic.as_ref()?;
         Some(Sampling { rounding: matrix.rounding(), realisation: *realisation })
     }
 
-    /// Rows that share random bits; all where no bits are random.
+    /// Number of rows that share random bits; all rows if weights are deterministic.
     pub fn share(&self) -> usize {
         self.stochastic.as_ref().map_or(self.rows, |s| s.matrix.rounding().share)
     }
 
-    /// The sums of `rows` for one operand in a member.
+    /// The sums of `rows` for one operand, in a member.
     pub fn sums(&self, x: &[i32], rows: Range<usize>, member: usize) -> Vec<i32> {
         assert_eq!(x.len(), self.fan_in, "elements of an operand");
         let weights = self.weights_of(member);
@@ -130,23 +130,23 @@ impl Product {
         rows.map(sum).collect()
     }
 
-    /// What leaves for the sums of `rows`.
+    /// The outputs for the sums of `rows`.
     pub fn activated(&self, sums: Vec<i32>, rows: Range<usize>, member: usize) -> Vec<i32> {
         rows.zip(sums).map(|(row, y)| self.activations.value(member, row, y)).collect()
     }
 
-    /// The smallest and the largest sum that inputs of a type can give, over all rows and members; `padded` where some inputs may be
-    /// 0 instead.
+    /// The minimum and maximum sum over all rows and members, for inputs of type `input`. `padded` says that some inputs may be 0
+    /// instead.
     pub fn sum_range(&self, input: Element, padded: bool) -> (i64, i64) {
-        let (least, most) = input.range();
+        let (min, max) = input.range();
         let row = |row: &[i16]| {
             row.iter().fold((0, 0), |(low, high), w| {
-                let ends = (i64::from(*w) * least, i64::from(*w) * most);
-                let (mut least, mut most) = (ends.0.min(ends.1), ends.0.max(ends.1));
+                let ends = (i64::from(*w) * min, i64::from(*w) * max);
+                let (mut min, mut max) = (ends.0.min(ends.1), ends.0.max(ends.1));
                 if padded {
-                    (least, most) = (least.min(0), most.max(0));
+                    (min, max) = (min.min(0), max.max(0));
                 }
-                (low + least, high + most)
+                (low + min, high + max)
             })
         };
         let rows = self.members.iter().flat_map(|m| (0..self.rows).map(|r| row(m.weights.row(r))));
@@ -158,22 +158,23 @@ impl Product {
     }
 }
 
-/// One operand of a frame and where its sums go.
+/// One operand of a frame, and the destination of its sums.
 #[derive(Debug, Clone)]
 pub struct Operand<'a> {
-    /// Bit planes, each on whole words, least significant first.
+    /// Bit planes, each starting on a 64-bit word, least significant first.
     pub words: &'a [u64],
-    /// The rows that take it.
+    /// The rows that use this operand.
     pub rows: Range<usize>,
-    /// Place of row 0's element in the output frame.
+    /// Index of row 0's element in the output frame.
     pub at: usize,
 }
 
-/// Takes the operands of a frame.
+/// Consumer of the operands of a frame.
 pub type OperandSink<'a> = dyn FnMut(Operand<'_>) + 'a;
 
 impl Product {
-    /// `size` numbers for each frame, set by `each(frame's numbers, row, place, sum)`. `operands` tells a frame's operands, of type `element`.
+    /// Computes `size` numbers per frame; `each(frame's numbers, row, index, sum)` sets them. `operands` enumerates a frame's
+    /// operands, of type `element`.
     fn each_sum<T: Copy + Default + Send>(
         &self,
         (words, frame_words): (&[u64], usize),
@@ -193,8 +194,8 @@ impl Product {
         out
     }
 
-    /// What leaves for many frames, each of `frame_words` words, in a member: `elements` of each. `operands` tells a frame's operands, of type
-    /// `element`.
+    /// The outputs of a batch in a member, `elements` per frame. Each input frame has `frame_words` words. `operands` enumerates
+    /// a frame's operands, of type `element`.
     pub fn fast(
         &self,
         frames: (&[u64], usize),
@@ -215,7 +216,7 @@ impl Product {
         Batch::Planes { element: activation.element, elements, words }
     }
 
-    /// [`fast`](Self::fast), without the activation.
+    /// [`fast`](Self::fast) without the activation.
     pub fn fast_sums(
         &self,
         frames: (&[u64], usize),
@@ -228,10 +229,10 @@ impl Product {
     }
 }
 
-/// Checks that sums from `least` to `most` can be computed with.
+/// Checks that sums from `least` to `most` fit 31 bits.
 ///
 /// # Errors
-/// Where they are too wide.
+/// If they do not.
 pub fn computable((least, most): (i64, i64)) -> Result<()> {
     if least >= -(1 << 30) && most < 1 << 30 {
         return Ok(());

@@ -1,33 +1,33 @@
-//! How weights are sampled for the members of an ensemble.
+//! The sampling of stochastic weights for the members of an ensemble.
 
 use std::fmt::Debug;
 
 use crate::arith::stochastic::Rounding;
 
-/// What belongs to a member, of a list that holds one for all members or one for each.
+/// A member's entry of a list that has one entry for all members, or one per member.
 pub(crate) fn of_member<T>(list: &[T], member: usize) -> &T {
     if list.len() == 1 { &list[0] } else { &list[member] }
 }
 
-/// How a layer's weights are sampled.
+/// The sampling of a layer's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Sampling {
-    /// The rounding of its real weights.
+    /// The stochastic rounding of the real weights.
     #[serde(flatten)]
     pub rounding: Rounding,
-    /// How hardware holds the members.
+    /// How the hardware realises the members.
     pub realisation: Realisation,
 }
 
-/// How hardware holds the members of stochastic weights. All give the same weights, bit for bit.
+/// How the hardware realises the members of stochastic weights. All realisations give bit-identical weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Realisation {
-    /// The real weights, rounded as they are used.
+    /// On the fly: the real weights are stored, and rounded whenever they are used.
     #[default]
     Fly,
-    /// The real weights, rounded once a member into one half of a memory while the other half is used.
+    /// The real weights are stored, and rounded once per member into one half of a double buffer while the other half is used.
     Sampled,
-    /// The members themselves.
+    /// The rounded weights of every member are stored.
     Stored,
 }

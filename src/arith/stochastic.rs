@@ -1,4 +1,4 @@
-//! Stochastic rounding of real weights to binary and ternary ones: which member of an ensemble has which weights.
+//! Stochastic rounding of real weights to binary or ternary ones: the weights of every member of an ensemble.
 //!
 //! [`guide::stochastic`](crate::guide::stochastic) is the specification.
 
@@ -6,10 +6,10 @@ use crate::arith::lfsr;
 use crate::arith::lfsr::Bits;
 use crate::arith::matrix::{IntMatrix, WeightKind};
 
-/// Most random bits of a weight.
+/// Maximum number of random bits per weight.
 pub const MAX_BITS: u32 = 16;
 
-/// What a real weight is rounded to.
+/// A sampling law: the distribution of a rounded weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Law {
@@ -20,7 +20,7 @@ pub enum Law {
 }
 
 impl Law {
-    /// The kind of what is drawn.
+    /// The kind of the rounded weights.
     pub fn kind(self) -> WeightKind {
         match self {
             Self::Binary => WeightKind::Binary,
@@ -35,21 +35,21 @@ impl std::fmt::Display for Law {
     }
 }
 
-/// How the weights of a layer are rounded.
+/// The stochastic rounding of a layer's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Rounding {
-    /// To what.
+    /// The sampling law.
     pub law: Law,
-    /// Random bits of a weight, 1 to [`MAX_BITS`].
+    /// Random bits per weight, 1 to [`MAX_BITS`].
     pub bits: u32,
-    /// Neighbouring rows that take the same random bits, at least 1.
+    /// Number of neighbouring rows that share random bits, at least 1.
     pub share: usize,
     /// The user's seed.
     pub seed: u64,
 }
 
 impl Rounding {
-    /// The integer that is stored for a weight: P of the binary law, W of the ternary one.
+    /// The stored integer of a weight: P of the binary law, W of the ternary law.
     pub fn code(self, weight: f32) -> i32 {
         let one = f64::from(1u32 << self.bits);
         let w = f64::from(weight.clamp(-1.0, 1.0));
@@ -60,7 +60,7 @@ impl Rounding {
         }
     }
 
-    /// The weight that the random number `u`, below 2^bits, makes of a stored integer.
+    /// The rounded weight for a stored integer and the random number `u`, which is below 2^bits.
     pub fn draw(self, code: i32, u: u32) -> i16 {
         match self.law {
             Law::Binary => {
@@ -74,17 +74,17 @@ impl Rounding {
         }
     }
 
-    /// Index of the first random bit of row group `group`, for a fan-in of `columns`.
+    /// Index of the first random bit of row group `group`; a row has `columns` weights.
     pub fn start(self, group: usize, columns: usize) -> u64 {
         group as u64 * columns as u64 * u64::from(self.bits)
     }
 }
 
-/// The real weights of a layer as the integers that its members are drawn from, rows by fan-in.
+/// The real weights of a layer, stored as the integers that members are drawn from; rows by fan-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StochasticMatrix {
     rounding: Rounding,
-    /// Number of the layer, which its seeds depend on.
+    /// The layer's number, from which seeds are derived.
     layer: u64,
     rows: usize,
     columns: usize,
@@ -92,7 +92,7 @@ pub struct StochasticMatrix {
 }
 
 impl StochasticMatrix {
-    /// Rounds `weight(row, column)` to the nearest multiples of the smallest probability.
+    /// Rounds `weight(row, column)` to the nearest stored integer, a multiple of 2^-bits in probability.
     pub fn from_fn(
         rounding: Rounding,
         layer: u64,
@@ -104,7 +104,7 @@ impl StochasticMatrix {
         Self { rounding, layer, rows, columns, codes }
     }
 
-    /// How weights are rounded.
+    /// The stochastic rounding.
     pub fn rounding(&self) -> Rounding {
         self.rounding
     }
@@ -114,7 +114,7 @@ impl StochasticMatrix {
         self.rows
     }
 
-    /// Number of columns, the fan-in.
+    /// Number of columns, which is the fan-in.
     pub fn columns(&self) -> usize {
         self.columns
     }
@@ -124,12 +124,12 @@ impl StochasticMatrix {
         self.codes[row * self.columns + column]
     }
 
-    /// The seed of a member's sequence.
+    /// The LFSR seed of a member.
     pub fn seed(&self, member: usize) -> u64 {
         lfsr::seed(self.rounding.seed, self.layer, member as u64)
     }
 
-    /// The weights of a member.
+    /// The rounded weights of a member.
     pub fn sample(&self, member: usize) -> IntMatrix {
         let Rounding { bits, share, .. } = self.rounding;
         let mut sequence = Bits::new(self.seed(member));
@@ -137,7 +137,7 @@ impl StochasticMatrix {
         let mut group = usize::MAX;
         IntMatrix::from_fn(self.rows, self.columns, |row, column| {
             if row / share != group {
-                // Groups follow one another in the sequence.
+                // Row groups are consecutive in the sequence.
                 group = row / share;
                 words = (0..self.columns).map(|_| sequence.number(bits)).collect();
             }

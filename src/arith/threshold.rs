@@ -1,38 +1,38 @@
-//! Integer thresholds of a staircase over the sums of a layer.
+//! Thresholds of a monotone function of integer sums.
 //!
-//! The sums that a row can give lie on a [`Lattice`]. An activation is given as a function from sums to integers, one per
-//! row. Where it rises with the sum, or falls, it is as many comparisons `y >= t` as there are levels above the least one:
-//! with y the sum, or the sum of the negated weights where the function falls.
+//! The possible sums of a row form a [`Lattice`]. An activation is a function from sums to integers, one per row. If it is
+//! monotone, it equals a number of comparisons `y >= t`, one per level above the minimum level. y is the sum; if the function is
+//! decreasing, y is the sum of the negated weights.
 
-/// The sums of one row: `low`, `low + step` and so on, `points` of them.
+/// The possible sums of one row: `low`, `low + step`, ..., `points` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lattice {
-    /// The smallest sum.
+    /// The minimum sum.
     pub low: i64,
-    /// From one sum to the next, at least 1.
+    /// The distance between neighbouring sums, at least 1.
     pub step: i64,
-    /// How many there are, at least 1.
+    /// The number of sums, at least 1.
     pub points: i64,
 }
 
 impl Lattice {
-    /// The sums of `weights` times inputs that lie between `least` and `most`, `grain` apart.
-    pub fn of(weights: &[i16], (least, most): (i64, i64), grain: i64) -> Self {
-        let ends = |w: &i16| (i64::from(*w) * least, i64::from(*w) * most);
+    /// The possible sums of `weights` times inputs from `min` to `max` in steps of `grain`.
+    pub fn of(weights: &[i16], (min, max): (i64, i64), grain: i64) -> Self {
+        let ends = |w: &i16| (i64::from(*w) * min, i64::from(*w) * max);
         let low: i64 = weights.iter().map(ends).map(|(a, b)| a.min(b)).sum();
         let high: i64 = weights.iter().map(ends).map(|(a, b)| a.max(b)).sum();
         let divisor = weights.iter().fold(0, |d, w| gcd(d, i64::from(w.abs())));
-        // A row of zeros has one sum, and so has an input of one value.
+        // A row of zeros has one sum, as does an input with one value.
         let step = (divisor * grain).max(1);
         Self { low, step, points: (high - low) / step + 1 }
     }
 
-    /// The largest sum.
+    /// The maximum sum.
     pub fn high(self) -> i64 {
         self.low + (self.points - 1) * self.step
     }
 
-    /// Sum number `point`, the largest where there are not so many.
+    /// Sum number `point`; the maximum sum if there are fewer.
     fn at(self, point: i64) -> i32 {
         (self.low + point.min(self.points - 1) * self.step) as i32
     }
@@ -45,50 +45,52 @@ fn gcd(a: i64, b: i64) -> i64 {
 /// The comparisons that replace one row's activation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stairs {
-    /// For each level the least y that reaches it, ascending: the least y where all do, the largest and 1 where none does.
+    /// For each level the minimum y that reaches it, in ascending order. If every y reaches the level it is the minimum y, if
+    /// none does the maximum y plus 1.
     pub thresholds: Vec<i32>,
-    /// Whether the activation falls as the sum grows, so that the row's weights are to be negated.
+    /// Whether the activation is decreasing, so that the row's weights must be negated.
     pub negate: bool,
 }
 
-/// Why a row's activation is no staircase.
+/// A row whose activation is not monotone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotMonotone {
     /// The row.
     pub row: usize,
-    /// The sums between which the output turns back.
+    /// The two sums between which the output changes direction.
     pub again: (i32, i32),
 }
 
-/// What an activation makes of the sums, one per row.
+/// An activation: computes the outputs of all rows from their sums.
 pub trait Rows<E>: FnMut(&[i32], &mut [i32]) -> Result<(), E> {}
 impl<E, F: FnMut(&[i32], &mut [i32]) -> Result<(), E>> Rows<E> for F {}
 
-/// Applications of the activation to all rows that [`search`] needs at most.
+/// Upper bound on the calls of the activation (all rows at once) in [`search`].
 pub fn search_calls(rows: &[Lattice], levels: usize) -> u64 {
     let points = rows.iter().map(|r| r.points).max().unwrap_or(1).max(2) as u64;
     2 + (levels as u64 * u64::from(64 - points.leading_zeros())).min(points)
 }
 
-/// The stairs of all rows by binary search: right if every row rises or falls, which the caller knows.
+/// Finds the thresholds of all rows by binary search. Correct if every row is monotone, which the caller must ensure.
 ///
-/// `levels` are the values above the least one, ascending; `f(sums, out)` sets one value a row.
+/// `levels` are the values above the minimum level, ascending. `f(sums, out)` computes one value per row.
 pub fn search<E>(rows: &[Lattice], levels: &[i32], mut f: impl Rows<E>) -> Result<Vec<Stairs>, E> {
     let mut first = vec![0; rows.len()];
     let mut last = vec![0; rows.len()];
     f(&rows.iter().map(|r| r.at(0)).collect::<Vec<_>>(), &mut first)?;
     f(&rows.iter().map(|r| r.at(i64::MAX)).collect::<Vec<_>>(), &mut last)?;
-    // Points are counted in the direction in which the row rises. Level j is not reached at `below` and reached at `above`.
+    // Points are numbered in the direction in which the row increases. Level j is not reached at `below` and is reached at
+    // `above`.
     let n = levels.len();
     let falls = |r: usize| last[r] < first[r];
     let mut below = vec![-1; rows.len() * n];
     let mut above = vec![0; rows.len() * n];
     for r in 0..rows.len() {
-        let (least, most) = (first[r].min(last[r]), first[r].max(last[r]));
+        let (min, max) = (first[r].min(last[r]), first[r].max(last[r]));
         for (j, level) in levels.iter().enumerate() {
-            // The ends are known: outside them every level is clear.
+            // The outputs at both ends are known, so levels outside them are settled.
             let end = rows[r].points - 1;
-            (below[r * n + j], above[r * n + j]) = match (least >= *level, most >= *level) {
+            (below[r * n + j], above[r * n + j]) = match (min >= *level, max >= *level) {
                 (true, _) => (-1, 0),
                 (_, true) => (0, end),
                 _ => (end, end + 1),
@@ -133,24 +135,24 @@ pub fn search<E>(rows: &[Lattice], levels: &[i32], mut f: impl Rows<E>) -> Resul
     Ok((0..rows.len()).map(|r| stairs(rows[r], falls(r), &above[r * n..][..n])).collect())
 }
 
-/// The stairs of all rows by evaluating every sum.
+/// Finds the thresholds of all rows by evaluating every sum.
 ///
-/// The inner error is the first row found that neither rises nor falls.
+/// The inner error is the first row that is not monotone.
 pub fn enumerate<E>(
     rows: &[Lattice],
     levels: &[i32],
     mut f: impl Rows<E>,
 ) -> Result<Result<Vec<Stairs>, NotMonotone>, E> {
     let n = levels.len();
-    let most = rows.iter().map(|r| r.points).max().unwrap_or(0);
+    let max = rows.iter().map(|r| r.points).max().unwrap_or(0);
     let mut sums = vec![0; rows.len()];
     let mut now = vec![0; rows.len()];
     let mut before: Vec<i32> = Vec::new();
-    // -1 where the row has fallen, 1 where it has risen; and the first point at which each level's answer changed.
+    // -1 if the row has decreased, 1 if it has increased; and for each level the first point at which its comparison changed.
     let mut direction = vec![0; rows.len()];
     let mut edges = vec![None; rows.len() * n];
     let mut first = Vec::new();
-    for point in 0..most {
+    for point in 0..max {
         for (sum, row) in sums.iter_mut().zip(rows) {
             *sum = row.at(point);
         }
@@ -193,7 +195,8 @@ pub fn enumerate<E>(
         .collect()))
 }
 
-/// `above`: for each level the first point that reaches it, counted in the direction in which the row rises.
+/// The thresholds of a row. `above` holds for each level the first point that reaches it, in the direction in which the row
+/// increases.
 fn stairs(row: Lattice, negate: bool, above: &[i64]) -> Stairs {
     let low = if negate { -row.high() } else { row.low };
     let high = low + (row.points - 1) * row.step;

@@ -1,17 +1,17 @@
-//! Sliding windows over images: which pixel a tap of a kernel sees at a position.
+//! Sliding windows: the pixel that a kernel tap sees at a position.
 
-/// A kernel that slides over an image. All extents are [height, width]; what has one axis is an image of height 1.
+/// A kernel that slides over an image. All extents are [height, width]; a one-dimensional signal is an image of height 1.
 ///
-/// Position (i, j) and tap (u, v) see the pixel (i * stride + u * dilation - before) of each axis; outside the image is padding.
+/// Along each axis, position i and tap u see pixel i * stride + u * dilation - before. Pixels outside the image are padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Window {
     /// Extent of the image.
     pub input: [usize; 2],
     /// Taps of the kernel.
     pub kernel: [usize; 2],
-    /// Pixels from one position to the next.
+    /// Distance between neighbouring positions in pixels.
     pub stride: [usize; 2],
-    /// Pixels from one tap to the next.
+    /// Distance between neighbouring taps in pixels.
     pub dilation: [usize; 2],
     /// Padding above and left of the image.
     pub before: [usize; 2],
@@ -25,18 +25,18 @@ impl Window {
         Self { input, kernel, stride: [1; 2], dilation: [1; 2], before: [0; 2], after: [0; 2] }
     }
 
-    /// The whole image at once.
+    /// One position whose kernel is the whole image.
     pub fn whole(input: [usize; 2]) -> Self {
         Self::plain(input, input)
     }
 
-    /// Pixels from the kernel's first tap to its last, both counted.
+    /// Number of pixels from the kernel's first tap to its last, both included.
     pub fn extent(&self) -> [usize; 2] {
         [0, 1].map(|a| (self.kernel[a] - 1) * self.dilation[a] + 1)
     }
 
-    /// What makes this no window that can be computed: an extent of 0, a kernel larger than the padded image, or as much padding as the
-    /// kernel's extent, so that a position could see nothing else.
+    /// The reason why the window is invalid, if it is: an extent of 0, a kernel larger than the padded image, or padding as large
+    /// as the kernel's extent (a position could see padding only).
     pub fn fault(&self) -> Option<String> {
         for (axis, name) in ["height", "width"].into_iter().enumerate() {
             let [input, kernel, stride, dilation] =
@@ -63,30 +63,30 @@ impl Window {
         None
     }
 
-    /// Positions along each axis.
+    /// Number of positions along each axis.
     pub fn output(&self) -> [usize; 2] {
         let extent = self.extent();
         [0, 1].map(|a| (self.input[a] + self.before[a] + self.after[a] - extent[a]) / self.stride[a] + 1)
     }
 
-    /// Positions in all.
+    /// Total number of positions.
     pub fn positions(&self) -> usize {
         self.output().iter().product()
     }
 
-    /// Taps in all.
+    /// Total number of taps.
     pub fn taps(&self) -> usize {
         self.kernel.iter().product()
     }
 
-    /// Pixels of the image.
+    /// Number of pixels of the image.
     pub fn pixels(&self) -> usize {
         self.input.iter().product()
     }
 
     /// Whether some position sees padding.
     pub fn pads(&self) -> bool {
-        // The padding behind the image may be out of every kernel's reach.
+        // Padding after the image may be out of reach of every position.
         let (output, extent) = (self.output(), self.extent());
         (0..2).any(|a| {
             self.before[a] > 0
@@ -94,12 +94,12 @@ impl Window {
         })
     }
 
-    /// Whether every position is its own pixel and nothing else.
+    /// Whether every position sees exactly its own pixel (a 1 x 1 kernel).
     pub fn is_pointwise(&self) -> bool {
         self.taps() == 1 && self.stride == [1; 2] && !self.pads()
     }
 
-    /// The pixel (row-major) that tap `tap` (row-major) sees at position `position` (row-major); nothing where that is padding.
+    /// The pixel that tap `tap` sees at position `position`; `None` for padding. All three indices are row-major.
     pub fn pixel(&self, position: usize, tap: usize) -> Option<usize> {
         let across = self.output()[1];
         let at = |axis: usize, position: usize, tap: usize| {

@@ -1,4 +1,4 @@
-//! Arrays in files.
+//! Input frames, labels and arrays in npy and IDX files.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -14,20 +14,20 @@ use crate::data::scale::Scale;
 use crate::diagnostic::{Diagnostic, Diagnostics, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
 use crate::network::Network;
 
-/// Frames of graph input.
+/// Frames of input for the graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frames {
-    /// Elements of a frame.
+    /// Elements per frame.
     pub elements: usize,
-    /// All frames, one after another.
+    /// The elements of all frames, concatenated.
     pub values: Vec<f32>,
 }
 
 impl Frames {
-    /// Frames of `elements` numbers each, from all of them one after another, row-major as the graph's input.
+    /// Frames of `elements` numbers each; `values` concatenates them. Each frame is row-major in the shape of the graph's input.
     ///
     /// # Panics
-    /// Where the values are not whole frames.
+    /// If the number of values is no multiple of `elements`.
     pub fn new(elements: usize, values: Vec<f32>) -> Self {
         assert!(elements > 0 && values.len().is_multiple_of(elements), "whole frames of {elements} elements");
         Self { elements, values }
@@ -38,10 +38,10 @@ impl Frames {
         self.values.len().checked_div(self.elements).unwrap_or(0)
     }
 
-    /// The first `count` frames, quantised as the hardware takes them.
+    /// The first `count` frames as integer inputs of the hardware, after multiplication by `scale`.
     ///
     /// # Errors
-    /// Where a value cannot be quantised.
+    /// If a value cannot be quantised.
     pub fn quantise(&self, network: &Network, scale: Option<Scale>, count: usize) -> Result<Vec<Vec<i32>>> {
         self.values
             .par_chunks(self.elements)
@@ -61,10 +61,12 @@ impl Frames {
     }
 }
 
-/// Reads `[N, ...]` of float32 or uint8 from a npy file, or of bytes from an IDX file (compressed or not), `elements` a frame.
+/// Reads frames of `elements` elements: an array `[N, ...]` of float32 or uint8 from a npy file, or of bytes from an IDX file
+/// (gzip-compressed or not).
 ///
 /// # Errors
-/// Where the file cannot be read, is of another type, is cut short, or does not fit. Nothing is allocated on a header's word.
+/// If the file cannot be read, has another type or shape, or is truncated. Sizes in the header are checked before memory is
+/// allocated.
 pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Frames> {
     let place = path.display().to_string();
     let unreadable =
@@ -147,16 +149,16 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
     Ok(Frames { elements, values })
 }
 
-/// How to make an input file.
+/// Help text: how to write an input file.
 const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]; IDX files of bytes are read too";
 
-/// What an IDX file has to be.
+/// Help text: the supported IDX files.
 const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";
 
-/// Reads one label a frame from an IDX file, or from a npy file of integers.
+/// Reads one label per frame from an IDX file of bytes, or from a npy file of integers.
 ///
 /// # Errors
-/// Where the file cannot be read, is of another type or shape, or a label is negative.
+/// If the file cannot be read, has another type or shape, or a label is negative.
 pub fn read_labels(path: &Path) -> Result<Vec<usize>> {
     let place = path.display().to_string();
     let bad = |reason: String| {
@@ -199,7 +201,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<usize>> {
 /// Writes an array to a npy file.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written. A partial file is removed.
 pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], values: &[T]) -> Result<()> {
     let write = || -> io::Result<()> {
         let shape: Vec<u64> = shape.iter().map(|d| *d as u64).collect();
@@ -213,7 +215,7 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
         out.flush()
     };
     write().map_err(|e| {
-        // Half an array helps nobody.
+        // Remove the partial file.
         if fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
             let _ = fs::remove_file(path);
         }
@@ -221,12 +223,12 @@ pub fn write_npy<T: npyz::AutoSerialize + Copy>(path: &Path, shape: &[usize], va
     })
 }
 
-/// Writes a file beside its place and renames it, so that it is never half there.
+/// Replaces a file atomically: writes a new file in the same directory and renames it.
 ///
 /// # Errors
-/// Where it cannot be written; then what was there is as it was.
+/// If the file cannot be written; its old contents are kept then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    // A device or a directory is nothing to put a file in the place of; a link is followed.
+    // Devices and directories are not replaced; links are followed.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let write = || -> io::Result<()> {
         if fs::metadata(&place).is_ok_and(|m| !m.is_file()) {

@@ -1,4 +1,4 @@
-//! IDX files, the format of MNIST: `[0, 0, 8, axes]`, big-endian extents, bytes. Compressed by gzip or not.
+//! IDX files, the format of MNIST: `[0, 0, 8, axes]`, big-endian extents, then bytes. They may be gzip-compressed.
 
 use std::fs::File;
 use std::io;
@@ -7,22 +7,22 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-/// Bytes of data that are read at most; a compressed file of a few bytes may claim any number.
+/// Maximum size of the data in bytes; a small compressed file may claim any size.
 const MAX_BYTES: usize = 1 << 30;
 
-/// Extents and bytes. The header is read first, and no more than it says.
+/// Reads the extents and the bytes of a file. It reads no more data than the header states.
 pub fn read(path: &Path) -> io::Result<(Vec<usize>, Vec<u8>)> {
     let mut reader = BufReader::new(File::open(path)?);
     let compressed = io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
     if compressed { parse(GzDecoder::new(reader)) } else { parse(reader) }
 }
 
-/// Extents and bytes of a file in memory, compressed or not.
+/// Parses the extents and the bytes of a file in memory, compressed or not.
 pub fn of_bytes(bytes: &[u8]) -> io::Result<(Vec<usize>, Vec<u8>)> {
     if bytes.starts_with(&[0x1f, 0x8b]) { parse(GzDecoder::new(bytes)) } else { parse(bytes) }
 }
 
-/// Whether a file begins like IDX or gzip.
+/// Whether a file starts like an IDX or a gzip file.
 pub fn is_idx(path: &Path) -> bool {
     let mut start = [0; 3];
     let read = File::open(path).and_then(|mut f| f.read_exact(&mut start));

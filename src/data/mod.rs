@@ -1,4 +1,4 @@
-//! Arrays from and to files: npy, IDX, input scales, hashes.
+//! Input and output files: npy, IDX, input scales, hashes.
 //!
 //! May use: `diagnostic`, `network`. Used by: the importer (hashes), `emit`, `config`, the commands.
 

@@ -2,25 +2,25 @@
 
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 
-/// What every input is multiplied with: p, then divided by q, in float32.
+/// A scale p/q for the input: each value is multiplied by p, then divided by q, in float32.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Scale {
-    /// Multiplies.
+    /// The numerator.
     pub p: f32,
-    /// Divides.
+    /// The denominator.
     pub q: f32,
 }
 
 impl Scale {
-    /// One input, scaled. `p/q` is not the same as one multiplication by a rounded quotient.
+    /// Scales one value. The result may differ from one multiplication by a rounded quotient.
     pub fn apply(self, x: f32) -> f32 {
         x * self.p / self.q
     }
 
-    /// From a number, or `p/q`.
+    /// Parses a number, or a quotient `p/q`.
     ///
     /// # Errors
-    /// Where it is neither, or not finite, or q is 0.
+    /// If the text is neither, a number is not finite, or q is 0.
     pub fn parse(text: &str) -> Result<Self> {
         let number = |s: &str| s.trim().parse::<f32>().ok().filter(|v| v.is_finite());
         let parsed = match text.split_once('/') {

@@ -6,24 +6,24 @@ use rayon::prelude::*;
 
 use crate::frame::element::Element;
 
-/// Frames of one edge, packed for the fast engine.
+/// Frames of one stream, packed for the fast engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batch {
-    /// Frames of few-bit elements as bit planes. A frame is its planes, least significant first; a plane starts on a 64-bit
-    /// word and has element e at bit e mod 64 of word e / 64. Padding is 0.
+    /// Frames as bit planes. A frame is its planes, least significant first. Each plane starts on a 64-bit word; element e is bit
+    /// e mod 64 of word e / 64. Padding bits are 0.
     Planes {
         /// Type of the elements.
         element: Element,
-        /// Elements of a frame.
+        /// Elements per frame.
         elements: usize,
-        /// The words of all frames, one after another.
+        /// The words of all frames, concatenated.
         words: Vec<u64>,
     },
-    /// Integer frames, one after another.
+    /// Frames as integers.
     Integers {
-        /// Elements of a frame.
+        /// Elements per frame.
         elements: usize,
-        /// The elements of all frames.
+        /// The elements of all frames, concatenated.
         values: Vec<i32>,
     },
 }
@@ -52,7 +52,7 @@ impl Batch {
         Self::Planes { element, elements, words }
     }
 
-    /// Type of the elements, where the batch says it.
+    /// The element type; `None` for integers.
     pub fn element(&self) -> Option<Element> {
         match self {
             Self::Planes { element, .. } => Some(*element),
@@ -60,16 +60,16 @@ impl Batch {
         }
     }
 
-    /// The frames as bit planes: integers in the narrowest two's complement that holds them and `also`, what will stand beside them.
+    /// The frames as bit planes. Integers get the narrowest two's complement type that also holds `also`, a padding value.
     pub fn planes(&self, also: i32) -> Cow<'_, Self> {
         let Self::Integers { elements, values } = self else { return Cow::Borrowed(self) };
-        let (least, most) =
-            values.iter().fold((also, also), |(least, most), v| (least.min(*v), most.max(*v)));
-        let element = Element::signed(least.into(), most.into());
+        let (min, max) = values.iter().fold((also, also), |(min, max), v| (min.min(*v), max.max(*v)));
+        let element = Element::signed(min.into(), max.into());
         Cow::Owned(Self::pack(element, *elements, &self.unpack()))
     }
 
-    /// What `compute` makes of each frame: `elements` elements of type `element`, as bit planes; as integers, where there is no type.
+    /// Applies `compute` to each frame. The results have `elements` elements of type `element`, as bit planes; or integers if
+    /// `element` is `None`.
     #[must_use]
     pub fn each(
         &self,
@@ -81,7 +81,7 @@ impl Batch {
         Self::of_frames(element, elements, &frames)
     }
 
-    /// What `compute` makes of the frames of several batches, as [`each`](Self::each) of one.
+    /// Applies `compute` to the corresponding frames of several batches; see [`each`](Self::each).
     pub fn joined(
         batches: &[&Self],
         element: Option<Element>,
@@ -97,7 +97,7 @@ impl Batch {
         Self::of_frames(element, elements, &frames)
     }
 
-    /// Frames as bit planes of a type; as integers, where there is none.
+    /// A batch of `frames`: bit planes of type `element`, or integers if it is `None`.
     fn of_frames(element: Option<Element>, elements: usize, frames: &[Vec<i32>]) -> Self {
         match element {
             Some(element) => Self::pack(element, elements, frames),
@@ -105,7 +105,7 @@ impl Batch {
         }
     }
 
-    /// Some of the frames.
+    /// The frames with the given indices.
     #[must_use]
     pub fn select(&self, frames: &[usize]) -> Self {
         fn of<T: Copy>(list: &[T], size: usize, frames: &[usize]) -> Vec<T> {

@@ -6,9 +6,9 @@
 pub enum Element {
     /// +1 (bit 1) or -1 (bit 0).
     Bipolar,
-    /// From 0 to 2^bits - 1.
+    /// 0 to 2^bits - 1.
     Unsigned(u32),
-    /// Two's complement of that many bits.
+    /// Two's complement with this number of bits.
     Signed(u32),
 }
 
@@ -21,7 +21,7 @@ impl Element {
         }
     }
 
-    /// The smallest and the largest value.
+    /// The minimum and maximum value.
     pub fn range(self) -> (i64, i64) {
         match self {
             Self::Bipolar => (-1, 1),
@@ -30,7 +30,7 @@ impl Element {
         }
     }
 
-    /// The narrowest type that holds the values of all of `elements`: their own where they are the same.
+    /// The narrowest type that holds the values of all `elements`; their own type if they are equal.
     pub fn covering(elements: impl IntoIterator<Item = Self>) -> Self {
         let two = |a: Self, b: Self| match (a, b) {
             _ if a == b => a,
@@ -43,14 +43,14 @@ impl Element {
         elements.into_iter().reduce(two).unwrap_or(Self::Bipolar)
     }
 
-    /// The narrowest two's complement that holds everything from `least` to `most`.
-    pub fn signed(least: i64, most: i64) -> Self {
+    /// The narrowest two's complement type that holds `min` to `max`.
+    pub fn signed(min: i64, max: i64) -> Self {
         let bits = |v: i64| 65 - if v < 0 { (!v).leading_zeros() } else { v.leading_zeros() };
-        Self::Signed(bits(least).max(bits(most)))
+        Self::Signed(bits(min).max(bits(max)))
     }
 
-    /// Its bit planes, least significant first: a value is the sum of plane k times the k-th number. A bipolar value is twice
-    /// its one plane, minus 1.
+    /// The coefficients of the bit planes, least significant first: a value is the sum of bit k times coefficient k. A bipolar
+    /// value is twice its single bit, minus 1.
     pub fn planes(self) -> Vec<i64> {
         match self {
             Self::Bipolar => vec![1],

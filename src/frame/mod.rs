@@ -1,4 +1,4 @@
-//! What flows between layers: element types, ports (shape and element type of a stream), and batches of frames.
+//! Streams between layers: element types, ports (shape and element type of a stream), and batches of frames.
 //!
 //! May use: `diagnostic`. Used by every room above.
 

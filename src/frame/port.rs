@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::element::Element;
 
-/// What flows over one edge of the network: a frame's shape (channel last, no batch) and its element type.
+/// The shape and element type of a stream. The shape is that of a frame: channels last, without batch.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Port {
     /// Extent of each axis, channels last.
@@ -13,15 +13,16 @@ pub struct Port {
 }
 
 impl Port {
-    /// Elements of a frame.
+    /// Elements per frame.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Checks that frames can be taken for frames of `shape`: elements stream row-major, so any shape with as many is one stream.
+    /// Checks that frames can be read as frames of `shape`. Elements stream row-major, so any shape with the same number of
+    /// elements fits.
     ///
     /// # Errors
-    /// Where there are more elements, or fewer.
+    /// If the number of elements differs.
     pub fn streams_as(&self, shape: &[usize]) -> Result<()> {
         if self.elements() == shape.iter().product::<usize>() {
             return Ok(());
@@ -31,10 +32,10 @@ impl Port {
     }
 }
 
-/// The one input of a layer that has one.
+/// The input of a layer that has exactly one.
 ///
 /// # Errors
-/// Where there are more, or none.
+/// If there is no input, or more than one.
 pub fn one(inputs: &[Port]) -> Result<&Port> {
     match inputs {
         [input] => Ok(input),

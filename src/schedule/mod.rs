@@ -1,10 +1,10 @@
-//! When beats move: the exact times of a network of stages, back-pressure included.
+//! Cycle-exact schedules: the edges at which beats move in a network of stages, with back-pressure.
 //!
-//! A time is the number of a rising edge. A beat is *offered* from the first edge at which its valid is 1, and *accepted* at the edge at
-//! which ready is 1 as well. A stage is one or more [processes](Process): it tells when it accepts its next beat, and from when it offers
-//! one, out of times that are known already. All of them are sums and maxima of such times, so that they can be computed beat by beat
-//! in any order ([`Timing`]), without a look at the cycles between. No process is made from the hardware: that is simulated, and has to
-//! give the same times.
+//! A time is the number of a rising clock edge. A beat is *offered* from the first edge at which its valid is 1. It is *accepted*
+//! at the first edge at which ready is 1 too. A stage consists of one or more [processes](Process). From known times, a process
+//! computes when it accepts its next beat and when it offers its next output beat. All times are sums and maxima of earlier
+//! times, so [`Timing`] computes them beat by beat, in any order, without simulating the cycles between. Processes are written
+//! independently of the hardware: simulation checks that the hardware has the same times.
 //!
 //! May use: `stoxnor-hdl` (geometry of line buffers). Used by: hardware units, layers, `lower`.
 
@@ -30,51 +30,51 @@ pub struct Wire(usize);
 /// The edges of a stream's beats, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beats {
-    /// From when each beat is offered. A beat comes after the one before it was accepted.
+    /// The edge from which each beat is offered: later than the edge at which the previous beat was accepted.
     pub offered: Vec<u64>,
-    /// When it is accepted.
+    /// The edge at which each beat is accepted.
     pub accepted: Vec<u64>,
 }
 
-/// Something that takes beats, gives beats, or both.
+/// A process that consumes beats, produces beats, or both.
 pub trait Process: fmt::Debug + Send {
     /// Accepts and offers beats as far as known times allow.
     fn run(&mut self, wires: &mut Wires);
 }
 
-/// All streams, and who has to look at them again.
+/// All streams, and the queue of processes to run again.
 #[derive(Debug, Default)]
 pub struct Wires {
     beats: Vec<Beats>,
-    /// The processes that give and that take each of them.
+    /// Index of the producing and of the consuming process of each stream.
     ends: Vec<[usize; 2]>,
     woken: VecDeque<usize>,
     awake: Vec<bool>,
 }
 
 impl Wires {
-    /// The stream's beats.
+    /// The beats of a stream.
     pub fn beats(&self, wire: Wire) -> &Beats {
         &self.beats[wire.0]
     }
 
-    /// From when beat `index` is offered, where that is known.
+    /// The edge from which beat `index` is offered; `None` if it is not known yet.
     pub fn offered(&self, wire: Wire, index: usize) -> Option<u64> {
         self.beats[wire.0].offered.get(index).copied()
     }
 
-    /// When beat `index` is accepted, where that is known.
+    /// The edge at which beat `index` is accepted; `None` if it is not known yet.
     pub fn accepted(&self, wire: Wire, index: usize) -> Option<u64> {
         self.beats[wire.0].accepted.get(index).copied()
     }
 
-    /// Offers the next beat from `edge` on.
+    /// Offers the next beat of a stream from `edge` on.
     pub fn offer(&mut self, wire: Wire, edge: u64) {
         self.beats[wire.0].offered.push(edge);
         self.wake(self.ends[wire.0][1]);
     }
 
-    /// Accepts the next beat at `edge`.
+    /// Accepts the next beat of a stream at `edge`.
     pub fn accept(&mut self, wire: Wire, edge: u64) {
         self.beats[wire.0].accepted.push(edge);
         self.wake(self.ends[wire.0][0]);
@@ -89,24 +89,24 @@ impl Wires {
     }
 }
 
-/// Stages and the streams between them, from the reset on.
+/// A network of processes and streams, timed from reset on.
 #[derive(Debug, Default)]
 pub struct Timing {
     wires: Wires,
     processes: Vec<Box<dyn Process>>,
-    /// Whether what has to be waited for once after the reset is left out: the rate does not depend on it.
+    /// Whether delays that occur only once after reset are left out. They do not affect the rate.
     pub steady: bool,
 }
 
 impl Timing {
-    /// A stream without ends.
+    /// Adds a stream, not connected to any process yet.
     pub fn wire(&mut self) -> Wire {
         self.wires.beats.push(Beats::default());
         self.wires.ends.push([usize::MAX; 2]);
         Wire(self.wires.beats.len() - 1)
     }
 
-    /// Adds a process that takes and gives these streams.
+    /// Adds a process that consumes the streams `takes` and produces the streams `gives`.
     pub fn add(&mut self, process: impl Process + 'static, takes: &[Wire], gives: &[Wire]) {
         let own = self.processes.len();
         takes.iter().for_each(|wire| self.wires.ends[wire.0][1] = own);
@@ -116,7 +116,7 @@ impl Timing {
         self.wires.wake(own);
     }
 
-    /// Adds a source of beats that are there from the edges of `given` on.
+    /// Adds a source whose beats are available from the edges `given` on.
     pub fn source(&mut self, given: Vec<u64>, pattern: Pattern) -> Wire {
         let wire = self.wire();
         self.add(Source::new(given, pattern, wire), &[], &[wire]);
@@ -128,7 +128,7 @@ impl Timing {
         self.add(Sink::new(pattern, wire), &[wire], &[]);
     }
 
-    /// Computes times until no more are known.
+    /// Computes times until no more can be derived.
     pub fn run(&mut self) {
         while let Some(next) = self.wires.woken.pop_front() {
             self.wires.awake[next] = false;
@@ -136,12 +136,12 @@ impl Timing {
         }
     }
 
-    /// What a stream's beats do.
+    /// The beats of a stream.
     pub fn beats(&self, wire: Wire) -> &Beats {
         self.wires.beats(wire)
     }
 
-    /// The streams.
+    /// The beats of all streams.
     pub fn wires(&self) -> impl Iterator<Item = &Beats> {
         self.wires.beats.iter()
     }
@@ -149,10 +149,10 @@ impl Timing {
 
 type Add = dyn Fn(&mut Timing, &[Wire]) -> Wire + Send + Sync;
 
-/// The timing of a stage of one output stream.
+/// The schedule of a stage with one output stream.
 #[derive(Clone)]
 pub struct Schedule {
-    /// Cycles between frames where nothing else is slower: its initiation interval.
+    /// Initiation interval: cycles between frames if no other stage is slower.
     pub interval: u64,
     add: Arc<Add>,
 }
@@ -164,7 +164,8 @@ impl fmt::Debug for Schedule {
 }
 
 impl Schedule {
-    /// A stage by its interval and by what adds its processes behind its input streams and tells its output stream.
+    /// A stage from its interval and a function that adds its processes to a network. The function takes the input streams and
+    /// returns the output stream.
     pub fn new(interval: u64, add: impl Fn(&mut Timing, &[Wire]) -> Wire + Send + Sync + 'static) -> Self {
         Self { interval, add: Arc::new(add) }
     }
@@ -181,12 +182,12 @@ impl Schedule {
         })
     }
 
-    /// Adds the stage behind its input streams.
+    /// Adds the stage to a network with the given input streams, and returns its output stream.
     pub fn add(&self, timing: &mut Timing, inputs: &[Wire]) -> Wire {
         (self.add)(timing, inputs)
     }
 
-    /// This stage and `next` behind it.
+    /// This stage followed by `next`.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         Self::new(self.interval.max(next.interval), move |timing, inputs| {
@@ -195,13 +196,13 @@ impl Schedule {
         })
     }
 
-    /// The beats at the input and at the output in front of a sink that is always ready, given from when input beats are there (of whole
-    /// frames, the first at reset; the same for all inputs).
+    /// The beats at the input and the output of a stage with one input, with a sink that is always ready. `given` are the edges
+    /// from which the input beats are available: whole frames, the first beat at reset.
     pub fn beats(&self, given: &[u64]) -> (Beats, Beats) {
         self.beats_of(&[given])
     }
 
-    /// [`beats`](Self::beats) of a stage with several inputs; tells those of the first one.
+    /// [`beats`](Self::beats) of a stage with several inputs; the first result is that of the first input.
     pub fn beats_of(&self, given: &[&[u64]]) -> (Beats, Beats) {
         let mut timing = Timing::default();
         let inputs: Vec<Wire> = given.iter().map(|g| timing.source(g.to_vec(), Pattern::always())).collect();
@@ -222,7 +223,7 @@ impl Schedule {
         })
     }
 
-    /// A sum of `passes` frames of `beats` beats: the last of them gives it.
+    /// A sum over `passes` frames of `beats` beats each; the sum is offered during the last of them.
     pub fn frame_sum(beats: u64, passes: u32) -> Self {
         Self::of(beats * u64::from(passes), move |input, output| {
             Sum::new(beats, [passes].into(), input, output)
@@ -234,7 +235,7 @@ impl Schedule {
         Self::of(beats, Register::new)
     }
 
-    /// A beat of every input together, `beats` a frame.
+    /// A join: each output beat consumes one beat of every input; `beats` per frame.
     pub fn join(beats: u64) -> Self {
         Self::new(beats, |timing, inputs| {
             let output = timing.wire();
@@ -243,7 +244,7 @@ impl Schedule {
         })
     }
 
-    /// So many beats of each input in turn, `beats` a frame.
+    /// A round-robin merge: `counts` beats of each input in turn; `beats` per frame.
     pub fn in_turn(beats: u64, counts: Vec<usize>) -> Self {
         Self::new(beats, move |timing, inputs| {
             let output = timing.wire();
@@ -258,12 +259,12 @@ impl Schedule {
         Self::of(beats, move |input, output| Fifo::new(depth, input, output))
     }
 
-    /// A width converter that joins `ratio` of a frame's `beats` input beats to one.
+    /// A width converter that joins `ratio` input beats into one; a frame has `beats` input beats.
     pub fn widener(beats: u64, ratio: u64) -> Self {
         Self::of(beats, move |input, output| Widener::new(ratio, input, output))
     }
 
-    /// A width converter that splits each of a frame's `beats` input beats into `ratio`.
+    /// A width converter that splits each input beat into `ratio` output beats; a frame has `beats` input beats.
     pub fn narrower(beats: u64, ratio: u64) -> Self {
         Self::of(beats * ratio, move |input, output| Narrower::new(ratio, input, output))
     }

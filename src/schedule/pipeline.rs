@@ -1,4 +1,4 @@
-//! Pipelines that stand still as a whole, and the stream registers behind them.
+//! Pipelines that stall as a whole, and the stream registers at their outputs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,18 +6,19 @@ use std::sync::Arc;
 use crate::schedule::process::{Place, after};
 use crate::schedule::{Process, Wire, Wires};
 
-/// The stream register at the end of a pipeline: two entries, the input's ready comes from a register.
+/// The stream register at the end of a pipeline. It has two entries, and the ready of its input is registered.
 ///
-/// Beat k enters at e(k) >= a(k - 2) + 1, where a(k) is when it is accepted behind: the second entry is full from the edge at which a beat
-/// came while the one before it stayed, to the edge at which that one left. It is offered from max(e(k), a(k - 1)) + 1 on.
+/// Beat k enters at an edge e(k) >= a(k - 2) + 1, where a(k) is the edge at which beat k is accepted downstream. The second entry
+/// is full from the edge at which a beat enters while the previous beat is still held, to the edge at which the previous beat
+/// leaves. Beat k is offered from edge max(e(k), a(k - 1)) + 1 on.
 #[derive(Debug)]
 struct Entry {
     output: Wire,
-    /// Beats that have entered.
+    /// Number of beats that have entered.
     count: usize,
-    /// When the last one did.
+    /// The edge at which the last beat entered.
     last: Option<u64>,
-    /// When those entered that are not offered yet.
+    /// The edges at which beats entered that are not offered yet.
     inside: VecDeque<u64>,
 }
 
@@ -26,7 +27,7 @@ impl Entry {
         Self { output, count: 0, last: None, inside: VecDeque::new() }
     }
 
-    /// Lets the next beat in at the first possible edge from `edge` on; nothing where that is not known yet.
+    /// Enters the next beat at the first possible edge from `edge` on, and returns that edge; `None` if it is not known yet.
     fn enter(&mut self, wires: &mut Wires, edge: u64) -> Option<u64> {
         let entered = self.may(wires, edge)?;
         self.count += 1;
@@ -36,7 +37,7 @@ impl Entry {
         Some(entered)
     }
 
-    /// The first edge from `edge` on at which the next beat may come in.
+    /// The first edge from `edge` on at which the next beat may enter; `None` if it is not known yet.
     fn may(&self, wires: &Wires, edge: u64) -> Option<u64> {
         let mut at = edge.max(self.last.map_or(0, |last| last + 1));
         if let Some(before) = self.count.checked_sub(2) {
@@ -45,7 +46,7 @@ impl Entry {
         Some(at)
     }
 
-    /// Offers what is inside.
+    /// Offers the beats inside.
     fn offer(&mut self, wires: &mut Wires) {
         while let Some(entered) = self.inside.front()
             && let Some(after) = after(wires, self.output, self.count - self.inside.len())
@@ -56,7 +57,7 @@ impl Entry {
     }
 }
 
-/// A stream register alone.
+/// The timing of a stream register.
 #[derive(Debug)]
 pub struct Register {
     input: Wire,
@@ -64,7 +65,7 @@ pub struct Register {
 }
 
 impl Register {
-    /// Between two streams.
+    /// A stream register between two streams.
     pub fn new(input: Wire, output: Wire) -> Self {
         Self { input, entry: Entry::new(output) }
     }
@@ -81,22 +82,23 @@ impl Process for Register {
     }
 }
 
-/// The timing of a matrix unit, and of what else is a pipeline that stands still as a whole. A frame is `operands` operands of `steps`
-/// beats each; each of them passes `folds` groups of rows: the first group's steps each take an input beat, the rest read them again.
+/// The timing parameters of a matrix unit, or of another pipeline that stalls as a whole. A frame has `operands` operands of
+/// `steps` beats each. Each operand is used by `folds` row groups: the steps of the first group each accept an input beat, the
+/// other groups read the beats from the operand buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Matrix {
-    /// Operands of a frame.
+    /// Operands per frame.
     pub operands: u64,
-    /// Row groups that take an operand.
+    /// Row groups per operand.
     pub folds: u64,
-    /// Beats of an operand.
+    /// Beats per operand.
     pub steps: u64,
-    /// Edges from a row group's last step to its output beat's being offered, two or more.
+    /// Edges from a row group's last step to the offer of its output beat, at least 2.
     pub latency: u64,
-    /// Beats that a row group gives, one after another.
+    /// Output beats per row group, one after another.
     pub burst: u64,
-    /// Where weights are sampled into a memory, edges from a frame's first step (or the reset) to the first at which the next frame's
-    /// may be issued.
+    /// For weights that are sampled into a memory: edges from a frame's first step (or reset) to the first edge at which the next
+    /// frame's first step may be issued.
     pub sampled: Option<u64>,
 }
 
@@ -107,38 +109,38 @@ impl Default for Matrix {
 }
 
 impl Matrix {
-    /// Cycles of a frame.
+    /// Cycles per frame.
     pub fn interval(&self) -> u64 {
         (self.operands * self.folds * self.steps).max(self.sampled.unwrap_or(0))
     }
 }
 
-/// A pipeline on its way. It stands still as a whole from the edge at which a result would enter the stream register behind it until that
-/// has room, and at no other.
+/// The timing of a pipeline. The whole pipeline stalls from the edge at which a result would enter the full stream register,
+/// until the register has room. Nothing else stalls it.
 #[derive(Debug)]
 pub struct Pipeline {
     unit: Matrix,
     input: Wire,
     taken: usize,
     entry: Entry,
-    /// When results enter the register, less [`stood`](Self::stood).
+    /// The edges at which results enter the register, minus [`stood`](Self::stood).
     flight: VecDeque<u64>,
-    /// Cycles for which the pipeline has stood still.
+    /// Cycles for which the pipeline has stalled so far.
     stood: u64,
-    /// First and first following edge of times of standing still that lie behind the last beat taken.
+    /// Stalls after the last accepted beat, each as its first edge and the first edge after it.
     still: VecDeque<[u64; 2]>,
-    /// Beats that the last result still has to give.
+    /// Remaining output beats of the last result.
     more: u64,
-    /// From when on the next beat may be taken, times of standing still in `still` not counted.
+    /// The first edge at which the next beat may be accepted, without the stalls in `still`.
     free: u64,
-    /// From when on the next frame's weights are there.
+    /// The first edge at which the next frame's weights are available.
     full: u64,
     step: u64,
     operand: u64,
 }
 
 impl Pipeline {
-    /// With the first frame's weights there.
+    /// A pipeline whose weights of the first frame are available at once.
     pub fn new(unit: Matrix, input: Wire, output: Wire) -> Self {
         assert!(unit.latency >= 2, "a pipeline of {} edges", unit.latency);
         Self {
@@ -157,14 +159,14 @@ impl Pipeline {
         }
     }
 
-    /// From the reset on: where weights are sampled, the first frame has to wait for its own.
+    /// The pipeline from reset on: sampled weights of the first frame must be sampled first.
     #[must_use]
     pub fn from_reset(mut self) -> Self {
         self.full = self.unit.sampled.unwrap_or(0);
         self
     }
 
-    /// Lets results into the register.
+    /// Enters results into the stream register.
     fn leave(&mut self, wires: &mut Wires) {
         self.entry.offer(wires);
         loop {
@@ -186,7 +188,7 @@ impl Pipeline {
         }
     }
 
-    /// The edge at which the next beat is taken; nothing where it is not known whether the pipeline stands still then.
+    /// The edge at which the next beat is accepted; `None` if it is not known whether the pipeline stalls then.
     fn may(&mut self, offered: u64) -> Option<u64> {
         loop {
             let at = offered.max(self.free);
@@ -242,26 +244,26 @@ impl Process for Pipeline {
     }
 }
 
-/// A sum of frames: a stage in front of a stream register, and both stand still while that is full.
+/// The timing of a sum over frames: a stage before a stream register. Both stall while the register is full.
 #[derive(Debug)]
 pub struct Sum {
     at: Place,
     input: Wire,
     taken: usize,
     entry: Entry,
-    /// From when on a sum enters the register.
+    /// The first edge at which a sum may enter the register.
     due: Option<u64>,
     last: Option<u64>,
 }
 
 impl Sum {
-    /// Of frames of `beats` beats, as many as a frame has members.
+    /// A sum over frames of `beats` beats, one frame per member.
     pub fn new(beats: u64, members: Arc<[u32]>, input: Wire, output: Wire) -> Self {
         let at = Place::new(beats, members);
         Self { at, input, taken: 0, entry: Entry::new(output), due: None, last: None }
     }
 
-    /// The edge at which the next beat is taken.
+    /// The edge at which the next beat is accepted.
     fn may(&mut self, wires: &mut Wires, offered: u64) -> Option<u64> {
         if let Some(due) = self.due {
             self.entry.enter(wires, due)?;
@@ -271,7 +273,7 @@ impl Sum {
         let Some(entered) = self.entry.last else { return Some(at) };
         let at = at.max(entered);
         match self.entry.count.checked_sub(2) {
-            // Full from the last beat's coming to the leaving of the one before it.
+            // The register is full from the edge at which the last beat enters, to the edge at which the previous beat leaves.
             Some(before) if at > entered => {
                 wires.accepted(self.entry.output, before).map(|left| at.max(left + 1))
             }

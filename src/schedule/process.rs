@@ -1,4 +1,4 @@
-//! Processes, one for each block: the times of its beats.
+//! The timing of each block, as a process.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,31 +7,31 @@ use stoxnor_sim::stall::Stall;
 
 use crate::schedule::{Process, Wire, Wires};
 
-/// In which cycles a port of the top stands still.
+/// A stall pattern: the cycles in which a port of the top module stalls.
 #[derive(Debug, Default)]
 pub struct Pattern(Option<Stalling>);
 
 #[derive(Debug)]
 struct Stalling {
     bits: Stall,
-    /// The cycle of the bit that comes next.
+    /// The cycle of the next bit.
     next: u64,
-    /// The last cycle that was asked for and found free.
+    /// The last cycle that was requested and is free of stalls.
     found: Option<u64>,
 }
 
 impl Pattern {
-    /// In none.
+    /// No stalls.
     pub fn always() -> Self {
         Self(None)
     }
 
-    /// Where the bits of a stall pattern, one a cycle from cycle 0 on, are 1.
+    /// Stalls in the cycles whose bit in `bits` is 1; one bit per cycle from cycle 0 on.
     pub fn stalling(bits: Stall) -> Self {
         Self(Some(Stalling { bits, next: 0, found: None }))
     }
 
-    /// The first cycle from `edge` on in which the port does not stand still. Asked for in ascending order.
+    /// The first cycle from `edge` on without a stall. Calls must have ascending edges.
     fn first(&mut self, edge: u64) -> u64 {
         let Some(Stalling { bits, next, found }) = &mut self.0 else { return edge };
         while found.is_none_or(|found| found < edge) {
@@ -45,7 +45,7 @@ impl Pattern {
     }
 }
 
-/// What gives the network its input.
+/// The source of the network's input.
 #[derive(Debug)]
 pub struct Source {
     given: Vec<u64>,
@@ -55,7 +55,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Beats that are there from the edges of `given` on. One is offered first in a cycle without a stall, and then stays.
+    /// A source whose beats are available from the edges `given` on. A beat is first offered in a cycle without a stall, and then
+    /// stays.
     pub fn new(given: Vec<u64>, pattern: Pattern, output: Wire) -> Self {
         Self { given, pattern, output, count: 0 }
     }
@@ -71,7 +72,7 @@ impl Process for Source {
     }
 }
 
-/// The first edge at which beat `index` of an output may be offered: the one after the beat before it was accepted.
+/// The first edge at which beat `index` of an output may be offered: one after the previous beat was accepted.
 pub fn after(wires: &Wires, output: Wire, index: usize) -> Option<u64> {
     match index.checked_sub(1) {
         None => Some(0),
@@ -79,7 +80,7 @@ pub fn after(wires: &Wires, output: Wire, index: usize) -> Option<u64> {
     }
 }
 
-/// What takes the network's output.
+/// The sink of the network's output.
 #[derive(Debug)]
 pub struct Sink {
     pattern: Pattern,
@@ -88,7 +89,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Ready in every cycle without a stall.
+    /// A sink that is ready in every cycle without a stall.
     pub fn new(pattern: Pattern, input: Wire) -> Self {
         Self { pattern, input, count: 0 }
     }
@@ -103,20 +104,20 @@ impl Process for Sink {
     }
 }
 
-/// A FIFO of `depth` beats, and one in its output register.
+/// The timing of a FIFO of `depth` beats plus one beat in its output register.
 #[derive(Debug)]
 pub struct Fifo {
     depth: u64,
     input: Wire,
     output: Wire,
-    /// When beats that are still of interest were read from memory, the first of them beat number `gone`.
+    /// The edges at which beats were read from memory, from beat number `gone` on.
     read: VecDeque<u64>,
     gone: usize,
     written: usize,
 }
 
 impl Fifo {
-    /// Of `depth` beats.
+    /// A FIFO of `depth` beats.
     pub fn new(depth: u64, input: Wire, output: Wire) -> Self {
         Self { depth, input, output, read: VecDeque::new(), gone: 0, written: 0 }
     }
@@ -126,7 +127,7 @@ impl Fifo {
         if self.written as u64 >= self.depth {
             let frees = self.written - self.depth as usize;
             at = at.max(self.read.get(frees - self.gone)? + 1);
-            // The last one read is of interest to the next one.
+            // The last read is needed for the next one.
             while self.gone < frees && self.read.len() > 1 {
                 self.read.pop_front();
                 self.gone += 1;
@@ -162,7 +163,7 @@ impl Process for Fifo {
     }
 }
 
-/// What no FIFO can be better than: it is never full, and a beat passes at once where nothing is before it.
+/// The timing of an ideal FIFO, a bound for all others: it is never full, and a beat passes at once if none is before it.
 #[derive(Debug)]
 pub struct Ideal {
     input: Wire,
@@ -172,7 +173,7 @@ pub struct Ideal {
 }
 
 impl Ideal {
-    /// Between two streams.
+    /// An ideal FIFO between two streams.
     pub fn new(input: Wire, output: Wire) -> Self {
         Self { input, output, taken: 0, given: 0 }
     }
@@ -193,7 +194,7 @@ impl Process for Ideal {
     }
 }
 
-/// A width converter that joins beats.
+/// The timing of a width converter that joins beats.
 #[derive(Debug)]
 pub struct Widener {
     ratio: usize,
@@ -203,7 +204,7 @@ pub struct Widener {
 }
 
 impl Widener {
-    /// `ratio` beats to one.
+    /// Joins `ratio` input beats into one output beat.
     pub fn new(ratio: u64, input: Wire, output: Wire) -> Self {
         Self { ratio: ratio as usize, input, output, taken: 0 }
     }
@@ -211,7 +212,7 @@ impl Widener {
     fn take(&mut self, wires: &mut Wires) -> Option<()> {
         let mut at = wires.offered(self.input, self.taken)?;
         if let Some(word) = (self.taken / self.ratio).checked_sub(1) {
-            // The next word begins as this one leaves.
+            // The next word begins when this one leaves.
             at = at.max(wires.accepted(self.output, word)?);
         }
         self.taken += 1;
@@ -229,7 +230,7 @@ impl Process for Widener {
     }
 }
 
-/// A width converter that splits beats.
+/// The timing of a width converter that splits beats.
 #[derive(Debug)]
 pub struct Narrower {
     ratio: usize,
@@ -239,7 +240,7 @@ pub struct Narrower {
 }
 
 impl Narrower {
-    /// One beat to `ratio`.
+    /// Splits one input beat into `ratio` output beats.
     pub fn new(ratio: u64, input: Wire, output: Wire) -> Self {
         Self { ratio: ratio as usize, input, output, given: 0 }
     }
@@ -251,7 +252,7 @@ impl Narrower {
         };
         let mut at = left;
         if self.given.is_multiple_of(self.ratio) {
-            // The next beat is taken as the final part leaves.
+            // The next beat is accepted when the last part leaves.
             at = left.max(wires.offered(self.input, self.given / self.ratio)?);
             wires.accept(self.input, at);
         }
@@ -267,7 +268,7 @@ impl Process for Narrower {
     }
 }
 
-/// A replay buffer of two frames.
+/// The timing of a replay buffer of two frames.
 #[derive(Debug)]
 pub struct Replay {
     at: Place,
@@ -275,14 +276,14 @@ pub struct Replay {
     output: Wire,
     written: usize,
     given: usize,
-    /// When the last beat was read from memory.
+    /// The edge at which the last beat was read from memory.
     read: u64,
-    /// When the beats of the last two frames were read for the last time, by their place in the ring.
+    /// For each place of the ring, the edge at which its beat was last read; it holds two frames.
     left: Vec<u64>,
 }
 
 impl Replay {
-    /// Frames of `beats` beats, each given as often as it has members.
+    /// A replay of frames of `beats` beats, once per member.
     pub fn new(beats: u64, members: Arc<[u32]>, input: Wire, output: Wire) -> Self {
         let left = vec![0; 2 * beats as usize];
         Self { at: Place::new(beats, members), input, output, written: 0, given: 0, read: 0, left }
@@ -291,7 +292,7 @@ impl Replay {
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
         let mut at = wires.offered(self.input, self.written)?;
         if let Some(before) = self.written.checked_sub(self.left.len()) {
-            // Places are free from the last pass on.
+            // Places become free during the last pass.
             let freed = self.at.frame * self.at.beats + if self.at.is_last_pass() { self.at.beat } else { 0 };
             if before as u64 >= freed {
                 return None;
@@ -333,7 +334,7 @@ impl Process for Replay {
     }
 }
 
-/// One stream to several, each of which takes a beat when it may.
+/// The timing of a fork: each output accepts a beat independently.
 #[derive(Debug)]
 pub struct Fork {
     input: Wire,
@@ -343,7 +344,7 @@ pub struct Fork {
 }
 
 impl Fork {
-    /// To all of `outputs`.
+    /// A fork to all `outputs`.
     pub fn new(input: Wire, outputs: Vec<Wire>) -> Self {
         Self { input, outputs, offered: 0, taken: 0 }
     }
@@ -365,7 +366,7 @@ impl Process for Fork {
     }
 }
 
-/// Several streams to one: a beat of each together.
+/// The timing of a join: each output beat consumes one beat of every input.
 #[derive(Debug)]
 pub struct Join {
     inputs: Vec<Wire>,
@@ -375,7 +376,7 @@ pub struct Join {
 }
 
 impl Join {
-    /// Of all of `inputs`.
+    /// A join of all `inputs`.
     pub fn new(inputs: Vec<Wire>, output: Wire) -> Self {
         Self { inputs, output, offered: 0, taken: 0 }
     }
@@ -397,10 +398,10 @@ impl Process for Join {
     }
 }
 
-/// Several streams to one, so many beats of each in turn.
+/// The timing of a round-robin merge: a fixed number of beats of each input in turn.
 #[derive(Debug)]
 pub struct RoundRobin {
-    /// The streams, and how many beats of each come before the next one's turn.
+    /// The inputs, and the number of beats of each per round.
     inputs: Vec<(Wire, usize)>,
     output: Wire,
     offered: usize,
@@ -408,12 +409,12 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// Of all of `inputs`.
+    /// A merge of all `inputs`.
     pub fn new(inputs: Vec<(Wire, usize)>, output: Wire) -> Self {
         Self { inputs, output, offered: 0, taken: 0 }
     }
 
-    /// Whose turn beat `index` is, and the number of the beat there.
+    /// The input of output beat `index`, and the number of the beat in that input.
     fn turn(&self, index: usize) -> (Wire, usize) {
         let round: usize = self.inputs.iter().map(|(_, count)| count).sum();
         let mut place = index % round;
@@ -444,16 +445,16 @@ impl Process for RoundRobin {
     }
 }
 
-/// A place among frames that pass once for each of their members.
+/// The current beat in a sequence of frames that pass once per member.
 #[derive(Debug)]
 pub struct Place {
-    /// Beats of a frame.
+    /// Beats per frame.
     pub beats: u64,
     members: Arc<[u32]>,
-    /// The frame.
+    /// Index of the frame.
     pub frame: u64,
     pass: u32,
-    /// The beat in it.
+    /// Index of the beat in the frame.
     pub beat: u64,
 }
 
@@ -463,12 +464,12 @@ impl Place {
         Self { beats, members, frame: 0, pass: 0, beat: 0 }
     }
 
-    /// Whether the frame passes for the last time.
+    /// Whether this is the frame's last pass.
     pub fn is_last_pass(&self) -> bool {
         self.pass + 1 == self.members[self.frame as usize % self.members.len()]
     }
 
-    /// To the next beat.
+    /// Moves to the next beat.
     pub fn advance(&mut self) {
         self.beat += 1;
         if self.beat == self.beats {

@@ -1,4 +1,4 @@
-//! When the beats of a line buffer move.
+//! The timing of a line buffer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use stoxnor_hdl::block::{Border, LineBuffer, Loop};
 
 use crate::schedule::{Process, Wire, Wires};
 
-/// A line buffer on its way.
+/// The timing of a line buffer.
 #[derive(Debug)]
 pub struct Ring {
     buffer: Arc<LineBuffer>,
     input: Wire,
     output: Wire,
-    /// Words and pixels of the runs of the inner loops.
+    /// Word and pixel offsets of all iterations of the inner loops.
     inner: Vec<(u64, [u64; 2])>,
     written: u64,
-    /// Words that are free after the edges at which positions are left, not used yet.
+    /// For each completed position that `freed` does not include yet: the number of words freed, and the edge of its last read.
     left: VecDeque<(u64, u64)>,
-    /// Words that are free, and since when.
+    /// The number of words freed, and the edge from which they are free.
     freed: (u64, u64),
     given: usize,
-    /// When the last word was read.
+    /// The edge at which the last word was read.
     read: u64,
-    /// What is read next.
+    /// The next word to be read.
     frame: u64,
     row: u64,
     column: u64,
@@ -31,7 +31,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// From the reset on.
+    /// A line buffer from reset on.
     pub fn new(buffer: Arc<LineBuffer>, input: Wire, output: Wire) -> Self {
         let inner = runs(&buffer.inner);
         Self {
@@ -62,7 +62,7 @@ impl Ring {
         Some(())
     }
 
-    /// When the newest word of the step that comes next was written.
+    /// The edge at which the newest word of the next step was written; `None` if it is not known yet.
     fn there(&self, wires: &Wires) -> Option<u64> {
         let buffer = &*self.buffer;
         let base = self.frame * buffer.frame;
@@ -70,7 +70,7 @@ impl Ring {
         let (more, further) = self.inner[self.run];
         let words = self.row * rows.words + self.column * columns.words + more;
         let pixels = [0, 1].map(|a| self.row * rows.pixels[a] + self.column * columns.pixels[a] + further[a]);
-        // Nothing of a frame is read before its first word.
+        // A frame's first word is awaited before anything of the frame is read.
         let mut newest = base;
         for tap in &buffer.taps {
             let pixel = [0, 1].map(|a| pixels[a] + tap.pixels[a]);
@@ -99,7 +99,7 @@ impl Ring {
         Some(())
     }
 
-    /// To the next position.
+    /// Moves to the next position.
     fn advance(&mut self) {
         let [columns, rows] = &self.buffer.outer;
         self.run = 0;
@@ -131,7 +131,7 @@ fn inside(border: &Border, pixel: [u64; 2]) -> bool {
     (0..2).all(|a| (border.before[a]..border.before[a] + border.extent[a]).contains(&pixel[a]))
 }
 
-/// Words and pixels of all runs of nested loops, in order.
+/// Word and pixel offsets of all iterations of nested loops, in order.
 fn runs(loops: &[Loop]) -> Vec<(u64, [u64; 2])> {
     loops.iter().fold(vec![(0, [0; 2])], |inner, level| {
         let run = |i: u64| {

@@ -1,16 +1,17 @@
-//! Search for the smallest buffer that keeps a rate.
+//! Search for the minimum buffer size that keeps the rate.
 
-/// The smallest number from `few` on for which `enough` holds, as it then does for all larger ones; nothing where it does not for `many`.
-pub fn smallest(few: u64, many: u64, mut enough: impl FnMut(u64) -> bool) -> Option<u64> {
-    // Upwards in steps that double, and then between the last two.
-    let (mut low, mut step) = (few, 1);
-    let mut high = few;
+/// The smallest number from `min` on for which `enough` holds, if it is at most `max`; `None` otherwise. `enough` must be
+/// monotone: once true, it stays true.
+pub fn smallest(min: u64, max: u64, mut enough: impl FnMut(u64) -> bool) -> Option<u64> {
+    // Doubling steps upwards, then binary search between the last two.
+    let (mut low, mut step) = (min, 1);
+    let mut high = min;
     while !enough(high) {
-        if high >= many {
+        if high >= max {
             return None;
         }
         low = high + 1;
-        high = (high + step).min(many);
+        high = (high + step).min(max);
         step *= 2;
     }
     while low < high {
