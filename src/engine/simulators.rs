@@ -35,9 +35,9 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
 
 /// Cycles after which a run of frames of these numbers of members is taken for stuck.
 pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
-    let most = members.iter().copied().max().unwrap_or(1);
+    let max = members.iter().copied().max().unwrap_or(1);
     // Beats that no output waits for may come after all that leave.
-    let beats = hardware.plan.first_frame(most);
+    let beats = hardware.plan.first_frame(max);
     let first = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
     let unstalled = first + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
     unstalled * if stalled { PATIENCE } else { 2 } + MARGIN

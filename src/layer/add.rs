@@ -52,18 +52,18 @@ impl Add {
     /// The smallest and the largest sum that inputs of these types can give.
     pub fn sum_range(&self, inputs: &[Element]) -> (i64, i64) {
         let ends = |(factor, input): (&i32, &Element)| {
-            let (least, most) = input.range();
-            let (a, b) = (i64::from(*factor) * least, i64::from(*factor) * most);
+            let (min, max) = input.range();
+            let (a, b) = (i64::from(*factor) * min, i64::from(*factor) * max);
             (a.min(b), a.max(b))
         };
         let ends = self.factors.iter().zip(inputs).map(ends);
-        ends.fold((0, 0), |(low, high), (least, most)| (low + least, high + most))
+        ends.fold((0, 0), |(low, high), (min, max)| (low + min, high + max))
     }
 
     /// Type of the sums.
     fn sum_element(&self, inputs: &[Element]) -> Element {
-        let (least, most) = self.sum_range(inputs);
-        Element::signed(least, most)
+        let (min, max) = self.sum_range(inputs);
+        Element::signed(min, max)
     }
 
     /// Type of what leaves.

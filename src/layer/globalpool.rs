@@ -55,8 +55,8 @@ impl GlobalPool {
 
     /// Type of the sums.
     fn sum_element(&self, input: Element) -> Element {
-        let (least, most) = self.sum_range(input);
-        Element::signed(least, most)
+        let (min, max) = self.sum_range(input);
+        Element::signed(min, max)
     }
 
     fn activated(&self) -> bool {

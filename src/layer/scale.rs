@@ -50,10 +50,10 @@ impl Scale {
 
     /// The smallest and the largest value that leaves, for inputs of a type.
     pub fn range(&self, input: Element) -> (i64, i64) {
-        let (least, most) = input.range();
+        let (min, max) = input.range();
         let ends = |(row, bias): (usize, &i32)| {
             let factor = i64::from(self.factors.weights_of(0).at(row, 0));
-            [factor * least, factor * most].map(|y| y + i64::from(*bias))
+            [factor * min, factor * max].map(|y| y + i64::from(*bias))
         };
         let all = || self.biases.iter().enumerate().flat_map(ends);
         (all().min().unwrap_or(0), all().max().unwrap_or(0))

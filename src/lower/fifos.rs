@@ -1,16 +1,18 @@
-//! How deep FIFOs have to be: no deadlock, no loss of rate, and not one entry more than it takes.
+//! FIFO sizing: the minimum depths that cause no deadlock and no loss of rate.
 //!
-//! Control does not depend on data, so the times of a plan ([`crate::schedule`]) follow from the times before. Where a few frames in a row
-//! show the same times but for T, on all streams and for as many frames as any time can depend on, all later ones do too: that is a proof
-//! that the plan keeps the interval T. Where frames come later and later, or stop, the rate is lost. It is decided for frames that are always
-//! there; of parts of a plan, and of large ones that would take long to settle, for frames that come every T cycles. (That is not quite
-//! the same: a pipeline that stands still as a whole does not close up its gaps, so that what comes early may leave late.) Where branches
-//! join, beats that come slowly have to pass too: gaps make a pipeline hold less, and a branch must not wait for another for ever.
+//! Control does not depend on data, so the times of a plan ([`crate::schedule`]) follow from earlier times. If all streams repeat
+//! the same times with an offset of T, for as many frames as any time can depend on, they repeat forever: this proves that the
+//! plan keeps the interval T. If frames arrive later and later, or stop, the rate is lost. The check uses frames that are always
+//! available. For parts of a plan, and for large plans that would take long to settle, it uses frames that arrive every T cycles
+//! instead. (The two are not quite equivalent: a pipeline that stalls as a whole does not close its gaps, so an early beat may
+//! leave late.) If branches join, slow beats must pass too: gaps reduce the capacity of a pipeline, and branches must not wait
+//! for each other forever.
 //!
-//! Depths are found in two steps. Between the stages that lie between a FIFO's ends alone, with something in place of all other FIFOs that
-//! is never full and takes no time, the smallest depth that keeps T is a lower bound of the true one: whatever is left out could only add
-//! to what has to be waited for. Where all bounds together keep T for the whole plan they are the answer. Else FIFOs are taken deeper,
-//! from what the plan occupies when nothing ever waits for a place, downwards one after another, until none can be made smaller alone.
+//! Depths are found in two steps. First, a lower bound per FIFO: only the stages between the FIFO's ends are considered, and all
+//! other FIFOs are replaced by ideal ones that are never full and take no time. The smallest depth that keeps T there is a lower
+//! bound, because everything left out can only add delays. Second, if the bounds together keep T for the whole plan, they are the
+//! answer. Otherwise the search starts from the depths that the plan occupies with endless FIFOs, and shrinks one FIFO after
+//! another until none can be made smaller alone.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -22,26 +24,27 @@ use crate::lower::plan::{IDEAL, Members, Part, Plan};
 use crate::schedule::search::smallest;
 use crate::schedule::{Beats, Pattern, Timing, Wire};
 
-/// A FIFO that is never full.
+/// The depth of a FIFO that is never full.
 const ENDLESS: u64 = 1 << 40;
-/// Beats that are looked at before the rate of a plan that shows no period is decided by what its frames took on average.
+/// Upper bound on simulated beats. Beyond it, the average over frames decides the rate of a plan that shows no period.
 const MOST_BEATS: usize = 1 << 22;
-/// Beats of a frame up to which a plan is looked at with frames that are always there: it may take many frames to settle.
+/// Maximum beats per frame for which a plan is checked with frames that are always available; larger plans may take many frames
+/// to settle.
 const SMALL: usize = 1 << 14;
-/// Cycles between beats that come so slowly that a pipeline has come to rest before the next one.
+/// Cycles between slow beats: long enough for every pipeline to come to rest before the next beat.
 pub const SLOW: u64 = 64;
-/// So often FIFOs are made deeper by twice as many entries before.
+/// Maximum number of times that FIFOs are made deeper; the increment doubles each time.
 const DOUBLINGS: u32 = 12;
-/// Frames over which times may repeat.
+/// Candidate periods of the times, in frames.
 const PERIODS: Range<usize> = 1..5;
 
-/// Sizes the FIFOs of a plan for frames of 1 to `most` members.
-pub fn size(plan: &mut Plan, most: u32) {
+/// Sizes the FIFOs of a plan for frames of 1 to `max_members` members.
+pub fn size(plan: &mut Plan, max_members: u32) {
     let fifos: Vec<usize> = fifos(plan).collect();
     if fifos.is_empty() {
         return;
     }
-    let search = Search { members: decisive(plan, most), fifos, tried: Mutex::default() };
+    let search = Search { members: decisive(plan, max_members), fifos, tried: Mutex::default() };
     let (ideal, endless) = (search.with(plan, IDEAL), search.with(plan, ENDLESS));
     let bound = |fifo: &usize| search.bound(&ideal, *fifo, &around(plan, *fifo));
     let bounds: Vec<u64> = search.fifos.par_iter().map(bound).collect();
@@ -55,7 +58,7 @@ pub fn size(plan: &mut Plan, most: u32) {
             search.fifos.iter().zip(deep).for_each(|(fifo, depth)| set(plan, *fifo, *depth));
             search.keeps(plan)
         };
-        // What is there early may want a few places more.
+        // Frames that are available early may need a few more entries.
         for more in (0..DOUBLINGS).map(|k| 1 << k) {
             if enough(&deep, plan) {
                 break;
@@ -69,23 +72,23 @@ pub fn size(plan: &mut Plan, most: u32) {
     }
 }
 
-/// FIFOs, and the numbers of members at which their depths are decided.
+/// The FIFOs to size, and the numbers of members at which depths are decided.
 struct Search {
     members: Vec<u32>,
     fifos: Vec<usize>,
-    /// Depths that have been tried on the whole plan, and whether they are enough.
+    /// Results of whole-plan trials, by depths: whether the depths suffice.
     tried: Mutex<HashMap<Vec<u64>, bool>>,
 }
 
 impl Search {
-    /// The plan with all FIFOs of this depth.
+    /// A copy of the plan in which all FIFOs have depth `depth`.
     fn with(&self, plan: &Plan, depth: u64) -> Plan {
         let mut plan = plan.clone();
         self.fifos.iter().for_each(|fifo| set(&mut plan, *fifo, depth));
         plan
     }
 
-    /// Whether the whole plan keeps the interval, and never stands still.
+    /// Whether the whole plan keeps the interval and never deadlocks.
     fn keeps(&self, plan: &Plan) -> bool {
         let depths: Vec<u64> = self.fifos.iter().map(|fifo| depth_of(plan, *fifo)).collect();
         let tried = self.tried.lock().expect("no panic while it is held").get(&depths).copied();
@@ -96,7 +99,7 @@ impl Search {
         })
     }
 
-    /// Whether stages keep the interval, and never stand still.
+    /// Whether `stages` keep the interval and never deadlock.
     fn keep(&self, plan: &Plan, stages: &Range<usize>) -> bool {
         let whole = stages.len() == plan.stages.len();
         self.members.iter().all(|members| {
@@ -107,14 +110,14 @@ impl Search {
         })
     }
 
-    /// For each of these FIFOs so many entries that nothing waits for a place in it, where frames are paced.
+    /// For each of `fifos` the number of entries with which nothing ever waits for a free entry, for paced frames.
     fn occupied(&self, endless: &Plan, fifos: &[usize], stages: &Range<usize>) -> Vec<u64> {
         let occupied = |m: &u32| Trial::new(endless, stages.clone(), *m).occupied(fifos);
         let deepest = |a: Vec<u64>, b| a.into_iter().zip::<Vec<u64>>(b).map(|(a, b)| a.max(b)).collect();
         self.members.iter().map(occupied).reduce(deepest).unwrap_or_default()
     }
 
-    /// The depth that a FIFO has to have between these stages.
+    /// The minimum depth of a FIFO within `stages`.
     fn bound(&self, ideal: &Plan, fifo: usize, stages: &Range<usize>) -> u64 {
         let mut alone = ideal.clone();
         let mut enough = |depth| {
@@ -124,7 +127,7 @@ impl Search {
         if enough(0) {
             return 0;
         }
-        // Mostly it is what it holds where it is never full, or one less.
+        // Usually the depth is the occupancy of an endless FIFO, or one less.
         let mut endless = ideal.clone();
         set(&mut endless, fifo, ENDLESS);
         let [occupied] = self.occupied(&endless, &[fifo], stages)[..] else { unreachable!("of one FIFO") };
@@ -135,8 +138,8 @@ impl Search {
         least(0, occupied, enough)
     }
 
-    /// Makes FIFOs smaller one after another, until none can be made smaller alone. What costs little to leave out comes first: a FIFO that
-    /// is left out takes no time any more, so that others may do with less.
+    /// Makes FIFOs smaller one after another, until none can be made smaller alone. The FIFOs with the fewest bits come first: a
+    /// FIFO of depth 0 no longer takes time, so other FIFOs may become smaller.
     fn shrink(&self, plan: &mut Plan, bounds: &[u64]) {
         let bits = |k: &usize| {
             let width = plan.links[plan.stages[self.fifos[*k]].inputs[0]].width();
@@ -153,7 +156,7 @@ impl Search {
         }
     }
 
-    /// Makes these FIFOs as small as their bounds where that keeps the rate: all together, or else one half and then the other.
+    /// Reduces these FIFOs to their bounds if that keeps the rate: all together, or else each half separately.
     fn to_bounds(&self, plan: &mut Plan, bounds: &[u64], order: &[usize]) {
         let before = plan.clone();
         order.iter().for_each(|k| set(plan, self.fifos[*k], bounds[*k]));
@@ -168,21 +171,21 @@ impl Search {
         }
     }
 
-    /// Makes one FIFO as small as keeps the rate, and tells whether it has become smaller.
+    /// Reduces one FIFO to the smallest depth that keeps the rate. Returns whether it became smaller.
     fn shorten(&self, plan: &mut Plan, k: usize, bound: u64) -> bool {
-        let most = depth_of(plan, self.fifos[k]);
+        let before = depth_of(plan, self.fifos[k]);
         let mut enough = |depth| {
             set(plan, self.fifos[k], depth);
             self.keeps(plan)
         };
-        // With one entry a FIFO has half the rate, and with none it is no FIFO.
-        let found = if bound == 0 && enough(0) { 0 } else { least(bound.max(1) - 1, most, enough) };
+        // A FIFO of depth 1 has half the rate, and one of depth 0 is left out.
+        let found = if bound == 0 && enough(0) { 0 } else { least(bound.max(1) - 1, before, enough) };
         set(plan, self.fifos[k], found);
-        found < most
+        found < before
     }
 
-    /// Takes an entry of any FIFO while that keeps the rate: what is looked at between a FIFO's ends alone may ask for more than the whole
-    /// does.
+    /// Removes single entries of any FIFO as long as that keeps the rate: the bounds of parts of the plan may exceed the needs of
+    /// the whole.
     fn lessen(&self, plan: &mut Plan) {
         let mut less = true;
         while std::mem::take(&mut less) {
@@ -200,26 +203,27 @@ impl Search {
     }
 }
 
-/// The smallest depth that is enough, where `few` entries are not and `many` are: looked for from above.
-fn least(mut few: u64, mut many: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
+/// The smallest depth that is enough, searched from above. `lower` entries are not enough, `upper` entries are.
+fn least(mut lower: u64, mut upper: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
     let mut step = 1;
-    while many - few > 1 {
-        let depth = many.saturating_sub(step).max(few + 1);
+    while upper - lower > 1 {
+        let depth = upper.saturating_sub(step).max(lower + 1);
         if enough(depth) {
-            (many, step) = (depth, 2 * step);
+            (upper, step) = (depth, 2 * step);
         } else {
-            (few, step) = (depth, (many - depth) / 2);
+            (lower, step) = (depth, (upper - depth) / 2);
         }
     }
-    many
+    upper
 }
 
-/// The numbers of members at which depths are decided: one; so many that the layers that run once a frame and those that run once a
-/// member take equally long, or nearly; and one more. With more members the latter take longer in the same way.
-fn decisive(plan: &Plan, most: u32) -> Vec<u32> {
+/// The numbers of members at which depths are decided: 1; the number at which the layers that run once per frame and those that
+/// run once per member take about equally long; and one more. With more members only the latter grow, in the same way.
+fn decisive(plan: &Plan, max_members: u32) -> Vec<u32> {
     let [once, looped] = plan.slowest();
-    let even = once.div_ceil(looped.max(1)).min(most.into()) as u32;
-    let mut members: Vec<u32> = [1, even, even + 1].into_iter().map(|m| m.clamp(1, most.max(1))).collect();
+    let even = once.div_ceil(looped.max(1)).min(max_members.into()) as u32;
+    let mut members: Vec<u32> =
+        [1, even, even + 1].into_iter().map(|m| m.clamp(1, max_members.max(1))).collect();
     members.sort_unstable();
     members.dedup();
     members
@@ -243,7 +247,7 @@ pub fn set(plan: &mut Plan, stage: usize, depth: u64) {
     plan.stages[stage].part = Part::Fifo(depth);
 }
 
-/// The stages from the layer (or the like) that gives a FIFO its beats to the one that takes them.
+/// The stages from the layer (or similar stage) that produces a FIFO's beats to the one that consumes them.
 fn around(plan: &Plan, fifo: usize) -> Range<usize> {
     let passes = |stage: usize| {
         matches!(plan.stages[stage].part, Part::Widener(_) | Part::Narrower(_) | Part::Fifo(_) | Part::Fork)
@@ -267,7 +271,8 @@ fn around(plan: &Plan, fifo: usize) -> Range<usize> {
     first..last + 1
 }
 
-/// Some stages, whose input is there as it is wanted and whose output is taken at once, and the interval that they have to keep.
+/// A trial of some stages: their inputs are supplied as `Supply` says, their outputs are always accepted, and they must keep
+/// `interval`.
 struct Trial<'a> {
     plan: &'a Plan,
     stages: Range<usize>,
@@ -275,18 +280,18 @@ struct Trial<'a> {
     interval: u64,
 }
 
-/// When frames are there.
+/// The supply of input frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Supply {
-    /// One every interval.
+    /// One frame per interval.
     Paced,
-    /// All from the start.
+    /// All frames from the start.
     Always,
-    /// Beat by beat, [`SLOW`] cycles apart.
+    /// One beat every [`SLOW`] cycles.
     Slow,
 }
 
-/// What is known after some frames.
+/// The result of a trial after some frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Keeps,
@@ -299,13 +304,13 @@ impl<'a> Trial<'a> {
         Self { plan, stages, members, interval: plan.interval(members) }
     }
 
-    /// Beats of a frame on a stream, in all members.
+    /// Beats per frame on a stream, in all members.
     fn beats(&self, link: usize) -> usize {
         let link = &self.plan.links[link];
         link.beats() as usize * if link.looped { self.members as usize } else { 1 }
     }
 
-    /// Frames before it that a time may depend on.
+    /// The number of earlier frames that a time may depend on.
     fn reach(&self) -> usize {
         let fifo = |stage: &usize| {
             let input = self.plan.stages[*stage].inputs[0];
@@ -319,16 +324,16 @@ impl<'a> Trial<'a> {
         3 + deepest.max().unwrap_or(0)
     }
 
-    /// The times of so many frames, and the streams of the plan among those that have some.
+    /// Computes the times of `frames` frames.
     fn times(&self, frames: usize, supply: Supply) -> Times {
         let mut timing = Timing::default();
         timing.steady = true;
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));
-        // All of a slow frame's streams take equally long.
-        let most = stages.iter().flat_map(|stage| &stage.inputs).map(|link| self.beats(*link)).max();
-        let slow = most.unwrap_or(1) as u64 * SLOW;
+        // All streams of a slow frame take the same time.
+        let max_beats = stages.iter().flat_map(|stage| &stage.inputs).map(|link| self.beats(*link)).max();
+        let slow = max_beats.unwrap_or(1) as u64 * SLOW;
         for link in stages.iter().flat_map(|stage| &stage.inputs).filter(|link| !given(link)) {
             let beats = self.beats(*link);
             let edge = |beat: usize| match supply {
@@ -358,7 +363,7 @@ impl<'a> Trial<'a> {
         times.links.iter().all(pass)
     }
 
-    /// Beats of a frame on all streams.
+    /// Beats per frame on all streams together.
     fn a_frame(&self) -> usize {
         let links = self.stages.clone().flat_map(|stage| &self.plan.stages[stage].outputs);
         links.map(|link| self.beats(*link)).sum()
@@ -368,7 +373,7 @@ impl<'a> Trial<'a> {
         self.a_frame() <= SMALL
     }
 
-    /// Whether frames pass at the rate of the interval for ever.
+    /// Whether frames pass at the rate of the interval forever.
     fn keeps_rate(&self, supply: Supply) -> Verdict {
         let reach = self.reach();
         let a_frame = self.a_frame();
@@ -389,13 +394,13 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether beats that come slowly all pass. A pipeline that stands still as a whole then holds least, because of the gaps in it, and a branch
-    /// may wait for another for ever.
+    /// Whether all beats pass if they arrive slowly. A pipeline that stalls as a whole holds the fewest beats then, because of
+    /// its gaps, so branches may deadlock.
     fn flows(&self) -> bool {
         self.all_pass(&self.times(self.reach(), Supply::Slow))
     }
 
-    /// For each FIFO so many entries that it is never full, where all are endless.
+    /// For each FIFO the maximum number of entries in use, if all FIFOs are endless.
     fn occupied(&self, fifos: &[usize]) -> Vec<u64> {
         let times = self.times(self.reach() + 4, Supply::Paced);
         let of = |link: usize| {
@@ -418,7 +423,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// What has been computed of some frames.
+/// The computed times of some frames.
 struct Times {
     timing: Timing,
     /// The streams of the plan.
@@ -427,8 +432,8 @@ struct Times {
 }
 
 impl Times {
-    /// All streams, those within layers as well, and their beats in a frame, where all frames have passed. (What happens within a layer may
-    /// drift for long before it is seen outside.)
+    /// All streams, including those within layers, with their beats per frame. All frames must have passed. (Times within a layer
+    /// may drift for long before that is visible outside.)
     fn streams(&self) -> impl Iterator<Item = (&Beats, usize)> {
         let beats = |beats: &Beats| beats.accepted.len() / self.frames;
         self.timing.wires().map(move |wire| (wire, beats(wire))).filter(|(_, beats)| *beats > 0)
@@ -451,7 +456,7 @@ impl Times {
         if PERIODS.clone().any(repeats) {
             return Verdict::Keeps;
         }
-        // Later and later by the same number of cycles: there is a circle of waiting that is longer than the interval.
+        // A constant delay per period: the stages wait for each other in a cycle that is longer than the interval.
         let steady = (frames / 2).max(reach + 2);
         let loses = |(Beats { accepted, .. }, beats): (&Beats, usize)| {
             let ends: Vec<u64> = accepted.chunks(beats).map(|frame| frame[frame.len() - 1]).collect();
@@ -467,7 +472,7 @@ impl Times {
         if self.streams().any(loses) { Verdict::Loses } else { Verdict::Unknown }
     }
 
-    /// Whether frames come later and later: more than the interval apart on average, over the third quarter and over the last.
+    /// Whether frames arrive later and later: on average more than the interval apart, in the third quarter and in the last.
     fn drift(&self, interval: u64) -> bool {
         let (frames, quarter) = (self.frames, self.frames / 4);
         self.streams().any(|(Beats { accepted, .. }, beats)| {

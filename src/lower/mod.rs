@@ -1,4 +1,4 @@
-//! Lowering: from a network to modules, by way of a plan of stages and exact FIFO depths.
+//! Lowering: turns a network into modules, using a plan of stages and exact FIFO depths.
 //!
 //! May use: `network`, `unit`, `schedule`, the blocks of `stoxnor-hdl`. Used by: `engine`, `emit`, the commands.
 
@@ -17,54 +17,54 @@ use crate::network::{Ensemble, Network};
 use crate::unit::folding::Folding;
 use crate::unit::parts::summand;
 
-/// A network as hardware.
+/// The hardware of a network.
 #[derive(Debug, Clone)]
 pub struct Hardware {
     /// The top module and the streams at layer boundaries, in the order of the layers.
     pub design: Design,
     /// The folding of each layer.
     pub folds: Vec<Folding>,
-    /// What beats pass on their way, and when.
+    /// The stages and streams, with their schedules.
     pub plan: Plan,
-    /// The streams that are watched, in order: what leaves each layer, then the sums over the members.
+    /// The observed streams, in order: the output of each layer, then the sums over the members.
     pub boundaries: Vec<Boundary>,
-    /// Members that are built, and the default; `None` without an ensemble.
+    /// Default members and max_members; `None` without an ensemble.
     pub members: Option<Built>,
 }
 
-/// Members of an ensemble, as built.
+/// The numbers of members of an ensemble in hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Built {
-    /// Members of a frame, where nobody says.
+    /// Default members per frame.
     pub members: u32,
-    /// Most members of a frame.
+    /// max_members, the maximum number of members per frame.
     pub max_members: u32,
 }
 
 /// A stream at which engines are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary {
-    /// The layer's name, or that of a sum over the members.
+    /// The name of the layer, or of the sum over the members.
     pub name: String,
-    /// Type of the elements.
+    /// Element type.
     pub element: Element,
-    /// Elements of a frame.
+    /// Elements per frame.
     pub elements: usize,
-    /// Elements of a beat.
+    /// Elements per beat.
     pub lanes: usize,
     /// Whether a frame passes once for each member.
     pub looped: bool,
-    /// The stream.
+    /// Index of the stream in the plan.
     pub link: usize,
 }
 
 impl Boundary {
-    /// How often a frame of `members` members passes.
+    /// Number of passes of a frame of `members` members.
     pub fn passes(&self, members: u32) -> usize {
         if self.looped { members as usize } else { 1 }
     }
 
-    /// Beats of a frame, in one member.
+    /// Beats per frame, in one member.
     pub fn beats(&self) -> usize {
         self.elements / self.lanes
     }
@@ -72,18 +72,18 @@ impl Boundary {
 
 /// Builds the hardware of a network.
 ///
-/// Between two layers stand, in this order, a widener, a FIFO, and a narrower (where input and output beats differ). The FIFOs are as deep
-/// as it takes that the slowest layer never idles, and not deeper ([`fifos`]).
+/// Between two layers there are, in this order, a widener, a FIFO and a narrower, as far as input and output beats differ. FIFOs
+/// have the minimum depth with which the slowest layer never idles ([`fifos`]).
 ///
 /// # Panics
-/// Where a module breaks a rule of [`check`]: a fault of ours, not of the user.
+/// If a module breaks a rule of [`check`]: an internal error, not a user error.
 pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
     let mut plan = Plan::new(network, folds);
     fifos::size(&mut plan, network.ensemble.as_ref().map_or(1, |e| e.max_members));
     build(network, folds, plan)
 }
 
-/// [`lower`] with a plan whose FIFOs are as somebody else wants them.
+/// [`lower`] with a given plan, including its FIFO depths.
 ///
 /// # Panics
 /// As [`lower`].
@@ -130,14 +130,14 @@ pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
     Hardware { design, folds: folds.to_vec(), plan, boundaries, members }
 }
 
-/// What leaves each layer, then the sums.
+/// The outputs of all layers, then the sums over the members.
 fn boundaries(plan: &Plan) -> Vec<Boundary> {
     let of = |stage: &Stage| {
         let Link { element, elements, lanes, looped, .. } = plan.links[stage.outputs[0]];
         Boundary { name: stage.name.clone(), element, elements, lanes, looped, link: stage.outputs[0] }
     };
     let layers = plan.stages.iter().filter(|stage| matches!(stage.part, Part::Layer(..)));
-    // Sums stand in the order of the exits, wherever their layers do.
+    // Sums have the order of the exits, not that of their layers.
     let sums = plan.exits.iter().filter_map(|exit| {
         plan.stages.iter().find(|stage| matches!(stage.part, Part::Sum(_)) && stage.outputs[0] == *exit)
     });
@@ -150,11 +150,11 @@ fn gives(plan: &Plan, link: usize, exit: usize) -> bool {
     link == exit || plan.stages.iter().find(is_fork).is_some_and(|fork| fork.inputs[0] == link)
 }
 
-/// A stream that nothing takes yet.
+/// A stream that is not connected to a consumer yet.
 #[derive(Clone, Copy)]
 struct End {
     stream: Stream,
-    /// The wire that takes the ready of what comes next.
+    /// The wire to be driven by the consumer's ready.
     ready: Net,
 }
 
@@ -199,7 +199,7 @@ impl Top<'_> {
         self.ends[link].expect("a stage before gives it")
     }
 
-    /// Puts a stage behind what it takes. The ready of its output becomes a wire called `<name>_m_ready`.
+    /// Instantiates a stage and connects its inputs. The ready of its output becomes a wire called `<name>_m_ready`.
     fn place(&mut self, stage: &Stage) {
         if let Part::Fifo(0) = stage.part {
             self.ends[stage.outputs[0]] = self.ends[stage.inputs[0]];
@@ -236,7 +236,7 @@ impl Top<'_> {
             Part::Widener(ratio) => widener(ratio as u32, input.width(), user),
             Part::Fifo(depth) => fifo(depth as u32, width, user),
             Part::Narrower(ratio) => narrower(ratio as u32, width, user),
-            Part::Replay(most) => replay(input.beats() as u32, width, most),
+            Part::Replay(max_members) => replay(input.beats() as u32, width, max_members),
             Part::Sum(_) => {
                 let (beats, lanes) = (input.beats() as u32, input.lanes as u32);
                 frame_sum(beats, lanes, summand(input.element), output.element.bits(), 0)
@@ -244,7 +244,7 @@ impl Top<'_> {
         }
     }
 
-    /// Every memory image can be replaced by a parameter of the top: `<INSTANCE>_<PARAMETER>`.
+    /// Makes every memory image a parameter of the top module: `<INSTANCE>_<PARAMETER>`.
     fn pass_parameters(&mut self, instance: InstanceId, module: &Module, name: &str) {
         for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
             let own = format!("{name}_{}", parameter.name).to_uppercase();
@@ -255,27 +255,27 @@ impl Top<'_> {
 }
 
 impl Hardware {
-    /// Elements of an input beat.
+    /// Elements per input beat.
     pub fn input_lanes(&self) -> usize {
         self.plan.links[0].lanes
     }
 
-    /// Beats of a frame at the input.
+    /// Input beats per frame.
     pub fn input_beats(&self) -> u64 {
         self.plan.links[0].beats()
     }
 
-    /// Members of a frame where nobody says; 1 without an ensemble.
+    /// Default members per frame; 1 without an ensemble.
     pub fn default_members(&self) -> u32 {
         self.members.map_or(1, |m| m.members)
     }
 
-    /// Cycles from the first frame's first input beat to its last output beat, from the schedules.
+    /// Latency in cycles, from the schedules: from the first frame's first input beat to its last output beat.
     pub fn latency(&self, members: u32) -> u64 {
         self.plan.latency(members)
     }
 
-    /// Cycles between frames, from the schedules: those of the slowest stage.
+    /// Initiation interval in cycles, from the schedules: that of the slowest stage.
     pub fn interval(&self, members: u32) -> u64 {
         self.plan.interval(members)
     }

@@ -1,4 +1,4 @@
-//! What a network's beats pass on their way: layers, and what stands between them; and when they pass it.
+//! The plan of a network: its stages (layers, FIFOs, converters), the streams between them, and their schedules.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::schedule::{
 };
 use crate::unit::folding::Folding;
 
-/// Everything between the ports of the top, in an order in which beats can pass it.
+/// The stages between the ports of the top module, in topological order.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What beats pass.
+    /// The stages.
     pub stages: Vec<Stage>,
-    /// The streams between; the first one is the input.
+    /// The streams between stages; the first one is the input.
     pub links: Vec<Link>,
-    /// The streams that leave, one for each of the network's exits.
+    /// The output streams, one per exit of the network.
     pub exits: Vec<usize>,
 }
 
-/// A stream between two stages, or a stage and a port.
+/// A stream between two stages, or between a stage and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// Type of its elements.
+    /// Element type.
     pub element: Element,
-    /// Elements of a frame.
+    /// Elements per frame.
     pub elements: usize,
-    /// Elements of a beat.
+    /// Elements per beat.
     pub lanes: usize,
     /// Whether a frame passes once for each member.
     pub looped: bool,
@@ -40,84 +40,84 @@ pub struct Link {
 }
 
 impl Link {
-    /// Beats of a frame, in one member.
+    /// Beats per frame, in one member.
     pub fn beats(&self) -> u64 {
         (self.elements / self.lanes) as u64
     }
 
-    /// Bits of a beat.
+    /// Bits per beat.
     pub fn width(&self) -> u32 {
         self.lanes as u32 * self.element.bits()
     }
 }
 
-/// Something that beats pass.
+/// One stage of the plan.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// Instance name without its `u_`.
+    /// Instance name without the prefix `u_`.
     pub name: String,
-    /// What it is.
+    /// The kind of stage.
     pub part: Part,
-    /// The streams that it takes.
+    /// Indices of the input streams.
     pub inputs: Vec<usize>,
-    /// The streams that it gives.
+    /// Indices of the output streams.
     pub outputs: Vec<usize>,
 }
 
-/// What a stage is.
+/// The kind of a stage.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// A layer, and when its beats move.
+    /// A layer (by index) and its schedule.
     Layer(usize, Schedule),
-    /// One stream to several.
+    /// Copies one stream to several.
     Fork,
-    /// So many beats become one.
+    /// Joins this number of beats into one.
     Widener(u64),
-    /// A FIFO of so many beats; nothing at all where there are none.
+    /// A FIFO of this depth; depth 0 means no FIFO.
     Fifo(u64),
-    /// One beat becomes so many.
+    /// Splits one beat into this number of beats.
     Narrower(u64),
-    /// Frames come again for every member, for so many at most.
+    /// Repeats frames once per member; the number is max_members.
     Replay(u32),
-    /// The sum over the members, at this exit.
+    /// The sum over the members, at the exit with this index.
     Sum(usize),
 }
 
-/// The depth of what is in the place of a FIFO, never full and without a time of its own.
+/// The depth that stands for an ideal FIFO, which is never full and takes no time.
 pub const IDEAL: u64 = u64::MAX;
 
-/// Members of frames, one after another and from the start again.
+/// The numbers of members of the frames, used cyclically.
 pub type Members = Arc<[u32]>;
 
-/// Under what a plan's times are told.
+/// The conditions of a timing computation.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// Members of each frame.
     pub members: Members,
-    /// Frames.
+    /// Number of frames.
     pub frames: usize,
-    /// Seed of the stall patterns; without it neither source nor sinks stall.
+    /// Seed of the stall patterns; `None` means that source and sinks never stall.
     pub stall: Option<u64>,
 }
 
 impl Plan {
-    /// The stages of a network, and no FIFO yet: their depths are 0.
+    /// The plan of a network. All FIFOs have depth 0.
     pub fn new(network: &Network, folds: &[Folding]) -> Self {
         Planner::new(network, folds).plan()
     }
 
-    /// Whether every stage takes one stream and gives one.
+    /// Whether every stage has one input and one output.
     pub fn is_chain(&self) -> bool {
         self.stages.iter().all(|stage| stage.inputs.len() == 1 && stage.outputs.len() == 1)
     }
 
-    /// Cycles between frames of `members` members: those of the slowest stage.
+    /// Initiation interval for frames of `members` members: that of the slowest stage.
     pub fn interval(&self, members: u32) -> u64 {
         let [once, looped] = self.slowest();
         once.max(looped * u64::from(members)).max(1)
     }
 
-    /// Cycles of the slowest stage that frames pass once, and of the slowest that they pass in each member.
+    /// Cycles of the slowest stage that runs once per frame, and of the slowest that runs once per member.
     pub fn slowest(&self) -> [u64; 2] {
         let mut slowest = [0; 2];
         for stage in &self.stages {
@@ -133,18 +133,18 @@ impl Plan {
         slowest
     }
 
-    /// The edges of the first frame, of `members` members, its input offered from cycle 0 on: those of each stream.
+    /// The beats of each stream for the first frame, with `members` members. Its input is offered from cycle 0 on.
     pub fn first_frame(&self, members: u32) -> Vec<Beats> {
         self.times(&Run { members: [members].into(), frames: 1, stall: None })
     }
 
-    /// Cycles from the first frame's first input beat to its last output beat.
+    /// Latency: cycles from the first frame's first input beat to its last output beat.
     pub fn latency(&self, members: u32) -> u64 {
         let beats = self.first_frame(members);
         self.exits.iter().filter_map(|exit| beats[*exit].accepted.last()).copied().max().unwrap_or(0)
     }
 
-    /// The edges of every beat of a run, of each stream.
+    /// The beats of each stream in a run.
     pub fn times(&self, run: &Run) -> Vec<Beats> {
         let given = vec![0; run.frames * self.links[0].beats() as usize];
         let pattern =
@@ -160,7 +160,7 @@ impl Plan {
         wires.into_iter().map(|wire| timing.beats(wire.expect("all stages are there")).clone()).collect()
     }
 
-    /// Adds stages, whose input streams are among `wires`, and their output streams.
+    /// Adds stages to `timing`. Their input streams are in `wires`; their output streams are added there.
     pub fn add(
         &self,
         timing: &mut Timing,
@@ -211,12 +211,12 @@ impl Plan {
     }
 }
 
-/// What takes a stream.
+/// The consumer of a stream.
 #[derive(Debug, Clone, Copy)]
 enum Consumer {
-    /// An input of a layer.
+    /// Input of a layer: (layer, input).
     Layer(usize, usize),
-    /// An exit.
+    /// An exit, by index.
     Exit(usize),
 }
 
@@ -224,7 +224,7 @@ struct Planner<'a> {
     network: &'a Network,
     folds: &'a [Folding],
     plan: Plan,
-    /// The streams that each layer's inputs take.
+    /// The streams of each layer's inputs.
     inputs: Vec<Vec<usize>>,
 }
 
@@ -263,12 +263,12 @@ impl<'a> Planner<'a> {
         self.plan
     }
 
-    /// Elements of an input beat of a layer.
+    /// Elements per input beat of a layer.
     fn lanes(&self, layer: usize) -> usize {
         self.network.nodes[layer].layer.lanes().input_lanes(self.folds[layer])
     }
 
-    /// Adds a stage with one output stream.
+    /// Adds a stage with one output stream, and returns that stream.
     fn stage(&mut self, name: String, part: Part, inputs: Vec<usize>, output: Link) -> usize {
         self.plan.links.push(output);
         let link = self.plan.links.len() - 1;
@@ -287,7 +287,7 @@ impl<'a> Planner<'a> {
         inputs.chain(exits).collect()
     }
 
-    /// Brings what a source gives to all that take it.
+    /// Connects a source's stream to all its consumers.
     fn deliver(&mut self, link: usize, source: Source) {
         let name = match source {
             Source::Input => "input".to_owned(),
@@ -302,9 +302,9 @@ impl<'a> Planner<'a> {
         if let (Some(link), [Consumer::Layer(first, port), ..]) = (links.last(), &looped[..]) {
             let to = self.name_of(*first, *port);
             let link = self.adapt(*link, &to, self.lanes(*first));
-            let most = self.network.ensemble.as_ref().map_or(1, |e| e.max_members);
+            let max_members = self.network.ensemble.as_ref().map_or(1, |e| e.max_members);
             let again = Link { looped: true, user: 1, ..self.plan.links[link] };
-            let link = self.stage(format!("{to}_replay"), Part::Replay(most), vec![link], again);
+            let link = self.stage(format!("{to}_replay"), Part::Replay(max_members), vec![link], again);
             let links = self.fork(format!("{name}_loop_fork"), link, looped.len());
             for (link, consumer) in links.into_iter().zip(looped) {
                 let Consumer::Layer(layer, port) = consumer else { unreachable!("an exit comes once") };
@@ -314,7 +314,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether a consumer takes the stream's frames once for each member, and they come only once.
+    /// Whether a consumer needs the stream's frames once per member, while the stream has them once.
     fn replays(&self, link: usize, consumer: Consumer) -> bool {
         let Some(ensemble) = &self.network.ensemble else { return false };
         !self.plan.links[link].looped && matches!(consumer, Consumer::Layer(to, _) if to >= ensemble.first)
@@ -353,8 +353,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Brings beats to `lanes` elements. The FIFO stands where they are widest, in front of a narrower, which takes its time for a beat.
-    /// The network's input needs none where it goes to one place: its source can wait as well.
+    /// Converts a stream to beats of `lanes` elements. The FIFO is placed where beats are widest, before a narrower, which needs
+    /// several cycles per beat. The network's input has no FIFO if it has a single consumer: its source can wait as well.
     fn adapt(&mut self, mut link: usize, name: &str, lanes: usize) -> usize {
         let from = self.plan.links[link].lanes;
         let joint = lcm(from, lanes);

@@ -1,4 +1,4 @@
-//! What the host computes around the hardware: quantised inputs, and outputs from sums.
+//! The host's computation around the hardware: input quantisation, and outputs from the hardware's integers.
 
 use crate::diagnostic::{Diagnostic, INPUT_VALUE, Result};
 use crate::frame::element::Element;
@@ -7,9 +7,10 @@ use crate::graph::tensor::{Data, Tensor};
 use crate::network::Network;
 
 impl Network {
-    /// The integer frame that the hardware takes (channel last, row-major) of a frame of the graph's input.
+    /// Quantises a frame of the graph's input to the hardware's input: integers, channels last, row-major.
     ///
-    /// Errors: a frame of the wrong size, and a value that is no integer of the input's type, such as not a number.
+    /// # Errors
+    /// If the frame has another size, or a value does not become an integer of the input's type (such as NaN).
     pub fn quantise(&self, frame: &[f32]) -> Result<Vec<i32>> {
         let shape = self.front.input_shape();
         if frame.len() != shape.iter().product::<usize>() {
@@ -18,10 +19,10 @@ impl Network {
         let out = self.front.eval(&Tensor { shape: shape.to_vec(), data: Data::Float(frame.to_vec()) })?;
         let values = out.floats("the quantised input")?;
         let element = self.input.element;
-        let (least, most) = element.range();
+        let (min, max) = element.range();
         let bipolar = element == Element::Bipolar;
         let integer = |(at, &v): (usize, &f32)| {
-            if v.fract() == 0.0 && (least as f32..=most as f32).contains(&v) && !(bipolar && v == 0.0) {
+            if v.fract() == 0.0 && (min as f32..=max as f32).contains(&v) && !(bipolar && v == 0.0) {
                 return Ok(v as i32);
             }
             let message = format!("element {at} of the input becomes {v}, which is no {element} number");
@@ -32,15 +33,15 @@ impl Network {
         values.iter().enumerate().map(integer).collect()
     }
 
-    /// The graph's first output of one frame: see [`finish_output`](Self::finish_output).
+    /// The graph's first output for one frame; see [`finish_output`](Self::finish_output).
     pub fn finish(&self, sums: &[i64], members: u32) -> Result<Vec<f32>> {
         self.finish_output(0, sums, members)
     }
 
-    /// Output `index` of the graph for one frame: its tail applied once to `sums` / `members`, in float32.
+    /// Output `index` of the graph for one frame: its tail is applied once, in float32, to `sums` / `members`.
     ///
-    /// `sums` holds the integers of all exits, one exit after another, summed over `members` >= 1 networks. Indices (TopK, ArgMax) come as
-    /// float32 too.
+    /// `sums` holds the integers of all exits, concatenated, each summed over `members` >= 1 networks. Indices (TopK, ArgMax) are
+    /// returned as float32 too.
     pub fn finish_output(&self, index: usize, sums: &[i64], members: u32) -> Result<Vec<f32>> {
         let tail = &self.outputs[index].tail;
         let shape = tail.input_shape();

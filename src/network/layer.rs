@@ -1,4 +1,4 @@
-//! The layer trait: one layer in every form that the engines need.
+//! The layer trait: a layer in every form that the engines need.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,66 +14,66 @@ use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 
-/// What one layer computes, in every form that the engines need.
+/// A layer in every form that the engines need.
 ///
-/// A frame is a list of integers in stream order (channel last, row-major); a bipolar element is +1 or -1.
+/// A frame is a list of integers in stream order (channels last, row-major). A bipolar element is +1 or -1.
 pub trait Layer: fmt::Debug + Send + Sync {
-    /// The kind's name, as it stands in `KINDS` and in the layer's name.
+    /// Name of the layer kind, as in `KINDS` and in the layer's name.
     fn kind(&self) -> &'static str;
 
-    /// Shape and type of what leaves the layer, or why the inputs do not fit.
+    /// Shape and element type of the output, or the reason why the inputs do not fit.
     fn output(&self, inputs: &[Port]) -> Result<Port>;
 
-    /// Members that differ in what the layer computes, as many as are built; 1 where all compute the same.
+    /// Number of members whose results differ; it equals max_members, or 1 if all members compute the same.
     fn members(&self) -> usize {
         1
     }
 
-    /// How its weights are sampled, where they are.
+    /// The sampling of the weights; `None` if they are deterministic or there are none.
     fn sampling(&self) -> Option<Sampling> {
         None
     }
 
-    /// One frame in one member (from 0), in plain integer arithmetic: the yardstick. May use [`arith`](crate::arith) and nothing of
-    /// the hardware.
+    /// Computes one frame in one member (from 0) in plain integer arithmetic: the reference for all engines. It may use
+    /// [`arith`](crate::arith) but nothing of the hardware.
     fn reference(&self, inputs: &[&[i32]], member: usize) -> Vec<i32>;
 
-    /// Many frames at once in one member, on packed words.
+    /// Computes a batch of frames in one member, on packed words.
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch;
 
-    /// The integers that its activation is applied to, as [`fast`](Self::fast) computes them; what leaves, where it has none.
+    /// The sums before the activation, computed as by [`fast`](Self::fast); the output if there is no activation.
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
         self.fast(inputs, member)
     }
 
-    /// What its weights are, where it has some.
+    /// Kind of the weights; `None` for layers without weights.
     fn weights(&self) -> Option<WeightKind> {
         None
     }
 
-    /// What PE and SIMD may divide.
+    /// The legal foldings.
     fn lanes(&self) -> Lanes;
 
-    /// The layer as a module named `name`: an input stream `s` (where there are several inputs, `s0`, `s1` and on), one output stream `m`
-    /// of PE elements a beat, `user` user bits on all. Where members differ, a frame passes once for each member, the first one first, and the one user bit says
-    /// that it is the last.
+    /// Builds the layer as a module named `name`. Its input stream is `s` (with several inputs `s0`, `s1`, ...), its output
+    /// stream `m` has PE elements per beat, and all streams have `user` user bits. If members differ, a frame passes once per
+    /// member, member 0 first, and the single user bit marks the last member.
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module>;
 
-    /// When output beats come, given when input beats come.
+    /// The edges of output beats, as a function of those of input beats.
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule;
 
-    /// What the layer occupies.
+    /// The resources of the layer.
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources;
 }
 
-/// A kind of layer, as the conformance kit sees it.
+/// A kind of layer, as the conformance tests see it.
 #[derive(Debug)]
 pub struct Kind {
     /// The kind's name.
     pub name: &'static str,
-    /// Layers that show every form of the kind.
+    /// Sample layers that cover every form of the kind.
     pub samples: fn() -> Vec<Sample>,
 }
 
-/// A layer, and the ports that feed it.
+/// The input ports of a sample layer, and the layer.
 pub type Sample = (Vec<Port>, Arc<dyn Layer>);

@@ -1,4 +1,4 @@
-//! The checked network: layers (the trait), edges, exits, ensemble, and what the host computes around the hardware.
+//! The checked network: the layer trait, edges, exits, the ensemble, and the host's computation around the hardware.
 //!
 //! May use: `frame`, `arith`, `graph`, and the folding and resources of `unit`. Used by: every room above.
 
@@ -22,37 +22,37 @@ pub enum Source {
     Layer(usize),
 }
 
-/// A layer in its place.
+/// A layer of a network, with its name and its connections.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Name in configuration, Verilog and reports: `l1_dense`.
     pub name: String,
-    /// The node of the model file that it was made of.
+    /// The model file's node that the layer comes from.
     pub origin: String,
-    /// Where its inputs come from, all earlier in the list.
+    /// Sources of the inputs; all of them earlier in the list.
     pub inputs: Vec<Source>,
-    /// What it computes.
+    /// The layer.
     pub layer: Arc<dyn Layer>,
-    /// What leaves it.
+    /// Shape and element type of the output.
     pub output: Port,
 }
 
-/// A network with all its errors found: every engine takes one of these.
+/// A checked network, the input of every engine.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// The model's name, fit for a Verilog identifier.
     pub name: String,
     /// SHA-256 of the model file, in hexadecimal.
     pub sha256: String,
-    /// From the graph's input to the integers that the hardware takes.
+    /// The host's computation from the graph's input to the integers of the hardware.
     pub front: HostGraph,
-    /// What the hardware takes.
+    /// The input of the hardware.
     pub input: Port,
     /// The layers, in topological order.
     pub nodes: Vec<Node>,
-    /// The members that are sampled from its weights; `None` where no weights are stochastic.
+    /// The ensemble of sampled members; `None` if no weights are stochastic.
     pub ensemble: Option<Ensemble>,
-    /// What leaves the hardware, in the order of the outputs that need it first.
+    /// The outputs of the hardware, in the order of the graph outputs that need them first.
     pub exits: Vec<Exit>,
     /// The graph's outputs, in its order.
     pub outputs: Vec<Output>,
@@ -63,55 +63,55 @@ pub struct Network {
 pub struct Output {
     /// Its name in the model file.
     pub name: String,
-    /// The layer whose integers it is made of.
+    /// The layer whose integers the output is computed from.
     pub layer: usize,
-    /// From those integers, or their mean over the members, to the graph's output.
+    /// The host's computation from those integers, or their mean over the members, to the graph's output.
     pub tail: HostGraph,
 }
 
-/// A layer whose integers leave the hardware.
+/// An output of the hardware: a layer's integers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// The layer.
     pub layer: usize,
-    /// Whether its integers are added over the members.
+    /// Whether the integers are summed over the members.
     pub summed: bool,
-    /// What leaves: the layer's integers, or their sums.
+    /// Shape and element type of the integers or their sums.
     pub port: Port,
 }
 
-/// Many networks sampled from one set of weights. Layers before [`first`](Self::first) compute the same in all of them and run once a
-/// frame; the others run once for each member, and the integers that leave them are added.
+/// An ensemble of networks that are sampled from one set of weights. Layers before [`first`](Self::first) are the same in all
+/// members and run once per frame. The other layers run once per member, and their outputs are summed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ensemble {
     /// The first layer that differs between members.
     pub first: usize,
-    /// Members of a frame, where nobody says.
+    /// Default members per frame.
     pub members: u32,
-    /// Members that are built: a frame may have up to so many.
+    /// max_members, the number of members that the hardware supports.
     pub max_members: u32,
 }
 
-/// Name of the boundary at which the sums over the members leave; where there are several such sums, the first one's.
+/// Name of the boundary of the sums over the members; with several sums, that of the first.
 pub const ENSEMBLE: &str = "ensemble";
 
-/// A layer as the importer found it, before names and shapes.
+/// A layer from the importer, before it has a name and an output shape.
 #[derive(Debug, Clone)]
 pub struct UnnamedLayer {
-    /// The node of the model file that it was made of.
+    /// The model file's node that the layer comes from.
     pub origin: String,
-    /// Where its inputs come from.
+    /// Sources of the inputs.
     pub inputs: Vec<Source>,
-    /// What it computes.
+    /// The layer.
     pub layer: Arc<dyn Layer>,
 }
 
 impl Network {
-    /// Names the layers, infers every shape and collects what does not fit. `members` is the number of members of a frame where nobody
-    /// says; it has no meaning where no layer is stochastic.
+    /// Names the layers and infers all shapes. `members` is the default number of members per frame; it is ignored if no layer is
+    /// stochastic.
     ///
     /// # Errors
-    /// Where a layer does not fit its inputs, sums become too wide, there is no output, or a layer leads to none.
+    /// If a layer does not fit its inputs, sums exceed 31 bits, there is no output, or a layer leads to no output.
     pub fn new(
         name: &str,
         sha256: String,
@@ -148,17 +148,17 @@ impl Network {
         Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, exits, outputs })
     }
 
-    /// The ports that feed layer `index`.
+    /// The input ports of layer `index`.
     pub fn inputs(&self, index: usize) -> Vec<Port> {
         self.nodes[index].inputs.iter().map(|source| source.of(&self.input, &self.nodes).clone()).collect()
     }
 
-    /// Elements of a frame's integers: those of all exits, one after another.
+    /// Number of integers per frame of all exits together.
     pub fn exit_elements(&self) -> usize {
         self.exits.iter().map(|exit| exit.port.elements()).sum()
     }
 
-    /// Where the integers of the exit that output `index` is made of stand among a frame's.
+    /// The range of output `index` in the concatenated integers of all exits.
     pub fn place_of(&self, index: usize) -> std::ops::Range<usize> {
         let mut start = 0;
         for exit in &self.exits {
@@ -171,12 +171,12 @@ impl Network {
         unreachable!("every output has its exit")
     }
 
-    /// Members of a frame where nobody says; 1 without an ensemble.
+    /// Default members per frame; 1 without an ensemble.
     pub fn members(&self) -> u32 {
         self.ensemble.as_ref().map_or(1, |e| e.members)
     }
 
-    /// How often a frame of `members` members passes layer `index`.
+    /// Number of passes of a frame of `members` members through layer `index`.
     pub fn passes(&self, index: usize, members: u32) -> u32 {
         match &self.ensemble {
             Some(ensemble) if index >= ensemble.first => members,
@@ -186,7 +186,7 @@ impl Network {
 }
 
 impl Source {
-    /// The port there.
+    /// The port of the source.
     fn of<'a>(self, input: &'a Port, nodes: &'a [Node]) -> &'a Port {
         match self {
             Self::Input => input,
@@ -195,7 +195,7 @@ impl Source {
     }
 }
 
-/// Checks that there is an output and that every layer leads to one.
+/// Checks that there is an output, and that every layer leads to one.
 fn used(nodes: &[Node], outputs: &[Output]) -> Result<()> {
     if outputs.is_empty() {
         return Err(Diagnostic::new(&MODEL_INVALID, "nothing leaves the network").into());
@@ -214,7 +214,7 @@ fn used(nodes: &[Node], outputs: &[Output]) -> Result<()> {
 }
 
 impl Ensemble {
-    /// The ensemble of a network's layers, if there is one.
+    /// The ensemble of a network's layers; `None` if members do not differ.
     fn of(nodes: &[Node], members: u32) -> Option<Self> {
         let differs = |n: &Node| n.layer.sampling().is_some() || n.layer.members() > 1;
         let first = nodes.iter().position(differs)?;
@@ -224,7 +224,7 @@ impl Ensemble {
 }
 
 impl Exit {
-    /// Where the integers of `layer` leave.
+    /// The exit of the integers of `layer`.
     fn of(nodes: &[Node], ensemble: Option<&Ensemble>, layer: usize) -> Result<Self> {
         let node = &nodes[layer];
         let Some(built) = ensemble.filter(|e| layer >= e.first).map(|e| e.max_members) else {
@@ -244,7 +244,7 @@ impl Exit {
     }
 }
 
-/// `name` in lower case with every character that a Verilog identifier cannot have replaced by `_`.
+/// `name` as a Verilog identifier: lower case, other characters replaced by `_`.
 pub fn identifier(name: &str) -> String {
     let mut out: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();

@@ -1,16 +1,17 @@
-//! The channel unit: what layers share that keep channels apart.
+//! The channel unit, which layers share that process channels separately.
 //!
-//! Beats hold PE channels each. They come position by position, at a position channel group by channel group, and for a group tap by
-//! tap: so a line buffer gives them where every channel is a group of its own. The taps are reduced to a sum, or to the largest one. Steps
-//! of the pipeline, for a tap that is accepted at edge t:
+//! A beat holds PE channels. Beats are ordered by position, then by channel group, then by tap: the order of a line buffer whose
+//! channel groups are single channels. The taps are reduced to their sum or their maximum. Pipeline stages for a tap that is
+//! accepted at edge t:
 //!
 //! | after edge | holds |
 //! |---|---|
-//! | t | the tap; where it is the only one, the group's thresholds |
-//! | t + 1 | what the taps so far are reduced to; the group's thresholds. Left out where there is one tap |
+//! | t | the tap; if it is the only one, also the group's thresholds |
+//! | t + 1 | the taps reduced so far; the group's thresholds. Omitted if there is one tap |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! As in the matrix unit, the whole pipeline stops while the stream register is full and a beat waits to enter it, and nothing else stops it.
+//! As in the matrix unit, the whole pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else
+//! stalls it.
 
 use std::sync::Arc;
 
@@ -30,34 +31,34 @@ use crate::unit::matrix::{Output, Position, RawSums, Step, Table, width};
 use crate::unit::resources::Resources;
 use crate::unit::window::{LineBufferStage, WindowConsumer};
 
-/// What becomes of the taps of a channel.
+/// The reduction of a channel's taps.
 #[derive(Debug, Clone, Copy)]
 pub enum Reduce<'a> {
-    /// Their sum, with an activation where there is one.
+    /// The sum, followed by the activation if there is one.
     Sum(&'a Activations),
-    /// The largest, or the smallest in channels that fall (no entries where none does).
+    /// The maximum. In channels whose entry is true it is the minimum; the list is empty if no entry is true.
     Most(&'a [bool]),
 }
 
-/// A channel unit to be built, with the line buffer in front of it where its kernel needs one.
+/// The parameters of a channel unit, including its line buffer if the kernel needs one.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelUnit<'a> {
     /// The module's name.
     pub name: &'a str,
-    /// Where taps come from: a kernel whose channels are a group each.
+    /// The kernel; every channel is a group of its own.
     pub kernel: &'a Sliding,
-    /// Type of the frame's elements.
+    /// Element type of the input frame.
     pub input: Element,
-    /// Channels of a beat.
+    /// Channels per beat.
     pub pe: usize,
-    /// User bits of its streams. Where members differ that is one, and it says that the frame is the last member's.
+    /// User bits of the streams. If members differ there is one: it marks the frame of the last member.
     pub user: u32,
-    /// What becomes of the taps.
+    /// The reduction of the taps.
     pub reduce: Reduce<'a>,
 }
 
-/// The sums of `taps` inputs as hardware computes them. A bipolar one that may also be 0 is a two's complement number of two bits; else
-/// ones are counted, and y is twice that less `taps`.
+/// The sums of `taps` inputs as the hardware computes them. Masked bipolar inputs (+1, -1 or 0) are added as 2-bit two's
+/// complement numbers. For plain bipolar inputs the hardware counts ones, and y is twice the count minus `taps`.
 fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSums {
     let count = taps as i64;
     let (range, gain, constant) = match (input, masked) {
@@ -69,16 +70,16 @@ fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSu
 }
 
 impl WindowSum {
-    /// Type of what leaves.
+    /// Element type of the output.
     ///
     /// # Errors
-    /// Where sums are too wide to be computed with.
+    /// If the sums do not fit 31 bits.
     pub fn element(&self, input: Element) -> Result<Element> {
         computable(sum_range(input, self.kernel().window.taps()))?;
         Ok(self.unit("", input, 1, 0).element())
     }
 
-    /// What leaves for many frames in a member.
+    /// The outputs of a batch in a member.
     pub fn fast(&self, frames: &Batch, member: usize) -> Batch {
         let of = |input| self.unit("", input, 1, 0).element();
         let activated = self.activations().of(member).map(|a| a.element);
@@ -86,7 +87,7 @@ impl WindowSum {
         frames.each(element, self.elements(), |frame| self.activated(self.sums(frame), member))
     }
 
-    /// The hardware, for frames of elements of type `input`.
+    /// The channel unit for input elements of type `input`.
     pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
         ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce: Reduce::Sum(self.activations()) }
     }
@@ -105,7 +106,7 @@ impl ChannelUnit<'_> {
         raw_sums(self.input, self.kernel.masked(), self.taps(), self.channels())
     }
 
-    /// What leaves, where taps are summed.
+    /// The output, if taps are summed.
     fn output<'a>(&self, activations: &'a Activations, raw: &RawSums) -> Output<'a> {
         match activations.list() {
             [] => Output::Sums(raw.element(sum_range(self.input, self.taps()))),
@@ -113,7 +114,7 @@ impl ChannelUnit<'_> {
         }
     }
 
-    /// Type of what leaves.
+    /// Element type of the output.
     pub fn element(&self) -> Element {
         match self.reduce {
             Reduce::Sum(activations) => self.output(activations, &self.sums()).element(),
@@ -121,7 +122,7 @@ impl ChannelUnit<'_> {
         }
     }
 
-    /// What channels need to be told: thresholds, constants, or which of them fall.
+    /// The memory of numbers per channel: thresholds, constants, or flags of decreasing channels.
     fn table(&self) -> Option<Table> {
         match self.reduce {
             Reduce::Sum(activations) => {
@@ -135,12 +136,12 @@ impl ChannelUnit<'_> {
         }
     }
 
-    /// Whether some channels look for the smallest tap.
+    /// Whether some channels take the minimum of several taps.
     fn turns(&self) -> bool {
         matches!(self.reduce, Reduce::Most(falls) if self.taps() > 1 && falls.contains(&true))
     }
 
-    /// When its beats move, behind the line buffer.
+    /// The timing without the line buffer.
     fn timing(&self) -> Matrix {
         let steps = self.taps() as u64;
         let operands = (self.kernel.window.positions() * self.channels() / self.pe) as u64;
@@ -152,7 +153,7 @@ impl ChannelUnit<'_> {
         LineBufferStage::new(self.kernel, self.input, fed, self.timing(), self.user)
     }
 
-    /// Builds the module.
+    /// Builds the module, including the line buffer.
     pub fn hardware(&self) -> Arc<Module> {
         let Some(front) = self.front() else { return self.build() };
         let behind = format!("{}_reduce", self.name);
@@ -161,7 +162,7 @@ impl ChannelUnit<'_> {
         front.module(self.name, formula, &self.schedule(), &behind)
     }
 
-    /// When its beats move, those of the line buffer included.
+    /// The schedule, including the line buffer.
     pub fn schedule(&self) -> Schedule {
         let own = Schedule::matrix(self.timing());
         match self.front() {
@@ -170,7 +171,7 @@ impl ChannelUnit<'_> {
         }
     }
 
-    /// What it occupies.
+    /// The resources, including the line buffer.
     pub fn resources(&self) -> Resources {
         Resources {
             lanes: self.pe as u64,
@@ -180,7 +181,7 @@ impl ChannelUnit<'_> {
         }
     }
 
-    /// The unit without the line buffer.
+    /// Builds the module without the line buffer.
     fn build(&self) -> Arc<Module> {
         let (pe, taps, user) = (self.pe, self.taps() as u64, self.user);
         let element = self.kernel.operand(self.input).bits();
@@ -191,10 +192,10 @@ impl ChannelUnit<'_> {
         let m_ready = b.input("m_ready", 1, Role::Control);
         let out = b.instance("u_out", &stream_register(pe as u32 * self.element().bits(), user));
         b.connect(out, "m_ready", m_ready);
-        // The pipeline moves where its last stage is empty or may leave.
+        // The pipeline moves if its last stage is empty or its beat may leave.
         let run = b.wire("run", 1);
         b.output("s_ready", run, Role::Control);
-        // What is taken is counted where there is something to count.
+        // Accepted beats are counted only if a counter needs it.
         let words = table.as_ref().map_or(1, |table| table.members.len() * self.channels() / pe);
         let take = if taps > 1 || words > 1 {
             let take = b.and(run, s.valid);
@@ -258,7 +259,7 @@ impl ChannelUnit<'_> {
         (0..self.pe as u32).map(lane).collect()
     }
 
-    /// The control that the memory of thresholds follows: the number of the group, and of the position where members differ.
+    /// The control of the threshold memory: the number of the channel group, and of the position if members differ.
     fn step(
         &self,
         b: &mut Builder,
@@ -311,10 +312,10 @@ impl ChannelUnit<'_> {
         lanes.into_iter().enumerate().map(sum).collect()
     }
 
-    /// The largest tap of each lane, or the smallest where it falls.
+    /// The maximum tap of each lane, or the minimum if its channel is decreasing.
     ///
-    /// Codes are compared as unsigned numbers: two's complement with its top bit turned over, and all bits turned over where the smallest is
-    /// looked for. So 0 is what nothing is smaller than, and what stands for a place outside.
+    /// Codes are compared as unsigned numbers: two's complement codes have their top bit inverted, and all bits are inverted to
+    /// find a minimum. Then 0 is the smallest code, which also stands for padding.
     fn most(
         &self,
         b: &mut Builder,
@@ -392,19 +393,19 @@ impl ChannelUnit<'_> {
     }
 }
 
-/// Signals of a tap that is in the input register.
+/// Signals of the tap in the input register.
 #[derive(Clone, Copy)]
 struct Accumulating {
     /// The pipeline moves at the coming edge.
     run: Net,
-    /// A tap is taken at the coming edge.
+    /// A tap is accumulated at the coming edge.
     enable: Net,
-    /// It is the first one.
+    /// The tap is the first one.
     first: Net,
 }
 
 impl Accumulating {
-    /// A register `<name>_q` that takes `with(what it holds, or 0 at the first tap)`.
+    /// A register `<name>_q` that loads `with(its value, or 0 at the first tap)`.
     fn accumulator(
         self,
         b: &mut Builder,

@@ -1,4 +1,4 @@
-//! Folding: how many lanes work in parallel, and so how many cycles a frame takes.
+//! Folding: the number of parallel lanes, which determines the cycles per frame.
 
 use crate::arith::kernel::Sliding;
 use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
@@ -6,13 +6,13 @@ use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
 /// Parallelism of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Folding {
-    /// Processing elements: rows computed side by side.
+    /// Processing elements: rows that are computed in parallel.
     pub pe: usize,
-    /// Lanes of a processing element: inputs taken side by side.
+    /// Lanes per processing element: inputs that are consumed in parallel.
     pub simd: usize,
 }
 
-/// What a layer's folding may be.
+/// The legal foldings of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lanes {
     /// Rows of the weight matrix; PE divides them.
@@ -23,23 +23,23 @@ pub struct Lanes {
     pub pe: Vec<usize>,
     /// Legal SIMD, ascending.
     pub simd: Vec<usize>,
-    /// Taps of the kernel; one where there is none.
+    /// Taps of the kernel along each axis; 1 without a kernel.
     pub kernel: [usize; 2],
-    /// How often a frame passes all rows: the positions of a kernel.
+    /// Number of positions of a kernel: all rows are computed once per position.
     pub positions: usize,
-    /// Pixels of the frame that comes in; 1 where it is no image.
+    /// Pixels of the input frame; 1 if it is no image.
     pub pixels: usize,
-    /// Channels that a row takes of a pixel; all elements where the frame is no image.
+    /// Channels of a pixel that feed a row; all elements if the frame is no image.
     pub channels: usize,
-    /// Rows that take the same channels.
+    /// Number of rows that share their input channels.
     pub group_rows: usize,
 }
 
-/// SIMD that a default folding does not exceed while more PE can do instead.
+/// Upper bound of SIMD in a default folding, as long as a higher PE suffices instead.
 const SIMD_PREFERRED: usize = 64;
 
 impl Lanes {
-    /// Lanes of a layer whose SIMD may be any divisor of the fan-in.
+    /// Foldings of a dense layer: SIMD is any divisor of the fan-in.
     pub fn dense(rows: usize, fan_in: usize) -> Self {
         Self {
             rows,
@@ -54,8 +54,9 @@ impl Lanes {
         }
     }
 
-    /// Lanes of a layer whose rows are computed at every position of a kernel: SIMD divides the channels of a group, or it is the
-    /// channels times a divisor of the kernel's taps. PE divides the rows of a group; where a group is one channel, it may be several groups.
+    /// Foldings of a layer whose rows are computed at every position of a kernel. SIMD divides the channels of a group, or is the
+    /// channels times a divisor of the number of taps. PE divides the rows of a group; if a group is one channel, PE may cover
+    /// several groups.
     pub fn kernel(rows: usize, kernel: &Sliding) -> Self {
         let (channels, group_rows) = (kernel.group(), rows / kernel.groups);
         let whole =
@@ -75,7 +76,8 @@ impl Lanes {
         }
     }
 
-    /// Lanes of a layer that works channel by channel, `channels` of each of `input` pixels, and gives `output`: PE divides the channels.
+    /// Foldings of a layer that processes channels separately: `channels` per pixel, `input` input pixels and `output` output
+    /// pixels. PE divides the channels.
     pub fn channelwise(channels: usize, input: usize, output: usize) -> Self {
         Self {
             rows: channels,
@@ -90,41 +92,43 @@ impl Lanes {
         }
     }
 
-    /// Lanes of a layer that takes the channels of several inputs in turn, so many of each at a pixel: PE divides all of them.
+    /// Foldings of a layer that reads the channels of several inputs in turn, `channels` of each per pixel. PE divides all of
+    /// these.
     pub fn joined(channels: &[usize], pixels: usize) -> Self {
         let mut lanes = Self::channelwise(channels.iter().sum(), pixels, pixels);
         lanes.pe.retain(|pe| channels.iter().all(|c| c.is_multiple_of(*pe)));
         lanes
     }
 
-    /// Lanes of a layer that reduces each channel's taps of a kernel, one after another.
+    /// Foldings of a layer that reduces the taps of each channel one after another.
     pub fn pool(kernel: &Sliding) -> Self {
         Self { simd: vec![1], ..Self::kernel(kernel.channels, kernel) }
     }
 
-    /// Elements of an input beat.
+    /// Elements per input beat.
     pub fn input_lanes(&self, fold: Folding) -> usize {
         fold.simd.min(self.channels) * (fold.pe / self.group_rows).max(1)
     }
 
-    /// These lanes where `share` neighbouring rows share random bits: PE divides `share`, or is a multiple of it, unless all rows do.
+    /// Restricts PE for `share` neighbouring rows that share random bits: PE divides `share` or is a multiple of it, unless all
+    /// rows share.
     #[must_use]
     pub fn sharing(mut self, share: usize) -> Self {
         self.pe.retain(|pe| share >= self.rows || share.is_multiple_of(*pe) || pe.is_multiple_of(share));
         self
     }
 
-    /// All rows, where they may be computed side by side.
+    /// The maximum PE.
     fn most_pe(&self) -> usize {
         self.pe.last().copied().unwrap_or(1)
     }
 
-    /// The whole fan-in, where it may be taken at once.
+    /// The maximum SIMD.
     fn most_simd(&self) -> usize {
         self.simd.last().copied().unwrap_or(1)
     }
 
-    /// Cycles of a frame: those of its rows, those in which it comes in, or those in which its windows are read.
+    /// Cycles per frame: the maximum of computing the rows, receiving the input, and reading the windows.
     pub fn cycles(&self, fold: Folding) -> u64 {
         let [positions, rows] = [self.positions, self.rows / fold.pe].map(|n| n as u64);
         let elements = self.pixels * self.channels * (self.rows / self.group_rows);
@@ -136,9 +140,9 @@ impl Lanes {
         (positions * rows * steps).max(words as u64).max(positions * operands * steps * read as u64)
     }
 
-    /// The folding for a target of `cycles` a frame: the smallest legal SIMD that meets it at PE = 1; where that exceeds 64,
-    /// or none does, the largest legal SIMD up to 64 and the smallest legal PE that meets it; failing that, PE = rows (the largest legal PE) and
-    /// the smallest legal SIMD that meets it, or all of it.
+    /// The default folding for a target of `cycles` per frame. It is PE = 1 with the smallest legal SIMD up to 64 that meets the
+    /// target. If there is none, SIMD is the largest legal one up to 64, and PE is the smallest legal one that meets the target.
+    /// If there is none, PE is the maximum, and SIMD is the smallest legal one that meets the target, or the maximum.
     pub fn default_folding(&self, cycles: u64) -> Folding {
         let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
         if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(1, **s)) {
@@ -148,15 +152,15 @@ impl Lanes {
         if let Some(pe) = self.pe.iter().copied().find(|p| meets(*p, simd)) {
             return Folding { pe, simd };
         }
-        let most = self.most_pe();
-        let grown = self.simd.iter().copied().find(|s| meets(most, *s));
-        Folding { pe: most, simd: grown.unwrap_or(self.most_simd()) }
+        let max_pe = self.most_pe();
+        let grown = self.simd.iter().copied().find(|s| meets(max_pe, *s));
+        Folding { pe: max_pe, simd: grown.unwrap_or(self.most_simd()) }
     }
 
-    /// A folding with what the user gave, the rest by [`default_folding`](Self::default_folding).
+    /// The folding with the user's PE and SIMD; missing ones are chosen for the target `cycles`.
     ///
     /// # Errors
-    /// Where a given number does not divide the layer; the help lists the legal ones.
+    /// If a given number is not legal; the help lists the legal ones.
     pub fn folding(
         &self,
         name: &str,
@@ -186,7 +190,7 @@ impl Lanes {
         Ok(match (pe, simd) {
             (Some(pe), Some(simd)) => Folding { pe, simd },
             (None, None) => self.default_folding(cycles),
-            // One given: the smallest of the other that meets the target, or all of it.
+            // If one number is given: the smallest other one that meets the target, or the maximum.
             (Some(pe), None) => {
                 let meets =
                     self.simd.iter().copied().find(|&simd| self.cycles(Folding { pe, simd }) <= cycles);
@@ -205,8 +209,8 @@ pub fn divisors(n: usize) -> Vec<usize> {
     (1..=n).filter(|d| n.is_multiple_of(*d)).collect()
 }
 
-/// Taps of a kernel that are read at once, out of `taps` that the matrix unit takes at once and works on for `folds` steps: parts of a row, or
-/// whole rows, and no more than it would wait for.
+/// The number of kernel taps that a line buffer reads in parallel, if the matrix unit consumes `taps` taps per beat and uses each
+/// beat for `folds` steps. It is a part of a kernel row or whole rows, and no more than needed to keep the matrix unit busy.
 pub fn side_by_side([rows, columns]: [usize; 2], taps: usize, folds: usize) -> usize {
     let regular = |side: &usize| {
         let of_rows = || side.is_multiple_of(columns) && rows.is_multiple_of(side / columns);

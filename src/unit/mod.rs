@@ -1,4 +1,4 @@
-//! Hardware units that layers are made of: matrix unit, window (line buffer), channel unit; their folding and resources.
+//! Hardware units of layers: matrix unit, window (line buffer) and channel unit, with their folding and resources.
 //!
 //! May use: `frame`, `arith`, `schedule`, and the blocks of `stoxnor-hdl`. Used by: `layer`, `lower`.
 

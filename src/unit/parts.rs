@@ -1,4 +1,4 @@
-//! What layers and whole networks are put together of.
+//! Helpers for composing modules.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use stoxnor_hdl::{Builder, InstanceId, Module, Role};
 
 use crate::frame::element::Element;
 
-/// Edges from a [`frame_sum`](stoxnor_hdl::block::frame_sum)'s accepting a beat to its offering it, for documentation.
+/// Edges from the acceptance of a beat by a [`frame_sum`](stoxnor_hdl::block::frame_sum) to the offer of its sum, for
+/// documentation.
 pub const SUM_LATENCY: u64 = 2;
 
-/// What a block that adds takes an element for.
+/// The summand type of an element for adder blocks.
 pub fn summand(element: Element) -> Summand {
     match element {
         Element::Bipolar => Summand::Bipolar,
@@ -19,7 +20,7 @@ pub fn summand(element: Element) -> Summand {
     }
 }
 
-/// Parameters of the module around it for the memory images of an instance, by their own names.
+/// Declares parameters for the memory images of an instance in the surrounding module, under the same names.
 pub fn pass_images(b: &mut Builder, instance: InstanceId, module: &Module) {
     for parameter in module.parameters.iter().filter(|p| p.image.is_some()) {
         let from = b.parameter(parameter.name.clone(), parameter.image.clone());
@@ -27,11 +28,11 @@ pub fn pass_images(b: &mut Builder, instance: InstanceId, module: &Module) {
     }
 }
 
-/// A module called `name` of `parts`, each with its name in it: the stream `m` of one is the stream `s` of the next. Memory images keep
+/// A module called `name` with `parts` in series: the stream `m` of each part is the stream `s` of the next. Memory images keep
 /// their parameters.
 ///
 /// # Panics
-/// Where there are no parts, or one has no stream `s` or `m`.
+/// If there are no parts, or one lacks stream `s` or `m`.
 pub fn in_a_row(name: &str, doc: &[String], parts: &[(&str, Arc<Module>)]) -> Arc<Module> {
     let mut b = Builder::new(name);
     doc.iter().for_each(|line| b.doc(line.clone()));

@@ -1,4 +1,4 @@
-//! How a line buffer reads the operands of a kernel.
+//! The order in which a line buffer reads the operands of a kernel.
 
 use stoxnor_hdl::Bits;
 use stoxnor_hdl::block::{Border, LineBuffer, Loop, Padding};
@@ -8,27 +8,28 @@ use crate::arith::window::Window;
 use crate::frame::element::Element;
 use crate::unit::folding::{Folding, side_by_side};
 
-/// How a kernel's operands leave a line buffer.
+/// The division of a kernel's operands into line buffer words and beats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// Elements of a word.
+    /// Elements per word.
     pub(crate) word: usize,
-    /// Words of a pixel.
+    /// Words per pixel.
     pub(crate) words: usize,
-    /// Words of an operand's tap.
+    /// Words per tap of an operand.
     pub(crate) slices: usize,
-    /// Operands of a position.
+    /// Operands per position.
     pub(crate) operands: usize,
-    /// Taps that are read side by side.
+    /// Taps that are read in parallel.
     pub(crate) side: usize,
-    /// Beats of the line buffer that are joined to one.
+    /// Line buffer beats that a widener joins into one.
     pub(crate) joined: usize,
-    /// Joined beats that are kept while an operand is read again.
+    /// Depth of the FIFO that holds joined beats while an operand is reused.
     pub(crate) queued: usize,
 }
 
 impl Sliding {
-    /// How operands are read for a folding, whose PE work on `groups` groups side by side and each operand passes `folds` groups of rows.
+    /// The reading order for a folding. PE covers `groups` channel groups in parallel, and each operand is used by `folds` row
+    /// groups.
     pub(crate) fn reading(&self, fold: Folding, groups: usize, folds: usize) -> Reading {
         let own = self.group();
         let word = fold.simd.min(own) * groups;
@@ -41,7 +42,7 @@ impl Sliding {
             operands: self.groups / groups,
             side,
             joined: taps / side,
-            // What is joined slowly while rows read again is taken fast afterwards.
+            // Beats that are joined slowly while the operand is reused are consumed quickly afterwards.
             queued: if taps > side && self.fan_in() > fold.simd {
                 (self.fan_in() / fold.simd).max(2)
             } else {
@@ -50,7 +51,7 @@ impl Sliding {
         }
     }
 
-    /// The line buffer, of a ring of `depth` words.
+    /// The line buffer with a ring of `depth` words.
     pub(crate) fn buffer(&self, input: Element, reading: Reading, depth: u64, user: u32) -> LineBuffer {
         let Window { input: [_, width], kernel, stride, dilation, before, .. } = self.window;
         let words = reading.words as u64;

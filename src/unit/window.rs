@@ -1,4 +1,4 @@
-//! Sliding windows over streams: what layers with a kernel share.
+//! Sliding windows over streams: the input stage of layers with a kernel.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -13,29 +13,30 @@ use crate::schedule::{Matrix, Pattern, Schedule, Timing};
 use crate::unit::folding::Folding;
 use crate::unit::parts::in_a_row;
 
-/// What a line buffer feeds.
+/// The consumer of a line buffer: the parameters that determine its reading order.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowConsumer {
     /// PE and SIMD.
     pub fold: Folding,
-    /// Groups of channels that are worked on side by side.
+    /// Channel groups that are processed in parallel.
     pub groups: usize,
-    /// How often an operand is read again behind the line buffer.
+    /// Number of times that the consumer uses each operand.
     pub folds: usize,
 }
 
-/// A kernel's operands as a stream: a line buffer and, where it gives less than a beat at a time, a widener and a FIFO.
+/// The input stage of a layer with a kernel: a line buffer and, if it outputs less than a beat at a time, a widener and a FIFO.
 #[derive(Debug)]
 pub struct LineBufferStage {
     buffer: LineBuffer,
-    /// Beats that are joined to one.
+    /// Line buffer beats that are joined into one.
     joined: u64,
-    /// Beats of a FIFO.
+    /// Depth of the FIFO in beats.
     queued: u64,
 }
 
 impl LineBufferStage {
-    /// The smallest line buffer and FIFO with which what is `behind` is fed at the full rate: at its own interval, or as its frames come in.
+    /// The smallest line buffer and FIFO that supply the consumer `behind` at the full rate: its own interval, or that of the
+    /// input frames. `None` if the kernel needs no line buffer.
     pub fn new(
         sliding: &Sliding,
         input: Element,
@@ -53,20 +54,20 @@ impl LineBufferStage {
         Some(front)
     }
 
-    /// A line buffer alone, with the smallest ring that keeps the full rate.
+    /// A line buffer without consumer, with the smallest ring that keeps the full rate.
     pub fn alone(buffer: LineBuffer) -> Self {
         let mut front = Self { buffer, joined: 1, queued: 0 };
         front.shrink(None);
         front
     }
 
-    /// [`schedule`](Self::schedule) of a line buffer alone.
+    /// [`schedule`](Self::schedule) of a line buffer without consumer.
     pub fn schedule_alone(self) -> Schedule {
         self.schedule(&nothing())
     }
 
-    /// Takes the smallest ring, and with it the smallest FIFO, that keep the full rate. What was found before is kept: a layer is asked for
-    /// its schedule, its hardware and its resources one after another.
+    /// Sets the smallest ring and then the smallest FIFO that keep the full rate. Results are cached, because a layer's schedule,
+    /// hardware and resources are requested separately.
     fn shrink(&mut self, behind: Option<Matrix>) {
         type Found = HashMap<(LineBuffer, u64, u64, Option<Matrix>), [u64; 2]>;
         static FOUND: LazyLock<Mutex<Found>> = LazyLock::new(Mutex::default);
@@ -83,8 +84,8 @@ impl LineBufferStage {
     }
 
     fn search(&mut self, behind: &Schedule) {
-        let many = 8 * self.buffer.frame + 8;
-        let ring = smallest(2, many, |depth| {
+        let max_depth = 8 * self.buffer.frame + 8;
+        let ring = smallest(2, max_depth, |depth| {
             self.buffer.depth = depth;
             self.keeps_rate(behind)
         });
@@ -98,7 +99,7 @@ impl LineBufferStage {
         }
     }
 
-    /// Whether frames that are always there are read at the full rate.
+    /// Whether the line buffer keeps the full rate when input frames are always available.
     fn keeps_rate(&self, behind: &Schedule) -> bool {
         let mut timing = Timing::default();
         let given = vec![0; (FRAMES * self.buffer.frame) as usize];
@@ -111,12 +112,12 @@ impl LineBufferStage {
         let goal = behind.interval.max(self.buffer.interval());
         let taken = &timing.beats(read).accepted;
         let ends: Vec<u64> = taken.iter().skip(beats - 1).step_by(beats).copied().collect();
-        // The first distance is that of a ring which fills.
+        // The first distance includes filling the ring.
         let done = timing.beats(input).accepted.len() as u64 == FRAMES * self.buffer.frame;
         done && ends.len() as u64 == FRAMES && ends.windows(2).skip(1).all(|w| w[1] - w[0] <= goal)
     }
 
-    /// What is behind the line buffer.
+    /// The schedule after the line buffer: widener, FIFO and consumer.
     fn path(&self, behind: &Schedule) -> Schedule {
         let (beats, mut path) = (self.buffer.beats(), behind.clone());
         if self.queued > 0 {
@@ -133,18 +134,18 @@ impl LineBufferStage {
         &self.buffer
     }
 
-    /// Bits of its memories.
+    /// Bits of the memories.
     pub fn bits(&self) -> u64 {
         let ring = self.buffer.depth * u64::from(self.buffer.width) * self.buffer.taps.len() as u64;
         ring + self.queued * self.joined * u64::from(self.buffer.beat_width())
     }
 
-    /// When beats move with `behind` behind.
+    /// The schedule of this stage followed by `behind`.
     pub fn schedule(&self, behind: &Schedule) -> Schedule {
         Schedule::line_buffer(self.buffer.clone()).then(self.path(behind))
     }
 
-    /// A module called `name` of the line buffer and `behind` it, whose beats move by `schedule`.
+    /// A module called `name` with the line buffer followed by `behind`; `schedule` is that of the whole module.
     pub fn module(
         &self,
         name: &str,
@@ -178,10 +179,10 @@ impl LineBufferStage {
     }
 }
 
-/// Frames with which a depth is tried: the first fills the ring, the others show the distance.
+/// Number of frames per trial: the first fills the ring, the others show the distance.
 const FRAMES: u64 = 4;
 
-/// What takes every beat.
+/// A consumer that accepts every beat at once.
 fn nothing() -> Schedule {
     Schedule::new(0, |_, inputs| inputs[0])
 }

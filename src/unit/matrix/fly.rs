@@ -1,4 +1,4 @@
-//! Weights that are rounded in hardware, and on the fly.
+//! Stochastic rounding in hardware, and weights that are rounded on the fly.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use crate::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use crate::unit::folding::Folding;
 use crate::unit::matrix::source::{Step, WeightSource, Word, address, all};
 
-/// What rounds the real weights of a layer.
+/// The hardware that rounds the real weights of a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Sampler<'a> {
-    /// Name of the layer, which the memory images are named after.
+    /// Name of the layer, used for the memory images.
     pub name: &'a str,
     /// The real weights.
     pub matrix: &'a StochasticMatrix,
-    /// Members that are built.
+    /// max_members, the number of members that the hardware supports.
     pub members: usize,
     /// PE and SIMD.
     pub fold: Folding,
 }
 
-/// When a [`Sampler`] takes random words. Every net belongs to the edge at which `advance` is 1.
+/// The control of a [`Sampler`]'s random words. Every net refers to the edge at which `advance` is 1.
 pub(crate) struct Pace {
-    /// The words of the next step are wanted.
+    /// The random words of the next step are requested.
     pub advance: Net,
-    /// First step of a row group; `None` where every step is.
+    /// First step of a row group; `None` if there is one step per row group.
     pub first: Option<Net>,
-    /// Number of the row group in the frame; `None` where there is one.
+    /// Number of the row group in the frame; `None` if there is one.
     pub group: Option<Net>,
-    /// The row group's last step; `None` where every step is.
+    /// Last step of a row group; `None` if there is one step per row group.
     pub end: Option<Net>,
-    /// Last row group of a frame; `None` where every one is.
+    /// Last row group of a frame; `None` if there is one.
     pub last_group: Option<Net>,
-    /// Where starts stand in a memory: the next one is to be fetched, and whether it is that of the first member.
+    /// Control of the memory of LFSR start values; `None` if there is one start value.
     pub fetch: Option<Fetch>,
 }
 
@@ -43,7 +43,8 @@ pub(crate) struct Pace {
 pub(crate) struct Fetch {
     pub now: Net,
     pub first: Option<Net>,
-    /// The next one is that of the frame's beginning again; and the edge with `now` at which the frame is left.
+    /// (again, leaves). `again`: the next start value is that of the frame's beginning again. `leaves`: the edge with `now` at
+    /// which the frame ends.
     pub again: Option<(Net, Net)>,
 }
 
@@ -71,38 +72,38 @@ impl Sampler<'_> {
         self.matrix.columns() / self.fold.simd
     }
 
-    /// Random bits of a step.
+    /// Random bits per step.
     fn leap(&self) -> u32 {
         self.fold.simd as u32 * self.rounding().bits
     }
 
-    /// Rows of a row group that share their words; all of them where more do.
+    /// Rows of a row group that share random words; at most the whole row group.
     pub(crate) fn shared(&self) -> usize {
         self.rounding().share.min(self.fold.pe)
     }
 
-    /// Sequences that run side by side: one for the rows of each share.
+    /// Number of LFSRs that run in parallel: one per group of rows that shares random bits.
     fn generators(&self) -> usize {
         self.fold.pe / self.shared()
     }
 
-    /// Row groups that take the same words one after another.
+    /// Number of consecutive row groups that use the same random words.
     fn repeats(&self) -> usize {
         let share = self.rounding().share;
         if share >= self.matrix.rows() { self.groups() } else { (share / self.fold.pe).max(1) }
     }
 
-    /// Starts of a frame: one, or one for each row group where several sequences run and each jumps over those of the others.
+    /// Start values per frame. It is one; with several LFSRs, one per row group, because each LFSR skips the bits of the others.
     pub(crate) fn starts(&self) -> usize {
         if self.generators() > 1 { self.groups() } else { 1 }
     }
 
-    /// Rounded bits of a weight.
+    /// Bits of a rounded weight.
     pub(crate) fn weight_bits(&self) -> u32 {
         self.rounding().law.kind().bits()
     }
 
-    /// What each sequence follows at each start of each member.
+    /// The start values of the LFSRs: for each member and each start, the bits before its first random bit.
     fn start_words(&self) -> Vec<Bits> {
         let window = lfsr_window(self.leap());
         let mut words = Vec::new();
@@ -123,7 +124,7 @@ impl Sampler<'_> {
         words
     }
 
-    /// The stored numbers of `rows` rows from row `row` and a step's columns.
+    /// The stored numbers of `rows` rows from row `row` on, for the columns of a step.
     fn codes(&self, row: usize, rows: usize, step: usize) -> Bits {
         let simd = self.fold.simd;
         let bits = self.code_bits() as usize;
@@ -140,7 +141,8 @@ impl Sampler<'_> {
         word
     }
 
-    /// The memory of stored numbers, `rows` rows a word; `step` goes on to the next word, `back` with it to the first.
+    /// The memory of stored numbers, `rows` rows per word. The address advances at `step`, and returns to 0 at a step with
+    /// `back`.
     pub(crate) fn numbers(
         &self,
         b: &mut Builder,
@@ -164,7 +166,7 @@ impl Sampler<'_> {
         b.out(memory, "data")
     }
 
-    /// The sequences; returns the words of each, one edge after `advance`.
+    /// The LFSRs. Returns the random words of each, one edge after `advance`.
     pub(crate) fn sequences(&self, b: &mut Builder, pace: &Pace) -> Vec<Net> {
         let starts = self.start_words();
         let window = lfsr_window(self.leap());
@@ -180,7 +182,7 @@ impl Sampler<'_> {
             let start = b.concat(&parts);
             b.named("start", start)
         } else {
-            // The start in the memory's register is the next one to be taken; it is fetched while the one before is.
+            // The memory's output register holds the next start value; it is fetched when the previous one is used.
             let fetch = pace.fetch.expect("several starts are fetched");
             let last = starts.len() as u64 - 1;
             let bits = index_bits(starts.len() as u64);
@@ -222,8 +224,8 @@ impl Sampler<'_> {
             .collect()
     }
 
-    /// When a sequence begins at a start; and, where row groups repeat the words of others, when a beginning is kept and when it is
-    /// gone back to.
+    /// The control of the LFSRs: when they load a start value; and, if row groups repeat random words, when the state is saved
+    /// and when it is restored.
     fn begins(&self, b: &mut Builder, pace: &Pace) -> (Net, Option<(Net, Net)>) {
         let always = |b: &mut Builder| b.constant(1, 1);
         let Some(group) = pace.group.filter(|_| self.starts() == 1) else {
@@ -236,7 +238,7 @@ impl Sampler<'_> {
         if self.repeats() == 1 {
             return (load, None);
         }
-        // Counts the row groups that share words; the last of them may be fewer.
+        // Counts the row groups that share random words; the last set may be smaller.
         let done = all(b, [Some(pace.advance), pace.end]).expect("advance is there");
         let repeats = self.repeats() as u64;
         let repeat = b.register("repeat", index_bits(repeats), Some(0));
@@ -256,12 +258,12 @@ impl Sampler<'_> {
         (load, Some((keep, again)))
     }
 
-    /// Starts that the sequences ever begin at.
+    /// Total number of start values.
     pub(crate) fn all_starts(&self) -> usize {
         self.members * self.starts()
     }
 
-    /// 1 at the first edge after a reset: then the first start is fetched, with the address before it.
+    /// 1 at the first edge after reset, when the first start value is fetched.
     pub(crate) fn initial(b: &mut Builder) -> Net {
         let begun = b.register("begun", 1, Some(0));
         let one = b.constant(1, 1);
@@ -270,7 +272,7 @@ impl Sampler<'_> {
         b.named("after_reset", initial)
     }
 
-    /// Rounds one row's numbers; returns its weights as the forms take them.
+    /// Rounds one row's stored numbers. Returns the weights in the encoding of a [`Form`](crate::unit::matrix::Form).
     pub(crate) fn round(&self, b: &mut Builder, name: &str, words: Net, code: Net) -> Net {
         let unit = b.instance(name, &self.lane().build(self.fold.simd as u32, self.rounding().bits));
         b.connect(unit, "words", words);
@@ -321,12 +323,13 @@ impl Sampler<'_> {
     }
 }
 
-/// Weights that are rounded as they are used.
+/// A weight source that rounds on the fly: real weights are stored, and rounded whenever they are used.
 #[derive(Debug)]
 pub struct Fly<'a>(pub Sampler<'a>);
 
 impl WeightSource for Fly<'_> {
-    /// One random bit is one gate a lane, which the lane behind it takes up; a chain of carries has an edge of its own.
+    /// Rounding with one random bit is one gate per lane, which is merged into the lane after it. Otherwise it is a carry chain
+    /// with a pipeline stage of its own.
     fn latency(&self) -> u32 {
         if self.0.rounding().bits == 1 { 1 } else { 2 }
     }
@@ -348,15 +351,15 @@ impl WeightSource for Fly<'_> {
         self.0.number_bits() + self.0.start_bits()
     }
 
-    /// The first step comes two edges after a reset or later, because a replay buffer or a FIFO stands before every sampled layer: the first start
-    /// is there by then.
+    /// The first step comes at least two edges after reset, because every sampled layer has a replay buffer or a FIFO at its
+    /// input. The first start value is available by then.
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let s = &self.0;
         let position_end = |b: &mut Builder| step.position_end(b).unwrap_or(step.issue);
         let code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end);
         let several = s.starts() > 1;
         let fetch = (s.all_starts() > 1).then(|| {
-            // One start a frame: the next one is fetched when the last position takes it.
+            // With one start value per frame, the next one is fetched when the last position uses it.
             let group = if several { None } else { step.first_group(b) };
             let position = step.position.filter(|_| !several).map(|p| p.last);
             let taken = all(b, [Some(step.issue), step.first, group, position]).expect("issue is there");

@@ -1,4 +1,4 @@
-//! Forms of a matrix unit: how weights are encoded and what a processing element does with them.
+//! Forms of a matrix unit: the encoding of weights and the processing elements that use it.
 
 use std::fmt::Debug;
 
@@ -11,18 +11,18 @@ use crate::frame::element::Element;
 use crate::unit::folding::Folding;
 use crate::unit::matrix::{MatrixUnit, RawSums};
 
-/// A form owns the encoding of the weight memory and the processing elements; layers don't know which is in use.
+/// A form defines the encoding of the weight memory and the processing elements. Layers do not depend on the form in use.
 ///
-/// A processing element gives a *raw sum*; gain and constant of its row make the sum of products of it.
+/// A processing element computes a *raw sum*. The sum of products is gain * raw sum + the row's constant.
 pub trait Form: Debug {
-    /// Where a weight stands in the words of [`encode`](Self::encode), for the module's header.
+    /// The position of a weight in the words of [`encode`](Self::encode), for the module's header.
     fn layout(&self, fold: Folding, steps: u64) -> String;
 
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
 
-    /// Builds the processing elements; returns for each the net that holds its row's raw sum one edge after the row's last
-    /// step was accumulated.
+    /// Builds the processing elements. Returns for each the net of its row's raw sum, valid one edge after the row's last step
+    /// was accumulated.
     fn processing_elements(
         &self,
         b: &mut Builder,
@@ -33,22 +33,22 @@ pub trait Form: Debug {
         first: Option<Net>,
     ) -> Vec<Net>;
 
-    /// The range of raw sums over all rows and members, and any part of them.
+    /// The range of raw sums over all rows and members, including partial sums.
     fn range(&self, members: &[&IntMatrix]) -> (i64, i64);
 
-    /// Bits of a raw sum within a range: at least what it needs.
+    /// Bits of a raw sum in `range`: at least the number it needs.
     fn bits(&self, range: (i64, i64)) -> u32;
 
     /// Kind of the weights.
     fn kind(&self) -> WeightKind;
 
-    /// Factor of a raw sum, 1 or 2.
+    /// Factor of the raw sum, 1 or 2.
     fn gain(&self) -> i64;
 
-    /// What is added to it for a row.
+    /// The constant that is added for a row.
     fn constant(&self, row: &[i16]) -> i64;
 
-    /// Type of the stream's elements.
+    /// Element type of the input stream.
     fn input(&self) -> Element;
 
     /// The raw sums of all rows in all members.
@@ -64,10 +64,11 @@ pub trait Form: Debug {
     }
 }
 
-/// Bits of input against bits of weight, popcounts weighted by the planes' coefficients.
+/// The form that combines input bit planes with weight bit planes, and weights the popcounts by the planes' coefficients.
 ///
-/// Word of fold f and step s, weights of B bits: bit (p * B + j) * SIMD + l is bit j of the weight of row f * PE + p and column
-/// s * SIMD + l. Binary: 1 is +1. Ternary: bit 0 is 1 for +1, bit 1 where the weight is not 0. Else two's complement.
+/// In the word of fold f and step s, with weights of B bits, bit (p * B + j) * SIMD + l is bit j of the weight of row f * PE + p
+/// and column s * SIMD + l. Binary weights: 1 is +1. Ternary weights: bit 0 is 1 for +1, bit 1 is 1 for nonzero. Other weights:
+/// two's complement.
 #[derive(Debug, Clone)]
 pub struct BitPlanes {
     sums: PlaneSums,
@@ -75,7 +76,7 @@ pub struct BitPlanes {
 }
 
 impl BitPlanes {
-    /// For a kind of weights and a type of inputs.
+    /// The form for weights of kind `kind` and inputs of type `input`.
     pub fn new(kind: WeightKind, input: Element) -> Self {
         Self { sums: PlaneSums::new(kind, input.planes(), input == Element::Bipolar), input }
     }
@@ -88,7 +89,7 @@ impl BitPlanes {
         }
     }
 
-    /// The planes of the operand, least significant first.
+    /// The bit planes of the operand, least significant first.
     fn planes(&self, b: &mut Builder, operand: Net, simd: u32) -> Vec<Net> {
         let bits = self.input.bits();
         if bits == 1 {
@@ -168,7 +169,7 @@ impl Form for BitPlanes {
         .build();
         let side = unit.passes.side(unit.fold) as u32;
         let planes = self.planes(b, operand, simd * side);
-        // Groups that are computed side by side take every so many-th element.
+        // Groups in parallel use every `side`-th element.
         let planes: Vec<Vec<Net>> = (0..side)
             .map(|group| {
                 planes
@@ -221,7 +222,8 @@ impl Form for BitPlanes {
     }
 
     fn bits(&self, range: (i64, i64)) -> u32 {
-        // At least one bit of every plane counts, even where no weight lets it: no input of a processing element is idle.
+        // Every plane gets at least one bit of the sum, even if no weight uses it, so that no input of a processing element is
+        // unused.
         let planes = self.sums.input.len() + self.sums.weights.len() - 1;
         crate::unit::matrix::width(range).max(planes as u32)
     }

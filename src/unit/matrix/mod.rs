@@ -1,8 +1,8 @@
-//! The matrix unit: forms, weight sources and outputs of what multiplies in dense and convolution layers.
+//! The matrix unit: the multiplier of dense and convolution layers, with its forms, weight sources and outputs.
 //!
-//! An operand of `fan_in` elements comes in as beats of SIMD; rows are computed PE at a time. The first group of rows takes the
-//! operand as it comes and keeps it in a buffer; the other groups read it from there. A frame is one operand, or several ([`RowGroups`]): one
-//! for each position of a kernel, and at a position one for each group of channels. Steps of a pipeline:
+//! An operand of `fan_in` elements arrives in beats of SIMD elements. Rows are computed PE at a time. The first row group uses
+//! the operand as it arrives and stores it in a buffer; the other row groups read it from the buffer. A frame has one or more
+//! operands ([`RowGroups`]): one per position of a kernel, and at each position one per channel group. Pipeline stages:
 //!
 //! | after edge | holds |
 //! |---|---|
@@ -10,8 +10,8 @@
 //! | t + 1 | the sums of the processing elements; the group's thresholds |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! The whole pipeline stops while the stream register is full and a beat waits to enter it; nothing else stops it. So control depends on valid and
-//! ready alone.
+//! The whole pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else stalls it, so control
+//! depends on valid and ready only.
 //!
 //! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
 
@@ -41,81 +41,81 @@ pub use rom::Rom;
 pub use sampled::Sampled;
 pub use source::{Position, Step, WeightSource, Word};
 
-/// Edges from a row group's last step to the first edge at which its output beat is offered, with this source of weights.
+/// Edges from a row group's last step to the first edge at which its output beat is offered, for this weight source.
 pub fn latency(source: &dyn WeightSource) -> u64 {
     2 + u64::from(source.latency())
 }
 
-/// How often a frame passes which rows.
+/// The row groups of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowGroups {
-    /// How often all rows are computed: the positions of a kernel.
+    /// Number of positions of a kernel: all rows are computed once per position.
     pub positions: usize,
-    /// Neighbouring rows that take the same operand: those of a group of channels. It divides the rows, and PE divides it or is a
+    /// Number of neighbouring rows with the same operand: those of a channel group. It divides the rows. PE divides it, or is a
     /// multiple of it.
     pub group_rows: usize,
 }
 
 impl RowGroups {
-    /// All of `rows` rows once.
+    /// One position in which all `rows` rows use the same operand.
     pub fn once(rows: usize) -> Self {
         Self { positions: 1, group_rows: rows }
     }
 
-    /// Groups that are computed side by side.
+    /// Channel groups that are computed in parallel.
     pub fn side(self, fold: Folding) -> usize {
         (fold.pe / self.group_rows).max(1)
     }
 
-    /// Row groups that take the same operand, one after another.
+    /// Row groups that use the same operand, one after another.
     pub fn folds(self, fold: Folding) -> usize {
         (self.group_rows / fold.pe).max(1)
     }
 
-    /// Operands at a position.
+    /// Operands per position.
     pub fn operands(self, fold: Folding, rows: usize) -> usize {
         rows / self.group_rows.max(fold.pe)
     }
 }
 
-/// A matrix unit to be built.
+/// The parameters of a matrix unit.
 #[derive(Debug)]
 pub struct MatrixUnit<'a> {
     /// The module's name.
     name: &'a str,
-    /// The weights of each member, one where all have the same: what its widths and constants follow from.
+    /// The weights of each member, or one matrix if all members share it. They determine widths and constants.
     members: Vec<&'a IntMatrix>,
     /// PE and SIMD.
     fold: Folding,
-    /// How often a frame passes which rows.
+    /// The row groups of a frame.
     passes: RowGroups,
-    /// User bits of its streams.
+    /// User bits of the streams.
     user: u32,
-    /// How a processing element works and what it needs its weights to be.
+    /// The encoding of the weights, and the processing elements.
     form: &'a dyn Form,
-    /// Where the words of weights come from.
+    /// The source of weight words.
     source: &'a dyn WeightSource,
-    /// What leaves it.
+    /// The output of the unit.
     output: Output<'a>,
     /// The raw sums of its processing elements.
     raw: RawSums,
 }
 
-/// Signals of a step on its way through the pipeline.
+/// Signals of a step in a pipeline stage.
 struct Stage {
     valid: Net,
-    /// First step of a row group; `None` where every step is.
+    /// First step of a row group; `None` if there is one step per row group.
     first: Option<Net>,
-    /// Last step of a row group; `None` where every step is.
+    /// Last step of a row group; `None` if there is one step per row group.
     end: Option<Net>,
-    /// Last step of a frame whose input had `last`.
+    /// `last`: the last step of a frame whose input had `last`.
     last: Net,
     user: Option<Net>,
 }
 
 impl<'a> MatrixUnit<'a> {
-    /// A unit called `name` for the weights of each member (one, where all have the same). Its streams have `user` user bits; where
-    /// members differ that is one, and it says that the frame is the last member's.
+    /// A unit called `name` for the weights of each member (one matrix if all members share it). The streams have `user` user
+    /// bits. If members differ there is one: it marks the frame of the last member.
     pub fn new(
         name: &'a str,
         members: Vec<&'a IntMatrix>,
@@ -129,7 +129,7 @@ impl<'a> MatrixUnit<'a> {
         Self { name, members, fold, passes, user, form, source, output, raw }
     }
 
-    /// The unit with `biases` added to the sums, one for each row. What leaves has to have room for them.
+    /// The unit with a bias added to each row's sum. The output type must have room for it.
     #[must_use]
     pub fn adding(mut self, biases: &[i32]) -> Self {
         for constants in &mut self.raw.constants {
@@ -146,17 +146,17 @@ impl<'a> MatrixUnit<'a> {
         self.members[0].columns()
     }
 
-    /// Bits of the memory of thresholds, or of what is added to sums.
+    /// Bits of the memory of thresholds or constants.
     pub fn table_bits(&self) -> u64 {
         self.output.table(&self.raw).map_or(0, |table| table.total_bits())
     }
 
-    /// Bits of the memories of the weights.
+    /// Bits of the weight memories.
     pub fn weight_bits(&self) -> u64 {
         self.source.memory_bits()
     }
 
-    /// When its beats move.
+    /// The timing of the unit.
     pub fn timing(&self) -> Matrix {
         let operands = self.passes.operands(self.fold, self.rows());
         Matrix {
@@ -169,7 +169,7 @@ impl<'a> MatrixUnit<'a> {
         }
     }
 
-    /// Elements of an input beat: SIMD for each group that is computed side by side.
+    /// Elements per input beat: SIMD per channel group that is computed in parallel.
     fn operand_lanes(&self) -> usize {
         self.fold.simd * self.passes.side(self.fold)
     }
@@ -187,10 +187,11 @@ impl<'a> MatrixUnit<'a> {
         let output_width = pe as u32 * self.output.element().bits();
         let out = b.instance("u_out", &stream_register(output_width, self.user));
         b.connect(out, "m_ready", m_ready);
-        // The pipeline moves where its last stage is empty or may leave: a full register alone does not stop what has not got there.
+        // The pipeline moves if its last stage is empty or its beat may leave. A full register alone does not stop earlier
+        // stages.
         let run = b.wire("run", 1);
 
-        // Issue: a step of the first row group needs an input beat, the others read the operand buffer.
+        // Issue: a step of the first row group needs an input beat; other row groups read the operand buffer.
         let issue = b.wire("issue", 1);
         let step = counter(&mut b, "step", steps, issue);
         let step_end = step.map(|(_, end)| end);
@@ -198,7 +199,7 @@ impl<'a> MatrixUnit<'a> {
             let first = b.is(q, 0);
             b.named("step_first", first)
         });
-        // Positions are counted where something goes on from frame to frame.
+        // Positions are counted only if something depends on the frame.
         let table = self.output.table(&self.raw);
         let frames = self.source.tells_frames() || table.as_ref().is_some_and(|t| t.members.len() > 1);
         let positions = self.passes.positions as u64;
@@ -207,7 +208,7 @@ impl<'a> MatrixUnit<'a> {
             b.named("group_done", done)
         });
         let fold = group_done.and_then(|done| counter(&mut b, "fold", folds, done));
-        // Where a position has one operand, its row groups are the folds.
+        // With one operand per position, the row groups are the folds.
         let group = match (group_done, folds, operands) {
             (_, _, 1) | (None, ..) => fold,
             (Some(done), ..) => counter(&mut b, "group", folds * operands, done),
@@ -254,7 +255,7 @@ impl<'a> MatrixUnit<'a> {
         };
         b.drive(issue, can_issue);
         b.output("s_ready", ready, Role::Control);
-        // They come from a memory beside the weights.
+        // Thresholds or constants come from a memory beside the weights.
         let constants = table
             .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, pe, control, self.source.latency()));
         let stage = Stage {
@@ -270,7 +271,7 @@ impl<'a> MatrixUnit<'a> {
         let mut operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
         let mut stage = self.advance(&mut b, "a", run, stage);
         for extra in 1..self.source.latency() {
-            // A slower weight source: the operand waits for it.
+            // The operand is delayed to match a slower weight source.
             operand = b.registered(&format!("operand_{extra}"), None, run, operand);
             stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
         }
@@ -328,7 +329,7 @@ impl<'a> MatrixUnit<'a> {
         ));
     }
 
-    /// `last` of the frame's final beat, for its last row group, and the user bits of the frame in work.
+    /// `last` of the frame's final beat, held for its last row group; and the user bits of the current frame.
     fn carried(&self, b: &mut Builder, s: Stream, take: Net, loading: Option<Net>) -> (Net, Option<Net>) {
         let Some(loading) = loading else { return (s.last, s.user) };
         let last = b.registered("kept_last", None, take, s.last);
@@ -340,7 +341,7 @@ impl<'a> MatrixUnit<'a> {
         (last, user)
     }
 
-    /// The operand of the step that was issued last: from the input, or out of the operand buffer.
+    /// The operand of the last issued step: the input beat, or a word of the operand buffer.
     fn operand(
         &self,
         b: &mut Builder,
@@ -382,7 +383,7 @@ impl<'a> MatrixUnit<'a> {
     }
 }
 
-/// A ROM instance whose contents are named by a parameter of the module around it.
+/// A ROM instance whose contents are named by a parameter of the surrounding module.
 fn memory(b: &mut Builder, name: &str, parameter: &str, image: &Arc<Image>) -> InstanceId {
     let width = image.words[0].width();
     let file = b.parameter(parameter, Some(Arc::clone(image)));

@@ -1,4 +1,4 @@
-//! What leaves a matrix unit, or another unit that sums: activations, or the sums themselves.
+//! The output of a matrix unit or a channel unit: activations, or the sums themselves.
 
 use std::sync::Arc;
 
@@ -10,38 +10,38 @@ use crate::arith::sampling::of_member;
 use crate::frame::element::Element;
 use crate::unit::matrix::source::{Step, address, all};
 
-/// The sums of rows as hardware computes them. What they stand for is y = gain * raw + the row's constant.
+/// The sums of rows as the hardware computes them. The true sum is y = gain * raw + the row's constant.
 #[derive(Debug, Clone)]
 pub struct RawSums {
-    /// The smallest and the largest, over all rows and members, and any part of them.
+    /// The minimum and maximum over all rows and members, including partial sums.
     pub range: (i64, i64),
-    /// Bits of each: two's complement where the smallest is negative, else unsigned.
+    /// Bits of a raw sum: two's complement if the minimum is negative, else unsigned.
     pub bits: u32,
-    /// Factor, 1 or 2.
+    /// Factor of the raw sum, 1 or 2.
     pub gain: i64,
-    /// What is added, for each member (one, where all have the same) and row.
+    /// The constant for each member (one entry if all members share it) and row.
     pub constants: Vec<Vec<i64>>,
 }
 
 impl RawSums {
-    /// Bits of a threshold: it reaches one beyond the range.
+    /// Bits of a threshold, which may exceed the range by one.
     fn threshold_bits(&self) -> u32 {
-        let (least, most) = self.range;
-        width((least, most + 1)).max(self.bits)
+        let (min, max) = self.range;
+        width((min, max + 1)).max(self.bits)
     }
 
     fn signed(&self) -> bool {
         self.range.0 < 0
     }
 
-    /// The type of sums from `least` to `most` that are made of these: as wide as they need, and as the gain times a raw sum, so that
-    /// no bit of a raw sum is without use.
-    pub fn element(&self, (least, most): (i64, i64)) -> Element {
+    /// The element type of sums from `min` to `max` that are computed from these. It has at min the bits of gain times a raw
+    /// sum, so that no bit of a raw sum is unused.
+    pub fn element(&self, (min, max): (i64, i64)) -> Element {
         let raw = self.bits + u32::from(self.gain == 2);
-        Element::Signed(Element::signed(least, most).bits().max(raw))
+        Element::Signed(Element::signed(min, max).bits().max(raw))
     }
 
-    /// A raw sum (of PE `p`) in more bits, by its sign where it has one, and doubled if asked.
+    /// Extends the raw sum of PE `p` to `bits` bits, by sign if it is signed. `double` multiplies it by 2.
     fn extend(&self, b: &mut Builder, p: usize, sum: Net, bits: u32, double: bool) -> Net {
         let sum = if double {
             let zero = b.constant(1, 0);
@@ -54,26 +54,26 @@ impl RawSums {
     }
 }
 
-/// Bits of a register that holds every number of a range: unsigned where none is negative, else two's complement.
-pub(crate) fn width((least, most): (i64, i64)) -> u32 {
-    if least < 0 { Element::signed(least, most).bits() } else { bits_for(most.unsigned_abs()) }
+/// Bits of a register that holds every number of a range: unsigned if none is negative, else two's complement.
+pub(crate) fn width((min, max): (i64, i64)) -> u32 {
+    if min < 0 { Element::signed(min, max).bits() } else { bits_for(max.unsigned_abs()) }
 }
 
-/// Numbers that each row needs, to be held in a memory: PE rows a word, group after group, member after member.
+/// A memory of numbers per row: PE rows per word, in order of row groups, then members.
 #[derive(Debug)]
 pub struct Table {
-    /// What they are, for names.
+    /// What the numbers are, used in names.
     pub name: &'static str,
-    /// Bits of each.
+    /// Bits of each number.
     pub bits: u32,
-    /// For each member (one, where all have the same) and row its numbers, of which the low bits are stored.
+    /// The numbers of each row of each member (one entry if all members share them). Only the low bits are stored.
     pub members: Vec<Vec<Vec<i64>>>,
-    /// For each member and row whether its activation falls; nothing where none does.
+    /// Whether the activation is decreasing, for each member and row; `None` if it never is.
     pub falls: Option<Vec<Vec<bool>>>,
 }
 
 impl Table {
-    /// A table, kept once where all members have the same.
+    /// A table. It is stored once if all members have the same.
     pub fn new(
         name: &'static str,
         bits: u32,
@@ -88,7 +88,7 @@ impl Table {
         Self { name, bits, members, falls }
     }
 
-    /// Where the numbers of a row stand in the memory, for the module's header.
+    /// The position of a row's numbers in the memory, for the module's header.
     pub fn layout(&self, pe: usize) -> String {
         let bits = self.row_bits();
         let each = if self.numbers() == 1 { String::new() } else { format!(", {} bits each", self.bits) };
@@ -106,12 +106,12 @@ impl Table {
         )
     }
 
-    /// Numbers a row.
+    /// Numbers per row.
     fn numbers(&self) -> usize {
         self.members[0][0].len()
     }
 
-    /// Bits of a row.
+    /// Bits per row.
     pub fn row_bits(&self) -> u32 {
         self.bits * self.numbers() as u32 + u32::from(self.falls.is_some())
     }
@@ -121,7 +121,7 @@ impl Table {
         (self.members.len() * self.members[0].len()) as u64 * u64::from(self.row_bits())
     }
 
-    /// The words of the memory, `pe` rows each.
+    /// The words of the memory, `pe` rows per word.
     pub fn words(&self, pe: usize) -> Vec<Bits> {
         let (row_bits, numbers) = (self.row_bits(), self.numbers() as u32);
         let word = |member: usize, group: usize| {
@@ -144,8 +144,8 @@ impl Table {
             .collect()
     }
 
-    /// The numbers of the group whose last step was issued `latency` + 1 edges before, one net for each of `pe` rows, out of a memory in
-    /// the module called `unit`.
+    /// The memory in the module called `unit`. Returns one net per PE with the numbers of the row group whose last step was
+    /// issued `latency` + 1 edges before.
     pub fn hardware(&self, b: &mut Builder, unit: &str, pe: usize, step: Step, latency: u32) -> Vec<Net> {
         let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
         let depth = image.words.len() as u64;
@@ -153,7 +153,7 @@ impl Table {
             Some(group) => group,
             None if depth == 1 => b.constant(1, 0),
             None => {
-                // Member after member, group after group.
+                // Ordered by member, then by row group.
                 let done = step.end.map_or(step.issue, |end| {
                     let done = b.and(step.issue, end);
                     let shared = step.position.is_some();
@@ -176,24 +176,24 @@ impl Table {
         let word = b.out(memory, "data");
         let row = |p: u32| {
             let own = b.slice(word, p * self.row_bits(), self.row_bits());
-            // Where a row falls is told by a bit of its own.
+            // A decreasing row is marked by an extra bit.
             if self.falls.is_some() && pe > 1 { b.named(format!("row_{p}"), own) } else { own }
         };
         (0..pe as u32).map(row).collect()
     }
 }
 
-/// What leaves a matrix unit.
+/// The output of a matrix unit.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
-    /// An activation of each row's sum, the same for all members or one for each.
+    /// An activation per row, the same for all members or one per member.
     Activations(&'a [Activation]),
-    /// The sums of products, in elements of this type.
+    /// The sums of products, as elements of this type.
     Sums(Element),
 }
 
 impl Output<'_> {
-    /// Type of the elements that leave.
+    /// Element type of the output.
     pub fn element(&self) -> Element {
         match self {
             Self::Activations(activations) => activations[0].element,
@@ -201,7 +201,7 @@ impl Output<'_> {
         }
     }
 
-    /// What element r of an output frame is, for the module's header; `sum` says what y\[r\] is.
+    /// The formula of element r of an output frame, for the module's header. `sum` is the formula of y\[r\].
     pub fn formula(&self, sum: &str) -> String {
         match self {
             Self::Activations([a, ..]) if a.element == Element::Bipolar => {
@@ -216,7 +216,7 @@ impl Output<'_> {
         }
     }
 
-    /// The numbers that each row needs in each member.
+    /// The memory of numbers per row and member; `None` if no memory is needed.
     pub fn table(&self, raw: &RawSums) -> Option<Table> {
         let members = match self {
             Self::Activations(activations) => raw.constants.len().max(activations.len()),
@@ -226,15 +226,15 @@ impl Output<'_> {
         let rows = 0..raw.constants[0].len();
         match self {
             Self::Activations(activations) => {
-                let (gain, (least, most), bits) = (raw.gain, raw.range, raw.threshold_bits());
-                // A negative range is compared as unsigned, with 2^(bits-1) added on both sides.
-                let offset = if least < 0 { 1 << (bits - 1) } else { 0 };
-                // y >= t is raw >= ceil((t - constant) / gain), cut to what decides nothing else.
+                let (gain, (min, max), bits) = (raw.gain, raw.range, raw.threshold_bits());
+                // Signed sums are compared as unsigned: 2^(bits-1) is added on both sides.
+                let offset = if min < 0 { 1 << (bits - 1) } else { 0 };
+                // y >= t is raw >= ceil((t - constant) / gain), clamped to the range of raw sums and one beyond.
                 let reached =
                     |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
                 let numbers = |m: usize, row: usize| {
                     let thresholds = &of_member(activations, m).thresholds[row];
-                    thresholds.iter().map(|t| reached(m, row, t).clamp(least, most + 1) + offset).collect()
+                    thresholds.iter().map(|t| reached(m, row, t).clamp(min, max + 1) + offset).collect()
                 };
                 let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
                 let falls: Vec<Vec<bool>> = (0..members)
@@ -252,7 +252,7 @@ impl Output<'_> {
         }
     }
 
-    /// The output beat of raw sums, one of each PE, and their rows' numbers.
+    /// The output beat from one raw sum and the numbers of one row per PE.
     pub fn hardware(&self, b: &mut Builder, raw: &RawSums, sums: &[Net], constants: Vec<Net>) -> Net {
         let beat: Vec<Net> = match self {
             Self::Activations(activations) => sums
@@ -301,7 +301,7 @@ fn activate(
     let falls = (b.width(numbers) > steps * bits).then(|| b.slice(numbers, steps * bits, 1));
     let mut sum = raw.extend(b, p, sum, bits, false);
     if raw.signed() {
-        // Adding 2^(bits-1) turns the top bit over.
+        // Adding 2^(bits-1) inverts the top bit.
         let top = 1 << (bits - 1);
         let top = b.constant(bits, top);
         let offset = b.xor(sum, top);

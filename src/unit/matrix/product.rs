@@ -1,4 +1,4 @@
-//! The matrix unit of a product.
+//! The matrix unit of a [`Product`].
 
 use crate::arith::product::{Product, Stochastic, computable};
 use crate::arith::sampling::Realisation;
@@ -11,25 +11,25 @@ use crate::unit::matrix::{
 };
 use crate::unit::resources::Resources;
 
-/// What a product's matrix unit is to be built for.
+/// The parameters of a product's matrix unit.
 #[derive(Debug, Clone, Copy)]
 pub struct Unit<'a> {
     /// The module's name.
     pub name: &'a str,
-    /// Type of an operand's elements.
+    /// Element type of the operands.
     pub operand: Element,
-    /// The smallest and the largest sum.
+    /// The minimum and maximum sum.
     pub range: (i64, i64),
     /// PE and SIMD.
     pub fold: Folding,
-    /// How often a frame passes which rows.
+    /// The row groups of a frame.
     pub passes: RowGroups,
-    /// User bits of its streams.
+    /// User bits of the streams.
     pub user: u32,
 }
 
 impl Product {
-    /// The memory of the weights, or what stands in its place.
+    /// The weight source: a ROM, or a sampler for stochastic weights.
     fn source<'a>(&'a self, name: &'a str, form: &'a BitPlanes, fold: Folding) -> Box<dyn WeightSource + 'a> {
         let sampler = |s: &'a Stochastic| Sampler { name, matrix: &s.matrix, members: s.members, fold };
         match &self.stochastic {
@@ -39,7 +39,7 @@ impl Product {
         }
     }
 
-    /// The matrix unit, for operands of type `operand` whose sums lie in `range`.
+    /// Calls `use_it` with the matrix unit.
     pub fn with_unit<R>(&self, unit: Unit<'_>, use_it: impl FnOnce(MatrixUnit<'_>) -> R) -> R {
         let Unit { name, operand, range, fold, passes, user } = unit;
         let form = BitPlanes::new(self.kind(), operand);
@@ -51,7 +51,7 @@ impl Product {
         use_it(MatrixUnit::new(name, self.matrices(), (fold, passes), user, &form, &*source, output))
     }
 
-    /// What the matrix unit occupies.
+    /// The resources of the matrix unit.
     pub fn resources(&self, unit: Unit<'_>) -> Resources {
         let Unit { fold, operand, passes, .. } = unit;
         let reads_again = passes.folds(fold) > 1;
@@ -62,10 +62,10 @@ impl Product {
             buffer_bits: if reads_again { self.fan_in() as u64 * u64::from(operand.bits()) } else { 0 },
         })
     }
-    /// Type of what leaves, where `operand` is the type of an operand's elements and their sums lie in `range`.
+    /// Element type of the output, for operands of type `operand` whose sums lie in `range`.
     ///
     /// # Errors
-    /// Where sums are too wide to be computed with.
+    /// If the sums do not fit 31 bits.
     pub fn element(&self, operand: Element, range: (i64, i64)) -> Result<Element> {
         computable(range)?;
         Ok(self.activation(0).map_or_else(|| self.sum_element(operand, range), |a| a.element))

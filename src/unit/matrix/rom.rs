@@ -1,4 +1,4 @@
-//! A weight source: weights in a ROM with a registered read, member after member.
+//! A weight source: a ROM with registered read that holds the weights of all members.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::unit::matrix::Form;
 use crate::unit::matrix::source::Step;
 use crate::unit::matrix::source::{WeightSource, Word, address, all};
 
-/// Weights in a ROM with a registered read, member after member.
+/// Weights in a ROM with registered read, in order of members.
 #[derive(Debug)]
 pub struct Rom<'a> {
-    /// Name of the layer, which the memory image is named after.
+    /// Name of the layer, used for the memory image.
     pub name: &'a str,
-    /// How a word of weights is made up.
+    /// The encoding of the weights.
     pub form: &'a dyn Form,
-    /// The weights of each member; one where all have the same.
+    /// The weights of each member; one matrix if all members share it.
     pub members: Vec<&'a IntMatrix>,
     /// PE and SIMD.
     pub fold: Folding,
@@ -55,7 +55,7 @@ impl WeightSource for Rom<'_> {
         let several = self.members.len() > 1;
         let last_member = step.last_member.filter(|_| several);
         let back = |b: &mut Builder, _| all(b, [position_end, last_member]).unwrap_or(step.issue);
-        // One member's words are the same at every position, and lie at 0.
+        // A single member's words are the same at every position, and start at address 0.
         let again = step.position.filter(|_| several).map(|p| (position_end, p));
         let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
         let address = address(b, "weight_at", depth, step.issue, again, back);

@@ -1,4 +1,4 @@
-//! Weights that are rounded once a member.
+//! A weight source that rounds the weights once per member.
 
 use stoxnor_hdl::block::{counter, ram};
 use stoxnor_hdl::{Builder, InstanceId, Net};
@@ -7,12 +7,13 @@ use crate::unit::folding::Folding;
 use crate::unit::matrix::fly::{Fetch, Pace, Sampler};
 use crate::unit::matrix::source::{Step, WeightSource, Word, address, all};
 
-/// Weights that are rounded once a member, a row's step a cycle, into one half of a memory while the other half is used.
+/// Weights that are rounded once per member into one half of a double buffer while the other half is used. Each cycle rounds one
+/// step of one row.
 #[derive(Debug)]
 pub struct Sampled<'a>(pub Sampler<'a>);
 
 impl Sampled<'_> {
-    /// Edges from reading a number to writing what it is rounded to.
+    /// Edges from reading a stored number to writing its rounded weights.
     fn depth(&self) -> u32 {
         if self.0.rounding().bits == 1 { 1 } else { 2 }
     }
@@ -21,7 +22,8 @@ impl Sampled<'_> {
         (self.0.groups() * self.0.steps()) as u64
     }
 
-    /// One half is being filled, beginning at the edge with `begin`; returns a net that is 1 once it is full.
+    /// Fills one half of the double buffer, from the edge with `begin` on. Returns the memories and a net that is 1 once the half
+    /// is full.
     fn sampler(
         &self,
         b: &mut Builder,
@@ -84,7 +86,7 @@ impl Sampled<'_> {
         };
         let words = s.sequences(b, &pace);
 
-        // The number is in the memory's register, the words are in those of the sequences.
+        // The stored number is in the memory's output register, the random words are in the registers of the LFSRs.
         let mut writes = delay(b, "number_read", Some(0), busy);
         let mut ends = delay(b, "last_read", Some(0), done);
         let mut at = row.map(|(q, _)| delay(b, "row_read", None, q));
@@ -105,7 +107,7 @@ impl Sampled<'_> {
         (self.write(b, word, writes, at), full)
     }
 
-    /// The words of the sequence that the row `at` takes.
+    /// The random words of the LFSR that row `at` uses.
     fn of_row(&self, b: &mut Builder, words: &[Net], at: Option<Net>) -> Net {
         let (Some(at), [rest @ .., last]) = (at, words) else { return words[0] };
         let shared = self.0.shared() as u64;
@@ -117,7 +119,7 @@ impl Sampled<'_> {
         if rest.is_empty() { words } else { b.named("row_words", words) }
     }
 
-    /// Two halves of memory, a part for each row of a word; `word` goes to the part of row `at` where `writes` is 1.
+    /// The double buffer, one memory per row of a word. `word` is written to the memory of row `at` if `writes` is 1.
     fn write(&self, b: &mut Builder, word: Net, writes: Net, at: Option<Net>) -> Vec<InstanceId> {
         let pe = self.0.fold.pe as u64;
         let written = at.map_or(writes, |at| {
@@ -149,8 +151,8 @@ impl WeightSource for Sampled<'_> {
     }
 
     fn sampling(&self) -> Option<u64> {
-        // From the edge that begins it: a number is read each edge, the last one written so many edges later, and then the
-        // half is full.
+        // From the starting edge one number is read per edge. The last one is written `depth` edges later, and the half is full
+        // one edge after that.
         Some(self.words() * self.0.fold.pe as u64 + u64::from(self.depth()) + 1)
     }
 
@@ -176,7 +178,7 @@ impl WeightSource for Sampled<'_> {
         let begin = b.named("frame_begins_here", begin);
         let initial = Sampler::initial(b);
         let (parts, full) = self.sampler(b, begin, initial, step.last_member);
-        // Half after half; every position reads the half of its frame.
+        // The halves alternate; every position reads the half of its frame.
         let again = step.position.map(|p| (step.position_end(b), p));
         let count = 2 * self.words();
         let address = address(b, "read_at", count, step.issue, again, |b, q| b.is(q, count - 1));
@@ -192,7 +194,7 @@ impl WeightSource for Sampled<'_> {
         if rows.len() > 1 {
             word = b.named("weights", word);
         }
-        // A frame's first step is held back, not those behind it.
+        // Only the first step of a frame waits, not the steps after it.
         let ready = match frame_begin {
             None => full,
             Some(begins) => {
@@ -205,7 +207,7 @@ impl WeightSource for Sampled<'_> {
     }
 }
 
-/// A register that takes `net` at every edge.
+/// A register that loads `net` at every edge.
 fn delay(b: &mut Builder, name: &str, reset: Option<u64>, net: Net) -> Net {
     let q = b.register(name, b.width(net), reset);
     b.next(q, net);
