@@ -1,4 +1,4 @@
-//! Element-wise sums of several streams: what joins the branches of a residual network.
+//! Elementwise sums of several streams: the joins of residual networks.
 
 use std::sync::Arc;
 
@@ -20,22 +20,22 @@ use crate::unit::folding::{Folding, Lanes};
 use crate::unit::parts::{pass_images, summand};
 use crate::unit::resources::Resources;
 
-/// `y[i] = sum over k of factor[k] * x_k[i]`, with an optional activation of each channel's sums: a residual connection, and its
-/// requantisation. The shape stays.
+/// `y[i] = sum over k of factor[k] * x_k[i]`, with an optional activation per channel. It is a residual connection with its
+/// requantisation. The shape is unchanged.
 #[derive(Debug, Clone)]
 pub struct Add {
     shape: Vec<usize>,
     factors: Vec<i32>,
-    /// The activation of sums, each the one tap of a channel.
+    /// The activation: channels with a single tap each, which is the sum.
     each: WindowSum,
 }
 
 impl Add {
-    /// The shape of all inputs, channels last, a factor for each input, and no activation, one for all members of an ensemble, or one
-    /// for each.
+    /// A sum of inputs of `shape`, channels last, with a factor per input. There is no activation, one for all members of an
+    /// ensemble, or one per member.
     ///
     /// # Panics
-    /// Where there are less than two inputs, a factor is 0, or an activation does not fit the channels.
+    /// If there are fewer than two inputs, a factor is 0, or an activation does not fit the channels.
     pub fn new(shape: Vec<usize>, factors: Vec<i32>, activations: Vec<Activation>) -> Self {
         assert!(factors.len() > 1 && !factors.contains(&0), "two inputs or more, none of them for nothing");
         let channels = shape.last().copied().unwrap_or(1);
@@ -49,7 +49,7 @@ impl Add {
         self.shape.iter().product()
     }
 
-    /// The smallest and the largest sum that inputs of these types can give.
+    /// The minimum and maximum sum for inputs of these types.
     pub fn sum_range(&self, inputs: &[Element]) -> (i64, i64) {
         let ends = |(factor, input): (&i32, &Element)| {
             let (min, max) = input.range();
@@ -60,13 +60,13 @@ impl Add {
         ends.fold((0, 0), |(low, high), (min, max)| (low + min, high + max))
     }
 
-    /// Type of the sums.
+    /// Element type of the sums.
     fn sum_element(&self, inputs: &[Element]) -> Element {
         let (min, max) = self.sum_range(inputs);
         Element::signed(min, max)
     }
 
-    /// Type of what leaves.
+    /// Element type of the output.
     fn element(&self, inputs: &[Element]) -> Element {
         self.each.activations().of(0).map_or_else(|| self.sum_element(inputs), |a| a.element)
     }
@@ -96,7 +96,7 @@ impl Add {
         ));
     }
 
-    /// The sums of a beat of all streams, side by side in `data`.
+    /// The sums of one beat. `data` is the concatenation of the beats of all streams.
     fn adders(&self, b: &mut Builder, inputs: &[Element], pe: usize, data: Net) -> Net {
         let bits = self.sum_element(inputs).bits();
         let lane = |b: &mut Builder, lane: usize| {
@@ -119,7 +119,8 @@ impl Add {
     }
 }
 
-/// `sum` plus `factor` times `x`, of `bits` bits: an adder for each bit of the factor. `x` has as many bits less as the factor ends in zeros.
+/// Adds `factor` * `x` to `sum`, in `bits` bits: one adder per 1 bit of the factor. The width of `x` may be smaller by the
+/// factor's trailing zeros.
 fn times(b: &mut Builder, mut sum: Option<Net>, x: Net, factor: i32, bits: u32) -> Net {
     for shift in (0..bits).filter(|shift| factor.unsigned_abs() >> shift & 1 == 1) {
         let low = if bits - shift < b.width(x) { b.slice(x, 0, bits - shift) } else { x };
@@ -234,7 +235,7 @@ impl Layer for Add {
     }
 }
 
-/// Layers that add streams.
+/// The add layer.
 pub const KIND: Kind = Kind { name: "add", samples };
 
 fn samples() -> Vec<Sample> {

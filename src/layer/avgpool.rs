@@ -1,4 +1,5 @@
-//! Average pooling of one and two dimensions: sums over windows. What divides them is in the thresholds, or on the host.
+//! Average pooling in one and two dimensions: sums over windows. The division is part of the thresholds, or of the host's
+//! computation.
 
 use std::sync::Arc;
 
@@ -16,18 +17,18 @@ use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 
-/// `y[c] = sum over taps t of x[t][c]` at every position of a kernel, with an optional activation of each channel's sum.
+/// `y[c] = sum over taps t of x[t][c]` at every position of a kernel, with an optional activation per channel.
 ///
-/// Frames of [height, width, channels] become [positions down, positions across, channels].
+/// Frames of [height, width, channels] become [output height, output width, channels].
 #[derive(Debug, Clone)]
 pub struct AveragePool(WindowSum);
 
 impl AveragePool {
-    /// A kernel, each channel of which is a group, and no activation, one for all members of an ensemble, or one for each. Bipolar
-    /// frames are padded by a mask, so that what is outside of the image adds nothing.
+    /// A pooling by `kernel`, in which every channel is a group. There is no activation, one for all members of an ensemble, or
+    /// one per member. Bipolar frames are padded with a mask, so that padding adds 0.
     ///
     /// # Panics
-    /// Where groups are not channels, or an activation does not fit them.
+    /// If the kernel's groups are not single channels, or an activation does not fit them.
     pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
         Self(WindowSum::new(kernel, activations))
     }
@@ -37,7 +38,7 @@ impl AveragePool {
         self.0.kernel()
     }
 
-    /// The smallest and the largest sum that inputs of a type can give.
+    /// The minimum and maximum sum for inputs of type `input`.
     pub fn sum_range(&self, input: Element) -> (i64, i64) {
         sum_range(input, self.kernel().window.taps())
     }
@@ -93,7 +94,7 @@ impl Layer for AveragePool {
     }
 }
 
-/// Layers of average pooling.
+/// The average pooling layer.
 pub const KIND: Kind = Kind { name: "avgpool", samples };
 
 fn samples() -> Vec<Sample> {

@@ -15,21 +15,22 @@ use crate::unit::folding::{Folding, Lanes};
 use crate::unit::parts::summand;
 use crate::unit::resources::Resources;
 
-/// At every pixel the channels of the first input, then those of the second, and so on. What leaves has the narrowest type that holds
-/// the values of all inputs.
+/// At every pixel the channels of the first input, then those of the second, and so on. The output has the narrowest element type
+/// that holds the values of all inputs.
 #[derive(Debug, Clone)]
 pub struct Concat {
-    /// Shape of what leaves, channels last.
+    /// Shape of the output, channels last.
     shape: Vec<usize>,
-    /// Channels of each input.
+    /// Number of channels of each input.
     channels: Vec<usize>,
 }
 
 impl Concat {
-    /// The extents in front of the channels (none for a vector), and the channels of each input.
+    /// A concatenation of inputs with the extents `pixels` before the channel axis (none for vectors), and `channels` channels
+    /// per input.
     ///
     /// # Panics
-    /// Where there are less than two inputs, or one has no channels.
+    /// If there are fewer than two inputs, or one has no channels.
     pub fn new(pixels: &[usize], channels: Vec<usize>) -> Self {
         assert!(channels.len() > 1 && !channels.contains(&0), "two inputs or more, all with channels");
         let shape = pixels.iter().copied().chain([channels.iter().sum()]).collect();
@@ -136,7 +137,7 @@ impl Layer for Concat {
     }
 }
 
-/// Layers that join channels.
+/// The concatenation layer.
 pub const KIND: Kind = Kind { name: "concat", samples };
 
 fn samples() -> Vec<Sample> {

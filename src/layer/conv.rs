@@ -1,4 +1,5 @@
-//! Convolutions of one and two dimensions, in groups or depthwise, with binary, ternary, few-bit and stochastic weights.
+//! Convolutions in one and two dimensions, optionally grouped or depthwise, with binary, ternary, multi-bit and stochastic
+//! weights.
 
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ use crate::unit::matrix::Unit;
 use crate::unit::resources::Resources;
 use crate::unit::window::{WindowConsumer, LineBufferStage};
 
-/// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c of the row's
-/// group; rows r * groups / rows are those of group r.
+/// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c
+/// of the row's group. The rows are divided evenly among the groups, in order: row r belongs to group r * groups / rows.
 #[derive(Debug, Clone)]
 pub struct Conv {
     kernel: Sliding,
@@ -30,10 +31,10 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// A kernel and its weights: rows (output channels) by taps times channels of a group.
+    /// A convolution with `kernel`. The weights have rows (output channels) by taps times channels per group.
     ///
     /// # Panics
-    /// Where weights and kernel do not fit each other.
+    /// If weights and kernel do not fit each other.
     pub fn new(kernel: Sliding, product: Product) -> Self {
         assert!(
             kernel.groups > 0 && kernel.channels.is_multiple_of(kernel.groups),
@@ -54,7 +55,7 @@ impl Conv {
         &self.product
     }
 
-    /// The smallest and the largest sum that inputs of a type can give, over all rows and members.
+    /// The minimum and maximum sum over all rows and members, for inputs of type `input`.
     pub fn sum_range(&self, input: Element) -> (i64, i64) {
         self.product.sum_range(input, self.kernel.masked())
     }
@@ -86,12 +87,12 @@ impl Conv {
     fn front(&self, input: &Port, fold: Folding, user: u32) -> Option<LineBufferStage> {
         let timing = self.with_unit("", input, fold, user, |unit| unit.timing());
         let fed = WindowConsumer { fold, groups: self.passes().side(fold), folds: self.passes().folds(fold) };
-        // How fast a line buffer must be has nothing to do with when weights are there.
+        // The required rate of the line buffer does not depend on when weights are available.
         let timing = Matrix { sampled: None, ..timing };
         LineBufferStage::new(&self.kernel, input.element, fed, timing, user)
     }
 
-    /// The words of a batch, those of a frame, and their type.
+    /// The words of a batch, the number of words per frame, and the element type.
     fn words<'a>(&self, input: &'a Batch) -> ((&'a [u64], usize), Element) {
         let Batch::Planes { element, elements, words } = input else {
             panic!("a convolution takes bit planes")
@@ -206,7 +207,7 @@ impl Layer for Conv {
     }
 }
 
-/// Convolutions.
+/// The convolution layer.
 pub const KIND: Kind = Kind { name: "conv", samples };
 
 /// Window, channels with groups and rows, weights, input, what is outside, and type and steps of the activation.

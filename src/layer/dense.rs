@@ -1,4 +1,4 @@
-//! Fully connected layers of binary, ternary, few-bit and stochastic weights.
+//! Fully connected layers with binary, ternary, multi-bit and stochastic weights.
 
 use std::sync::Arc;
 
@@ -21,20 +21,20 @@ use crate::unit::resources::Resources;
 
 pub use crate::arith::product::Stochastic;
 
-/// A [`Product`] of the whole frame.
+/// A fully connected layer: a [`Product`] of the whole frame.
 #[derive(Debug, Clone)]
 pub struct Dense(Product);
 
 impl Dense {
-    /// Weights (rows by fan-in) and, unless the sums leave as they are, an activation.
+    /// A dense layer with weights (rows by fan-in) and an optional activation. Without one it outputs its sums.
     ///
     /// # Panics
-    /// Where the activation does not fit the rows.
+    /// If the activation does not fit the rows.
     pub fn new(weights: IntMatrix, activation: Option<Activation>) -> Self {
         Self::with(weights, activation.into_iter().collect())
     }
 
-    /// Weights, and an activation for each member of an ensemble.
+    /// A dense layer with no activation, one for all members of an ensemble, or one per member.
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -42,10 +42,10 @@ impl Dense {
         Self(Product::new(weights, activations))
     }
 
-    /// Stochastic weights, and no activation, one for all members, or one for each.
+    /// A dense layer with stochastic weights, and no activation, one for all members, or one per member.
     ///
     /// # Panics
-    /// As [`new`](Self::new), and where there are several activations and not one for each member.
+    /// As [`new`](Self::new), and if the number of activations is neither 0, 1 nor that of members.
     pub fn stochastic(stochastic: Stochastic, activations: Vec<Activation>) -> Self {
         Self(Product::stochastic(stochastic, activations))
     }
@@ -55,7 +55,7 @@ impl Dense {
         &self.0
     }
 
-    /// The smallest and the largest sum that inputs of a type can give, over all rows and members.
+    /// The minimum and maximum sum over all rows and members, for inputs of type `input`.
     pub fn sum_range(&self, input: Element) -> (i64, i64) {
         self.0.sum_range(input, false)
     }
@@ -65,7 +65,7 @@ impl Dense {
         Unit { name, operand, range: self.sum_range(operand), fold, passes, user }
     }
 
-    /// The words of a batch, those of a frame, and their type.
+    /// The words of a batch, the number of words per frame, and the element type.
     fn words<'a>(&self, input: &'a Batch) -> ((&'a [u64], usize), Element) {
         let Batch::Planes { element, elements, words } = input else {
             panic!("a dense layer takes bit planes")
@@ -148,17 +148,17 @@ impl Layer for Dense {
     }
 }
 
-/// Dense layers.
+/// The dense layer.
 pub const KIND: Kind = Kind { name: "dense", samples };
 
-/// Weights for samples, out of `values`.
+/// Sample weights, chosen from `values`.
 pub(crate) fn scattered(rows: usize, fan_in: usize, values: &[i16]) -> IntMatrix {
     let scatter = |r: usize, c: usize| (r * 31 + c * 17 + r * c + c * c / 3) % 97;
     IntMatrix::from_fn(rows, fan_in, |r, c| values[scatter(r, c) % values.len()])
 }
 
-/// An activation for samples: from below the least sum to above the largest, so that every value occurs somewhere, and equal
-/// neighbours too.
+/// A sample activation. Thresholds range from below the minimum sum to above the maximum, so that every value occurs, and so do
+/// equal neighbours.
 pub(crate) fn staircase(
     rows: usize,
     (least, most): (i64, i64),

@@ -1,4 +1,4 @@
-//! Global average pooling: sums over all pixels. What divides them is in the thresholds, or on the host.
+//! Global average pooling: sums over all pixels. The division is part of the thresholds, or of the host's computation.
 
 use std::sync::Arc;
 
@@ -21,22 +21,22 @@ use crate::unit::folding::{Folding, Lanes};
 use crate::unit::parts::{SUM_LATENCY, in_a_row, summand};
 use crate::unit::resources::Resources;
 
-/// `y[c] = sum over pixels p of x[p][c]`, with an optional activation of each channel's sum. Frames of [height, width, channels] become
-/// [1, 1, channels].
+/// `y[c] = sum over pixels p of x[p][c]`, with an optional activation per channel. Frames of [height, width, channels] become [1,
+/// 1, channels].
 ///
-/// Unlike a pool whose kernel is the whole image it keeps no image, only the sums so far.
+/// Unlike a pooling whose kernel is the whole image, it buffers no pixels, only the running sums.
 #[derive(Debug, Clone)]
 pub struct GlobalPool {
     shape: [usize; 3],
-    /// The activation of sums, each the one tap of a channel.
+    /// The activation: channels with a single tap each, which is the sum.
     each: WindowSum,
 }
 
 impl GlobalPool {
-    /// The shape of frames and no activation, one for all members of an ensemble, or one for each.
+    /// A pooling of frames of `shape`. There is no activation, one for all members of an ensemble, or one per member.
     ///
     /// # Panics
-    /// Where an activation does not fit the channels.
+    /// If an activation does not fit the channels.
     pub fn new(shape: [usize; 3], activations: Vec<Activation>) -> Self {
         let channels = shape[2];
         let window = Window::plain([1, 1], [1, 1]);
@@ -48,12 +48,12 @@ impl GlobalPool {
         self.shape[0] * self.shape[1]
     }
 
-    /// The smallest and the largest sum that inputs of a type can give.
+    /// The minimum and maximum sum for inputs of type `input`.
     pub fn sum_range(&self, input: Element) -> (i64, i64) {
         sum_range(input, self.pixels())
     }
 
-    /// Type of the sums.
+    /// Element type of the sums.
     fn sum_element(&self, input: Element) -> Element {
         let (min, max) = self.sum_range(input);
         Element::signed(min, max)
@@ -63,7 +63,7 @@ impl GlobalPool {
         self.each.activations().of(0).is_some()
     }
 
-    /// Type of what leaves.
+    /// Element type of the output.
     fn element(&self, input: Element) -> Element {
         self.each.activations().of(0).map_or_else(|| self.sum_element(input), |a| a.element)
     }
@@ -73,12 +73,12 @@ impl GlobalPool {
         (0..self.shape[2]).map(channel).collect()
     }
 
-    /// What compares the sums.
+    /// The unit that compares the sums with thresholds.
     fn threshold<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
         self.each.unit(name, self.sum_element(input), pe, user)
     }
 
-    /// Adds pixels, and tells the sum which is the last.
+    /// The module that adds the pixels and outputs the sums at the last one.
     fn adder(&self, name: &str, input: Element, pe: usize, user: u32) -> Arc<Module> {
         let (channels, pixels) = (self.shape[2], self.pixels());
         let groups = channels / pe;
@@ -186,7 +186,7 @@ impl Layer for GlobalPool {
     }
 }
 
-/// Layers of global average pooling.
+/// The global average pooling layer.
 pub const KIND: Kind = Kind { name: "globalpool", samples };
 
 fn samples() -> Vec<Sample> {

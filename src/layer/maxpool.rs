@@ -1,4 +1,4 @@
-//! Maximum pooling of one and two dimensions, on elements of any type.
+//! Max pooling in one and two dimensions, on elements of any type.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::unit::channel::{ChannelUnit, Reduce};
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 
-/// The largest element of each channel at every position of a kernel, or the smallest in channels that fall. Places outside of the image
-/// count nothing.
+/// The maximum of each channel at every position of a kernel, or the minimum in channels whose later activation is decreasing.
+/// Padding is ignored.
 ///
-/// Frames of [height, width, channels] become [positions down, positions across, channels].
+/// Frames of [height, width, channels] become [output height, output width, channels].
 #[derive(Debug, Clone)]
 pub struct MaxPool {
     kernel: Sliding,
@@ -28,11 +28,11 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// A kernel, each channel of which is a group, and for each channel whether the smallest element is looked for (no entries where that is
-    /// so for none). What the kernel is filled with makes no difference.
+    /// A pooling by `kernel`, in which every channel is a group. `falls` says for each channel whether the minimum is taken
+    /// instead of the maximum; it is empty if no channel has that. The kernel's padding value is ignored.
     ///
     /// # Panics
-    /// Where groups are not channels, or directions do not fit them.
+    /// If the kernel's groups are not single channels, or `falls` does not fit them.
     pub fn new(kernel: Sliding, falls: Vec<bool>) -> Self {
         assert_eq!(kernel.groups, kernel.channels, "a group for each channel");
         assert!(falls.is_empty() || falls.len() == kernel.channels, "one direction a channel");
@@ -48,7 +48,8 @@ impl MaxPool {
         self.falls.get(channel).copied().unwrap_or(false)
     }
 
-    /// The kernel with what hardware reads outside of the image: the least value, or that nothing is there, where channels fall.
+    /// The kernel with the padding that the hardware reads: the minimum value, or a flag for "no value" if some channels take the
+    /// minimum.
     fn filled(&self, input: Element) -> Sliding {
         let fill = match self.falls.contains(&true) {
             false => Fill::Value(input.range().0 as i32),
@@ -73,7 +74,7 @@ impl MaxPool {
         self.kernel.window.positions() * self.kernel.channels
     }
 
-    /// Pixels that the taps see at a position, without those outside of the image.
+    /// The pixels that the taps see at a position, without padding.
     fn seen(&self, position: usize) -> impl Iterator<Item = usize> {
         let window = self.kernel.window;
         (0..window.taps()).filter_map(move |tap| window.pixel(position, tap))
@@ -90,10 +91,11 @@ impl MaxPool {
         positions.flat_map(|p| (0..channels).map(move |c| (p, c))).map(|(p, c)| value(p, c)).collect()
     }
 
-    /// Frames of one bit an element, on words: a disjunction where 1 is the larger value, with what is to be smallest turned over.
+    /// Pools frames of 1-bit elements on words. The maximum is an OR if bit 1 is the larger value; bits are inverted for a
+    /// minimum.
     fn fast_bits(&self, input: Element, words: &[u64], elements: usize) -> Vec<u64> {
         let Sliding { window, channels, .. } = &self.kernel;
-        // As two's complement 1 is -1.
+        // In two's complement bit 1 is -1, the smaller value.
         let turned = |c: usize| self.falls(c) != (input == Element::Signed(1));
         let mut turns = vec![0u64; channels.div_ceil(64)];
         (0..*channels).filter(|c| turned(*c)).for_each(|c| turns[c / 64] |= 1 << (c % 64));
@@ -161,10 +163,11 @@ impl Layer for MaxPool {
     }
 }
 
-/// Layers of maximum pooling.
+/// The max pooling layer.
 pub const KIND: Kind = Kind { name: "maxpool", samples };
 
-/// Windows for samples of pooling: without overlap, with overlap and padding, dilated, along one axis, of one tap, the whole image.
+/// Sample windows for pooling: without overlap, with overlap and padding, dilated, along one axis, with one tap, and the whole
+/// image.
 pub(crate) fn windows() -> [Window; 6] {
     let plain = Window::plain;
     [

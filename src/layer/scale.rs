@@ -1,4 +1,4 @@
-//! Channel-wise scaling: an integer factor and an integer bias for every channel.
+//! Channel-wise scaling: an integer factor and an integer bias per channel.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::matrix::Unit;
 use crate::unit::resources::Resources;
 
-/// `y[..][c] = factor[c] * x[..][c] + bias[c]`, c the place along the last axis. The shape stays.
+/// `y[..][c] = factor[c] * x[..][c] + bias[c]`, with c the index along the last axis. The shape is unchanged.
 ///
-/// In hardware a matrix unit of one weight a row, whose rows take a channel each.
+/// The hardware is a matrix unit with one weight per row; each row uses one channel.
 #[derive(Debug, Clone)]
 pub struct Scale {
     shape: Vec<usize>,
@@ -28,10 +28,10 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// The shape of frames, channels last, and a factor (of 16 bits) and a bias for each channel.
+    /// A scaling of frames of `shape`, channels last, with a 16-bit factor and a bias per channel.
     ///
     /// # Panics
-    /// Where factors or biases do not fit the channels, or a factor does not fit 16 bits.
+    /// If factors or biases do not fit the channels, or a factor does not fit 16 bits.
     pub fn new(shape: Vec<usize>, factors: Vec<i32>, biases: Vec<i32>) -> Self {
         let channels = shape.last().copied().unwrap_or(1);
         assert_eq!((factors.len(), biases.len()), (channels, channels), "a factor and a bias a channel");
@@ -48,7 +48,7 @@ impl Scale {
         self.shape.iter().product()
     }
 
-    /// The smallest and the largest value that leaves, for inputs of a type.
+    /// The minimum and maximum output for inputs of type `input`.
     pub fn range(&self, input: Element) -> (i64, i64) {
         let (min, max) = input.range();
         let ends = |(row, bias): (usize, &i32)| {
@@ -91,7 +91,7 @@ impl Layer for Scale {
     fn output(&self, inputs: &[Port]) -> Result<Port> {
         let input = one(inputs)?;
         input.streams_as(&self.shape)?;
-        // The products alone have to fit as well.
+        // The products without bias must fit too.
         computable(self.factors.sum_range(input.element, false))?;
         let element = self.factors.element(input.element, self.range(input.element))?;
         Ok(Port { shape: self.shape.clone(), element })
@@ -134,7 +134,7 @@ impl Layer for Scale {
     }
 }
 
-/// Layers of scaling.
+/// The scaling layer.
 pub const KIND: Kind = Kind { name: "scale", samples };
 
 /// Shape, factors, biases and input.

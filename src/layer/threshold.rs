@@ -1,4 +1,4 @@
-//! Activations on their own: every channel of a stream of integers is compared with thresholds.
+//! Standalone activations: each channel of an integer stream is compared with thresholds.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 
-/// The activation of every element, by its place along the last axis: `y[..][c] = activation of row c of x[..][c]`. The shape stays.
+/// The activation of every element, by channel: `y[..][c] = activation of row c of x[..][c]`. The shape is unchanged.
 #[derive(Debug, Clone)]
 pub struct Threshold {
     shape: Vec<usize>,
-    /// Sums of one tap each.
+    /// The activation: channels with a single tap each.
     each: WindowSum,
 }
 
 impl Threshold {
-    /// The shape of frames, channels last, and an activation for all members of an ensemble, or one for each.
+    /// An activation of frames of `shape`, channels last: one for all members of an ensemble, or one per member.
     ///
     /// # Panics
-    /// Where there is no activation, or one does not fit the channels.
+    /// If there is no activation, or one does not fit the channels.
     pub fn new(shape: Vec<usize>, activations: Vec<Activation>) -> Self {
         assert!(!activations.is_empty(), "an activation");
         let channels = shape.last().copied().unwrap_or(1);
@@ -39,7 +39,7 @@ impl Threshold {
         Self { shape, each: WindowSum::new(kernel, activations) }
     }
 
-    /// The shape of frames.
+    /// The shape of the frames.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -90,10 +90,10 @@ impl Layer for Threshold {
     }
 }
 
-/// Layers of thresholds.
+/// The threshold layer.
 pub const KIND: Kind = Kind { name: "threshold", samples };
 
-/// Shape, input, type and steps of the activation, and the members that differ.
+/// Shape, input type, type and number of thresholds of the activation, and number of members.
 type Form = (&'static [usize], Element, (Element, usize), i64);
 
 fn samples() -> Vec<Sample> {

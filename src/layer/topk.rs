@@ -1,4 +1,4 @@
-//! The places of the largest elements of a frame.
+//! Indices of the largest elements of a frame (TopK, ArgMax).
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -15,24 +15,25 @@ use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 
-/// Indices of the k largest of a frame's elements, the largest one's first; of equal elements the first one counts as larger. With k = 1 it is
-/// the argmax.
+/// The indices of the k largest elements of a frame, in descending order of the elements. Of equal elements the first counts as
+/// larger. With k = 1 it is the argmax.
 ///
-/// Elements come one a beat and are sorted into k registers as they come; then the indices leave, one a beat, while the next frame comes.
+/// The input has one element per beat. Elements are sorted into k registers as they arrive. The indices are output one per beat,
+/// while the next frame arrives.
 #[derive(Debug, Clone)]
 pub struct TopK {
     classes: usize,
     k: usize,
 }
 
-/// Edges from a frame's last element to its first index's being offered.
+/// Edges from the acceptance of a frame's last element to the offer of its first index.
 const LATENCY: u64 = 3;
 
 impl TopK {
-    /// Elements of a frame, and how many of them are told.
+    /// The `k` largest of frames with `classes` elements.
     ///
     /// # Panics
-    /// Where there is no choice (fewer than 2 elements), or more are to be told than there are, or none.
+    /// If there are fewer than 2 elements, or `k` is 0 or more than `classes`.
     pub fn new(classes: usize, k: usize) -> Self {
         assert!(classes >= 2 && (1..=classes).contains(&k), "the {k} largest of {classes}");
         Self { classes, k }
@@ -44,18 +45,18 @@ impl TopK {
 
     fn largest(&self, frame: &[i32]) -> Vec<i32> {
         let mut order: Vec<usize> = (0..frame.len()).collect();
-        // A stable sort: the first of equal ones stays in front.
+        // The sort is stable, so the first of equal elements comes first.
         order.sort_by_key(|i| Reverse(frame[*i]));
         order.truncate(self.k);
         order.into_iter().map(|i| i as i32).collect()
     }
 
-    /// The element that comes, sorted into the k registers; returns the index of each.
+    /// Inserts an element into the k sorted registers. Returns the index in each register.
     fn sorted(&self, b: &mut Builder, enable: Net, first: Net, value: Net, index: Net) -> Vec<Net> {
         let later = b.not(first);
         let later = b.named("later", later);
         let mut indices: Vec<Net> = Vec::with_capacity(self.k);
-        // Whether the one before is displaced, and what it holds; whether it holds anything.
+        // State of the previous register: whether it is displaced and what it holds; and whether it holds anything.
         let mut before: Option<(Net, Net)> = None;
         let mut held = later;
         for j in 0..self.k {
@@ -143,7 +144,7 @@ impl Layer for TopK {
         let enable = b.named("compare", enable);
         let code = match input {
             Element::Signed(bits) => {
-                // Compared as unsigned, with the top bit turned over.
+                // Codes are compared as unsigned numbers, with the top bit inverted.
                 let top = b.constant(bits, 1 << (bits - 1));
                 let code = b.xor(came, top);
                 b.named("code", code)
@@ -179,8 +180,8 @@ impl Layer for TopK {
     }
 }
 
-/// The beats of a frame's result: the first one as it is done, the others out of a shift register that is filled then. Also tells when the
-/// first one leaves.
+/// The output beats of a frame: the first one directly, the others from a shift register that is loaded at the same time. Also
+/// returns when the first beat may leave.
 fn rest(b: &mut Builder, done: Stream, others: &[Net], leaves: Net) -> (Stream, Net) {
     if others.is_empty() {
         return (done, leaves);
@@ -227,7 +228,7 @@ fn rest(b: &mut Builder, done: Stream, others: &[Net], leaves: Net) -> (Stream, 
     (stream, may)
 }
 
-/// Layers that tell the largest.
+/// The TopK layer.
 pub const KIND: Kind = Kind { name: "topk", samples };
 
 fn samples() -> Vec<Sample> {

@@ -1,4 +1,4 @@
-//! Transposition: the elements of a frame in the order of permuted axes.
+//! Transposition: streams the elements of a frame in the order of permuted axes.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 use crate::unit::window::LineBufferStage;
 
-/// Axis i of what leaves is axis `axes[i]` of what comes in; both are streams of row-major frames of their own shape.
+/// Axis i of the output is axis `axes[i]` of the input. Both streams are row-major.
 #[derive(Debug, Clone)]
 pub struct Transpose {
     shape: Vec<usize>,
     axes: Vec<usize>,
 }
 
-/// Names of the loops in which a frame is read, innermost first.
+/// Names of the loops that read a frame, innermost first.
 const LOOPS: [&str; 8] = ["run_0", "run_1", "run_2", "run_3", "run_4", "run_5", "run_6", "run_7"];
 
 impl Transpose {
-    /// The shape of frames that come in, and for each axis of what leaves which one it is.
+    /// A transposition of frames of `shape`. Axis i of the output is axis `axes[i]` of the input.
     ///
     /// # Panics
-    /// Where that is no permutation, or there are more than 8 axes.
+    /// If `axes` is no permutation, or there are more than 8 axes.
     pub fn new(shape: Vec<usize>, axes: Vec<usize>) -> Self {
         let mut sorted = axes.clone();
         sorted.sort_unstable();
@@ -47,7 +47,7 @@ impl Transpose {
         self.axes.iter().map(|a| self.shape[*a]).collect()
     }
 
-    /// Neighbours that stay together: those along the last axis, where it stays the last.
+    /// Number of neighbouring elements that stay neighbours: the extent of the last axis if it stays last, else 1.
     fn together(&self) -> usize {
         match (self.axes.last(), self.shape.last()) {
             (Some(axis), Some(extent)) if axis + 1 == self.axes.len() => *extent,
@@ -55,7 +55,7 @@ impl Transpose {
         }
     }
 
-    /// For each axis of what comes in, elements from one place to the next.
+    /// For each input axis, the distance of neighbouring elements.
     fn strides(&self) -> Vec<usize> {
         (0..self.shape.len()).map(|a| self.shape[a + 1..].iter().product()).collect()
     }
@@ -75,7 +75,7 @@ impl Transpose {
         (0..frame.len()).map(|place| frame[from(place)]).collect()
     }
 
-    /// The loops over words of `pe` elements, innermost first; those that are one run are one loop.
+    /// The loops over words of `pe` elements, innermost first. Loops that form one contiguous run are merged.
     fn loops(&self, pe: usize) -> Vec<Loop> {
         let strides = self.strides();
         let mut loops: Vec<Loop> = Vec::new();
@@ -93,7 +93,8 @@ impl Transpose {
         loops
     }
 
-    /// A ring that holds what is read later than it comes. Where the first axis stays the first, each place along it is left for good.
+    /// A ring buffer for elements that are read later than they arrive. If the first axis stays first, each index along it is
+    /// freed once it is read.
     fn buffer(&self, input: &Port, fold: Folding, user: u32) -> LineBufferStage {
         let frame = (self.elements() / fold.pe) as u64;
         let mut inner = self.loops(fold.pe);
@@ -153,7 +154,7 @@ impl Layer for Transpose {
     }
 }
 
-/// Layers of transposition.
+/// The transposition layer.
 pub const KIND: Kind = Kind { name: "transpose", samples };
 
 fn samples() -> Vec<Sample> {

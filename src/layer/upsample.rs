@@ -1,4 +1,4 @@
-//! Upsampling of images: every pixel several times, side by side and line after line.
+//! Nearest-neighbour upsampling of images.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::unit::folding::{Folding, Lanes};
 use crate::unit::resources::Resources;
 use crate::unit::window::LineBufferStage;
 
-/// The nearest neighbour: `y[i][j][c] = x[i / down][j / across][c]`, rounded down.
+/// Nearest-neighbour upsampling: `y[i][j][c] = x[i / down][j / across][c]`, with integer division.
 ///
 /// Frames of [height, width, channels] become [height * down, width * across, channels].
 #[derive(Debug, Clone)]
@@ -26,10 +26,10 @@ pub struct Upsample {
 }
 
 impl Upsample {
-    /// The shape of frames, and how often a pixel is repeated down and across.
+    /// Upsampling of frames of `shape`, by `factor` = [down, across].
     ///
     /// # Panics
-    /// Where a factor is 0.
+    /// If a factor is 0.
     pub fn new(shape: [usize; 3], factor: [usize; 2]) -> Self {
         assert!(!factor.contains(&0), "a pixel comes at least once");
         Self { shape, factor }
@@ -50,7 +50,7 @@ impl Upsample {
             .collect()
     }
 
-    /// A ring that holds a line while it is read again; a few words, where no line is.
+    /// A ring buffer that holds a row while it is repeated; a few words if rows are not repeated.
     fn buffer(&self, input: &Port, fold: Folding, user: u32) -> LineBufferStage {
         let ([height, width, channels], [down, across]) = (self.shape, self.factor.map(|f| f as u64));
         let words = (channels / fold.pe) as u64;
@@ -115,7 +115,7 @@ impl Layer for Upsample {
     }
 }
 
-/// Layers of upsampling.
+/// The upsampling layer.
 pub const KIND: Kind = Kind { name: "upsample", samples };
 
 fn samples() -> Vec<Sample> {
