@@ -1,8 +1,8 @@
-//! Calibration: batch normalisation with the statistics of each sampled member, measured on images.
+//! Calibration: measures the batch normalisation statistics of each sampled member on images.
 //!
-//! Statistics differ from one sampled network to the next. Because members follow from their seeds, each can have its own: they are
-//! measured layer after layer, each with those of the layers before in force, and written into the model file, where the importer
-//! makes thresholds of them that hardware holds exactly.
+//! Statistics differ between sampled networks. Members are derived from seeds, so each can have its own statistics. They are
+//! measured layer by layer, with the statistics of earlier layers already in effect, and written into the model file. The
+//! importer then turns them into exact thresholds per member.
 
 use rayon::prelude::*;
 
@@ -19,19 +19,21 @@ use crate::network::{Network, Node, Source};
 /// A calibrated model.
 #[derive(Debug)]
 pub struct Calibrated {
-    /// The file.
+    /// The model file.
     pub bytes: Vec<u8>,
-    /// Members that it is calibrated for.
+    /// The number of members that it is calibrated for.
     pub members: usize,
-    /// Layers whose batch normalisation was measured, by name, with the number of statistics that each has now.
+    /// The layers whose batch normalisation was measured, by name, with their number of sets of statistics.
     pub layers: Vec<(String, usize)>,
 }
 
-/// Measures the batch normalisation behind every layer that differs between members on `frames` of input integers; behind the last
-/// layer one for all members, of the mean over them. `name` names the network.
+/// Calibrates a model: measures the batch normalisation after every layer that differs between members. The normalisation after
+/// the last layer gets one set of statistics for all members, measured on their mean. `frames` supplies the input integers,
+/// `name` names the network, and `told` is called with each layer's name.
 ///
 /// # Errors
-/// Where the file is refused, no weights are sampled, or batch normalisation cannot be told apart from what is around it.
+/// If the model is rejected, has no stochastic weights or has branches, the configuration differs from the file's sampling, or no
+/// batch normalisation can be measured.
 pub fn calibrate(
     name: &str,
     bytes: &[u8],
@@ -112,8 +114,8 @@ pub fn calibrate(
     Ok(Calibrated { bytes, members, layers })
 }
 
-/// The file with the seed that is asked for, and where it was calibrated before, with the first member's statistics in the place of all;
-/// and for how many members it was.
+/// The model file with the requested seed. If it was calibrated before, the statistics of all members are replaced by those of
+/// member 0. The second result is the number of members that it was calibrated for.
 fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>, Option<u32>)> {
     let bytes = import::with_statistics(bytes, &[], options.sampling.seed)?;
     let free = SamplingOptions { members: None, max_members: None, ..options.sampling.clone() };
@@ -141,7 +143,7 @@ fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>,
     Ok((import::with_statistics(&bytes, &first, None)?, outline.calibrated))
 }
 
-/// Where among the steps behind a layer its batch normalisation stands.
+/// The index of the batch normalisation among the steps after a layer; `None` if there is none.
 fn normalisation(steps: &[Step]) -> Result<Option<usize>> {
     let mut all = steps.iter().enumerate().filter(|(_, s)| s.operator.name == "BatchNormalization");
     let (first, second) = (all.next(), all.next());
@@ -154,7 +156,8 @@ fn normalisation(steps: &[Step]) -> Result<Option<usize>> {
     Ok(first.map(|(at, _)| at))
 }
 
-/// The statistics of what enters the normalisation, step `at` behind layer `index`: of each member, or of their mean behind the last layer.
+/// Measures the statistics of the input of the normalisation, step `at` after layer `index`: of each member, or of their mean
+/// after the last layer.
 fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: bool) -> Result<Statistics> {
     let layer = &outline.network.nodes[index].layer;
     let Postprocessing { shape, steps, moved } = &outline.behind[index];
@@ -194,7 +197,7 @@ fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: b
     for member in sums {
         let frames: Vec<Vec<f32>> =
             member.unpack().into_iter().map(|f| f.into_iter().map(|v| v as f32).collect()).collect();
-        // Position by position: the stream's channels come last.
+        // One position at a time: the stream has channels last.
         let frames = entering(shape, &steps[..at], frames.iter().flat_map(|f| f.chunks(one)))?;
         moments(&mut found, channels(shape, &steps[..at]), &frames);
     }
@@ -202,7 +205,7 @@ fn measure(outline: &Outline, index: usize, at: usize, inputs: &[Batch], last: b
     Ok(found)
 }
 
-/// What the steps make of the sums of every frame.
+/// The results of `steps` for the sums of every frame.
 fn entering<'a>(
     shape: &[usize],
     steps: &[Step],
@@ -221,12 +224,12 @@ fn entering<'a>(
         .collect()
 }
 
-/// Channels, the extent of axis 1, of what enters behind `steps`.
+/// Number of channels, the extent of axis 1, after `steps`.
 fn channels(shape: &[usize], steps: &[Step]) -> usize {
     steps.last().map_or(shape, |s| &s.shape).get(1).copied().unwrap_or(1)
 }
 
-/// Adds mean and variance of every channel, over all frames and all elements of the channel.
+/// Appends the mean and variance of every channel, over all frames and all elements of the channel.
 fn moments(to: &mut Statistics, channels: usize, frames: &[Vec<f32>]) {
     let inner = frames.first().map_or(0, Vec::len) / channels;
     let count = (frames.len() * inner) as f64;

@@ -1,4 +1,4 @@
-//! The configuration file, and what command-line options override in it.
+//! The configuration file, which command-line options override.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,94 +18,94 @@ use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
 use crate::network::Network;
 use crate::unit::folding::Folding;
 
-/// A configuration, as its TOML file says it.
+/// A configuration, in the structure of its TOML file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// `[target]`: what the default folding aims at.
+    /// `[target]`: the target rate of the default folding.
     pub target: Target,
-    /// `[layers.NAME]`: choices for one layer.
+    /// `[layers.NAME]`: settings of one layer.
     pub layers: BTreeMap<String, LayerConfig>,
-    /// `[input]`: what is done with input arrays.
+    /// `[input]`: the processing of input arrays.
     pub input: InputConfig,
     /// `[ensemble]`: the members that are sampled from stochastic weights.
     pub ensemble: EnsembleConfig,
-    /// SHA-256 of the file that it was loaded from, in hexadecimal.
+    /// SHA-256 of the loaded file, in hexadecimal; `None` if it was not loaded from a file.
     #[serde(skip)]
     pub sha256: Option<String>,
 }
 
-/// The members that are sampled from stochastic weights.
+/// Settings of the ensemble that is sampled from stochastic weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct EnsembleConfig {
-    /// Members of a frame.
+    /// Members per frame.
     pub members: Option<i64>,
-    /// Members that are built.
+    /// The number of members that the hardware supports.
     pub max_members: Option<i64>,
-    /// The seed that the members follow from.
+    /// The user's seed, from which the members' seeds are derived.
     pub seed: Option<u64>,
 }
 
-/// How a layer's weights are sampled.
+/// The sampling of a layer's weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct WeightsConfig {
-    /// That they are, and to what.
+    /// The sampling law; it marks the weights as stochastic.
     pub stochastic: Option<Law>,
-    /// Random bits of a weight.
+    /// Random bits per weight.
     pub bits: Option<i64>,
-    /// Neighbouring rows that share them.
+    /// Number of neighbouring rows that share random bits.
     pub share: Option<i64>,
-    /// How hardware holds the members.
+    /// How the hardware realises the members.
     pub realisation: Option<Realisation>,
 }
 
-/// The rate that the default folding aims at: `cycles`, or the quotient of the other two.
+/// The target rate of the default folding: `cycles`, or clock divided by frame rate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Target {
     /// Clock in MHz.
     pub clock_mhz: Option<f64>,
-    /// Frames a second.
+    /// Frames per second.
     pub frames_per_second: Option<f64>,
-    /// Cycles a frame.
+    /// Cycles per frame.
     pub cycles: Option<u64>,
 }
 
-/// Choices for one layer.
+/// Settings of one layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct LayerConfig {
-    /// Processing elements.
+    /// Processing elements: rows that are computed in parallel.
     pub pe: Option<usize>,
-    /// Lanes of a processing element.
+    /// Lanes per processing element: inputs that are consumed in parallel.
     pub simd: Option<usize>,
-    /// How its weights are sampled.
+    /// The sampling of the weights.
     pub weights: WeightsConfig,
 }
 
-/// What is done with input arrays.
+/// The processing of input arrays.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct InputConfig {
-    /// Multiplies every input: a number or `"p/q"`.
+    /// Factor for every input value: a number or `"p/q"`.
     #[serde(deserialize_with = "number_or_text")]
     pub scale: Option<String>,
-    /// Where the graph's quantiser of the input is computed: `host`, or `hardware`.
+    /// Where the graph's input quantiser is computed: `host` or `hardware`.
     pub quantise: Option<String>,
-    /// Bits of the fixed-point type of a real input that the graph leaves unquantised.
+    /// Total bits of the fixed-point type of a real-valued input that the graph does not quantise.
     pub bits: Option<i64>,
-    /// How many of them stand behind the point.
+    /// Number of fraction bits of that type.
     pub fraction_bits: Option<i64>,
 }
 
-/// What a value of each key looks like.
+/// Help text with an example value of each key.
 const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024; \
     [layers.l1_dense] pe = 2, simd = 16, weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
     [ensemble] members = 8";
 
-/// A message of the TOML reader without Rust's names of types.
+/// A message of the TOML parser with Rust's type names replaced.
 fn plain(message: &str) -> String {
     let words =
         [("u64", "a whole number"), ("usize", "a whole number"), ("f64", "a number"), ("a string", "text")];
@@ -114,7 +114,7 @@ fn plain(message: &str) -> String {
     })
 }
 
-/// A number may stand without quotation marks.
+/// Accepts a number without quotation marks, or text.
 fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a number or a text such as \"1/255\"")]
@@ -128,7 +128,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
     }))
 }
 
-/// Keys by table; `*` stands for any layer.
+/// All keys by table; `*` stands for any layer.
 pub const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input", "ensemble"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles"]),
@@ -138,14 +138,14 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("input", &["scale", "quantise", "bits", "fraction_bits"]),
 ];
 
-/// Largest configuration file that is read.
+/// Maximum size of a configuration file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// Reads a file.
+    /// Loads a configuration file.
     ///
     /// # Errors
-    /// Where it cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
+    /// If it cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
     pub fn load(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
         let unreadable = |reason: String| {
@@ -162,7 +162,7 @@ impl Config {
         Ok(Self { sha256, ..Self::parse(&text, &place)? })
     }
 
-    /// Parses the text of a file; `place` names it in diagnostics.
+    /// Parses a configuration; `place` names it in diagnostics.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -186,10 +186,10 @@ impl Config {
         toml::from_str(text).map_err(|e| unreadable(e).into())
     }
 
-    /// What the configuration states about the model: the fixed-point type of its input, and what is sampled.
+    /// The import options: the fixed-point type of the input, and the sampling of weights.
     ///
     /// # Errors
-    /// Where one of the two keys of the type stands alone, or a number is outside its range.
+    /// If only one of `bits` and `fraction_bits` is given, or a number is out of range.
     pub fn import_options(&self) -> Result<import::options::Options> {
         let value = |message: String, help: &str| Diagnostic::new(&CONFIG_VALUE, message).help(help);
         let input = match (self.input.bits, self.input.fraction_bits) {
@@ -227,7 +227,7 @@ impl Config {
         Ok(import::options::Options { input, on_chip, sampling: self.sampling()?, keep_signs: false })
     }
 
-    /// What is said of stochastic weights and their members.
+    /// The settings for stochastic weights and their members.
     fn sampling(&self) -> Result<SamplingOptions> {
         let mut errors = Vec::new();
         let mut within = |key: String, value: Option<i64>, most: i64| -> Option<i64> {
@@ -267,10 +267,10 @@ impl Config {
         })
     }
 
-    /// Cycles a frame that the default folding aims at.
+    /// The target of the default folding in cycles per frame.
     ///
     /// # Errors
-    /// Where a rate is given without a clock, or a number is not positive.
+    /// If a frame rate is given without a clock, or a number is not positive.
     pub fn target_cycles(&self, default: u64) -> Result<u64> {
         let Target { clock_mhz, frames_per_second, cycles } = self.target;
         let positive = |name: &str, value: f64| {
@@ -308,7 +308,7 @@ impl Config {
     /// The folding of every layer.
     ///
     /// # Errors
-    /// Where a layer of the configuration does not exist, or a PE or SIMD does not divide its layer.
+    /// If a configured layer does not exist, or a PE or SIMD is not legal for its layer.
     pub fn foldings(&self, network: &Network) -> Result<Vec<Folding>> {
         let names: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
         let mut errors = Vec::new();
@@ -334,15 +334,15 @@ impl Config {
     }
 }
 
-/// The default target of a network of dense layers, in cycles a frame.
+/// Default target of a network of dense layers, in cycles per frame.
 const DENSE_CYCLES: u64 = 1024;
 
-/// The default target of a network with layers on images.
+/// Default target of a network with image layers, in cycles per frame.
 const IMAGE_CYCLES: u64 = 32_768;
 
-/// Calls `report(table, key, offset, known keys)` for every key that is not known.
+/// Calls `report(table, key, offset, known keys)` for every unknown key.
 fn unknown_keys(table: &DeTable<'_>, path: &str, report: &mut impl FnMut(&str, &str, usize, &[&str])) {
-    // The names of layers are the user's; the keys below them are ours.
+    // Names of layers are free; the keys below them are fixed.
     let pattern = match path.strip_prefix("layers.") {
         Some(below) if below.contains('.') => "layers.*.weights",
         Some(_) => "layers.*",
@@ -360,7 +360,7 @@ fn unknown_keys(table: &DeTable<'_>, path: &str, report: &mut impl FnMut(&str, &
     }
 }
 
-/// What to write instead of `key`.
+/// Help text that suggests the most similar key.
 fn nearest(key: &str, known: &[&str]) -> String {
     let best =
         known.iter().max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));

@@ -1,17 +1,17 @@
-//! What the user is told when something is wrong: a stable code, the place, the fact with its numbers, the way out.
+//! Diagnostics for the user: a stable code, the place, the fact with its numbers, and a suggested fix.
 
 use std::fmt;
 
-/// A stable word for one kind of mistake, with the exit code it leads to.
+/// The stable code of a kind of error, with its exit code.
 ///
-/// The list is [`CODES`]; the guide has one paragraph for each.
+/// [`CODES`] lists all of them; the guide has a paragraph for each.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
-    /// The word, for example `lanes-do-not-divide`.
+    /// The code itself, for example `lanes-do-not-divide`.
     pub word: &'static str,
-    /// Exit code of a command that ends with it: 2 for bad input, 3 for an external tool, 70 for a fault of stoxnor.
+    /// Exit code of a command that fails with it: 2 for bad input, 3 for an external tool, 70 for a fault of stoxnor itself.
     pub exit: u8,
-    /// One sentence that says what the code means.
+    /// The meaning in one sentence.
     pub about: &'static str,
 }
 
@@ -48,24 +48,24 @@ codes! {
     INTERNAL_ERROR = "internal-error", 70, "A fault of stoxnor itself, in no way of the user.";
 }
 
-/// The way out where a model file itself is broken.
+/// Suggested fix for a broken model file.
 pub const SAVE_AGAIN: &str = "check the model with onnx.checker.check_model and export it again";
 
-/// One mistake, told to the user.
+/// One error, for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Which kind of mistake.
+    /// The kind of error.
     pub code: &'static Code,
-    /// Where: a file, a node with its operator, a configuration key.
+    /// The place: a file, a node with its operator, or a configuration key.
     pub at: Option<String>,
     /// The fact, with its numbers.
     pub message: String,
-    /// What to do about it.
+    /// The suggested fix.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// A mistake of kind `code`, described by `message`.
+    /// An error of kind `code`, described by `message`.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
         Self { code, at: None, message: message.into(), help: None }
     }
@@ -77,7 +77,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the way out.
+    /// Adds the suggested fix.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -96,22 +96,22 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// One or more mistakes: what a fallible function of this crate returns.
+/// One or more errors: the error type of this crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// `Ok` if nothing was collected, else all that was.
+    /// `Ok` if `list` is empty, else an error with all of it.
     pub fn collected(list: Vec<Diagnostic>) -> Result<()> {
         if list.is_empty() { Ok(()) } else { Err(Self(list)) }
     }
 
-    /// The mistakes, at least one.
+    /// The errors, at least one.
     pub fn list(&self) -> &[Diagnostic] {
         &self.0
     }
 
-    /// Adds the place to those that have none yet.
+    /// Adds the place to errors without one.
     #[must_use]
     pub fn placed(mut self, place: &str) -> Self {
         for one in self.0.iter_mut().filter(|d| d.at.is_none()) {
@@ -120,7 +120,7 @@ impl Diagnostics {
         self
     }
 
-    /// Exit code of a command that ends with these: that of the first.
+    /// Exit code of a command that fails with these errors: that of the first one.
     pub fn exit(&self) -> u8 {
         self.0[0].code.exit
     }

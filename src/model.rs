@@ -1,4 +1,4 @@
-//! The face of the library: a model is read, looked at, run, checked and written out.
+//! The main interface of the library: load, inspect, run, check and compile a model.
 //!
 //! May use every room below. Used by: the commands, and programs that use the crate.
 
@@ -48,7 +48,7 @@ pub struct Model {
     scale: Option<Scale>,
     clock_mhz: Option<f64>,
     config_sha256: Option<String>,
-    /// Members of the frames, in turn; empty without an ensemble.
+    /// Members of the frames, used cyclically; empty without an ensemble.
     members: Vec<u32>,
     hardware: OnceLock<Hardware>,
 }
@@ -56,21 +56,21 @@ pub struct Model {
 /// One layer of a [`Model`].
 #[derive(Debug, Clone, Serialize)]
 pub struct LayerInfo {
-    /// Its name in the configuration and in reports, such as `l3_dense`.
+    /// Name in the configuration and in reports, such as `l3_dense`.
     pub name: String,
-    /// Its kind, such as `dense` or `conv`.
+    /// Kind of the layer, such as `dense` or `conv`.
     pub kind: &'static str,
-    /// The node of the model file that it was made of.
+    /// The model file's node that the layer comes from.
     pub origin: String,
     /// Processing elements: rows that are computed in parallel.
     pub pe: usize,
-    /// Inputs that a processing element takes a cycle.
+    /// Inputs per processing element and cycle.
     pub simd: usize,
-    /// Cycles a frame and member.
+    /// Cycles per frame and member.
     pub cycles: u64,
     /// Kind of the weights; `None` for layers without weights.
     pub weights: Option<WeightKind>,
-    /// How the weights are sampled; `None` for weights that are fixed.
+    /// The sampling of the weights; `None` if they are deterministic or there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
     /// Element type of the first input.
@@ -82,10 +82,10 @@ pub struct LayerInfo {
     pub resources: Resources,
 }
 
-/// One output of the graph for a number of frames.
+/// One output of the graph, for a number of frames.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// Its name in the model file.
+    /// Name in the model file.
     pub name: String,
     /// The number of frames, then the output's shape without batch.
     pub shape: Vec<usize>,
@@ -94,25 +94,25 @@ pub struct Output {
 }
 
 impl Model {
-    /// Reads an ONNX or QONNX file, with the default configuration.
+    /// Loads an ONNX or QONNX file with the default configuration.
     ///
     /// # Errors
-    /// Every reason why the file is not a network that hardware can compute.
+    /// Every reason why the model is not supported.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::load_with(path, &Config::default())
     }
 
-    /// Reads an ONNX or QONNX file, with a configuration.
+    /// Loads an ONNX or QONNX file with a configuration.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and where the configuration does not fit the model.
+    /// As [`load`](Self::load), and if the configuration does not fit the model.
     pub fn load_with(path: impl AsRef<Path>, config: &Config) -> Result<Self> {
-        // A mistake in the configuration is told before a large model is read.
+        // Errors in the configuration are reported before a large model is read.
         let options = config.import_options()?;
         Self::new(import::load_with(path.as_ref(), &options)?, config)
     }
 
-    /// Reads the bytes of an ONNX or QONNX file; `name` names the network and its top module.
+    /// Reads an ONNX or QONNX file's bytes; `name` names the network and its top module.
     ///
     /// # Errors
     /// As [`load_with`](Self::load_with).
@@ -131,10 +131,10 @@ impl Model {
         Ok(Self { network, folds, scale, clock_mhz, config_sha256, members, hardware: OnceLock::new() })
     }
 
-    /// The model with these numbers of members, taken by the frames in turn. Figures are those of the first number.
+    /// Sets the numbers of members of the frames, used cyclically. Figures are those of the first number.
     ///
     /// # Errors
-    /// Where a number is 0 or above the members that the hardware supports, or no weights are stochastic.
+    /// If a number is 0 or exceeds max_members, or no weights are stochastic and a number is not 1.
     pub fn with_members(mut self, members: &[u32]) -> Result<Self> {
         let Some(ensemble) = &mut self.network.ensemble else {
             return if members.iter().all(|m| *m == 1) { Ok(self) } else { Err(no_members("--members")) };
@@ -155,7 +155,7 @@ impl Model {
         Ok(self)
     }
 
-    /// The model's name, fit for a Verilog identifier.
+    /// The model's name, a valid Verilog identifier.
     pub fn name(&self) -> &str {
         &self.network.name
     }
@@ -187,44 +187,44 @@ impl Model {
         self.folds.iter().enumerate().map(info).collect()
     }
 
-    /// Latency and interval in clock cycles, exact, with a source and a sink that never stall.
+    /// Latency and interval in clock cycles, exact for a source and sinks that never stall.
     pub fn figures(&self) -> Figures {
         let hardware = self.hardware();
         Figures::of_schedule(hardware, hardware.default_members())
     }
 
-    /// Reads frames of the model's input from an npy or IDX file.
+    /// Reads frames of the model's input from a npy or IDX file.
     ///
     /// # Errors
-    /// Where the file cannot be read, or its frames do not fit the input.
+    /// If the file cannot be read, or its frames do not fit the input.
     pub fn read_frames(&self, path: impl AsRef<Path>) -> Result<Frames> {
         let shape = self.input_shape();
         read_frames(path.as_ref(), shape.iter().product(), shape)
     }
 
-    /// The graph's outputs of some frames, computed by an engine. All engines give the same numbers.
+    /// Computes the graph's outputs for some frames with an engine. All engines give the same numbers.
     ///
     /// # Errors
-    /// Where a frame does not fit the input, or an external tool is missing or fails.
+    /// If a frame does not fit the input, or an external tool is missing or fails.
     pub fn run(&self, frames: &Frames, engine: Engine) -> Result<Vec<Output>> {
         let members = self.conditions(None).members(&self.network, frames.count());
         let sums = self.sums(frames, &members, engine, &ProgressBar::hidden())?;
         self.outputs(&sums, &members)
     }
 
-    /// Runs engines side by side and compares them at every layer boundary; the first one named is the yardstick.
+    /// Runs several engines and compares them at every layer boundary; the first engine is the reference.
     ///
     /// # Errors
-    /// As [`run`](Self::run). Engines that differ are no error: the report says so.
+    /// As [`run`](Self::run). Differences between engines are no error; the report shows them.
     pub fn check(&self, frames: &Frames, engines: &[Engine]) -> Result<Report> {
         let frames = self.quantised(frames, frames.count())?;
         self.check_quantised(&frames, engines, &self.conditions(None), &ProgressBar::hidden())
     }
 
-    /// Writes Verilog, memory images, a test bench of random frames, and a manifest to a new directory: all of it, or nothing.
+    /// Writes Verilog, memory images, a test bench with random frames and a manifest to a new directory, all or nothing.
     ///
     /// # Errors
-    /// Where the directory exists or cannot be written.
+    /// If the directory exists or cannot be written.
     pub fn compile(&self, directory: impl AsRef<Path>) -> Result<()> {
         let frames = self.bench_frames(None, 2, &[])?;
         emit::write(directory.as_ref(), &self.files(&frames), false)
@@ -240,17 +240,17 @@ impl Model {
         &self.folds
     }
 
-    /// The clock that the configuration states.
+    /// The configured clock in MHz.
     pub(crate) fn clock_mhz(&self) -> Option<f64> {
         self.clock_mhz
     }
 
-    /// Numbers of members, taken by the frames in turn; empty without an ensemble.
+    /// Numbers of members of the frames, used cyclically; empty without an ensemble.
     pub(crate) fn members(&self) -> &[u32] {
         &self.members
     }
 
-    /// The network as modules, with FIFOs sized; computed once.
+    /// The hardware of the network, with sized FIFOs; computed once.
     pub(crate) fn hardware(&self) -> &Hardware {
         self.hardware.get_or_init(|| lower(&self.network, &self.folds))
     }
@@ -259,7 +259,7 @@ impl Model {
         Conditions { stall, members: self.members.clone() }
     }
 
-    /// The first `count` frames as the integers that the hardware takes.
+    /// The first `count` frames as integer inputs of the hardware.
     pub(crate) fn quantised(&self, frames: &Frames, count: usize) -> Result<Vec<Vec<i32>>> {
         let wanted: usize = self.input_shape().iter().product();
         if frames.elements != wanted {
@@ -270,7 +270,7 @@ impl Model {
         frames.quantise(&self.network, self.scale, count)
     }
 
-    /// [`check`](Self::check) of quantised frames.
+    /// [`check`](Self::check) with quantised frames.
     pub(crate) fn check_quantised(
         &self,
         frames: &[Vec<i32>],
@@ -281,7 +281,7 @@ impl Model {
         compare::check(&self.network, self.hardware(), frames, engines, conditions, progress)
     }
 
-    /// The integers of all exits for each frame, one exit after another, summed over the frame's members.
+    /// The integers of all exits for each frame, concatenated and summed over the frame's members.
     pub(crate) fn sums(
         &self,
         frames: &Frames,
@@ -316,7 +316,7 @@ impl Model {
             .into())
     }
 
-    /// The graph's outputs, from the integers that left the hardware for each frame.
+    /// The graph's outputs, from the hardware's integers for each frame.
     pub(crate) fn outputs(&self, sums: &[Vec<i64>], members: &[u32]) -> Result<Vec<Output>> {
         let output = |(index, output): (usize, &crate::network::Output)| {
             let mut shape = vec![sums.len()];
@@ -333,7 +333,7 @@ impl Model {
         sums.par_iter().zip(members).map(finish).collect()
     }
 
-    /// The graph's first output of every frame, for each number of members. The fast engine adds them up in one pass.
+    /// The graph's first output for every frame, for each number of members. The fast engine needs a single pass for all.
     pub(crate) fn first_output_at(
         &self,
         frames: &Frames,
@@ -359,7 +359,7 @@ impl Model {
         sums.into_iter().zip(counts).map(|(sums, m)| finish(sums, *m)).collect()
     }
 
-    /// Frames of a test bench: the first `count` of `frames`, or random ones.
+    /// The frames of a test bench: the first `count` of `frames`, or random ones.
     pub(crate) fn bench_frames(
         &self,
         frames: Option<&Frames>,
@@ -372,13 +372,13 @@ impl Model {
         })
     }
 
-    /// All files of a compilation: relative paths and contents.
+    /// All files of a compilation: relative paths and their contents.
     pub(crate) fn files(&self, frames: &BenchFrames) -> BTreeMap<String, String> {
         emit::files(&self.network, self.hardware(), self.config_sha256.as_deref(), self.scale, frames)
     }
 }
 
-/// Something is said of members where nothing is sampled.
+/// The diagnostic for ensemble settings of a model without stochastic weights.
 fn no_members(place: &str) -> crate::diagnostic::Diagnostics {
     Diagnostic::new(&CONFIG_VALUE, "no layer is sampled, so there are no members")
         .at(place)

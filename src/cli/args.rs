@@ -1,4 +1,4 @@
-//! The arguments, as clap reads them.
+//! The command-line arguments, parsed by clap.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ pub struct Check {
     pub wave: Option<PathBuf>,
 }
 
-/// Work that is done sooner shows no bar.
+/// Delay before a progress bar appears.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(200);
 
@@ -169,7 +169,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// The configuration, with the command line's options in place of its own.
+    /// The configuration, with the command-line options applied.
     pub fn config(&self) -> Result<Config> {
         let mut config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
@@ -179,12 +179,12 @@ impl Common {
         Ok(config)
     }
 
-    /// Reads a model with the configuration and the members that the command line asks for.
+    /// Loads a model with the configuration and the members of the command line.
     pub fn model(&self, path: &Path) -> Result<crate::model::Model> {
         crate::model::Model::load_with(path, &self.config()?)?.with_members(&self.members)
     }
 
-    /// A bar on standard error, once the work has taken a second; none where that is no terminal, or with --quiet.
+    /// A progress bar on standard error that appears after a second. It is hidden without a terminal, or with --quiet.
     pub fn progress(&self, total: u64) -> ProgressBar {
         if self.quiet || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();

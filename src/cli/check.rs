@@ -8,7 +8,7 @@ use crate::cli::view;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::engine::wave;
 
-/// Exit code where engines differ.
+/// Exit code if engines differ.
 pub const DIFFERENT: u8 = 1;
 
 pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
@@ -44,7 +44,7 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
         view::report(&report, model.folds(), network, model.clock_mhz());
     }
     if let Some(path) = wave {
-        // Words: where standard error is gone, so are they.
+        // An informational message; a closed standard error is ignored.
         let _ = writeln!(std::io::stderr(), "waveform: {}", path.display());
     }
     Ok(if report.equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })

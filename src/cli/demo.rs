@@ -20,10 +20,10 @@ use crate::engine::compare::Report;
 use crate::engine::results::Conditions;
 use crate::model::Model;
 
-/// The bundled model; `train/` makes it.
+/// The bundled model, which `train/` creates.
 const MODEL: &[u8] = include_bytes!("../../models/mnist_784_256_256_10.onnx");
 const NAME: &str = "mnist_784_256_256_10";
-/// Images of the MNIST test set, and their labels; `models/README.md` says where they are from.
+/// Images and labels from the MNIST test set; `models/README.md` states their source.
 const IMAGES: &[u8] = include_bytes!("../../models/mnist_sample_images.idx3.gz");
 const LABELS: &[u8] = include_bytes!("../../models/mnist_sample_labels.idx1.gz");
 /// Frames for the engines that need nothing installed and for the external simulators, and their members in turn.
@@ -31,7 +31,7 @@ const FRAMES: usize = 2;
 const MEMBERS: [u32; 2] = [4, 2];
 const EXTERNAL_FRAMES: usize = 1;
 const EXTERNAL_MEMBERS: [u32; 1] = [2];
-/// Members that the ensemble is evaluated with.
+/// The numbers of members that the ensemble is evaluated with.
 const EVALUATED: [u32; 5] = [1, 2, 4, 8, 16];
 
 #[derive(Serialize)]
@@ -102,7 +102,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-/// Right answers on the bundled images, for several numbers of members.
+/// Counts correct answers on the bundled images, for several numbers of members.
 fn evaluate(model: &Model, images: &Frames, labels: &[u8], common: &Common) -> Result<Evaluation> {
     let built = model.network().ensemble.as_ref().map_or(1, |e| e.max_members);
     let counts: Vec<u32> = if common.members.is_empty() {

@@ -26,7 +26,7 @@ pub struct MembersResult {
     pub correct: usize,
 }
 
-/// Frames that are computed between two steps of the progress bar.
+/// Frames that are computed between two updates of the progress bar.
 const CHUNK: usize = 2000;
 
 pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
@@ -120,7 +120,7 @@ fn percent(part: usize, total: usize) -> String {
     format!("{:.2} %", 100.0 * part as f64 / total as f64)
 }
 
-/// Errors against the number of members.
+/// Prints the errors by number of members.
 pub fn table(total: usize, results: &[MembersResult]) {
     let row = |r: &MembersResult| {
         vec![r.members.to_string(), r.correct.to_string(), percent(total - r.correct, total)]

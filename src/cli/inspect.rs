@@ -111,7 +111,8 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How far a model got that cannot be built; the reasons are told as errors. Nothing where it is not the model's fault.
+/// Prints how far the import of a rejected model got; the reasons are reported as errors. Prints nothing if the model is not the
+/// cause.
 fn sketch(model: &Path, common: &Common) {
     let options = common.config().and_then(|config| config.import_options());
     let Some(survey) = options.and_then(|options| import::survey(model, &options)).ok() else { return };

@@ -25,9 +25,9 @@ use crate::diagnostic::{Diagnostic, INTERNAL_ERROR, Result};
 /// Exit code after SIGINT (Ctrl-C), SIGTERM or SIGHUP.
 const INTERRUPTED: i32 = 130;
 
-/// Runs the command that the arguments name. Exit code 0: done, all equal; 1: engines differ; 2: bad input or usage; 3: an
-/// external tool is missing or failed; 70: a fault of stoxnor itself; 130: interrupted.
-/// Nothing is half-written in any case.
+/// Runs the command that the arguments name. Exit codes: 0 for success (all engines equal), 1 if engines differ, 2 for bad input
+/// or usage, 3 if an external tool is missing or failed, 70 for a fault of stoxnor itself, 130 if interrupted. No incomplete files
+/// remain.
 pub fn main() -> ExitCode {
     let Arguments { command, common } = Arguments::parse();
     prepare_for_interruption();

@@ -30,8 +30,8 @@ struct Written {
     shape: Vec<usize>,
 }
 
-/// The file of output `index`: as it is given for the first one, with the output's name before the extension for others, and their
-/// numbers too where two names would make the same file.
+/// The file of output `index`. The first output gets the given name. Others get the output's name before the extension, and also
+/// the output's number if two files would have the same name.
 fn file_of(given: &Path, index: usize, outputs: &[Output]) -> PathBuf {
     if index == 0 {
         return given.to_owned();
@@ -52,7 +52,7 @@ pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let progress = common.progress(frames.count() as u64);
     let members = model.conditions(None).members(network, frames.count());
     let sums = model.sums(&frames, &members, arguments.engine, &progress)?;
-    // Nothing is written where one of them cannot be computed.
+    // Nothing is written unless all outputs can be computed.
     let mut written = Vec::new();
     for (index, output) in model.outputs(&sums, &members)?.into_iter().enumerate() {
         let file = file_of(&arguments.output, index, &network.outputs);

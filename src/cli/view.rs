@@ -1,4 +1,4 @@
-//! What people see.
+//! Printing for people.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -15,9 +15,9 @@ use crate::graph::step::HostGraph;
 use crate::network::Network;
 use crate::unit::folding::Folding;
 
-/// Prints a line. A reader that has gone away (`| head`) is no mistake: the command goes on to its exit code.
+/// Prints a line. A closed output (`| head`) is no error: the command continues to its exit code.
 pub fn line(text: &str) {
-    // Names of a model file may hold anything: no control character reaches the terminal.
+    // Names from a model file are untrusted: control characters must not reach the terminal.
     let text: String =
         text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     let Err(e) = writeln!(std::io::stdout().lock(), "{text}") else { return };
@@ -30,7 +30,7 @@ pub fn line(text: &str) {
     }
 }
 
-/// A number of things in words.
+/// A count with its noun, in singular or plural.
 pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -40,10 +40,10 @@ pub fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).expect("plain values"));
 }
 
-/// Rules above, below the head, and below.
+/// Horizontal rules above the head, below the head and at the end.
 const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none());
 
-/// Prints a table; columns after the first are aligned to the right where they hold numbers.
+/// Prints a table. Columns after the first are right-aligned if they hold numbers.
 pub fn table<R: IntoIterator<Item = Vec<String>>>(head: &[&str], rows: R) {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(head);
@@ -59,25 +59,25 @@ pub fn table<R: IntoIterator<Item = Vec<String>>>(head: &[&str], rows: R) {
     line(&table.to_string());
 }
 
-/// A port in words.
+/// A port as text.
 pub fn port(port: &Port) -> String {
     format!("{:?} {}", port.shape, port.element)
 }
 
-/// What the host computes, as a chain of operators.
+/// A host graph as text: its chain of operators.
 pub fn host(graph: &HostGraph, nothing: &str) -> String {
     let steps: Vec<&str> = graph.steps().iter().map(|s| s.operator.name).collect();
     let ends = format!("{:?} to {:?}", graph.input_shape(), graph.output_shape());
     if steps.is_empty() { nothing.to_owned() } else { format!("{ends}: {}", steps.join(", ")) }
 }
 
-/// For how many members figures are said, where there is an ensemble.
+/// The number of members that figures refer to, as text; empty without an ensemble.
 fn at_members(network: &Network, members: u32) -> String {
     let said = network.ensemble.as_ref().map(|_| count(members as usize, "member"));
     said.map_or_else(String::new, |members| format!(" at {members}"))
 }
 
-/// Latency and interval in words.
+/// Prints latency and interval.
 pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
     line(&format!(
         "latency {} cycles, a frame every {} cycles{}{}",
@@ -88,19 +88,19 @@ pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
     ));
 }
 
-/// Frames a second at the user's clock, or at 100 MHz.
+/// Frames per second at the user's clock, or at 100 MHz.
 fn rate(interval: u64, clock_mhz: Option<f64>) -> String {
     let clock = clock_mhz.unwrap_or(100.0);
     format!(" ({:.0} frames/s at {clock} MHz)", clock * 1e6 / interval as f64)
 }
 
-/// The result of a check.
+/// Prints the result of a check.
 pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: Option<f64>) {
     let engines: Vec<&str> = report.engines.iter().map(|e| e.name()).collect();
     let sign = if report.equal { " = " } else { ", " };
     line(&format!("{}, {}", count(report.frames, "frame"), engines.join(sign)));
     let rows = report.layers.iter().enumerate().map(|(index, layer)| {
-        // Behind the layers stand the sums over the members.
+        // The sums over the members come after the layers.
         let fold = folds.get(index).zip(network.nodes.get(index));
         vec![
             layer.name.clone(),
@@ -154,12 +154,12 @@ pub fn diagnostics(errors: &Diagnostics) {
         if let Some(place) = &diagnostic.at {
             group = group.element(Origin::path(place));
         }
-        // One way out of many mistakes in a row is said once, after the last.
+        // A help text shared by several consecutive errors is printed once, after the last.
         let repeated = list.peek().is_some_and(|next| next.help == diagnostic.help);
         if let Some(help) = diagnostic.help.as_ref().filter(|_| !repeated) {
             group = group.element(Level::HELP.message(help));
         }
-        // A standard error that is gone takes nothing away but these words: the exit code says it too.
+        // A closed standard error loses this text only; the exit code still reports the error.
         let _ = writeln!(std::io::stderr(), "{}\n", renderer.render(&[group]));
     }
 }

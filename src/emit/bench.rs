@@ -1,4 +1,5 @@
-//! The self-checking test bench that `compile` writes: Verilog-2005, its stimulus, and what every layer boundary must show.
+//! The self-checking Verilog-2005 test bench that `compile` writes, with its stimulus and the expected beats at every layer
+//! boundary.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,23 +17,23 @@ use crate::frame::element::Element;
 use crate::lower::Hardware;
 use crate::network::Network;
 
-/// Seed of the frames of a bench that is given none.
+/// Seed of the random frames of a test bench.
 const SEED: u64 = 1;
-/// The stall seed that `STALL=1` stands for.
+/// The stall seed for `STALL=1`.
 const STALL_SEED: u64 = 1;
 
 /// The frames of a test bench.
 #[derive(Debug, Clone)]
 pub struct BenchFrames {
-    /// The integers that go in.
+    /// The input integers of each frame.
     pub frames: Vec<Vec<i32>>,
-    /// Members of each frame, where there is an ensemble.
+    /// Members of each frame; empty without an ensemble.
     pub members: Vec<u32>,
 }
 
 impl BenchFrames {
-    /// Frames of so many members each, from the start again where there are more frames; where nothing is given few, because
-    /// simulators take their time: 2 and 1 in turn.
+    /// Frames with the given numbers of members, used cyclically. If none are given, 2 and 1 alternate, because simulators are
+    /// slow.
     pub fn new(network: &Network, frames: Vec<Vec<i32>>, members: &[u32]) -> Self {
         let few = [network.ensemble.as_ref().map_or(1, |e| e.max_members.min(2)), 1];
         let members = if members.is_empty() { &few } else { members };
@@ -41,7 +42,7 @@ impl BenchFrames {
     }
 }
 
-/// Frames of random elements, the same on every machine.
+/// Random frames, identical on every machine.
 pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchFrames {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut element = || match network.input.element {
@@ -61,7 +62,7 @@ pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchF
     BenchFrames::new(network, frames, members)
 }
 
-/// The files of `tb/` for some frames, whose outputs the reference computes: relative paths and contents.
+/// The files of `tb/`, with outputs computed by the reference engine: relative paths and contents.
 pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
     let input = frames_to_beats(&of.frames, hardware.input_lanes(), network.input.element);
     let user = hardware.design.input.user;
@@ -101,13 +102,13 @@ struct Boundary<'a> {
     name: &'a str,
     element: Element,
     pe: usize,
-    /// Beats of a frame.
+    /// Beats per frame.
     beats: usize,
-    /// How often a frame passes, over all frames.
+    /// Total number of passes over all frames.
     passes: usize,
 }
 
-/// Beats as the lines of a memory image: `last` above the data, and the user bits of each frame above it.
+/// Beats as lines of a memory image. From the least significant bits: data, `last`, and the frame's user bits.
 fn image(frames: &[Vec<Bits>], users: &[Bits]) -> String {
     let mut text = String::new();
     for (at, frame) in frames.iter().enumerate() {
@@ -147,7 +148,7 @@ impl Boundary<'_> {
         format!("    $readmemh(\"{name}_expected.mem\", {name}_expected);\n    {name}_next = 0;\n")
     }
 
-    /// An element of a word, as the number that it stands for.
+    /// The Verilog expression for the integer value of an element of `word`.
     fn value(&self, word: &str) -> String {
         let bits = self.element.bits();
         let part = format!("{word}[first*{bits} +: {bits}]");
@@ -199,7 +200,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
     let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
     let complete: Vec<String> =
         boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
-    // Memory images of the design lie in rtl/.
+    // Memory images of the design are in rtl/.
     let parameters: Vec<String> = hardware
         .design
         .top
@@ -255,7 +256,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
         .replace("@STUCK_VALUES@", &all(&|b: &Boundary<'_>| format!(", {}_next", b.name)))
 }
 
-/// A text for each output stream.
+/// The concatenated text of `text` for each output stream.
 fn sinks(hardware: &Hardware, text: impl Fn(&str) -> String) -> String {
     (0..hardware.design.exits.len()).map(|k| text(&exit_name(k))).collect::<Vec<_>>().join("\n")
 }

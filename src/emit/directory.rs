@@ -1,4 +1,4 @@
-//! The output directory: written beside its place and renamed, so that it is never half there.
+//! The output directory. It is written under a temporary name and renamed, so that it is never incomplete.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,10 +10,10 @@ use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::emit::manifest::{MANIFEST, README};
 use crate::emit::readme::count;
 
-/// Writes the files to a new directory, or in place of one that an earlier compilation wrote if `force` says so.
+/// Writes the files to a new directory. With `force` it may replace a directory that an earlier compilation wrote.
 ///
 /// # Errors
-/// Where the directory exists and may not be replaced, or cannot be written; then nothing has changed.
+/// If the directory exists and may not be replaced, or cannot be written. Nothing has changed then.
 pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) -> Result<()> {
     let place = directory.display().to_string();
     let unwritable = |e: std::io::Error| {
@@ -54,7 +54,7 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
         fs::write(&path, text).map_err(unwritable)?;
     }
     if exists {
-        // The old directory goes with the temporary one, unless the new one cannot take its place.
+        // The old directory is deleted with the temporary one, unless the new one cannot be moved into place.
         let old = fresh.path().join("old");
         let replaced = uninterrupted(|| {
             fs::rename(directory, &old)?;
@@ -69,8 +69,8 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     Ok(())
 }
 
-/// Whether `--force` may replace it: a real directory that is empty, or holds nothing but what a compilation wrote and what
-/// its test bench leaves; else the reason why not.
+/// Whether `--force` may replace the directory: a real directory that is empty, or holds nothing but files of a compilation and
+/// of its test bench. Otherwise the error is the reason.
 fn replaceable(directory: &Path) -> std::result::Result<(), String> {
     if !fs::symlink_metadata(directory).is_ok_and(|m| m.is_dir()) {
         return Err("is not a directory".to_owned());
@@ -99,7 +99,7 @@ fn replaceable(directory: &Path) -> std::result::Result<(), String> {
     }
 }
 
-/// What running the test bench leaves behind.
+/// Files that running the test bench creates.
 const LEFT_BY_BENCH: &[&str] = &["tb/build/", "tb/bench.vvp", "tb/icarus.log", "tb/verilator.log"];
 
 fn foreign_files(directory: &Path, below: &str, ours: &dyn Fn(&str) -> bool, out: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! The manifest: what a host program needs to know.
+//! The manifest: the data that a host program needs.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use crate::network::{Network, Node, Output};
 use crate::unit::folding::Folding;
 use crate::unit::resources::Resources;
 
-/// Version of the manifest's format.
+/// Version of the manifest format.
 const MANIFEST_FORMAT: u32 = 1;
 
-/// The file that marks a directory as ours.
+/// Name of the manifest, which marks a directory as written by stoxnor.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 pub(crate) const README: &str = "README.md";
 
-/// What a host program needs to know.
+/// The data that a host program needs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Manifest<'a> {
     pub(crate) format: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Manifest<'a> {
     pub(crate) ports: Vec<ManifestPort<'a>>,
     pub(crate) input: Beats<'a>,
     pub(crate) output: Beats<'a>,
-    /// All outputs of the graph, where there are several.
+    /// All outputs of the graph, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) outputs: Vec<ManifestOutput<'a>>,
     #[serde(flatten)]
@@ -62,7 +62,7 @@ pub(crate) struct ManifestPort<'a> {
     pub(crate) bits: u32,
 }
 
-/// One end of the hardware: the frame, and how it is cut into beats.
+/// A stream port of the hardware: the frame, and its division into beats.
 #[derive(Debug, Serialize)]
 pub(crate) struct Beats<'a> {
     #[serde(flatten)]
@@ -72,7 +72,7 @@ pub(crate) struct Beats<'a> {
     pub(crate) beats_per_frame: usize,
 }
 
-/// One output of the graph: the stream that it comes by, and what the host makes of it.
+/// One output of the graph: its stream, and the host's computation on it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ManifestOutput<'a> {
     pub(crate) name: &'a str,

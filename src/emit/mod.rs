@@ -1,4 +1,4 @@
-//! Emitting: what `compile` writes, which is Verilog, memory images, manifest, README and test bench.
+//! Emitting: the files that `compile` writes (Verilog, memory images, manifest, README and test bench).
 //!
 //! May use: `engine`, `lower`, `network`, `data`. Used by: the commands.
 
@@ -20,9 +20,10 @@ use crate::emit::manifest::{MANIFEST, Manifest, README};
 use crate::lower::Hardware;
 use crate::network::Network;
 
-/// All that a compilation gives: relative paths and contents, in the order of their names.
+/// All files of a compilation, sorted by name: relative paths and contents.
 ///
-/// `frames` are those of the self-checking test bench. A pure function of its arguments: identical inputs give identical bytes.
+/// `frames` are those of the self-checking test bench. The result depends on the arguments only: identical inputs give identical
+/// bytes.
 pub fn files(
     network: &Network,
     hardware: &Hardware,
@@ -59,7 +60,7 @@ fn header(network: &Network) -> Vec<String> {
     ]
 }
 
-/// Where a compilation's files go, for a message to the user.
+/// A message for the user: the number of files of a compilation, and where they are.
 pub fn summary(directory: &Path, files: &BTreeMap<String, String>) -> String {
     let count = |ending: &str| files.keys().filter(|n| n.starts_with("rtl/") && n.ends_with(ending)).count();
     let path: PathBuf = directory.join("rtl");

@@ -1,36 +1,36 @@
-//! A network's answers on a labelled data set.
+//! Classification results: a network's answers on labelled frames.
 
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
 use crate::network::Network;
 
-/// What the outputs of a network decide on.
+/// The rule that turns a network's outputs into a class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
-    /// The graph gives the class itself, by ArgMax or the indices of TopK, of so many classes.
+    /// The output is the class index itself, from ArgMax or TopK. The number is that of classes.
     Index(usize),
-    /// The class of the largest of so many outputs; of equal ones the first.
+    /// The class is the index of the largest output; of equal outputs the first. The number is that of outputs.
     Largest(usize),
-    /// One score: class 1 where it is above the border, else class 0.
+    /// A single score: class 1 if it is above this border, else class 0.
     Score(f32),
 }
 
-/// The class that outputs decide on, and whether another had as much right to it.
+/// The class of a frame, and whether it was a tie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The class.
     pub class: usize,
-    /// Whether it is a tie: several largest outputs, or a score on the border.
+    /// Whether it is a tie: several outputs are largest, or the score equals the border.
     pub tie: bool,
 }
 
-/// Operators that move or rename outputs and leave their values alone.
+/// Operators that change shape or type only, and keep the values.
 const SHAPE_ONLY: &[&str] = &["Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout"];
 
 impl Decision {
-    /// How a network's first output is read: by the last operator that is more than a change of shape.
+    /// The rule for a network's first output. It depends on the last operator that is not a mere change of shape.
     ///
     /// # Errors
-    /// Where the graph gives the largest values and not their classes.
+    /// If the graph outputs the largest values (TopK), not their indices.
     pub fn of(network: &Network) -> Result<Self> {
         let tail = &network.outputs[0].tail;
         let steps = tail.steps();
@@ -54,7 +54,7 @@ impl Decision {
         }
     }
 
-    /// The answer of one frame's outputs.
+    /// The answer for the outputs of one frame.
     pub fn answer(self, outputs: &[f32]) -> Answer {
         match self {
             Self::Index(_) => Answer { class: outputs[0] as usize, tie: false },
@@ -78,7 +78,7 @@ impl Decision {
     }
 }
 
-/// How often each label got each answer.
+/// The confusion matrix: how often each label got each answer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Confusion {
     /// `counts[label][answer]`.
@@ -88,10 +88,10 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts answers against labels.
+    /// Counts answers by label.
     ///
     /// # Errors
-    /// Where a label is no class of the network.
+    /// If a label is not a class of the network.
     pub fn new(answers: &[Answer], labels: &[usize], classes: usize) -> Result<Self> {
         if let Some((frame, label)) = labels.iter().enumerate().find(|(_, l)| **l >= classes) {
             let message = format!("label {label} of frame {frame}, where the network has {classes} classes");
@@ -107,7 +107,7 @@ impl Confusion {
         Ok(Self { counts, ties: answers.iter().filter(|a| a.tie).count() })
     }
 
-    /// Frames whose answer is their label.
+    /// Number of frames whose answer equals the label.
     pub fn correct(&self) -> usize {
         self.counts.iter().enumerate().map(|(class, row)| row[class]).sum()
     }

@@ -1,4 +1,4 @@
-//! Engines side by side, and the first place where they differ.
+//! Comparison of engines, and the first difference between them.
 
 use indicatif::ProgressBar;
 
@@ -10,58 +10,59 @@ use crate::lower::Hardware;
 use crate::network::Network;
 use crate::{engine, lower};
 
-/// How two engines differ.
+/// The kind of a difference between two engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DifferenceKind {
-    /// Another value.
+    /// The values differ.
     Value,
-    /// The same value on another cycle.
+    /// The values are equal, the cycles differ.
     Cycle,
-    /// A beat that did not come.
+    /// A beat is missing in one of the two.
     Missing,
 }
 
-/// One place where an engine differs from the yardstick.
+/// A difference between an engine and the reference, the first engine of the list.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// How.
+    /// The kind of difference.
     pub kind: DifferenceKind,
     /// The engine that differs.
     pub engine: Engine,
-    /// At which layer's output; `ensemble` for the sums over the members.
+    /// The layer at whose output it is; `ensemble` for the sums over the members.
     pub layer: String,
-    /// In which frame.
+    /// Index of the frame.
     pub frame: usize,
-    /// In which member of an ensemble; 0 where there is none.
+    /// Index of the member; 0 without an ensemble.
     pub member: usize,
-    /// At which element of the layer's frame.
+    /// Index of the element in the layer's frame.
     pub element: usize,
-    /// On which cycle of the engine that differs, where it counts them.
+    /// The cycle in the differing engine, if that counts cycles.
     pub cycle: Option<u64>,
-    /// What the yardstick has: a value, or for `kind` cycle the cycle.
+    /// The reference's value; for `kind` cycle, the expected cycle.
     pub expected: Option<i64>,
-    /// What the engine has.
+    /// The engine's value or cycle.
     pub found: Option<i64>,
 }
 
-/// One layer's part of the comparison.
+/// The comparison at one layer boundary.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct LayerReport {
     /// The layer.
     pub name: String,
-    /// Elements compared with each engine: frames times elements of the boundary, times members where it passes once for each.
+    /// Number of elements compared with each engine: frames times elements at the boundary, times members if frames pass once per
+    /// member.
     pub elements: usize,
-    /// Elements that differ in value, are missing or come on another cycle, over all engines.
+    /// Number of elements that differ in value, are missing or have another cycle, over all engines.
     pub mismatches: usize,
 }
 
-/// What `check` finds; its JSON is this.
+/// The result of `check`, which is also its JSON output.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Whether no engine differs.
+    /// Whether all engines agree.
     pub equal: bool,
-    /// The engines; the first is the yardstick.
+    /// The engines; the first one is the reference.
     pub engines: Vec<Engine>,
     /// Frames compared.
     pub frames: usize,
@@ -70,14 +71,14 @@ pub struct Report {
     /// Latency and interval of an unstalled run.
     #[serde(flatten)]
     pub figures: Figures,
-    /// Members of a frame that they hold for.
+    /// Members per frame for which the figures hold.
     pub figures_members: u32,
-    /// The first difference: the earliest layer, there the earliest frame and element.
+    /// The first difference: in the earliest layer, there in the earliest frame and element.
     pub first_difference: Option<Difference>,
 }
 
 impl Report {
-    /// Hardware whose latency or interval is not what its schedule says: told at the last layer's final element.
+    /// Reports that the measured latency or interval differs from the schedule, at the last layer's last beat.
     fn differs_in_time(&mut self, hardware: &Hardware, measured: Figures, due: Figures) {
         let late = measured.latency != due.latency;
         let (expected, found) =
@@ -99,11 +100,11 @@ impl Report {
     }
 }
 
-/// Runs every engine on the frames and compares each with the first one; cycles are compared with those of the first engine that
-/// has some.
+/// Runs every engine on the frames and compares each with the first one. Cycles are compared with those of the first engine that
+/// counts them.
 ///
 /// # Errors
-/// Where an external tool is missing or fails.
+/// If an external tool is missing or fails.
 pub fn check(
     network: &Network,
     hardware: &Hardware,
@@ -129,7 +130,7 @@ pub fn check(
                     report.differs_in_time(hardware, measured, due);
                 }
             }
-            // Hardware that differs may stand still for ever; the difference is what there is to tell.
+            // Faulty hardware may deadlock; then the difference is the result.
             Err(_) if !report.equal => {}
             Err(stuck) => return Err(stuck),
         }
@@ -184,12 +185,12 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// Elements of all frames.
+    /// Number of elements of all frames.
     fn total(&self) -> usize {
         self.members.iter().map(|m| self.boundary.passes(*m)).sum::<usize>() * self.boundary.elements
     }
 
-    /// Frame and member that a pass belongs to; behind the last one, further frames of one member.
+    /// The frame and member of a pass. Passes after the last frame count as further frames with one member.
     fn place(&self, pass: usize) -> (usize, usize) {
         let mut before = 0;
         for (frame, members) in self.members.iter().enumerate() {
@@ -202,7 +203,7 @@ impl Layer<'_> {
         (self.members.len() + pass - before, 0)
     }
 
-    /// Number of differing elements, and the first of them.
+    /// The number of differing elements, and the first of them.
     fn differences(
         &self,
         engine: Engine,
@@ -212,7 +213,7 @@ impl Layer<'_> {
     ) -> (usize, Option<Difference>) {
         let mut count = 0;
         let mut first = None;
-        // Beats beyond the last frame are differences too: something came that nobody expects.
+        // Beats after the last frame are differences too.
         for at in 0..self.total().max(found.values.len()) {
             let beat = at / self.boundary.lanes;
             let cycle_of = |b: &Boundary| b.cycles.as_ref().and_then(|c| c.get(beat).copied());

@@ -1,4 +1,4 @@
-//! Latency and interval, measured on the rtl engine.
+//! Latency and interval, measured by simulating the control logic.
 
 use indicatif::ProgressBar;
 use stoxnor_hdl::Bits;
@@ -7,7 +7,7 @@ use stoxnor_sim::{Simulator, Slot, exit_name};
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
 use crate::lower::Hardware;
 
-/// Timing of an unstalled run.
+/// Latency and interval of an unstalled run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Figures {
     /// Cycles from the first frame's first input beat to its last output beat.
@@ -19,28 +19,28 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// What the schedules say of frames of `members` members.
+    /// The figures of the schedules, for frames of `members` members.
     pub fn of_schedule(hardware: &Hardware, members: u32) -> Self {
         Self { latency: hardware.latency(members), interval: hardware.interval(members) }
     }
 }
 
-/// Cycles after which a network that has not come to a steady state is given up.
+/// Maximum number of cycles until a steady state.
 const LIMIT: u64 = 400_000_000;
-/// Latencies after which a frame that has not come is given up.
+/// Maximum wait for a frame, in latencies.
 const PATIENCE: u64 = 4;
 
-/// What control depends on, behind a reset, in front of sinks that are always ready.
+/// A simulation of the control logic, after reset, with sinks that are always ready.
 struct Control {
     s: Simulator,
-    /// Valid, ready and last of the input.
+    /// Valid, ready and last of the input stream.
     source: [Slot; 3],
     /// Valid and last of each exit.
     exits: Vec<[Slot; 2]>,
 }
 
 impl Control {
-    /// For frames of so many members.
+    /// The simulation for frames of `members` members.
     fn new(hardware: &Hardware, members: u32) -> Self {
         let mut s = Simulator::of_control(&hardware.design.top);
         let port = |name: &str| s.port(name).expect("every top has its streams");
@@ -64,19 +64,19 @@ impl Control {
     }
 }
 
-/// Runs the rtl engine at a constant number of members with a source that is always valid and a sink that is always ready, until control is in a state that
-/// it was in before: from there on everything repeats, so the distance found is the steady one for ever. Only what control depends on is
-/// simulated.
+/// Measures latency and interval at a constant number of members. The source is always valid and the sinks are always ready. Only
+/// the control logic is simulated, until it reaches a state that it had before. From then on everything repeats, so the measured
+/// interval is exact.
 ///
-/// The state is looked at after each frame's last output beat and compared with a kept one, which is replaced after 1, 2, 4, ...
-/// frames (Brent's way to find a cycle): no number of frames is assumed to be enough.
+/// The state after each frame's last output beat is compared with a saved state. The saved state is replaced after 1, 2, 4, ...
+/// frames (Brent's cycle detection), so no bound on the number of frames is assumed.
 ///
 /// # Errors
-/// Where a frame does not come out within four times its latency, or no state repeats within 400 million cycles.
+/// If a frame is not output within about four times its latency, or no state repeats within 400 million cycles.
 pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Result<Figures> {
     let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
     s.set_bit(s_valid, true);
-    // Frames that have left by each exit; a frame is done when it has left by all.
+    // Number of frames output by each exit. A frame is done once all exits have output it.
     let mut left = vec![0u64; exits.len()];
     let mut beat = 0;
     let mut latency = None;
@@ -122,8 +122,8 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
 }
 
-/// Whether so many frames of `members` members come out where the source gives a beat every `apart` cycles at most. Only what control
-/// depends on is simulated.
+/// Whether `frames` frames of `members` members are output if the source offers at most one beat every `apart` cycles. Only the
+/// control logic is simulated.
 pub fn passes_slowly(hardware: &Hardware, members: u32, frames: u64, apart: u64) -> bool {
     let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
     let beats = hardware.input_beats();

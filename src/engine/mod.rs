@@ -1,4 +1,4 @@
-//! Engines: five ways to compute the same integers, measured, compared, and shown as waves.
+//! Engines: five implementations that compute the same integers, with measurement, comparison and waveforms.
 //!
 //! May use: `network`, `lower`, `stoxnor-sim`. Used by: `emit`, the commands.
 
@@ -24,19 +24,19 @@ pub use measure::{Figures, measure, passes_slowly};
 pub use results::{Boundary, Conditions, Results};
 pub use simulators::{cycle_limit, frames_to_beats, stimulus, verilator};
 
-/// One way to compute the network.
+/// An engine: one implementation of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// Plain integer Rust, layer by layer.
+    /// Plain integer arithmetic, layer by layer: the reference.
     Reference,
-    /// Packed words, many frames at once.
+    /// Packed 64-bit words, many frames at once.
     Fast,
-    /// The modules, cycle by cycle.
+    /// Cycle-accurate simulation of the modules.
     Rtl,
-    /// The emitted Verilog in Verilator.
+    /// The emitted Verilog, simulated by Verilator.
     Verilator,
-    /// The emitted Verilog in Icarus.
+    /// The emitted Verilog, simulated by Icarus Verilog.
     Icarus,
 }
 
@@ -44,12 +44,12 @@ impl Engine {
     /// Every engine.
     pub const ALL: [Self; 5] = [Self::Reference, Self::Fast, Self::Rtl, Self::Verilator, Self::Icarus];
 
-    /// Whether it counts cycles.
+    /// Whether the engine counts cycles.
     pub fn has_cycles(self) -> bool {
         matches!(self, Self::Rtl | Self::Verilator | Self::Icarus)
     }
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reference => "reference",
@@ -81,10 +81,10 @@ impl FromStr for Engine {
 
 /// Runs one engine on frames of input integers.
 ///
-/// A simulation that gets stuck is not an error here: its results are short, and a comparison shows where.
+/// A simulation that deadlocks is not an error here: its results are incomplete, and a comparison shows where.
 ///
 /// # Errors
-/// Where an external tool is missing or fails.
+/// If an external tool is missing or fails.
 pub fn run(
     engine: Engine,
     network: &Network,
@@ -105,8 +105,8 @@ pub fn run(
     }
 }
 
-/// The integers of all exits for each frame, one exit after another, summed over its members, out of what an engine gave; shorter where
-/// that is.
+/// The integers of all exits for each frame, concatenated and summed over the frame's members. A frame is incomplete if the
+/// engine's results are.
 pub fn integers(network: &Network, results: &Results, members: &[u32]) -> Vec<Vec<i64>> {
     let layers = network.nodes.len();
     let summed = || network.exits.iter().filter(|exit| exit.summed);
@@ -120,18 +120,18 @@ pub fn integers(network: &Network, results: &Results, members: &[u32]) -> Vec<Ve
     (0..members.len()).map(|frame| network.exits.iter().flat_map(|exit| of(frame, exit)).collect()).collect()
 }
 
-/// Every boundary by the reference, for frames of these numbers of members.
+/// The outputs at every boundary by the reference engine; `members` are the numbers of members of the frames.
 pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Results {
     software::reference(network, frames, members, &ProgressBar::hidden())
 }
 
-/// The integers of all exits for every frame, by the fast engine, summed over the network's own number of members.
+/// The integers of all exits for each frame, summed over the network's default number of members; by the fast engine.
 pub fn sums(network: &Network, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
     software::fast_sums(network, frames, &[network.members()]).remove(0)
 }
 
-/// For each of several numbers of members the sums of all exits over them, for every frame, by the fast engine in one pass: what whole
-/// data sets are run with.
+/// For each number in `members`, the integers of all exits for each frame, summed over that many members; by the fast engine in a
+/// single pass, for whole data sets.
 pub fn sums_at(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
     software::fast_sums(network, frames, members)
 }

@@ -1,24 +1,23 @@
-//! The conditions that engines run under, and what they give.
+//! The conditions and the results of engine runs.
 
 use crate::network::Network;
 
-/// How engines are run.
+/// The conditions of an engine run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// Seed of the stall patterns of the source and the sink; without it neither stalls.
+    /// Seed of the stall patterns of source and sinks; `None` means no stalls.
     pub stall: Option<u64>,
-    /// Members of an ensemble for each frame, from the start again where there are more frames; the network's own number where
-    /// nothing is given.
+    /// Members of each frame, used cyclically. If it is empty, every frame has the network's default number.
     pub members: Vec<u32>,
 }
 
 impl Conditions {
-    /// Stalled or not, with the network's own number of members.
+    /// Conditions with the stall seed `stall` and the network's default number of members.
     pub fn stalled(stall: Option<u64>) -> Self {
         Self { stall, ..Self::default() }
     }
 
-    /// Members of each of `frames` frames.
+    /// The number of members of each of `frames` frames.
     pub fn members(&self, network: &Network, frames: usize) -> Vec<u32> {
         if self.members.is_empty() {
             return vec![network.members(); frames];
@@ -26,21 +25,21 @@ impl Conditions {
         self.members.iter().copied().cycle().take(frames).collect()
     }
 
-    /// The number of members that figures are measured at: that of the first frame.
+    /// The number of members for latency and interval: that of the first frame.
     pub fn first_members(&self, network: &Network) -> u32 {
         self.members.first().copied().unwrap_or(network.members())
     }
 }
 
-/// What an engine gives at one boundary: the output of a layer, or the sums over the members.
+/// An engine's results at one boundary: the output of a layer, or a sum over the members.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Boundary {
-    /// The elements of all frames, one frame after another, where it passes once for each member one member after another. Shorter
-    /// than that where a simulation got stuck.
+    /// The elements of all frames, concatenated; if frames pass once per member, ordered by frame, then member. Incomplete if a
+    /// simulation deadlocked.
     pub values: Vec<i32>,
-    /// For each beat the cycle at which it was accepted, where the engine counts cycles.
+    /// The cycle at which each beat was accepted, if the engine counts cycles.
     pub cycles: Option<Vec<u64>>,
 }
 
-/// What an engine gives: one entry a layer, and one for each exit whose integers are summed over the members of an ensemble.
+/// The results of an engine: one entry per layer, then one per exit that is summed over the members.
 pub type Results = Vec<Boundary>;

@@ -1,4 +1,4 @@
-//! The engines that count cycles: the rtl engine and the external simulators, on the same stimulus.
+//! The engines that count cycles: the rtl engine and the external simulators, with the same stimulus.
 
 use indicatif::ProgressBar;
 use stoxnor_hdl::Bits;
@@ -13,14 +13,14 @@ use crate::lower;
 use crate::lower::Hardware;
 use crate::network::Network;
 
-/// Cycles that a stalled run may take for each that an unstalled one takes, and a margin. Stall patterns let beats pass
-/// 13/32 of the time on each side.
+/// Cycle limit of a stalled run, as a multiple of the cycles of an unstalled one, and an extra margin. Stall patterns let beats
+/// pass 13/32 of the time on each side.
 const PATIENCE: u64 = 12;
 const MARGIN: u64 = 20_000;
-/// From so many cycles on it pays that Verilator's C++ is compiled with optimisation.
+/// Number of cycles from which it pays to compile Verilator's C++ with optimisation.
 const LONG_RUN: u64 = 1_000_000;
 
-/// Cuts a frame into beats of `lanes` elements, element 0 in the least significant bits.
+/// Divides frames into beats of `lanes` elements, with element 0 in the least significant bits.
 pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> Vec<Vec<Bits>> {
     let bits = element.bits();
     let beat = |elements: &[i32]| {
@@ -33,17 +33,17 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
     frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
 }
 
-/// Cycles after which a run of frames of these numbers of members is taken for stuck.
+/// The number of cycles after which a run counts as deadlocked. `members` are the numbers of members of the frames.
 pub fn cycle_limit(hardware: &Hardware, members: &[u32], stalled: bool) -> u64 {
     let max = members.iter().copied().max().unwrap_or(1);
-    // Beats that no output waits for may come after all that leave.
+    // Beats that no output depends on may come after the last output.
     let beats = hardware.plan.first_frame(max);
     let first = beats.iter().filter_map(|beats| beats.accepted.last()).copied().max().unwrap_or(0);
     let unstalled = first + members.iter().map(|m| hardware.interval(*m)).sum::<u64>();
     unstalled * if stalled { PATIENCE } else { 2 } + MARGIN
 }
 
-/// What a simulation of these frames is given.
+/// The stimulus of a simulation.
 pub fn stimulus(
     network: &Network,
     hardware: &Hardware,
@@ -67,22 +67,22 @@ pub fn stimulus(
     }
 }
 
-/// Frames on their way through a simulator.
+/// A simulation of frames.
 pub struct Simulation<'a> {
     /// The network.
     pub network: &'a Network,
-    /// Its modules.
+    /// The network's hardware.
     pub hardware: &'a Hardware,
     /// Frames of input integers.
     pub frames: &'a [Vec<i32>],
     /// Stalls and members.
     pub conditions: &'a Conditions,
-    /// Counts frames.
+    /// Progress bar that counts frames.
     pub progress: &'a ProgressBar,
 }
 
 impl Simulation<'_> {
-    /// The modules, cycle by cycle.
+    /// Runs the rtl engine.
     pub fn rtl(&self) -> Result<Results> {
         let design = &self.hardware.design;
         let mut simulator = Simulator::new(&design.top);
@@ -97,7 +97,7 @@ impl Simulation<'_> {
         self.finished("rtl", INSTALL_VERILATOR, outcome.map_err(ToolError::Stuck))
     }
 
-    /// The printed Verilog in Verilator.
+    /// Runs the emitted Verilog in Verilator.
     pub fn verilator(&self) -> Result<Results> {
         let stimulus = self.stimulus();
         let optimise = stimulus.limit > LONG_RUN;
@@ -109,7 +109,7 @@ impl Simulation<'_> {
         self.finished("verilator", INSTALL_VERILATOR, outcome)
     }
 
-    /// The printed Verilog in Icarus.
+    /// Runs the emitted Verilog in Icarus Verilog.
     pub fn icarus(&self) -> Result<Results> {
         let outcome = Icarus::default().simulate(&self.hardware.design, &self.stimulus());
         self.progress.inc(self.frames.len() as u64);
@@ -120,7 +120,7 @@ impl Simulation<'_> {
         stimulus(self.network, self.hardware, self.frames, self.conditions)
     }
 
-    /// What came out; what there is of it, where the simulation got stuck.
+    /// The results of a finished or deadlocked simulation.
     fn finished(
         &self,
         engine: &str,
@@ -142,7 +142,7 @@ const INSTALL_VERILATOR: &str = "install Verilator and a C++ compiler (Debian: a
 const INSTALL_ICARUS: &str =
     "install Icarus Verilog (Debian: apt-get install iverilog), or leave icarus out of --engines";
 
-/// Verilator as the environment names it: `STOXNOR_VERILATOR` is a path, else the one on the path.
+/// Verilator: the program that `STOXNOR_VERILATOR` names, else the one on the path.
 pub fn verilator() -> Verilator {
     std::env::var_os("STOXNOR_VERILATOR").map_or_else(Verilator::default, |program| Verilator {
         program: program.into(),
@@ -150,8 +150,8 @@ pub fn verilator() -> Verilator {
     })
 }
 
-/// What the taps showed, as numbers. A beat that should end its frame and does not, or ends it too early, is not the beat
-/// that was wanted: it and all behind it count as missing. What comes behind the last frame is kept, whatever its `last`.
+/// The recorded taps as numbers. A beat whose `last` is wrong counts as missing, as do all beats after it. Beats after the last
+/// frame are kept, whatever their `last`.
 fn results(hardware: &Hardware, members: &[u32], trace: &Trace) -> Results {
     hardware
         .boundaries
@@ -175,7 +175,7 @@ fn results(hardware: &Hardware, members: &[u32], trace: &Trace) -> Results {
         .collect()
 }
 
-/// A tool's failure as the user is told of it.
+/// The diagnostic for a failure of a tool.
 fn diagnostic(engine: &str, install: &str, error: &ToolError) -> Diagnostics {
     let (code, help) = match error {
         ToolError::Missing { .. } => (&TOOL_MISSING, install),

@@ -1,4 +1,4 @@
-//! The engines that know no cycles.
+//! The engines without cycles: reference and fast.
 
 use indicatif::ProgressBar;
 use rayon::prelude::*;
@@ -7,17 +7,17 @@ use crate::engine::results::{Boundary, Results};
 use crate::frame::batch::Batch;
 use crate::network::{Network, Source};
 
-/// The layers that run once a frame, and the number of them that do.
+/// Number of layers that run once per frame.
 fn once(network: &Network) -> usize {
     network.ensemble.as_ref().map_or(network.nodes.len(), |e| e.first)
 }
 
-/// The layers whose integers are added over the members.
+/// The layers whose integers are summed over the members.
 fn summed(network: &Network) -> Vec<usize> {
     network.exits.iter().filter(|exit| exit.summed).map(|exit| exit.layer).collect()
 }
 
-/// The outputs of layer `index`, given the frame and those of the layers before.
+/// The inputs of layer `index`, from the network's input and the outputs of earlier layers.
 fn inputs<'a, T>(network: &Network, index: usize, frame: &'a T, outputs: &'a [T]) -> Vec<&'a T> {
     let sources = network.nodes[index].inputs.iter();
     sources
@@ -34,7 +34,7 @@ fn add(sum: &mut Vec<i32>, more: &[i32]) {
     sum.iter_mut().zip(more).for_each(|(sum, v)| *sum += v);
 }
 
-/// Layer by layer, frame by frame, member by member, in plain integers.
+/// The reference engine: layer by layer, frame by frame, member by member, in plain integer arithmetic.
 pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
     let layers = network.nodes.len();
     let summed = summed(network);
@@ -77,10 +77,10 @@ pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progre
         .collect()
 }
 
-/// Frames that the fast engine takes at once: enough to spread over threads, few enough to stay in cache.
+/// Frames per batch of the fast engine: enough to occupy all threads, and few enough to stay in cache.
 const BATCH: usize = 1024;
 
-/// Packed words, a batch at a time, member after member.
+/// The fast engine: packed words, batch by batch, member by member.
 pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
     let layers = network.nodes.len();
     let first = once(network);
@@ -93,7 +93,7 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
             boundary.values.extend(output.unpack().into_iter().flatten());
         }
         if network.ensemble.is_some() {
-            // For each layer and frame, its outputs in one member after another.
+            // For each layer and frame, the outputs of all members, concatenated.
             let mut looped = vec![vec![Vec::new(); batch.len()]; layers - first];
             let mut sums = vec![vec![Vec::new(); batch.len()]; summed.len()];
             for member in 0..members.iter().copied().max().unwrap_or(0) {
@@ -121,7 +121,7 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
     results
 }
 
-/// For each number of members the integers of all exits, one exit after another, summed over them, for every frame.
+/// For each number in `members`, the integers of all exits for every frame, concatenated and summed over that many members.
 pub fn fast_sums(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec<Vec<Vec<i32>>> {
     let layers = network.nodes.len();
     let mut found = vec![Vec::with_capacity(frames.len()); members.len()];
@@ -148,7 +148,7 @@ fn pack(network: &Network, frames: &[Vec<i32>]) -> Batch {
     Batch::pack(network.input.element, network.input.elements(), frames)
 }
 
-/// Adds the outputs of the layers up to `end` in a member to those of the layers before.
+/// Extends the outputs of earlier layers by those of the layers up to `end`, in a member.
 fn layers_from(
     network: &Network,
     input: &Batch,

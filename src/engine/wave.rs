@@ -1,4 +1,4 @@
-//! Waveforms: the rtl engine run again, with the cycles of interest written to a VCD file.
+//! Waveforms: runs the rtl engine again and writes the cycles of interest to a VCD file.
 
 use std::fs;
 use std::fs::File;
@@ -15,14 +15,14 @@ use crate::engine::stimulus;
 use crate::lower::Hardware;
 use crate::network::Network;
 
-/// Cycles shown before and after a difference.
+/// Number of cycles shown before and after a difference.
 const AROUND: u64 = 100;
 
-/// Writes a VCD file into `directory`: around the difference, or of the first frame where there is none. A difference on no
-/// cycle (between engines that count none) is shown by the whole run of its frame.
+/// Writes a VCD file into `directory`. It shows the cycles around `difference`, or the first frame if there is none. If the
+/// difference has no cycle (between engines that do not count cycles), it shows the whole run of that frame.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn write(
     directory: &Path,
     network: &Network,
@@ -57,7 +57,7 @@ pub fn write(
                 written = waveform.sample(cycle, s);
             }
         };
-        // A run that ends early, at the window's end or because it is stuck, has shown what it had to.
+        // A run may end early, at the end of the window or at a deadlock; the waveform is complete then.
         let _ = simulate(&hardware.design, &mut simulator, &stimulus, sample);
         written?;
         out.flush()

@@ -199,8 +199,8 @@ mod tests {
     use crate::unit::matrix::RowGroups;
     use crate::unit::matrix::Unit;
 
-    /// The distance of the last beats of the fourth and the fifth frame of a module whose source and sink never stall; nothing where they don't
-    /// come.
+    /// Cycles between the last output beats of the fourth and the fifth frame, for a source and a sink that never stall; `None`
+    /// if a frame does not come out.
     fn interval(module: &Arc<Module>, frame: u64) -> Option<u64> {
         let mut s = Simulator::of_control(module);
         let port = |s: &Simulator, name: &str| s.port(name).expect("a stream");
