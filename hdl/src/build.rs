@@ -1,4 +1,4 @@
-//! How modules are made.
+//! The builder of modules.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ pub struct InstanceId(usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryId(usize);
 
-/// What travels forward on a stream; `ready` travels back and is handled apart.
+/// The forward signals of a stream. `ready` travels backward and is handled separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
     /// The elements of a beat, element 0 in the least significant bits.
     pub data: Net,
-    /// The beat is there. Never waits for `ready`.
+    /// Whether a beat is offered. It never waits for `ready`.
     pub valid: Net,
-    /// It is the last of its frame.
+    /// Whether the beat is the last of its frame.
     pub last: Net,
-    /// User bits that every block carries along, where there are any.
+    /// User bits, which every block passes on; `None` if there are none.
     pub user: Option<Net>,
 }
 
 /// Builds one [`Module`].
 ///
-/// Methods that make a cell return its net; widths are checked by [`check`](crate::check), with the place of the call.
+/// Methods that add a cell return its net. [`check`](crate::check) checks widths and reports the place of the call.
 #[derive(Debug)]
 pub struct Builder {
     module: Module,
-    /// Names of the streams, whose ports stand together.
+    /// Names of the streams, whose ports are grouped.
     streams: Vec<String>,
 }
 
@@ -62,9 +62,9 @@ impl Builder {
         self.module.doc.push(line.into());
     }
 
-    /// The finished module. Call [`check`](crate::check::check) on it.
+    /// Finishes the module. Call [`check`](crate::check::check) on the result.
     ///
-    /// The ports of a stream stand together, as data, valid, ready, last, user, where the first of them was declared.
+    /// The ports of a stream are grouped as data, valid, ready, last, user, at the position of the first one that was declared.
     pub fn finish(mut self) -> Arc<Module> {
         let ports = std::mem::take(&mut self.module.ports);
         let place = |port| stream_part(&self.streams, port);
@@ -99,7 +99,7 @@ impl Builder {
 
     // Ports
 
-    /// An input port.
+    /// Adds an input port.
     #[track_caller]
     pub fn input(&mut self, name: impl Into<String>, width: u32, role: Role) -> Net {
         let name = name.into();
@@ -108,13 +108,13 @@ impl Builder {
         net
     }
 
-    /// An output port that shows `net`.
+    /// Adds an output port with the value of `net`.
     #[track_caller]
     pub fn output(&mut self, name: impl Into<String>, net: Net, role: Role) {
         self.module.ports.push(Port { name: name.into(), net, output: true, role, at: Location::caller() });
     }
 
-    /// The input side of a stream: ports `<name>_data`, `_valid`, `_last` and, if `user` is not 0, `_user`.
+    /// Adds the input side of a stream: ports `<name>_data`, `_valid`, `_last` and, if `user` is not 0, `_user`.
     #[track_caller]
     pub fn stream_input(&mut self, name: &str, width: u32, user: u32) -> Stream {
         self.streams.push(name.to_owned());
@@ -126,7 +126,7 @@ impl Builder {
         }
     }
 
-    /// The output side of a stream; returns its `<name>_ready`.
+    /// Adds the output side of a stream and returns its `<name>_ready`.
     #[track_caller]
     pub fn stream_output(&mut self, name: &str, stream: Stream) -> Net {
         let ready = self.input(format!("{name}_ready"), 1, Role::Control);
@@ -134,7 +134,7 @@ impl Builder {
         ready
     }
 
-    /// The forward half of [`stream_output`](Self::stream_output), where `<name>_ready` was declared before.
+    /// Adds the forward half of [`stream_output`](Self::stream_output), if `<name>_ready` was declared before.
     #[track_caller]
     pub fn stream_output_forward(&mut self, name: &str, stream: Stream) {
         self.streams.push(name.to_owned());
@@ -148,7 +148,7 @@ impl Builder {
 
     // Names and forward references
 
-    /// Gives `net` a name, or makes a wire of that name on it if it has another.
+    /// Gives `net` a name. If it has one already, returns a new wire with the name.
     #[track_caller]
     pub fn named(&mut self, name: impl Into<String>, net: Net) -> Net {
         let width = self.width(net);
@@ -160,7 +160,7 @@ impl Builder {
         self.net(width, Some(name.into()), Driver::Cell(Cell::Wire(Some(net))))
     }
 
-    /// A wire that is driven later, by [`drive`](Self::drive).
+    /// A wire that is driven later by [`drive`](Self::drive).
     #[track_caller]
     pub fn wire(&mut self, name: impl Into<String>, width: u32) -> Net {
         self.net(width, Some(name.into()), Driver::Cell(Cell::Wire(None)))
@@ -255,13 +255,13 @@ impl Builder {
         self.cell(self.width(on), Cell::Mux { select, on, off })
     }
 
-    /// `width` bits from `low` upwards; the net itself, where that is all of it.
+    /// The `width` bits from `low` upwards; the net itself if that is all of it.
     #[track_caller]
     pub fn slice(&mut self, a: Net, low: u32, width: u32) -> Net {
         if low == 0 && width == self.width(a) { a } else { self.cell(width, Cell::Slice(a, low)) }
     }
 
-    /// Nets side by side, the first in the least significant bits.
+    /// The concatenation of nets, the first in the least significant bits.
     #[track_caller]
     pub fn concat(&mut self, parts: &[Net]) -> Net {
         match parts {
@@ -273,37 +273,37 @@ impl Builder {
         }
     }
 
-    /// Zeros above `a`; `a` itself, where it has that width already.
+    /// Extends `a` with zeros; `a` itself if it has that width already.
     #[track_caller]
     pub fn zero_extend(&mut self, a: Net, width: u32) -> Net {
         if self.width(a) == width { a } else { self.cell(width, Cell::ZeroExtend(a)) }
     }
 
-    /// Copies of the top bit above `a`; `a` itself, where it has that width already.
+    /// Extends `a` with copies of its top bit; `a` itself if it has that width already.
     #[track_caller]
     pub fn sign_extend(&mut self, a: Net, width: u32) -> Net {
         if self.width(a) == width { a } else { self.cell(width, Cell::SignExtend(a)) }
     }
 
-    /// 1 where all bits are 1.
+    /// 1 if all bits are 1.
     #[track_caller]
     pub fn reduce_and(&mut self, a: Net) -> Net {
         self.cell(1, Cell::ReduceAnd(a))
     }
 
-    /// 1 where any bit is 1.
+    /// 1 if any bit is 1.
     #[track_caller]
     pub fn reduce_or(&mut self, a: Net) -> Net {
         self.cell(1, Cell::ReduceOr(a))
     }
 
-    /// 1 where the number of ones is odd.
+    /// 1 if the number of ones is odd.
     #[track_caller]
     pub fn reduce_xor(&mut self, a: Net) -> Net {
         self.cell(1, Cell::ReduceXor(a))
     }
 
-    /// Number of ones, in the bits that the width of `a` needs.
+    /// The number of ones, with the bits that the width of `a` needs.
     #[track_caller]
     pub fn popcount(&mut self, a: Net) -> Net {
         self.cell(bits_for(self.width(a).into()), Cell::Popcount(a))
@@ -317,9 +317,9 @@ impl Builder {
 
     // State
 
-    /// A register `<name>_q`; say what it takes with [`next`](Self::next) or [`next_if`](Self::next_if).
+    /// Adds a register `<name>_q`; [`next`](Self::next) or [`next_if`](Self::next_if) sets its next value.
     ///
-    /// With `reset` it takes that value at a reset; without, it keeps what it has (data needs none).
+    /// With `reset` it gets that value at a reset. Without, it keeps its value (data needs no reset).
     #[track_caller]
     pub fn register(&mut self, name: &str, width: u32, reset: Option<u64>) -> Net {
         let index = self.module.registers.len();
@@ -329,13 +329,13 @@ impl Builder {
         q
     }
 
-    /// The register takes `next` at every edge.
+    /// Sets the register's next value, loaded at every edge.
     #[track_caller]
     pub fn next(&mut self, q: Net, next: Net) {
         self.set_next(q, None, next);
     }
 
-    /// The register takes `next` at the edges where `enable` is 1.
+    /// Sets the register's next value, loaded at the edges where `enable` is 1.
     #[track_caller]
     pub fn next_if(&mut self, q: Net, enable: Net, next: Net) {
         self.set_next(q, Some(enable), next);
@@ -354,7 +354,7 @@ impl Builder {
         register.enable = enable;
     }
 
-    /// A register that takes `next` where `enable` is 1, made and said in one go.
+    /// Adds a register together with its next value, loaded where `enable` is 1.
     #[track_caller]
     pub fn registered(&mut self, name: &str, reset: Option<u64>, enable: Net, next: Net) -> Net {
         let q = self.register(name, self.width(next), reset);
@@ -362,7 +362,7 @@ impl Builder {
         q
     }
 
-    /// A memory. What is read of a word while it is written is not defined: nobody may use it.
+    /// Adds a memory. Reading a word while it is written gives an undefined value, which must not be used.
     #[track_caller]
     pub fn memory(&mut self, name: &str, width: u32, depth: u32, init: Option<ParameterId>) -> MemoryId {
         self.module.memories.push(Memory {
@@ -377,7 +377,7 @@ impl Builder {
         MemoryId(self.module.memories.len() - 1)
     }
 
-    /// A registered read port; returns its output register `<name>_q`.
+    /// Adds a registered read port and returns its output register `<name>_q`.
     #[track_caller]
     pub fn read(&mut self, memory: MemoryId, name: &str, address: Net, enable: Net) -> Net {
         let port = self.module.memories[memory.0].reads.len();
@@ -387,24 +387,24 @@ impl Builder {
         data
     }
 
-    /// A write port.
+    /// Adds a write port.
     pub fn write(&mut self, memory: MemoryId, address: Net, enable: Net, data: Net) {
         self.module.memories[memory.0].writes.push(WritePort { address, enable, data });
     }
 
     // Hierarchy
 
-    /// A string parameter that names a memory image.
+    /// Adds a string parameter that names a memory image.
     #[track_caller]
     pub fn parameter(&mut self, name: impl Into<String>, image: Option<Arc<Image>>) -> ParameterId {
         self.module.parameters.push(Parameter { name: name.into(), image, at: Location::caller() });
         ParameterId(self.module.parameters.len() as u32 - 1)
     }
 
-    /// Passes the parameter `from` of this module on to the parameter of `instance` called `to`.
+    /// Passes the parameter `from` of this module to the parameter `to` of `instance`.
     ///
     /// # Panics
-    /// Where the instance's module has no such parameter.
+    /// If the instance's module has no such parameter.
     #[track_caller]
     pub fn bind(&mut self, instance: InstanceId, to: &str, from: ParameterId) {
         let child = &mut self.module.instances[instance.0];
@@ -413,7 +413,7 @@ impl Builder {
         child.bindings.push(Binding { to: ParameterId(to as u32), from });
     }
 
-    /// An instance called `name`; its outputs are nets `<name without u_>_<port>`.
+    /// Adds an instance called `name`. Its outputs are nets `<name without u_>_<port>`.
     #[track_caller]
     pub fn instance(&mut self, name: &str, module: &Arc<Module>) -> InstanceId {
         let index = self.module.instances.len();
@@ -440,7 +440,7 @@ impl Builder {
     /// Connects input port `port` of an instance to `net`.
     ///
     /// # Panics
-    /// Where there is no such port.
+    /// If there is no such port.
     #[track_caller]
     pub fn connect(&mut self, instance: InstanceId, port: &str, net: Net) {
         let at = self.port_of(instance, port);
@@ -452,10 +452,10 @@ impl Builder {
         *slot = Some(net);
     }
 
-    /// The net on output port `port` of an instance.
+    /// The net of output port `port` of an instance.
     ///
     /// # Panics
-    /// Where there is no such port, or it is an unconnected input.
+    /// If there is no such port, or it is an unconnected input.
     #[track_caller]
     pub fn out(&self, instance: InstanceId, port: &str) -> Net {
         let at = self.port_of(instance, port);
@@ -475,7 +475,7 @@ impl Builder {
         }
     }
 
-    /// Connects the input stream `name` of an instance to `stream`; returns the instance's `<name>_ready`.
+    /// Connects the input stream `name` of an instance to `stream`, and returns the instance's `<name>_ready`.
     #[track_caller]
     pub fn connect_stream(&mut self, instance: InstanceId, name: &str, stream: Stream) -> Net {
         self.connect(instance, &format!("{name}_data"), stream.data);
@@ -495,7 +495,7 @@ impl Builder {
     }
 }
 
-/// The stream that a port belongs to, and its place among the stream's ports.
+/// The stream that a port belongs to, and its index among the stream's ports.
 fn stream_part<'a>(streams: &[String], port: &'a Port) -> Option<(&'a str, usize)> {
     let (stream, part) = port.name.rsplit_once('_')?;
     let part = ["data", "valid", "ready", "last", "user"].iter().position(|p| *p == part)?;

@@ -1,4 +1,4 @@
-//! What must hold for every module: widths, drivers, no combinational loop, nothing unused, no data in the control cone.
+//! Design rule checks of modules: widths, drivers, no combinational loop, nothing unused, no data in the control cone.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,40 +12,40 @@ use crate::{Bits, bits_for, index_bits};
 
 /// Ports that the printer adds.
 const RESERVED: &[&str] = &["clk", "rst"];
-/// How the names of processes and of generate blocks begin.
+/// Prefixes of the names of processes and generate blocks.
 const LABELS: &[&str] = &["p_", "g_"];
 
-/// Which rule is broken.
+/// A design rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Operands of different widths, or a result of the wrong one.
+    /// Operands have different widths, or the result has a wrong width.
     Width,
-    /// A wire, a register, a memory or an input or image of an instance that nothing drives.
+    /// A wire, register or memory, or an input or image of an instance, has no driver.
     Undriven,
-    /// A wire, a register or an input or image of an instance that is driven twice.
+    /// A wire or register, or an input or image of an instance, has two drivers.
     DrivenTwice,
-    /// A net that depends on itself without a register between.
+    /// A net depends on itself without a register in between.
     Loop,
-    /// A net, a bit of a net, a memory or a parameter that no output depends on.
+    /// No output depends on a net, a bit of a net, a memory or a parameter.
     Unused,
-    /// A control net that depends on data.
+    /// A control net depends on data.
     DataInControl,
-    /// Two things of one name, or a name that Verilog or the printer has taken.
+    /// Two objects have the same name, or the name is reserved by Verilog or the printer.
     Name,
-    /// A value that Verilog needs a name for: used in several places, or of which bits are taken.
+    /// A value needs a name in Verilog, because it is used several times or sliced, but has none.
     Unnamed,
 }
 
-/// One broken rule.
+/// A violation of a design rule.
 #[derive(Debug, Clone)]
 pub struct Issue {
-    /// Which rule.
+    /// The violated rule.
     pub rule: Rule,
-    /// In which module.
+    /// The module.
     pub module: String,
-    /// What is wrong.
+    /// The description.
     pub message: String,
-    /// The builder call that made the thing in question.
+    /// The builder call that made the object.
     pub at: Option<&'static Location<'static>>,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Issue {
     }
 }
 
-/// Checks a module and everything inside it; an empty list means that all rules hold.
+/// Checks a module and everything inside it. An empty list means that all rules hold.
 pub fn check(top: &Arc<Module>) -> Vec<Issue> {
     let mut issues = Vec::new();
     let mut paths = HashMap::new();
@@ -67,7 +67,7 @@ pub fn check(top: &Arc<Module>) -> Vec<Issue> {
         checker.widths();
         checker.uses();
         if checker.issues.is_empty() {
-            // The rest follows nets and may rely on each being driven once, by operands of the right width.
+            // The remaining checks follow nets and rely on single drivers and matching widths.
             let through = checker.combinational_paths(&paths);
             checker.control_cone();
             paths.insert(module.name.clone(), through);
@@ -79,7 +79,7 @@ pub fn check(top: &Arc<Module>) -> Vec<Issue> {
 
 type Place = &'static Location<'static>;
 
-/// For each output port (by position), the input ports that reach it without a register between.
+/// For each output port (by position), the input ports that reach it combinationally.
 type Paths = HashMap<usize, Vec<usize>>;
 
 struct Checker<'a> {
@@ -119,7 +119,7 @@ impl Checker<'_> {
                 self.issue_at(Rule::Name, Some(at), format!("{name} is a name that the printer gives"));
             }
             if let Some(first) = seen.insert(name, net) {
-                // An output port may have the name of the very net that it shows.
+                // An output port may have the name of the net whose value it has.
                 let own_net =
                     module.port(name).is_some_and(|p| p.output && Some(p.net) == net) && first.is_none();
                 if !own_net {
@@ -281,7 +281,7 @@ impl Checker<'_> {
         let module = self.module;
         let mut uses = vec![0usize; module.nets.len()];
         let mut sliced = vec![false; module.nets.len()];
-        // The bits that somebody reads, where all readers are slices.
+        // The bits that are read, for nets that are only sliced.
         let mut read: Vec<Bits> = module.nets.iter().map(|n| Bits::zero(n.width)).collect();
         let mut whole = vec![false; module.nets.len()];
         for info in &module.nets {
@@ -335,7 +335,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Finds loops and tells, for each output, the inputs that reach it combinationally.
+    /// Finds combinational loops. Returns for each output the inputs that reach it combinationally.
     fn combinational_paths(&mut self, children: &HashMap<String, Paths>) -> Paths {
         let module = self.module;
         let mut state = vec![0u8; module.nets.len()];
@@ -392,7 +392,7 @@ impl Checker<'_> {
             .collect()
     }
 
-    /// Marks what depends on data; control outputs, enables and addresses must stay unmarked.
+    /// Checks that control outputs, enables and addresses do not depend on data.
     fn control_cone(&mut self) {
         let data = data_nets(self.module);
         let module = self.module;
@@ -430,8 +430,8 @@ impl Checker<'_> {
     }
 }
 
-/// For each net of `module`, whether it depends on data: on a data input, on a data output of an instance, or
-/// on a memory with initial contents or one that data was written to.
+/// For each net of `module`, whether it depends on data: a data input, a data output of an instance, or a memory with initial
+/// contents or written data.
 fn data_nets(module: &Module) -> Vec<bool> {
     let mut data = vec![false; module.nets.len()];
     for port in module.ports.iter().filter(|p| !p.output && p.role == Role::Data) {

@@ -1,6 +1,6 @@
-//! From what blocks write to what Verilog prints well: popcounts become adders, long expressions get names.
+//! Legalisation of modules for printing: popcounts become adders, and long expressions get names.
 //!
-//! The simulator runs modules as they were written; the printer prints legalised ones.
+//! The simulator runs modules as they were built; the printer prints legalised ones.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use crate::module::{Cell, Driver, Module, Net, NetInfo};
 use crate::{Bits, bits_for};
 
-/// Operators that one expression may hold before a part of it gets a name of its own.
+/// Maximum number of operators in an expression before a part of it gets a name.
 const EXPRESSION_OPERATORS: usize = 8;
-/// Operators that the next value of a register may hold inside its clocked process.
+/// Maximum number of operators in the next value of a register inside its clocked process.
 const NEXT_OPERATORS: usize = 3;
 
-/// The module with everything inside it legalised. It computes the same values at the same cycles.
+/// Legalises a module and everything inside it. The values are the same in every cycle.
 pub fn legalize(top: &Arc<Module>) -> Arc<Module> {
     let mut done: HashMap<String, Arc<Module>> = HashMap::new();
     for module in top.hierarchy() {
@@ -29,10 +29,10 @@ pub fn legalize(top: &Arc<Module>) -> Arc<Module> {
     Arc::clone(&done[&top.name])
 }
 
-/// Replaces every popcount by a balanced tree of adders, each just as wide as its sum needs.
+/// Replaces every popcount by a balanced tree of adders, each as wide as its sum needs.
 ///
-/// Two neighbours are added at each level: bits first (2-bit sums), then sums. An odd one out waits for the next level. Sums
-/// that would get wider than the count wrap, as the count does.
+/// Each level adds pairs of neighbours: bits first (2-bit sums), then sums. An unpaired operand moves to the next level. Sums
+/// wider than the count wrap around, as the count does.
 fn expand_popcounts(module: &mut Module) {
     let mut names = names(module);
     for index in 0..module.nets.len() {
@@ -91,7 +91,7 @@ fn widened(module: &mut Module, net: Net, width: u32, at: &'static Location<'sta
     if module.width(net) == width { net } else { push(module, width, None, Cell::ZeroExtend(net), at) }
 }
 
-/// Gives names to the next values of registers and to parts of expressions that would get long.
+/// Gives names to the next values of registers and to parts of long expressions.
 fn name_long_expressions(module: &mut Module) {
     let (order, owners) = (bottom_up(module), owners(module));
     let sizes = operators(module, &order);
@@ -105,7 +105,7 @@ fn name_long_expressions(module: &mut Module) {
             module.nets[next.index()].name = Some(fresh(&mut names, name));
         }
     }
-    // From the leaves up: whatever reads a long expression gets it in parts, the longest part first.
+    // From the leaves up: the reader of a long expression gets it in parts, the longest part first.
     let mut sizes = vec![0; module.nets.len()];
     for net in order {
         sizes[net.index()] = own_operators(module, net);
@@ -124,7 +124,7 @@ fn name_long_expressions(module: &mut Module) {
     }
 }
 
-/// `name`, or `name` with a number where it is taken.
+/// `name`, with a number appended if it is taken.
 fn fresh(names: &mut HashSet<String>, name: String) -> String {
     let numbered = (0..).map(|n| if n == 0 { name.clone() } else { format!("{name}{n}") });
     let free = numbered.into_iter().find(|n| !names.contains(n)).expect("numbers don't end");
@@ -132,7 +132,7 @@ fn fresh(names: &mut HashSet<String>, name: String) -> String {
     free
 }
 
-/// Every name in the module.
+/// All names in the module.
 fn names(module: &Module) -> HashSet<String> {
     let nets = module.nets.iter().filter_map(|n| n.name.clone());
     let ports = module.ports.iter().map(|p| p.name.clone());
@@ -142,7 +142,7 @@ fn names(module: &Module) -> HashSet<String> {
     nets.chain(ports).chain(memories).chain(instances).chain(parameters).collect()
 }
 
-/// For each net that is printed inside another expression, a name that tells where.
+/// For each net that is printed inside another expression, a name that describes where.
 fn owners(module: &Module) -> Vec<Option<String>> {
     let mut roots: Vec<(Net, String)> = Vec::new();
     for (index, info) in module.nets.iter().enumerate() {
@@ -179,7 +179,7 @@ fn owners(module: &Module) -> Vec<Option<String>> {
     owners
 }
 
-/// The nets, each after those that its cell reads.
+/// All nets, each after the operands of its cell.
 fn bottom_up(module: &Module) -> Vec<Net> {
     let mut order = Vec::with_capacity(module.nets.len());
     let mut visited = vec![false; module.nets.len()];
@@ -205,7 +205,7 @@ pub(crate) fn inlined(module: &Module, net: Net) -> bool {
     info.name.is_none() && matches!(info.driver, Driver::Cell(_))
 }
 
-/// For each net, the operators in the expression that drives it, down to the nearest names.
+/// For each net, the number of operators in its expression, down to the nearest named nets.
 fn operators(module: &Module, order: &[Net]) -> Vec<usize> {
     let mut sizes = vec![0; module.nets.len()];
     for net in order {

@@ -1,5 +1,4 @@
-//! A small hardware description: modules of width-exact cells, checks over them, blocks built of them, and
-//! their Verilog.
+//! A small hardware description library: modules of width-exact cells, design rule checks, hardware blocks, and Verilog output.
 //!
 //! ```
 //! use stoxnor_hdl::{Builder, Role, check, verilog};
@@ -16,12 +15,12 @@
 //! assert!(verilog::print(&module, &[]).contains("count_q <= count_q + 4'd1;"));
 //! ```
 //!
-//! Rules that everything here follows:
+//! Conventions:
 //!
 //! - Two-state values of any width; no implicit extension or truncation: both operands of a cell have the same width.
 //! - One clock, one synchronous active-high reset; both are implicit and appear in the Verilog where needed.
 //! - Bit 0 is the least significant; element 0 of a bundle sits in the least significant bits.
-//! - A net is *control* or *data*; no control net depends on a data net ([`check`] holds this).
+//! - A net is *control* or *data*; no control net depends on a data net ([`check`] verifies this).
 
 pub mod block;
 mod build;

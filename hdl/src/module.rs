@@ -1,4 +1,4 @@
-//! What a module is made of: nets, and for each net the one thing that drives it.
+//! The structure of a module: nets, each with a single driver.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use crate::Bits;
 pub struct Net(pub(crate) u32);
 
 impl Net {
-    /// Position in [`Module::nets`].
+    /// Index in [`Module::nets`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Whether a port belongs to the control cone (valid, ready, last, user, counters) or carries data.
+/// The role of a port: control (valid, ready, last, user, counters) or data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Never depends on data.
+    /// It never depends on data.
     Control,
-    /// May depend on anything.
+    /// It may depend on anything.
     Data,
 }
 
-/// A combinational cell. Unless said otherwise its operands and its result have the same width.
+/// A combinational cell. Unless stated otherwise, operands and result have the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     /// A constant.
     Const(Bits),
-    /// Another name for a net; `None` until it is driven.
+    /// A second name of a net; `None` until it is driven.
     Wire(Option<Net>),
     /// Bitwise complement.
     Not(Net),
@@ -46,39 +46,39 @@ pub enum Cell {
     Add(Net, Net),
     /// Difference modulo 2^width.
     Sub(Net, Net),
-    /// 1 where both are equal; the result has 1 bit.
+    /// 1 if both are equal; the result has 1 bit.
     Eq(Net, Net),
-    /// 1 where the first is less, both unsigned; the result has 1 bit.
+    /// 1 if the first is less, unsigned; the result has 1 bit.
     Less(Net, Net),
     /// `select ? on : off`; `select` has 1 bit.
     Mux {
-        /// Chooses.
+        /// The selector.
         select: Net,
-        /// The value where `select` is 1.
+        /// The value if `select` is 1.
         on: Net,
-        /// The value where `select` is 0.
+        /// The value if `select` is 0.
         off: Net,
     },
-    /// As many bits as the result is wide, from bit `low` of the operand upwards.
+    /// The bits of the operand from bit `low` upwards, as many as the result is wide.
     Slice(Net, u32),
-    /// The operands side by side, the first in the least significant bits.
+    /// The concatenation of the operands, the first in the least significant bits.
     Concat(Vec<Net>),
-    /// Zeros above the operand.
+    /// The operand, extended with zeros.
     ZeroExtend(Net),
-    /// Copies of the operand's top bit above it.
+    /// The operand, extended with copies of its top bit.
     SignExtend(Net),
-    /// 1 where all bits are 1; the result has 1 bit.
+    /// 1 if all bits are 1; the result has 1 bit.
     ReduceAnd(Net),
-    /// 1 where any bit is 1; the result has 1 bit.
+    /// 1 if any bit is 1; the result has 1 bit.
     ReduceOr(Net),
-    /// 1 where the number of ones is odd; the result has 1 bit.
+    /// 1 if the number of ones is odd; the result has 1 bit.
     ReduceXor(Net),
-    /// Number of ones, modulo 2^width; the result has at most the bits that the operand's width needs.
+    /// The number of ones, modulo 2^width. The result has at most the bits that the operand's width needs.
     Popcount(Net),
 }
 
 impl Cell {
-    /// The nets that the cell reads, in order.
+    /// The operands of the cell, in order.
     pub fn operands(&self) -> Vec<Net> {
         match self {
             Self::Const(_) | Self::Wire(None) => vec![],
@@ -105,7 +105,7 @@ impl Cell {
     }
 }
 
-/// What drives a net.
+/// The driver of a net.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driver {
     /// An input port of the module.
@@ -125,11 +125,11 @@ pub enum Driver {
 pub struct NetInfo {
     /// Number of bits, at least 1.
     pub width: u32,
-    /// Name, where it has one: a Verilog identifier.
+    /// Name, a Verilog identifier; `None` for an unnamed net.
     pub name: Option<String>,
-    /// What drives it.
+    /// The driver.
     pub driver: Driver,
-    /// Where it was made.
+    /// The builder call that made it.
     pub at: &'static Location<'static>,
 }
 
@@ -138,46 +138,47 @@ pub struct NetInfo {
 pub struct Port {
     /// Name.
     pub name: String,
-    /// The net that it brings in or takes out.
+    /// The net of the port.
     pub net: Net,
     /// Whether it is an output.
     pub output: bool,
     /// Control or data.
     pub role: Role,
-    /// Where it was made.
+    /// The builder call that made it.
     pub at: &'static Location<'static>,
 }
 
-/// A register: takes `next` at a rising edge where `enable` (if any) is 1; `reset` (if any) where the reset is 1.
+/// A register. At a rising edge it loads `reset` if the reset is 1, else `next` if `enable` is 1. Both `reset` and `enable` are
+/// optional.
 #[derive(Debug, Clone)]
 pub struct Register {
     /// Its value.
     pub q: Net,
-    /// What it takes; `None` until it is said.
+    /// The next value; `None` until it is set.
     pub next: Option<Net>,
-    /// When it takes it; always, if `None`.
+    /// The enable; `None` means always enabled.
     pub enable: Option<Net>,
-    /// The value after a reset; a register without one keeps what it has.
+    /// The value after a reset; `None` for a register that keeps its value.
     pub reset: Option<Bits>,
 }
 
-/// A registered read: at a rising edge where `enable` is 1, `data` takes the word at `address`, as it was before the edge.
+/// A registered read port. At a rising edge where `enable` is 1, `data` loads the word at `address`, as it was before the edge.
 #[derive(Debug, Clone)]
 pub struct ReadPort {
-    /// Which word.
+    /// The address.
     pub address: Net,
-    /// When.
+    /// The enable.
     pub enable: Net,
-    /// The word read last.
+    /// The register with the word that was read.
     pub data: Net,
 }
 
-/// A write: at a rising edge where `enable` is 1, the word at `address` takes `data`.
+/// A write port. At a rising edge where `enable` is 1, the word at `address` is replaced by `data`.
 #[derive(Debug, Clone)]
 pub struct WritePort {
-    /// Which word.
+    /// The address.
     pub address: Net,
-    /// When.
+    /// The enable.
     pub enable: Net,
     /// The new word.
     pub data: Net,
@@ -188,42 +189,42 @@ pub struct WritePort {
 pub struct Memory {
     /// Name.
     pub name: String,
-    /// Bits a word.
+    /// Bits per word.
     pub width: u32,
     /// Number of words.
     pub depth: u32,
     /// The parameter that names its initial contents.
     pub init: Option<ParameterId>,
-    /// Registered reads.
+    /// Registered read ports.
     pub reads: Vec<ReadPort>,
-    /// Writes.
+    /// Write ports.
     pub writes: Vec<WritePort>,
-    /// Where it was made.
+    /// The builder call that made it.
     pub at: &'static Location<'static>,
 }
 
-/// Contents of a memory, and the file that holds them.
+/// The contents of a memory, and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// File name, with its `.mem`.
+    /// File name, including `.mem`.
     pub file: String,
-    /// One word an address, all of one width.
+    /// One word per address, all of the same width.
     pub words: Vec<Bits>,
 }
 
 impl Image {
-    /// The text of the file: a hexadecimal word a line, address 0 first, for `$readmemh`.
+    /// The text of the file for `$readmemh`: one hexadecimal word per line, address 0 first.
     pub fn text(&self) -> String {
         self.words.iter().map(|w| format!("{w}\n")).collect()
     }
 }
 
-/// A parameter of a module.
+/// A parameter of a module, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ParameterId(pub(crate) u32);
 
 impl ParameterId {
-    /// Position in [`Module::parameters`].
+    /// Index in [`Module::parameters`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -232,15 +233,15 @@ impl ParameterId {
 /// A string parameter that names a memory image.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// Name, in capitals.
+    /// Name, in upper case.
     pub name: String,
-    /// The image that is used where nobody says otherwise; `None` where every instance says one.
+    /// The default image; `None` if every instance must bind the parameter.
     pub image: Option<Arc<Image>>,
-    /// Where it was made.
+    /// The builder call that made it.
     pub at: &'static Location<'static>,
 }
 
-/// What an instance gives to a parameter of its module: a parameter of the module around it.
+/// The binding of an instance's parameter to a parameter of the surrounding module.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     /// The child's parameter.
@@ -254,20 +255,20 @@ pub struct Binding {
 pub struct Instance {
     /// Name: `u_fifo`.
     pub name: String,
-    /// What it is an instance of.
+    /// The module that is instantiated.
     pub module: Arc<Module>,
-    /// For each port of the child, the net of this module on it; `None` until it is said.
+    /// For each port of the child, the connected net of this module; `None` until it is connected.
     pub connections: Vec<Option<Net>>,
-    /// The parameters that it sets.
+    /// The bindings of its parameters.
     pub bindings: Vec<Binding>,
-    /// Where it was made.
+    /// The builder call that made it.
     pub at: &'static Location<'static>,
 }
 
-/// A module: made by a [`Builder`](crate::Builder), looked at by everything else.
+/// A hardware module, made by a [`Builder`](crate::Builder).
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// Name, also of its file.
+    /// Name of the module and of its file.
     pub name: String,
     /// Lines for its header: what it computes and its timing contract.
     pub doc: Vec<String>,
@@ -283,7 +284,7 @@ pub struct Module {
     pub memories: Vec<Memory>,
     /// Instances.
     pub instances: Vec<Instance>,
-    /// What was driven a second time, and by which call, for [`check`](crate::check).
+    /// Objects that were driven twice, with the place of the second call, for [`check`](crate::check).
     pub(crate) twice: Vec<(String, &'static Location<'static>)>,
 }
 
@@ -303,25 +304,25 @@ impl Module {
         self.nets.iter().position(|n| n.name.as_deref() == Some(name)).map(|i| Net(i as u32))
     }
 
-    /// Whether it has a clocked element anywhere inside.
+    /// Whether it contains a clocked element, at any depth.
     pub fn clocked(&self) -> bool {
         !self.registers.is_empty()
             || !self.memories.is_empty()
             || self.instances.iter().any(|i| i.module.clocked())
     }
 
-    /// Whether a register anywhere inside is reset.
+    /// Whether it contains a register with reset, at any depth.
     pub fn resettable(&self) -> bool {
         self.registers.iter().any(|r| r.reset.is_some())
             || self.instances.iter().any(|i| i.module.resettable())
     }
 
-    /// A net's name, or a description for messages.
+    /// A net's name, or a description of an unnamed net for messages.
     pub fn describe(&self, net: Net) -> String {
         self.nets[net.index()].name.clone().unwrap_or_else(|| format!("unnamed net {}", net.index()))
     }
 
-    /// The module and all that it contains, each once, children before parents.
+    /// The module and all modules inside it, each once, children before parents.
     pub fn hierarchy(self: &Arc<Self>) -> Vec<Arc<Self>> {
         fn visit(module: &Arc<Module>, out: &mut Vec<Arc<Module>>) {
             if out.iter().any(|m| m.name == module.name) {

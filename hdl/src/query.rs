@@ -1,8 +1,8 @@
-//! Questions about one module that several passes ask.
+//! Queries about a module that several passes share.
 
 use crate::module::{Driver, Memory, Module, Net};
 
-/// For each net, whether an output port or an instance depends on it, through whatever state.
+/// For each net, whether an output port or an instance depends on it, directly or through state.
 pub(crate) fn live_nets(module: &Module) -> Vec<bool> {
     let mut live = vec![false; module.nets.len()];
     let mut stack: Vec<Net> = module.ports.iter().filter(|p| p.output).map(|p| p.net).collect();
@@ -28,7 +28,7 @@ pub(crate) fn live_nets(module: &Module) -> Vec<bool> {
     live
 }
 
-/// Name, depth and width of each memory that parameter `index` of `module` fills, here or further down.
+/// Name, depth and width of each memory that parameter `index` of `module` initialises, at any depth.
 pub(crate) fn memories_of(module: &Module, index: usize) -> Vec<(String, u32, u32)> {
     let own = module.memories.iter().filter(|m| m.init.is_some_and(|p| p.index() == index));
     let mut found: Vec<_> = own.map(|m| (m.name.clone(), m.depth, m.width)).collect();
@@ -49,7 +49,7 @@ fn instance_operands(module: &Module) -> impl Iterator<Item = Net> + '_ {
     })
 }
 
-/// The nets that registers, memories and instances read.
+/// The operands of registers, memories and instances.
 pub(crate) fn state_operands(module: &Module) -> impl Iterator<Item = Net> + '_ {
     let registers = module.registers.iter().flat_map(|r| r.next.into_iter().chain(r.enable));
     let memories = module.memories.iter().flat_map(|m| {
@@ -59,7 +59,7 @@ pub(crate) fn state_operands(module: &Module) -> impl Iterator<Item = Net> + '_ 
     registers.chain(memories).chain(instance_operands(module))
 }
 
-/// Whether two modules are the same: built alike, wherever they were made.
+/// Whether two modules have the same structure.
 pub(crate) fn same(a: &Module, b: &Module) -> bool {
     let nets =
         |m: &Module| m.nets.iter().map(|n| (n.width, n.name.clone(), n.driver.clone())).collect::<Vec<_>>();

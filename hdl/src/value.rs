@@ -9,12 +9,12 @@ pub struct Bits {
     words: Vec<u64>,
 }
 
-/// Bits that hold every value from 0 to `max`, at least 1.
+/// The number of bits that hold every value from 0 to `max`, at least 1.
 pub fn bits_for(max: u64) -> u32 {
     (64 - max.leading_zeros()).max(1)
 }
 
-/// Bits that address `count` entries, at least 1.
+/// The number of bits that address `count` entries, at least 1.
 pub fn index_bits(count: u64) -> u32 {
     bits_for(count.saturating_sub(1))
 }
@@ -28,7 +28,7 @@ impl Bits {
     /// `value` in `width` bits.
     ///
     /// # Panics
-    /// Where `value` needs more bits.
+    /// If `value` needs more bits.
     #[track_caller]
     pub fn new(width: u32, value: u64) -> Self {
         assert!(width >= 64 || value >> width == 0, "{value} does not fit {width} bits");
@@ -51,9 +51,10 @@ impl Bits {
         bits
     }
 
-    /// From hexadecimal digits, most significant first, as [`Display`](fmt::Display) and simulators print them.
+    /// Parses hexadecimal digits, most significant first, as [`Display`](fmt::Display) and simulators print them.
     ///
-    /// `None` where a character is no hexadecimal digit (an `x` of a four-state simulator, say) or a bit above the width is set.
+    /// `None` if a character is no hexadecimal digit (such as the `x` of a four-state simulator), or a bit above the width is
+    /// set.
     pub fn from_hex(width: u32, digits: &str) -> Option<Self> {
         let mut bits = Self::zero(width);
         for (at, digit) in digits.trim().bytes().rev().enumerate() {
@@ -113,13 +114,13 @@ impl Bits {
         if width == 64 { value } else { value & !(u64::MAX << width) }
     }
 
-    /// The value, where it fits 64 bits.
+    /// The value; `None` if it does not fit 64 bits.
     pub fn to_u64(&self) -> Option<u64> {
         self.words.iter().skip(1).all(|w| *w == 0).then(|| self.words.first().copied().unwrap_or(0))
     }
 }
 
-/// Hexadecimal, most significant digit first, as many digits as the width needs: what `$readmemh` reads.
+/// Hexadecimal digits for `$readmemh`: most significant first, as many as the width needs.
 impl fmt::Display for Bits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for digit in (0..self.width.div_ceil(4)).rev() {

@@ -1,10 +1,11 @@
-//! A running sum.
+//! An accumulator.
 
 use crate::{Builder, Net};
 
-/// A register `<name>_q` of `width` bits that takes `addend` where `first` is 1, else adds it, at the edges where `enable` is 1.
+/// An accumulator register `<name>_q` of `width` bits. At the edges where `enable` is 1 it loads `addend` if `first` is 1, else
+/// it adds `addend`.
 ///
-/// `first` is `None` where every sum has one addend. The sum must fit: nothing saturates.
+/// `first` is `None` if every sum has a single addend. The sum must fit: there is no saturation.
 pub fn accumulator(
     b: &mut Builder,
     name: &str,

@@ -1,4 +1,4 @@
-//! A first-in first-out buffer in memory with a registered read.
+//! A FIFO in memory with a registered read.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::{Builder, Module, Role, Stream, bits_for};
 
 /// A FIFO that holds `depth` beats in memory and one more in its output register.
 ///
-/// `last` and the user bits have a memory of their own, so that control never comes out of a memory that holds data.
+/// `last` and the user bits have a memory of their own, so that control never depends on a memory that holds data.
 ///
-/// A depth of 1 keeps half the rate: one entry cannot be written and read in the same cycle.
+/// A depth of 1 has half the rate: an entry cannot be written and read in the same cycle.
 ///
 /// # Panics
-/// Where `depth` is 0.
+/// If `depth` is 0.
 pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
     assert!(depth >= 1, "a FIFO of nothing");
     let mut b = Builder::new(format!("fifo_d{depth}_w{width}{}", user_suffix(user)));

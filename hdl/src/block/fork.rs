@@ -1,15 +1,15 @@
-//! One stream to several.
+//! A fork: copies one stream to several.
 
 use std::sync::Arc;
 
 use super::user_suffix;
 use crate::{Builder, Module, Role, Stream};
 
-/// Gives every beat of `s` to the streams `m0`, `m1` and on, `ways` of them. Each takes it when it may; the next beat comes once all
-/// have it. No stream's valid depends on another one's ready.
+/// A fork from stream `s` to the `ways` streams `m0`, `m1`, .... Each output accepts a beat independently. The next beat follows
+/// once all outputs have accepted the current one. No output's valid depends on another output's ready.
 ///
 /// # Panics
-/// Where `ways` is less than 2.
+/// If `ways` is less than 2.
 pub fn fork(ways: u32, width: u32, user: u32) -> Arc<Module> {
     assert!(ways >= 2, "nothing to fork");
     let mut b = Builder::new(format!("fork_{ways}_w{width}{}", user_suffix(user)));

@@ -1,29 +1,29 @@
-//! The sum of frames, element by element.
+//! The elementwise sum of several frames.
 
 use std::sync::Arc;
 
 use super::{counter, ram, stream_register, user_suffix};
 use crate::{Builder, Module, Net, Role, Stream};
 
-/// What is added.
+/// The element type of a summand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Summand {
-    /// One bit: 1 for +1, 0 for -1.
+    /// One bit: 1 is +1, 0 is -1.
     Bipolar,
-    /// Unsigned numbers of so many bits.
+    /// Unsigned, with this number of bits.
     Unsigned(u32),
-    /// Two's complement of so many bits.
+    /// Two's complement, with this number of bits.
     Signed(u32),
 }
 
 impl Summand {
-    /// An element as a two's complement number of `bits` bits; `name` is for what is on the way.
+    /// Converts an element to a two's complement number of `bits` bits. Intermediate nets are named after `name`.
     pub fn number(self, b: &mut Builder, name: &str, x: Net, bits: u32) -> Net {
         match self {
             Self::Unsigned(_) => b.zero_extend(x, bits),
             Self::Signed(_) => b.sign_extend(x, bits),
             Self::Bipolar => {
-                // 01 or 11.
+                // +1 is 01, -1 is 11.
                 let (one, minus) = (b.constant(1, 1), b.not(x));
                 let x = b.concat(&[one, minus]);
                 let x = b.named(name, x);
@@ -33,10 +33,10 @@ impl Summand {
     }
 }
 
-/// Adds frames of `beats` beats of `lanes` elements until one whose lowest user bit is 1 ends the sum; that one gives the sums, two's
-/// complement of `sum_bits` bits.
+/// A sum over frames of `beats` beats with `lanes` elements each. The sum ends with the frame whose lowest user bit is 1; while
+/// that frame arrives, the sums are output as two's complement numbers of `sum_bits` bits.
 ///
-/// Above that bit the input has `user` user bits more, which the output has. Full rate.
+/// The input has `user` more user bits above that bit, which are passed to the output. Full rate.
 pub fn frame_sum(beats: u32, lanes: u32, element: Summand, sum_bits: u32, user: u32) -> Arc<Module> {
     let (sign, bits) = match element {
         Summand::Bipolar => ("b", 1),

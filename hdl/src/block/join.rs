@@ -1,15 +1,15 @@
-//! Several streams to one: side by side, or in turn.
+//! Merging several streams into one: concatenation of beats, or round-robin.
 
 use std::sync::Arc;
 
 use super::{counter, user_suffix};
 use crate::{Builder, Module, Net, Role, Stream};
 
-/// Puts the beats of streams `s0`, `s1` and on side by side, one of each together, the first in the least significant bits. `last` and
-/// user bits, the same in all of them, are their conjunction.
+/// A join of the streams `s0`, `s1`, ...: an output beat is the concatenation of one beat of each, the first in the least
+/// significant bits. `last` and user bits must be equal in all inputs; the output has their AND.
 ///
 /// # Panics
-/// Where there are less than two streams.
+/// If there are fewer than two streams.
 pub fn join(widths: &[u32], user: u32) -> Arc<Module> {
     assert!(widths.len() >= 2, "nothing to join");
     let mut b = Builder::new(format!("join_w{}{}", listed(widths), user_suffix(user)));
@@ -33,11 +33,11 @@ pub fn join(widths: &[u32], user: u32) -> Arc<Module> {
     b.finish()
 }
 
-/// Takes `counts[k]` beats of stream `s<k>`, one stream after another, and begins again. `last` stands where the last stream has it and all
-/// others have had theirs.
+/// A round-robin merge: `counts[k]` beats of stream `s<k>`, stream after stream, repeated. The output's `last` is the last
+/// stream's, once all other streams have had theirs.
 ///
 /// # Panics
-/// Where there are less than two streams, or one gives no beats.
+/// If there are fewer than two streams, or a count is 0.
 pub fn in_turn(counts: &[u32], width: u32, user: u32) -> Arc<Module> {
     assert!(counts.len() >= 2 && !counts.contains(&0), "nothing to take in turn");
     let ways = counts.len();
@@ -50,7 +50,7 @@ pub fn in_turn(counts: &[u32], width: u32, user: u32) -> Arc<Module> {
     let step = b.wire("step", 1);
     let total = counts.iter().sum::<u32>();
     let (place, _) = counter(&mut b, "place", total.into(), step).expect("two or more");
-    // turn k: the place lies before the end of stream k's beats, and behind those before.
+    // turn_k: the place is before the end of stream k's beats, and after the end of the previous stream's.
     let mut ends = 0;
     let mut before: Option<Net> = None;
     let mut turns = Vec::new();

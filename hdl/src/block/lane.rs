@@ -1,22 +1,22 @@
-//! Products of bit vectors: what a lane does with a bit of activation and a bit of weight, and the count over the lanes.
+//! Products of bit vectors: the operation of a lane on one activation bit and one weight bit, and the popcount over all lanes.
 
 use std::sync::Arc;
 
 use crate::{Builder, Module, Role};
 
-/// What a lane computes.
+/// The operation of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// 1 where `a` and `w` agree. For bipolar vectors a . w = 2 * count - lanes.
+    /// 1 if `a` and `w` are equal. For bipolar vectors a . w = 2 * count - lanes.
     Xnor,
-    /// 1 where `a` and `w` agree and `active` is 1: weights of -1, 0, +1.
+    /// 1 if `a` and `w` are equal and `active` is 1: weights of -1, 0 and +1.
     MaskedXnor,
-    /// 1 where `a` and `w` are 1: planes of unsigned or two's complement numbers.
+    /// 1 if `a` and `w` are both 1: bit planes of unsigned or two's complement numbers.
     And,
 }
 
 impl Lane {
-    /// The name's first part.
+    /// The prefix of module names.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Xnor => "xnor",
@@ -25,7 +25,8 @@ impl Lane {
         }
     }
 
-    /// The low `bits` bits of the number of lanes that are 1; ports `a`, `w`, `active` (masked lanes), `count`. Combinational.
+    /// A combinational module that counts the lanes that are 1, modulo 2^`bits`. Ports `a`, `w`, `active` (masked lanes),
+    /// `count`.
     pub fn popcount(self, lanes: u32, bits: u32) -> Arc<Module> {
         let natural = crate::bits_for(lanes.into());
         let cut = if bits < natural { format!("_b{bits}") } else { String::new() };

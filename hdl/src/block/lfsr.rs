@@ -1,18 +1,17 @@
-//! A 64-bit linear feedback shift register that goes many bits at a time.
+//! A 64-bit linear feedback shift register (LFSR) that advances by many bits per cycle.
 
 use std::sync::Arc;
 
 use crate::{Builder, Module, Net, Role};
 
-/// Most rounds of XOR behind one another in a leap.
+/// Maximum number of chained XOR rounds per step.
 const ROUNDS: u32 = 4;
 
-/// New bits of a round: with the taps 64, 63, 61, 60 a bit depends on none of the 60 before it. Squaring the recurrence j times
-/// multiplies all of that by 2^j.
+/// New bits per round: with taps 64, 63, 61 and 60 a bit does not depend on the previous 60 bits. Squaring the recurrence j times
+/// multiplies the distances by 2^j.
 const ROUND: u32 = 60;
 
-/// Bits that leaps are made from, for `leap` bits at a time: 64, or as many times 2^j as let a leap need no more than four
-/// rounds.
+/// Number of state bits for a step of `leap` bits: 64, or 64 * 2^j such that a step needs at most four rounds.
 pub fn lfsr_window(leap: u32) -> u32 {
     let mut scale = 1;
     while leap > ROUNDS * ROUND * scale {
@@ -21,12 +20,13 @@ pub fn lfsr_window(leap: u32) -> u32 {
     64 * scale
 }
 
-/// The sequence b\[t\] = b\[t-64\] ^ b\[t-63\] ^ b\[t-61\] ^ b\[t-60\], `leap` bits at each edge with `enable`.
+/// An LFSR with the recurrence b\[t\] = b\[t-64\] ^ b\[t-63\] ^ b\[t-61\] ^ b\[t-60\] that advances by `leap` bits at each edge
+/// with `enable`.
 ///
-/// Ports `enable`, `load`, `start` ([`lfsr_window`] bits), `words`. The register holds the last bits, the latest in the least significant
-/// place; `words` are the `leap` latest, so the first of them in the most significant place. With `load` the leap begins at
-/// `start` in the place of the register. With `restores` there are the ports `keep` and `again` too: `keep` notes where a leap
-/// begins, `again` makes it begin there.
+/// Ports `enable`, `load`, `start` ([`lfsr_window`] bits), `words`. The register holds the latest bits, the newest in the least
+/// significant position. `words` are the `leap` latest bits, so the first of them is the most significant. With `load` the step
+/// starts from `start` instead of the register. With `restores` there are also the ports `keep` and `again`: `keep` saves the
+/// state at the start of the step, `again` starts the step from the saved state.
 pub fn lfsr(leap: u32, restores: bool) -> Arc<Module> {
     let window = lfsr_window(leap);
     let scale = window / 64;
@@ -75,16 +75,16 @@ pub fn lfsr(leap: u32, restores: bool) -> Arc<Module> {
     b.finish()
 }
 
-/// The `leap` bits behind those of `base`, round after round.
+/// The `leap` bits after those of `base`, computed in rounds.
 fn leapt(b: &mut Builder, base: Net, leap: u32, scale: u32) -> Net {
     let window = b.width(base);
-    // Rounds of one size, so that none is a few bits alone.
+    // All rounds have about the same size, so that no round has only a few bits.
     let each = leap.div_ceil(leap.div_ceil(ROUND * scale));
     let mut fresh: Option<Net> = None;
     while let rest @ 1.. = leap - fresh.map_or(0, |fresh| b.width(fresh)) {
         let done = leap - rest;
         let round = rest.min(each);
-        // What the taps reach; the last `low` bits they do not.
+        // The bits within reach of the taps; the taps do not reach the last `low` bits.
         let low = ROUND * scale - round;
         let (before, low) = match fresh {
             None => (base, 0),

@@ -1,20 +1,20 @@
-//! A ring of words that are read in nested loops: sliding windows with their line buffers, repeated pixels, other orders.
+//! A ring buffer of words that are read in nested loops: line buffers of sliding windows, pixel repetition, and reordering.
 
 use std::sync::Arc;
 
 use super::{counter, of_frames, up_and_down, user_suffix};
 use crate::{Bits, Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
-/// One level of the nested loops in which a frame's words are read.
+/// One level of the nested loops that read a frame's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Loop {
-    /// What it runs over, for names.
+    /// What the loop iterates over, used in names.
     pub name: &'static str,
-    /// How often it runs.
+    /// Number of iterations.
     pub count: u64,
-    /// Words from one run to the next.
+    /// Word offset per iteration.
     pub words: u64,
-    /// Rows and columns of the image from one run to the next.
+    /// Row and column offset per iteration.
     pub pixels: [u64; 2],
 }
 
@@ -25,64 +25,64 @@ impl Loop {
     }
 }
 
-/// The image that a frame is, where places outside of it are read too.
+/// The image geometry of a frame, if positions outside of it are read too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Border {
-    /// Rows and columns of the image.
+    /// Number of rows and columns of the image.
     pub extent: [u64; 2],
-    /// Rows above and columns left of it at which reading begins.
+    /// Number of rows above and columns left of the image at which reading begins.
     pub before: [u64; 2],
-    /// Words of a pixel.
+    /// Words per pixel.
     pub words: u64,
-    /// What is read there.
+    /// The padding outside of the image.
     pub padding: Padding,
 }
 
-/// What is read outside of an image.
+/// The values read outside of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Padding {
-    /// This word.
+    /// A constant word.
     Word(Bits),
-    /// Nothing: every bit becomes a two's complement number of two bits, 1 is +1, 0 is -1, and 0 stands for a place outside.
+    /// Masked: every bit becomes a 2-bit two's complement number. Bit 1 is +1, bit 0 is -1, and padding is 0.
     Mask,
-    /// Nothing that means anything: a bit above the word of each tap is 1 there.
+    /// Flagged: a bit above the word of each tap is 1 for padding; the word has no meaning then.
     Flag,
 }
 
-/// A line buffer to be built.
+/// The parameters of a line buffer.
 ///
-/// Frames of `frame` words are written one after another into a ring of `depth` words and read in nested loops: `inner` (innermost first)
-/// at each position, positions along a row, rows. A word is read as soon as it is there. Its place is free once no later position
-/// of its frame needs it.
+/// Frames of `frame` words are written consecutively into a ring of `depth` words. They are read in nested loops: the `inner`
+/// loops (innermost first) at each position, then the positions along a row, then the rows. A word is read as soon as it is
+/// available. Its place is freed once no later position of its frame needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LineBuffer {
-    /// Bits of a word.
+    /// Bits per word.
     pub width: u32,
     /// Words of the ring, at least 2.
     pub depth: u64,
-    /// Words of a frame.
+    /// Words per frame.
     pub frame: u64,
-    /// What is read at one position, innermost first.
+    /// The loops at one position, innermost first.
     pub inner: Vec<Loop>,
-    /// Positions along a row, and rows of positions.
+    /// The loop over the positions of a row, and the loop over the rows.
     pub outer: [Loop; 2],
-    /// What is read side by side, each from a copy of the ring: so many words and pixels further. The first one is at 0.
+    /// Offsets of the words that are read in parallel, each from its own copy of the ring. The first offset is 0.
     pub taps: Vec<Loop>,
-    /// The image, where it is padded.
+    /// The image geometry; `None` without padding.
     pub border: Option<Border>,
-    /// User bits, the same in all beats of a frame.
+    /// User bits, equal in all beats of a frame.
     pub user: u32,
 }
 
-/// Signals of the loops.
+/// Signals of the nested loops.
 struct Walk {
-    /// For each level with more than one run: its place in [`LineBuffer::loops`], and whether it is in its last one.
+    /// For each level with more than one iteration: its index in [`LineBuffer::loops`], and whether it is in its last iteration.
     ends: Vec<(usize, Net)>,
-    /// A position's last word is read.
+    /// The last word of a position is read.
     position_done: Net,
-    /// A frame's last one.
+    /// The last word of a frame is read.
     frame_done: Net,
-    /// Position in the row, and row.
+    /// Counters of the position in the row, and of the row.
     place: [Option<(Net, Net)>; 2],
 }
 
@@ -92,7 +92,7 @@ impl LineBuffer {
         self.inner.iter().chain(&self.outer)
     }
 
-    /// Words of an output beat.
+    /// Bits per output beat.
     pub fn beat_width(&self) -> u32 {
         let word = match self.border.as_ref().map(|b| &b.padding) {
             None | Some(Padding::Word(_)) => self.width,
@@ -102,24 +102,25 @@ impl LineBuffer {
         word * self.taps.len() as u32
     }
 
-    /// Beats that leave for a frame.
+    /// Output beats per frame.
     pub fn beats(&self) -> u64 {
         self.loops().map(|l| l.count).product()
     }
 
-    /// Cycles in which it takes and gives a frame.
+    /// Cycles per frame.
     pub fn interval(&self) -> u64 {
         self.frame.max(self.beats())
     }
 
-    /// The word, counted from the frame's first, that is read first; it may lie before the frame where that is padded.
+    /// The offset of the first word that is read, relative to the frame's first word. It is negative if reading begins in
+    /// padding.
     pub fn start(&self) -> i64 {
         self.border
             .as_ref()
             .map_or(0, |b| -((b.before[0] * b.extent[1] + b.before[1]) * b.words).cast_signed())
     }
 
-    /// How many words of a frame are free once a position of it has been read, row by row.
+    /// Number of words of a frame that are free once position (`row`, `column`) has been read.
     pub fn freed(&self, row: u64, column: u64) -> u64 {
         let [columns, rows] = &self.outer;
         let of = |level: &Loop, axis: usize, at: u64, words: u64| match &self.border {
@@ -135,12 +136,13 @@ impl LineBuffer {
         if column + 1 == columns.count {
             return of_row(row + 1);
         }
-        // The next row of positions begins at the left again.
+        // The next row of positions starts at the left again.
         (of_row(row) + of(columns, 1, column + 1, column_words)).min(of_row(row + 1).max(of_row(row)))
     }
 
-    /// What is added to a number that is the sum of `of(level)` times the runs of each level, for a step in which the levels below the i-th
-    /// of those with more than one run end and that one does not; the last entry is for the step to the next frame, at `frame`.
+    /// Increments of a sum over all levels of `of(level)` times the level's iteration. Entry i applies to a step in which the
+    /// first i levels of `ends` wrap around and level i advances. The last entry applies to the step to the next frame, which
+    /// adds `frame`.
     fn deltas(&self, ends: &[(usize, Net)], frame: i64, of: impl Fn(&Loop) -> u64) -> Vec<i64> {
         let loops: Vec<&Loop> = self.loops().collect();
         let mut below = 0;
@@ -154,12 +156,12 @@ impl LineBuffer {
         deltas
     }
 
-    /// The delta of the step that is taken, modulo `modulus`, in `bits` bits.
+    /// The increment of the current step, modulo `modulus`, in `bits` bits.
     fn step(b: &mut Builder, ends: &[(usize, Net)], deltas: &[i64], modulus: i64, bits: u32) -> Net {
         let constant = |b: &mut Builder, d: i64| b.constant(bits, d.rem_euclid(modulus).cast_unsigned());
         let (last, rest) = deltas.split_last().expect("the step to the next frame");
         let mut net = constant(b, *last);
-        // Outer levels that go on as the frame does need no choice.
+        // Outer levels whose increment equals that of the next frame need no multiplexer.
         let alike = rest.iter().rev().take_while(|d| *d == last).count();
         for ((_, end), delta) in ends.iter().zip(rest).rev().skip(alike) {
             let own = constant(b, *delta);
@@ -188,7 +190,7 @@ impl LineBuffer {
         Walk { ends, position_done, frame_done: step, place }
     }
 
-    /// `values[q]`, told by comparisons where runs of equal values end.
+    /// `values[q]`, selected by comparisons of q with the ends of runs of equal values.
     fn piecewise(b: &mut Builder, q: Option<Net>, values: &[u64], bits: u32) -> Net {
         let mut net = b.constant(bits, values[values.len() - 1]);
         let Some(q) = q else { return net };
@@ -200,11 +202,11 @@ impl LineBuffer {
         net
     }
 
-    /// Words that are freed as the position that is read is left.
+    /// Number of words that are freed when the current position ends.
     fn freeing(&self, b: &mut Builder, walk: &Walk, bits: u32) -> Net {
         let [columns, rows] = [self.outer[0].count, self.outer[1].count];
         let [column, row] = walk.place;
-        // From position to position in a row: nothing in rows that the next row of positions needs too.
+        // Along a row, words are freed only in rows that the next row of positions does not need.
         let before = |row: u64, column: u64| match (row, column) {
             (0, 0) => 0,
             (row, 0) => self.freed(row - 1, columns - 1),
@@ -229,19 +231,19 @@ impl LineBuffer {
         b.mux(last, end, inside)
     }
 
-    /// For each tap, whether it is outside of the image.
+    /// For each tap a signal that says whether it is outside of the image; `None` if it never is.
     fn outside(&self, b: &mut Builder, walk: &Walk, read: Net) -> Vec<Option<Net>> {
         let Some(border) = &self.border else { return vec![None; self.taps.len()] };
         let mut outside = vec![None; self.taps.len()];
         for (axis, name) in ["y", "x"].into_iter().enumerate() {
             let (before, extent) = (border.before[axis], border.extent[axis]);
             let reach = |l: &Loop| (l.count - 1) * l.pixels[axis];
-            let most = self.loops().map(reach).sum::<u64>()
+            let max_reach = self.loops().map(reach).sum::<u64>()
                 + self.taps.iter().map(|t| t.pixels[axis]).max().unwrap_or(0);
-            if before == 0 && most < extent {
+            if before == 0 && max_reach < extent {
                 continue;
             }
-            let bits = bits_for(most.max(before + extent));
+            let bits = bits_for(max_reach.max(before + extent));
             let q = b.register(name, bits, Some(0));
             let deltas = self.deltas(&walk.ends, 0, |l| l.pixels[axis]);
             let step = Self::step(b, &walk.ends, &deltas, 1 << bits, bits);
@@ -259,7 +261,7 @@ impl LineBuffer {
                     let before = b.constant(bits, before);
                     beyond = Some(b.less(at, before));
                 }
-                if most >= before + extent {
+                if max_reach >= before + extent {
                     let last = b.constant(bits, before + extent - 1);
                     let after = b.less(last, at);
                     beyond = Some(beyond.map_or(after, |before| b.or(before, after)));
@@ -310,26 +312,26 @@ impl LineBuffer {
         self.taps.iter().enumerate().map(of).collect()
     }
 
-    /// User bits of the frame that is read, and whether a part of it has come.
+    /// User bits of the frame being read, and whether part of it has been written.
     fn frames(&self, b: &mut Builder, s: Stream, write: Net, done: Net) -> (Option<Net>, Net) {
-        // A frame that is written in part, and those in the ring.
-        let most = self.depth / self.frame + 2;
+        // Maximum number of frames: those in the ring, and partly written ones.
+        let max_frames = self.depth / self.frame + 2;
         let fresh = b.register("at_start", 1, Some(1));
         b.next_if(fresh, write, s.last);
         let begins = b.and(write, fresh);
         let begins = b.named("frame_begins", begins);
-        let count = b.register("frames", bits_for(most), Some(0));
+        let count = b.register("frames", bits_for(max_frames), Some(0));
         up_and_down(b, count, begins, done);
         let there = b.reduce_or(count);
         let there = b.named("frame_there", there);
-        let user = s.user.map(|user| of_frames(b, "user", most, user, begins, done));
+        let user = s.user.map(|user| of_frames(b, "user", max_frames, user, begins, done));
         (user, there)
     }
 
     /// Builds the module.
     ///
     /// # Panics
-    /// Where the depth is less than 2, or the first tap is not at 0.
+    /// If the depth is less than 2, or the first tap is not at offset 0.
     pub fn build(&self, name: &str) -> Arc<Module> {
         assert!(self.depth >= 2, "a ring of {} words", self.depth);
         assert!(self.taps.first().is_some_and(|t| t.words == 0), "the first tap is the word itself");
@@ -338,7 +340,7 @@ impl LineBuffer {
         let s = b.stream_input("s", self.width, self.user);
         let m_ready = b.input("m_ready", 1, Role::Control);
 
-        // Distances are two's complement: reading may begin before a frame and a position may be far ahead of what has come.
+        // Distances are two's complement: reading may begin before a frame, and a position may be far ahead of the written words.
         let padded =
             self.border.as_ref().map_or(0, |b| (b.before[0] + b.extent[0] + 1) * b.extent[1] * b.words);
         let bits = bits_for(self.depth + 2 * self.frame + padded) + 1;
@@ -365,8 +367,8 @@ impl LineBuffer {
         let outside = self.outside(&mut b, &walk, read);
         let mut available = frame_there;
         for (tap, outside) in self.taps.iter().zip(&outside) {
-            let least = number(&mut b, middle + tap.words.cast_signed());
-            let missing = b.less(ahead, least);
+            let min = number(&mut b, middle + tap.words.cast_signed());
+            let missing = b.less(ahead, min);
             let mut there = b.not(missing);
             if let Some(outside) = outside {
                 there = b.or(there, *outside);
@@ -419,7 +421,7 @@ impl LineBuffer {
         b.finish()
     }
 
-    /// A word, or what stands for it outside of the image.
+    /// A word, or the padding in its place.
     fn padded(&self, b: &mut Builder, suffix: &str, word: Net, outside: Option<(Net, Net)>) -> Net {
         let Some(border) = &self.border else { return word };
         let outside =

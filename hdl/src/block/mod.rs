@@ -1,4 +1,4 @@
-//! Hardware blocks, one a file. Streams carry `last` and user bits through every one of them.
+//! Hardware blocks, one per file. Streams carry `last` and user bits through all of them.
 
 mod accumulator;
 mod fifo;
@@ -36,14 +36,15 @@ pub use width_converter::{narrower, widener};
 
 use crate::{Builder, Net};
 
-/// The part of a module's name that tells its user bits: nothing where there are none.
+/// The suffix of a module name for `user` user bits; empty if there are none.
 fn user_suffix(user: u32) -> String {
     if user == 0 { String::new() } else { format!("_u{user}") }
 }
 
-/// A counter `<name>_q` from 0 to `count - 1` and round, one step where `step` is 1; also tells when it is at the end.
+/// A counter `<name>_q` from 0 to `count - 1` that wraps around and advances where `step` is 1. Returns its value and whether it
+/// is at the end.
 ///
-/// `None` where `count` is 1: there is nothing to count.
+/// `None` if `count` is 1: there is nothing to count.
 pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Net, Net)> {
     if count <= 1 {
         return None;
@@ -58,7 +59,7 @@ pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Ne
     Some((q, end))
 }
 
-/// `q` takes one more where `up` is 1, one less where `down` is 1.
+/// Makes register `q` count up where `up` is 1, and down where `down` is 1.
 fn up_and_down(b: &mut Builder, q: Net, up: Net, down: Net) {
     let one = b.constant(b.width(q), 1);
     let (more, less) = (b.add(q, one), b.sub(q, one));
@@ -67,8 +68,8 @@ fn up_and_down(b: &mut Builder, q: Net, up: Net, down: Net) {
     b.next_if(q, changed, next);
 }
 
-/// What `said` was when the frame in work began (`begins`): registers `<name>_0` and on for the `frames` (two or more) that may be
-/// here, the next one's turn after `done`.
+/// The value of `said` at the beginning (`begins`) of the frame in work. Registers `<name>_0`, `<name>_1`, ... hold it for up to
+/// `frames` frames (two or more). `done` switches to the next frame.
 fn of_frames(b: &mut Builder, name: &str, frames: u64, said: Net, begins: Net, done: Net) -> Net {
     let (into, _) = counter(b, "into", frames, begins).expect("two or more");
     let (from, _) = counter(b, "from", frames, done).expect("two or more");

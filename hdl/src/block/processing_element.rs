@@ -1,4 +1,4 @@
-//! The processing element of a matrix unit on bit planes.
+//! The processing element of a matrix unit, on bit planes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,30 +6,30 @@ use std::sync::Arc;
 use super::{Lane, accumulator};
 use crate::{Builder, Module, Net, Role};
 
-/// A processing element to be built: the sum over planes j of the weights and k of the input of
-/// `weights[j] * input[k] * count(w_j, a_k)`, accumulated over steps.
+/// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
+/// input[k] * count(w_j, a_k)`.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessingElement<'a> {
-    /// What a lane computes.
+    /// The operation of a lane.
     pub lane: Lane,
     /// Number of lanes.
     pub simd: u32,
-    /// Coefficients of the input's planes: powers of two, or their negatives.
+    /// Coefficients of the input planes: powers of two, or their negatives.
     pub input: &'a [i64],
-    /// Coefficients of the weights' planes; one plane where lanes compare.
+    /// Coefficients of the weight planes; a single plane for XNOR lanes.
     pub weights: &'a [i64],
-    /// Bits of the sum, which is modulo 2^bits.
+    /// Bits of the sum, which is computed modulo 2^bits.
     pub bits: u32,
-    /// Whether a row has more than one step; without, there is no port `first` and every step is a sum of its own.
+    /// Whether a row has more than one step. If not, there is no port `first`, and every step is a sum of its own.
     pub accumulates: bool,
 }
 
-/// Terms that a header writes out.
+/// Maximum number of terms that a header lists.
 const FORMULA_TERMS: usize = 4;
 
 impl ProcessingElement<'_> {
-    /// Builds it: ports `enable`, `first`, `a` (`a_0` and so on where the input has several planes), `w` (`w_0` ...), `active`
-    /// (masked lanes) and `sum`.
+    /// Builds the module. Ports `enable`, `first`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...), `active` (masked
+    /// lanes) and `sum`.
     pub fn build(&self) -> Arc<Module> {
         let &Self { lane, simd, input, weights, bits, accumulates } = self;
         let mut b = Builder::new(self.name());
@@ -75,7 +75,7 @@ impl ProcessingElement<'_> {
         b.finish()
     }
 
-    /// All terms together. One term keeps its own width, several have that of the sum.
+    /// The sum of all terms. A single term keeps its own width; several terms have the width of the sum.
     fn total(&self, b: &mut Builder, plus: &[Net], minus: &[Net]) -> Net {
         if let ([one], []) = (plus, minus) {
             return *one;
@@ -100,7 +100,7 @@ impl ProcessingElement<'_> {
         }
     }
 
-    /// One step in the ports' names; where that would be long, by the coefficients.
+    /// The formula of one step in terms of ports, or of coefficients if it would be long.
     fn formula(&self) -> String {
         let &Self { input, weights, .. } = self;
         if input.len() * weights.len() > FORMULA_TERMS {
@@ -140,7 +140,7 @@ impl ProcessingElement<'_> {
     }
 }
 
-/// A port's name, numbered where there are several.
+/// A port's name, numbered if there are several.
 fn port(letter: &str, index: usize, count: usize) -> String {
     if count == 1 { letter.to_owned() } else { format!("{letter}_{index}") }
 }

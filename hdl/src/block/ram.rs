@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::{Builder, Module, Role, index_bits};
 
-/// `depth` words of `width` bits, of data. Ports `write_address`, `write_enable`, `write_data`, `read_address`,
-/// `read_enable`, `read_data`. A read of the word being written gives
-/// anything.
+/// A data memory of `depth` words of `width` bits. Ports `write_address`, `write_enable`, `write_data`, `read_address`,
+/// `read_enable`, `read_data`. Reading a word while it is written gives an undefined value.
 pub fn ram(depth: u32, width: u32) -> Arc<Module> {
     let mut b = Builder::new(format!("ram_{depth}x{width}"));
     b.doc(format!("RAM: {depth} words of {width} bits, one write port, one registered read port."));

@@ -1,23 +1,24 @@
-//! A buffer that gives every frame several times.
+//! A replay buffer: outputs every frame several times.
 
 use std::sync::Arc;
 
 use super::{counter, of_frames, up_and_down};
 use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
-/// Frames whose number of passes is kept: the rest of one that is leaving, a whole one, and the beginning of a third.
+/// Number of frames whose number of passes is stored: the rest of one that is being output, a whole one, and the beginning of a
+/// third.
 const FRAMES: u32 = 4;
 
-/// User bits that say up to `most` passes: none where there is no choice.
-pub fn replay_user(most: u32) -> u32 {
-    if most == 1 { 0 } else { bits_for(most.into()) }
+/// User bits for a number of passes up to `max`; 0 if there is only one choice.
+pub fn replay_user(max: u32) -> u32 {
+    if max == 1 { 0 } else { bits_for(max.into()) }
 }
 
-/// A ring of two frames of `beats` beats, each given as often as the user bits of its first beat say: at least once, at most `most`
-/// times. 0, or more than `most`, is taken for `most`.
+/// A ring of two frames of `beats` beats. Each frame is output as many times as the user bits of its first beat say, 1 to `most`.
+/// 0 and numbers above `most` mean `most`.
 ///
-/// The input has [`replay_user`] user bits. The output has one: it is 1 in a frame's last pass. `last` stands on the final beat of
-/// every pass. A beat's place is free once its last pass has read it, so writing and reading both go at full rate.
+/// The input has [`replay_user`] user bits. The output has one, which is 1 in a frame's last pass. `last` marks the final beat of
+/// every pass. The place of a beat is freed when its last pass has read it, so writing and reading both have full rate.
 pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let user = replay_user(most);
     let mut b = Builder::new(format!("replay_d{beats}_w{width}_m{most}"));
@@ -42,7 +43,7 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let write = b.and(s.valid, ready);
     let write = b.named("write", write);
 
-    // Reading: pass after pass over one half, then over the other.
+    // Reading: all passes over one half, then all passes over the other.
     let read = b.wire("read", 1);
     let position = counter(&mut b, "position", beats.into(), read);
     let pass_end = position.map_or(read, |(_, end)| {
@@ -116,7 +117,7 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let memory = b.memory("data_words", width, depth, None);
     b.write(memory, write_at, write, s.data);
     let data = b.read(memory, "data", read_at, read);
-    // As in a FIFO, control comes out of no memory that holds data.
+    // As in a FIFO, control does not come from a memory that holds data.
     let last_memory = b.memory("last_words", 1, depth, None);
     b.write(last_memory, write_at, write, s.last);
     let last = b.read(last_memory, "last", read_at, read);
@@ -129,7 +130,7 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     b.finish()
 }
 
-/// The number of passes of the frame in work: kept as `said` by each frame's first beat, until the frame before it is done.
+/// The number of passes of the frame in work: `said` at each frame's first beat, stored until the previous frame is done.
 fn passes(b: &mut Builder, said: Net, write: Net, done: Net, beats: u32) -> Net {
     let place = counter(b, "written", beats.into(), write);
     let begins = place.map_or(write, |(q, _)| {

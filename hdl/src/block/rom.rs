@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{Builder, Module, Role, index_bits};
 
-/// `depth` words of `width` bits from the file that the parameter `INIT_FILE` names; block RAM is inferable.
+/// A read-only memory of `depth` words of `width` bits, initialised from the file that parameter `INIT_FILE` names. Block RAM can
+/// be inferred.
 ///
 /// Ports `address`, `enable`, `data`.
 pub fn rom(depth: u32, width: u32) -> Arc<Module> {

@@ -1,20 +1,20 @@
-//! Stochastic rounding: a random number and a stored one make a bit, or a trit.
+//! Stochastic rounding of a stored number, with random bits, to a bit or a trit.
 
 use std::sync::Arc;
 
 use crate::{Builder, Module, Net, Role};
 
-/// What a lane rounds to.
+/// The rounding of a lane: its result for the random number u of B bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoundingLane {
-    /// A bit: 1 where u < P.
+    /// A bit: 1 if u < P.
     Binary,
     /// A trit: floor((W + u) / 2^B).
     Ternary,
 }
 
 impl RoundingLane {
-    /// Bits of a stored number, for `bits` random bits.
+    /// Bits of a stored number if each lane has `bits` random bits.
     pub fn code_bits(self, bits: u32) -> u32 {
         match self {
             Self::Binary => bits + 1,
@@ -22,10 +22,10 @@ impl RoundingLane {
         }
     }
 
-    /// The stored bits of a number P (0 to 2^bits) or W (-2^bits to 2^bits).
+    /// The encoding of a number P (0 to 2^bits) or W (-2^bits to 2^bits).
     ///
-    /// Binary: P, its top bit alone where it is 2^bits. Ternary: W in two's complement; for one random bit instead
-    /// whether the trit is not 0 for u = 0 (bit 0), for u = 1 (bit 1), and whether it is not negative (bit 2).
+    /// Binary: P; only the top bit is 1 if P is 2^bits. Ternary: W in two's complement. Ternary with one random bit: bit 0 and
+    /// bit 1 say whether the trit is nonzero for u = 0 and for u = 1, bit 2 says whether W is not negative.
     pub fn code(self, bits: u32, number: i32) -> u64 {
         match self {
             Self::Ternary if bits == 1 => {
@@ -43,9 +43,9 @@ impl RoundingLane {
         }
     }
 
-    /// `lanes` lanes of `bits` random bits each. Ports `words`: lane l takes the bits `lanes * bits - 1 - (l * bits + k)` for k = 0 ..,
-    /// the first the most significant; `code`: bit j of lane l's number ([`code`](Self::code)) is bit `j * lanes + l`; `w`: 1 for +1;
-    /// `active` (ternary): 1 where not 0. Combinational.
+    /// A combinational module with `lanes` lanes of `bits` random bits each. Port `words`: lane l uses the bits `lanes * bits - 1
+    /// - (l * bits + k)` for k = 0, 1, ..., the first as the most significant. Port `code`: bit j of lane l's number
+    /// ([`code`](Self::code)) is bit `j * lanes + l`. Port `w`: 1 is +1. Port `active` (ternary): 1 is nonzero.
     pub fn build(self, lanes: u32, bits: u32) -> Arc<Module> {
         let mut b = Builder::new(format!("round_{}_{lanes}x{bits}", self.name()));
         b.doc(format!(
@@ -77,7 +77,7 @@ impl RoundingLane {
         b.doc("Combinational.");
         let words = b.input("words", lanes * bits, Role::Data);
         let code = b.input("code", lanes * self.code_bits(bits), Role::Data);
-        // All lanes side by side, one bit of their numbers at a time, from the least significant on.
+        // All lanes in parallel: one net per bit of their numbers, least significant first.
         let random: Vec<Net> = (0..bits)
             .map(|k| {
                 let plane: Vec<Net> =

@@ -1,13 +1,13 @@
-//! A register in a stream that cuts every combinational path, `ready` included.
+//! A stream register that cuts every combinational path, including that of `ready`.
 
 use std::sync::Arc;
 
 use super::user_suffix;
 use crate::{Builder, Module, Net, Stream};
 
-/// A stream register of two entries: full rate, one cycle of latency, `s_ready` comes from a register.
+/// A stream register with two entries: full rate, one cycle of latency, and a registered `s_ready`.
 ///
-/// The second entry takes the beat that arrives in the cycle in which the reader stops.
+/// The second entry stores the beat that arrives in the cycle in which the consumer stalls.
 pub fn stream_register(width: u32, user: u32) -> Arc<Module> {
     let mut b = Builder::new(format!("stream_register_w{width}{}", user_suffix(user)));
     b.doc("Stream register: cuts valid, data and ready; two entries, full rate.");

@@ -1,17 +1,18 @@
-//! Comparisons that decide an activation.
+//! Threshold comparisons of activations.
 
 use std::sync::Arc;
 
 use crate::{Builder, Module, Net, Role};
 
-/// 1 where `sum >= threshold`, both unsigned and of one width.
+/// 1 if `sum >= threshold`; both are unsigned and have the same width.
 pub fn threshold(b: &mut Builder, sum: Net, threshold: Net) -> Net {
     let below = b.less(sum, threshold);
     b.not(below)
 }
 
-/// The number of `steps` thresholds of `bits` bits that a sum reaches; ports `sum`, `thresholds` (the first in the least significant
-/// bits), `count`. All unsigned. Combinational. With `falling` there is a port `falls`: where it is 1, those not reached are counted.
+/// A combinational module that counts how many of `steps` thresholds of `bits` bits the sum reaches. Ports `sum`, `thresholds`
+/// (the first in the least significant bits), `count`; all are unsigned. With `falling` there is also a port `falls`: where it is
+/// 1, the thresholds that are not reached are counted.
 pub fn threshold_count(steps: u32, bits: u32, falling: bool) -> Arc<Module> {
     let suffix = if falling { "_falling" } else { "" };
     let mut b = Builder::new(format!("threshold_count_{steps}x{bits}{suffix}"));

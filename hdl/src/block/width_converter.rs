@@ -1,16 +1,17 @@
-//! Streams of one beat width to another: several beats to one, one beat to several.
+//! Width converters: several beats to one (widener), one beat to several (narrower).
 
 use std::sync::Arc;
 
 use super::{counter, user_suffix};
 use crate::{Builder, Module, Role, Stream};
 
-/// Joins `ratio` beats of `width` bits to one of `ratio * width`; the first beat goes to the least significant bits.
+/// A width converter that joins `ratio` beats of `width` bits into one of `ratio * width`; the first beat is in the least
+/// significant bits.
 ///
-/// `last` and user bits of a word are those of its final beat. Full rate: the next word begins while this one leaves.
+/// `last` and user bits of a word are those of its final beat. Full rate: the next word begins while the current one leaves.
 ///
 /// # Panics
-/// Where `ratio` is less than 2.
+/// If `ratio` is less than 2.
 pub fn widener(ratio: u32, width: u32, user: u32) -> Arc<Module> {
     assert!(ratio >= 2, "nothing to widen");
     let mut b = Builder::new(format!("widener_{ratio}x{width}{}", user_suffix(user)));
@@ -42,12 +43,12 @@ pub fn widener(ratio: u32, width: u32, user: u32) -> Arc<Module> {
     b.finish()
 }
 
-/// Splits one beat of `ratio * width` bits into `ratio` of `width`, the least significant bits first.
+/// A width converter that splits a beat of `ratio * width` bits into `ratio` beats of `width`, least significant bits first.
 ///
-/// `last` stands on the final part, user bits on every one. Full rate: the next beat is taken while the final part leaves.
+/// `last` is set on the final part, user bits on every part. Full rate: the next beat is accepted while the final part leaves.
 ///
 /// # Panics
-/// Where `ratio` is less than 2.
+/// If `ratio` is less than 2.
 pub fn narrower(ratio: u32, width: u32, user: u32) -> Arc<Module> {
     assert!(ratio >= 2, "nothing to narrow");
     let mut b = Builder::new(format!("narrower_{ratio}x{width}{}", user_suffix(user)));

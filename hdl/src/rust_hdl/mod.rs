@@ -1,15 +1,15 @@
 //! Generated modules inside designs of [rust-hdl](rust_hdl_core) 0.46 (feature `rust-hdl`).
 //!
-//! A module becomes a `Block`: in rust-hdl's simulation an [`Engine`] computes it, in rust-hdl's Verilog it is the text that
-//! [`verilog`] prints, with everything inside it. There are two forms, and in both the widths of the ports are those
-//! of the module, known when the program runs:
+//! A module becomes a `Block`. In rust-hdl's simulation an [`Engine`] computes it. In rust-hdl's Verilog it is the text that
+//! [`verilog`] prints, with everything inside it. There are two forms; in both, port widths are those of the module, known at run
+//! time:
 //!
-//! - [`rust_hdl_block!`](crate::rust_hdl_block) makes a struct whose fields are the ports, by name. It is made for kernels:
-//!   rust-hdl makes its Verilog from their text, so there a port is what the text calls it.
+//! - [`rust_hdl_block!`](crate::rust_hdl_block) declares a struct whose fields are the ports, by name. It is meant for kernels:
+//!   rust-hdl generates their Verilog from their text, so a port has the name that the text uses.
 //! - [`Generated`] takes any module; its ports are numbered.
 //!
-//! rust-hdl looks at no widths between blocks, and a kernel takes whatever `into()` gives. A wrong width panics as soon as a value goes
-//! through: where nothing is simulated, call `update_all` once before the Verilog is made.
+//! rust-hdl does not check widths between blocks, and a kernel accepts whatever `into()` returns. A wrong width panics as soon as
+//! a value passes through. Without simulation, call `update_all` once before generating the Verilog.
 
 mod named;
 mod port;
@@ -25,28 +25,28 @@ use rust_hdl_core::prelude::{Bit, Block, Clock, In, Logic, Probe, Signal, Verilo
 use crate::verilog::{self, File};
 use crate::{Bits, Module};
 
-/// Computes a module, cycle by cycle. Ports go by the names that the module gives them.
+/// A simulator of a module, cycle by cycle. Ports have the names of the module's ports.
 pub trait Engine: Send {
     /// Sets an input.
     fn set(&mut self, port: &str, value: &Bits);
-    /// Computes what depends on inputs and state.
+    /// Computes all combinational values from inputs and state.
     fn settle(&mut self);
-    /// A rising edge, with the reset at `reset`. Inputs are settled.
+    /// Simulates a rising edge with the reset at `reset`. Inputs are settled.
     fn edge(&mut self, reset: bool);
     /// The value of an output, as of the last `settle`.
     fn get(&self, port: &str) -> Bits;
 }
 
-/// Why a module makes no block.
+/// The reason why a module cannot become a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfit {
-    /// The struct has a port that the module has not.
+    /// The struct has a port that the module does not have.
     NoSuchPort(String),
-    /// The module has a port that the struct has not.
+    /// The module has a port that the struct does not have.
     PortLeftOut(String),
-    /// A name that rust-hdl or this adapter gives to something else.
+    /// A name is reserved by rust-hdl or this adapter.
     NameTaken(String),
-    /// A parameter that names a memory image has none of its own.
+    /// A parameter has no memory image of its own.
     NoImage(String),
 }
 
@@ -65,11 +65,11 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// What both forms of a block share; fields and methods are for [`rust_hdl_block!`](crate::rust_hdl_block).
+/// The common part of both forms of a block. Fields and methods are for [`rust_hdl_block!`](crate::rust_hdl_block).
 pub struct Core {
     engine: Box<dyn Engine>,
     module: Arc<Module>,
-    /// Text of the module and everything inside it.
+    /// Verilog text of the module and everything inside it.
     cores: String,
     settled: bool,
 }
@@ -81,12 +81,12 @@ impl fmt::Debug for Core {
 }
 
 impl Core {
-    /// The shared part, for a module and what computes it.
+    /// The common part for a module and its engine.
     ///
     /// # Errors
-    /// Where the module cannot stand in a design of rust-hdl.
+    /// If the module cannot be used in a rust-hdl design.
     pub fn new(module: &Arc<Module>, engine: impl Engine + 'static) -> Result<Self, Unfit> {
-        // rust-hdl calls the outermost module so; the others have a `$` in their names.
+        // rust-hdl names the outermost module `top`; names of other modules contain a `$`.
         if module.hierarchy().iter().any(|m| m.name == "top") {
             return Err(Unfit::NameTaken("top".to_owned()));
         }
@@ -103,7 +103,7 @@ impl Core {
     /// The ports of the given names.
     ///
     /// # Errors
-    /// Where they are not the ports of the module.
+    /// If these are not exactly the ports of the module.
     pub fn ports<const N: usize>(&self, names: [&str; N]) -> Result<[Port; N], Unfit> {
         if let Some(port) = self.module.ports.iter().find(|p| !names.contains(&p.name.as_str())) {
             return Err(Unfit::PortLeftOut(port.name.clone()));
@@ -122,9 +122,9 @@ impl Core {
         &self.module
     }
 
-    /// Memory images that the Verilog reads, as files that have to lie where it is used.
+    /// Memory images that the Verilog reads. The files must be in the directory where it is used.
     ///
-    /// Names begin with the module's, so that two modules with layers of the same name do not read each other's.
+    /// Their names begin with the module's name, so that modules with equal layer names do not share files.
     pub fn images(&self) -> Vec<File> {
         let images = self.module.parameters.iter().filter_map(|p| p.image.as_ref());
         images.map(|image| File { name: self.image_name(&image.file), text: image.text() }).collect()
@@ -134,7 +134,7 @@ impl Core {
         format!("{}_{file}", self.module.name)
     }
 
-    /// What rust-hdl calls at every step: outputs from inputs, and one edge where the clock rises.
+    /// rust-hdl's update step: computes outputs from inputs, and simulates an edge when the clock rises.
     pub fn update(&mut self, clock: &Signal<In, Clock>, reset: &Signal<In, Bit>, ports: &mut [&mut Port]) {
         let edge = self.module.clocked() && clock.pos_edge();
         let fresh = !self.settled || ports.iter().any(|p| !p.output() && p.has_changed());
@@ -156,7 +156,7 @@ impl Core {
         self.settled = true;
     }
 
-    /// The module in rust-hdl's Verilog; `names` are those that rust-hdl gives the ports, with the ports.
+    /// The module in rust-hdl's Verilog. `names` are rust-hdl's names of the ports, with the ports.
     pub fn hdl(&self, names: &[(&str, &Port)]) -> Verilog {
         let parameters = self.module.parameters.iter().filter_map(|p| Some((p, p.image.as_ref()?)));
         let parameters: Vec<String> = parameters
@@ -177,7 +177,7 @@ impl Core {
         Verilog::Wrapper(Wrapper { code, cores: self.cores.clone() })
     }
 
-    /// Shows clock and reset, where the module has them.
+    /// Shows clock and reset to the probe, if the module has them.
     pub fn accept(&self, clock: &Signal<In, Clock>, reset: &Signal<In, Bit>, probe: &mut dyn Probe) {
         if self.module.clocked() {
             clock.accept("clock", probe);
@@ -188,9 +188,10 @@ impl Core {
     }
 }
 
-/// A module's file, read once: rust-hdl writes it for every instance of everything that contains it.
+/// A module's file with an include guard: rust-hdl writes it for every instance of every module that contains it.
 ///
-/// The mark is made of the text too. So two modules of one name and different text stay two, and the next tool says so.
+/// The guard includes a hash of the text. Two modules with the same name and different text thus stay separate, and the next tool
+/// reports them.
 fn guarded(file: &File) -> String {
     let hash = file.text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -199,15 +200,15 @@ fn guarded(file: &File) -> String {
     format!("`ifndef {mark}\n`define {mark}\n{}`endif\n\n", file.text)
 }
 
-/// Any module as a block. Its ports have numbers: `port[2]` is the third of the module's ports.
+/// Any module as a block with numbered ports: `port[2]` is the third port of the module.
 ///
-/// rust-hdl reads a kernel's text, so there the number is a literal (or the variable of a `for`), and the port is `port$2` in
-/// the Verilog. It reads one index in a path: `self.unit.port[2]`, not `self.unit[0].port[2]`.
+/// rust-hdl parses a kernel's text, so the number must be a literal there (or the variable of a `for`), and the port is `port$2`
+/// in the Verilog. rust-hdl supports one index per path: `self.unit.port[2]`, not `self.unit[0].port[2]`.
 #[derive(Debug)]
 pub struct Generated {
-    /// The clock, where the module has one.
+    /// The clock, used if the module has one.
     pub clock: Signal<In, Clock>,
-    /// The reset, high for some cycles at the start, where the module has one.
+    /// The reset, used if the module has one; high for some cycles at the start.
     pub reset: Signal<In, Bit>,
     /// The ports, in the order of [`Module::ports`].
     pub port: Vec<Port>,
@@ -215,22 +216,22 @@ pub struct Generated {
 }
 
 impl Generated {
-    /// The block of `module`, computed by `engine`.
+    /// The block of `module`, simulated by `engine`.
     ///
     /// # Errors
-    /// Where the module cannot stand in a design of rust-hdl.
+    /// If the module cannot be used in a rust-hdl design.
     pub fn new(module: &Arc<Module>, engine: impl Engine + 'static) -> Result<Self, Unfit> {
         let core = Core::new(module, engine)?;
         let port = module.ports.iter().map(|p| Port::new(&p.name, module.width(p.net), p.output)).collect();
         Ok(Self { clock: Signal::default(), reset: Signal::default(), port, core })
     }
 
-    /// The number of the port called `name`.
+    /// The index of the port called `name`.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.port.iter().position(|p| p.name() == name)
     }
 
-    /// What the block is made of.
+    /// The common part of the block.
     pub fn core(&self) -> &Core {
         &self.core
     }

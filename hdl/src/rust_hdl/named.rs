@@ -1,9 +1,10 @@
-//! Blocks whose ports have names.
+//! Blocks with named ports.
 
-/// A struct for modules that have exactly the named ports: a block of rust-hdl with the ports as fields, each a
-/// [`Port`](crate::rust_hdl::Port) as wide as that of the module, and the fields `clock` and `reset`, used where the module has them.
+/// Declares a struct for modules that have exactly the named ports. The struct is a rust-hdl block. Its fields are the ports,
+/// each a [`Port`](crate::rust_hdl::Port) as wide as the module's, and `clock` and `reset`, used if the module has them.
 ///
-/// `new(&module, engine)` makes it, or says which port is missing; `core()` gives the module and its memory images.
+/// `new(&module, engine)` returns the block, or an error that names a missing port. `core()` returns the module and its memory
+/// images.
 ///
 /// ```
 /// stoxnor_hdl::rust_hdl_block! {
@@ -17,12 +18,12 @@ macro_rules! rust_hdl_block {
         $(#[$attribute])*
         #[derive(Debug)]
         $visible struct $name {
-            /// The clock, where the module has one.
+            /// The clock, used if the module has one.
             pub clock: $crate::rust_hdl::rust_hdl_core::prelude::Signal<
                 $crate::rust_hdl::rust_hdl_core::prelude::In,
                 $crate::rust_hdl::rust_hdl_core::prelude::Clock,
             >,
-            /// The reset, high for some cycles at the start, where the module has one.
+            /// The reset, used if the module has one; high for some cycles at the start.
             pub reset: $crate::rust_hdl::rust_hdl_core::prelude::Signal<
                 $crate::rust_hdl::rust_hdl_core::prelude::In,
                 $crate::rust_hdl::rust_hdl_core::prelude::Bit,
@@ -32,10 +33,10 @@ macro_rules! rust_hdl_block {
         }
 
         impl $name {
-            /// The block of `module`, computed by `engine`.
+            /// The block of `module`, simulated by `engine`.
             ///
             /// # Errors
-            /// Where the module's ports are others, or it cannot stand in a design of rust-hdl.
+            /// If the module has other ports, or cannot be used in a rust-hdl design.
             pub fn new(
                 module: &::std::sync::Arc<$crate::Module>,
                 engine: impl $crate::rust_hdl::Engine + 'static,
@@ -45,7 +46,7 @@ macro_rules! rust_hdl_block {
                 Ok(Self { clock: Default::default(), reset: Default::default(), $($port,)+ core })
             }
 
-            /// What the block is made of.
+            /// The common part of the block.
             #[allow(dead_code)]
             pub fn core(&self) -> &$crate::rust_hdl::Core {
                 &self.core

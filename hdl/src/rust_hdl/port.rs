@@ -1,4 +1,4 @@
-//! A port of run-time width, and what its values become in rust-hdl's types.
+//! A port of run-time width, and the conversion of its values to rust-hdl's types.
 
 use rust_hdl_core::ast::VerilogLiteral;
 use rust_hdl_core::bits::Bits as Fixed;
@@ -9,13 +9,13 @@ use rust_hdl_core::signal::get_signal_id;
 
 use crate::Bits;
 
-/// A port of a generated module: what a `Signal` is in rust-hdl, with a width that is known at run time only.
+/// A port of a generated module. It corresponds to rust-hdl's `Signal`, with a width that is known only at run time.
 ///
-/// A kernel writes `next` and reads `val()`, through `into()` as the types differ: `self.unit.a.next = self.x.val().into()`
-/// and `self.y.next = self.unit.sum.val().into()`. Both mean a plain assignment in the Verilog of the kernel.
+/// A kernel writes `next` and reads `val()`, with `into()` because the types differ: `self.unit.a.next = self.x.val().into()` and
+/// `self.y.next = self.unit.sum.val().into()`. Both become plain assignments in the kernel's Verilog.
 #[derive(Debug, Clone)]
 pub struct Port {
-    /// The value that it takes; of the port's own width.
+    /// The value to assign; it must have the port's width.
     pub next: Bits,
     val: Bits,
     name: String,
@@ -38,7 +38,7 @@ impl Port {
         }
     }
 
-    /// Its name in the generated module.
+    /// The port's name in the generated module.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -48,17 +48,18 @@ impl Port {
         self.val.width()
     }
 
-    /// Whether the generated module drives it.
+    /// Whether the port is an output of the generated module.
     pub fn output(&self) -> bool {
         self.output
     }
 
-    /// Its value, as that of a `Signal`: an output's is new at once, an input's once it has been taken over.
+    /// The current value, as for a `Signal`: a new output value is visible at once, a new input value once it has been taken
+    /// over.
     pub fn val(&self) -> Bits {
         if self.output { self.next.clone() } else { self.val.clone() }
     }
 
-    /// The value that the module sees.
+    /// The value as the module sees it.
     pub(super) fn seen(&self) -> &Bits {
         &self.val
     }
@@ -87,7 +88,7 @@ impl Atom for Port {
     }
 
     fn vcd(&self) -> VCDValue {
-        // rust-hdl does not give away the type of a bit, but makes one.
+        // rust-hdl does not export the type of a bit, but constructs one here.
         let bit = |on: bool| match VCDValue::from(on) {
             VCDValue::Single(bit) => bit,
             _ => unreachable!("a bool is a single bit"),
@@ -99,7 +100,7 @@ impl Atom for Port {
         self.id
     }
 
-    /// The low 64 bits: rust-hdl prints the value of constants only, and a port is none.
+    /// The low 64 bits. rust-hdl prints only the values of constants, and a port is none.
     fn verilog(&self) -> VerilogLiteral {
         self.val.words().first().copied().unwrap_or(0).into()
     }
@@ -163,7 +164,7 @@ impl From<Clock> for Bits {
     }
 }
 
-/// Panics where the value has another width: nothing is extended or cut without a word.
+/// Panics if the value has another width: nothing is extended or truncated silently.
 impl<const N: usize> From<Bits> for Fixed<N> {
     fn from(value: Bits) -> Self {
         assert!(value.width() as usize == N, "a value of {} bits does not make Bits<{N}>", value.width());
@@ -174,7 +175,7 @@ impl<const N: usize> From<Bits> for Fixed<N> {
     }
 }
 
-/// Panics where the value has more than one bit.
+/// Panics if the value has more than one bit.
 impl From<Bits> for bool {
     fn from(value: Bits) -> Self {
         assert!(value.width() == 1, "a value of {} bits makes no bool", value.width());

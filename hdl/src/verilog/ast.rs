@@ -1,6 +1,6 @@
-//! The part of Verilog-2005 that we print.
+//! The syntax tree of the subset of Verilog-2005 that is printed.
 
-/// An expression. Every operand of an operator has the operator's width, so context never extends anything.
+/// An expression. Every operand has the operator's width, so no operand is extended by context.
 #[derive(Debug, Clone)]
 pub enum Expression {
     Name(String),
@@ -34,7 +34,7 @@ pub struct Assignment {
 
 #[derive(Debug)]
 pub enum Item {
-    /// `wire [w-1:0] name;`, with `= value` where there is one.
+    /// `wire [w-1:0] name;`, with `= value` if there is a value.
     Wire {
         width: u32,
         name: String,
@@ -48,7 +48,7 @@ pub enum Item {
         width: u32,
         depth: u32,
         name: String,
-        /// Whether it is written: then an attribute says that no word is read while it is written.
+        /// Whether it is written. An attribute then states that no word is read while it is written.
         written: bool,
     },
     Assign(Assignment),
@@ -57,7 +57,7 @@ pub enum Item {
         parameter: String,
         memory: String,
     },
-    /// A clocked process: resets first, then what happens where `enable` is 1.
+    /// A clocked process: the resets first, then the assignments where `enable` is 1.
     Clocked {
         name: String,
         reset: Vec<Assignment>,

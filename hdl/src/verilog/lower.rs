@@ -1,4 +1,4 @@
-//! From a legalised module to the syntax tree: which net is declared where, which register belongs to which process.
+//! Lowers a legalised module to the syntax tree: declarations of nets, and processes of registers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -44,7 +44,7 @@ pub fn lower(module: &Module) -> Ast {
     }
 }
 
-/// Registers, memories, outputs of instances and wires that are driven further down.
+/// Declarations of registers, memories, outputs of instances, and wires that are driven later.
 fn declarations(module: &Module) -> Vec<Item> {
     let mut items = Vec::new();
     for (index, info) in module.nets.iter().enumerate() {
@@ -71,8 +71,8 @@ fn declarations(module: &Module) -> Vec<Item> {
     items
 }
 
-/// Named combinational nets in the order in which they were made, but each after what it reads; the wires that are
-/// declared at the top get their values last, when everything has a declaration.
+/// Named combinational nets in the order in which they were made, but each after its operands. Wires that are declared at the top
+/// are assigned last, when all nets are declared.
 fn combinational(module: &Module) -> Vec<Item> {
     let (mut items, mut forward) = (Vec::new(), Vec::new());
     for net in order(module) {
@@ -91,12 +91,12 @@ fn combinational(module: &Module) -> Vec<Item> {
     items
 }
 
-/// Whether a wire is driven by something made later.
+/// Whether a wire is driven by a net that was made later.
 fn is_forward(net: Net, cell: &Cell) -> bool {
     matches!(cell, Cell::Wire(Some(source)) if source.index() > net.index())
 }
 
-/// All nets, the earliest first among those whose operands have come.
+/// All nets in topological order, the earliest first among those whose operands precede.
 fn order(module: &Module) -> Vec<Net> {
     let mut missing = vec![0usize; module.nets.len()];
     let mut readers = vec![Vec::new(); module.nets.len()];
@@ -159,7 +159,7 @@ fn numbered(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}{index}") }
 }
 
-/// One process for the registers that share an enable and whether they are reset.
+/// One process per combination of enable and presence of a reset.
 fn processes(module: &Module) -> Vec<Item> {
     let mut groups: Vec<(Option<Net>, bool, Vec<usize>)> = Vec::new();
     for (index, register) in module.registers.iter().enumerate() {
@@ -236,13 +236,13 @@ fn outputs(module: &Module) -> Vec<Item> {
         .collect()
 }
 
-/// Whether the net is declared by a port of its own name.
+/// Whether the net is declared by a port with its name.
 fn is_port(module: &Module, net: Net) -> bool {
     let name = module.nets[net.index()].name.as_deref();
     module.ports.iter().any(|p| Some(p.name.as_str()) == name)
 }
 
-/// The net as an operand: its name, or the expression that stands for it.
+/// The net as an operand: its name, or its expression if it is inlined.
 fn reference(module: &Module, net: Net) -> Expression {
     let info = &module.nets[net.index()];
     match &info.driver {
@@ -258,7 +258,7 @@ fn expression(module: &Module, cell: &Cell, width: u32) -> Expression {
         Cell::Const(bits) => literal(bits),
         Cell::Wire(source) => reference(module, source.expect("checked: wires are driven")),
         Cell::Not(a) => match &module.nets[a.index()].driver {
-            // The comparison that is meant, instead of the complement of its opposite.
+            // The intended comparison, instead of the complement of its opposite.
             Driver::Cell(Cell::Eq(x, y)) if inlined(module, *a) && truth(module, *x, *y).is_none() => {
                 binary("!=", x, y)
             }
@@ -312,7 +312,7 @@ fn expression(module: &Module, cell: &Cell, width: u32) -> Expression {
     }
 }
 
-/// The constant that a single bit is compared with.
+/// The constant that a single bit is compared with; `None` if it is no constant.
 fn truth(module: &Module, bit: Net, with: Net) -> Option<bool> {
     constant(module, with).filter(|_| inlined(module, with) && module.width(bit) == 1).map(|bits| bits.bit(0))
 }

@@ -1,4 +1,4 @@
-//! Verilog-2005 of a module, and of everything inside it.
+//! Printing Verilog-2005 of a module and everything inside it.
 
 mod ast;
 mod lower;
@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use crate::{Module, legalize};
 
-/// Verilog-2005 of one module, legalised, with `header` lines above its own documentation.
+/// The Verilog-2005 text of one module, legalised, with `header` lines above its own documentation.
 pub fn print(module: &Arc<Module>, header: &[String]) -> String {
     print::print(&lower::lower(&legalize(module)), header)
 }
 
-/// One file of Verilog.
+/// A Verilog file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// File name: the module's name and `.v`.
+    /// File name: the module's name with `.v`.
     pub name: String,
     /// Its text.
     pub text: String,
 }
 
-/// The files of a module and of everything inside it, children first.
+/// The Verilog files of a module and everything inside it, children first.
 pub fn files(top: &Arc<Module>, header: &[String]) -> Vec<File> {
     let top = legalize(top);
     top.hierarchy()
@@ -31,7 +31,7 @@ pub fn files(top: &Arc<Module>, header: &[String]) -> Vec<File> {
         .collect()
 }
 
-/// Whether `name` can be used as it is: a Verilog identifier that is no keyword of Verilog-2005 or SystemVerilog.
+/// Whether `name` is a Verilog identifier and no keyword of Verilog-2005 or SystemVerilog.
 pub fn is_identifier(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -39,7 +39,7 @@ pub fn is_identifier(name: &str) -> bool {
         && !KEYWORDS.contains(&name)
 }
 
-/// Keywords that a name of ours could meet, of Verilog-2005 and of SystemVerilog (tools read `.v` as either).
+/// Keywords of Verilog-2005 and SystemVerilog that a name could collide with (tools read `.v` as either).
 const KEYWORDS: &[&str] = &[
     "accept_on",
     "alias",

@@ -1,4 +1,4 @@
-//! Prints the syntax tree. Makes no decisions.
+//! Prints the syntax tree, without further decisions.
 
 use std::fmt::Write as _;
 
@@ -40,7 +40,7 @@ pub fn print(module: &Module, header: &[String]) -> String {
     out
 }
 
-/// Whether the item takes several lines: a blank line stands before it.
+/// Whether the item takes several lines, so that a blank line precedes it.
 fn is_block(item: &Item) -> bool {
     !matches!(item, Item::Wire { .. } | Item::Reg { .. } | Item::Memory { .. } | Item::Assign(_))
 }
@@ -128,7 +128,7 @@ fn print_clocked(
     writeln!(out, "  end")
 }
 
-/// An expression that stands alone: no parentheses around it.
+/// The text of a whole expression, without outer parentheses.
 fn top(e: &Expression) -> String {
     text(e, false)
 }
@@ -146,7 +146,7 @@ fn text(e: &Expression, nested: bool) -> String {
         Expression::Repeat(1, part) => return top(part),
         Expression::Repeat(times, part) => return format!("{{{times}{{{}}}}}", top(part)),
         Expression::Unary(op, a) => {
-            // Two unary operators in a row are no Verilog, or another operator: ^~ is one.
+            // Two unary operators in a row are invalid or another operator, such as ^~.
             let inner = text(a, true);
             let inner = if matches!(**a, Expression::Unary("~", _)) { format!("({inner})") } else { inner };
             if *op == "~" {
@@ -155,7 +155,7 @@ fn text(e: &Expression, nested: bool) -> String {
             format!("{op}{inner}")
         }
         Expression::Binary(op, a, b) => {
-            // Sums and chains of one operator read from the left without parentheses.
+            // Sums and chains of the same operator are left-associative and need no parentheses.
             let chained =
                 matches!(&**a, Expression::Binary(inner, ..) if inner == op && ASSOCIATIVE.contains(op));
             format!("{} {op} {}", text(a, !chained), operand(b))
@@ -168,12 +168,12 @@ fn text(e: &Expression, nested: bool) -> String {
 /// Operators whose chains need no parentheses.
 const ASSOCIATIVE: &[&str] = &["&", "|", "^", "+"];
 
-/// A side of a conditional: only another conditional is put into parentheses.
+/// A branch of a conditional; only a nested conditional gets parentheses.
 fn branch(e: &Expression) -> String {
     text(e, matches!(e, Expression::Ternary(..)))
 }
 
-/// Parts of a concatenation on one line; a longer one is broken.
+/// Maximum number of parts of a concatenation on one line.
 const PARTS: usize = 8;
 
 fn concat(parts: &[String]) -> String {
