@@ -1,4 +1,4 @@
-//! Sources, sinks and taps around the rtl engine.
+//! The test bench of the rtl engine: source, sinks and taps.
 
 use stoxnor_hdl::Bits;
 
@@ -33,10 +33,10 @@ impl Tap {
     }
 }
 
-/// Runs the rtl engine. `each_cycle` sees the settled simulator of every cycle from 0 on, just before its edge.
+/// Runs the rtl engine. `each_cycle` is called with the settled simulator in every cycle from 0 on, just before its edge.
 ///
 /// # Errors
-/// Where the beats have not come within [`Stimulus::limit`] cycles.
+/// If not all beats were accepted within [`Stimulus::limit`] cycles.
 pub fn simulate(
     design: &Design,
     simulator: &mut Simulator,

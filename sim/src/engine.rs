@@ -6,7 +6,7 @@ use stoxnor_hdl::{Bits, Cell, Module, Role};
 
 use crate::netlist::{Flat, flatten};
 
-/// Where a net lives in the simulator.
+/// The storage of a net in the simulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     at: usize,
@@ -28,7 +28,7 @@ impl Slot {
     }
 }
 
-/// Operations on single words; every operand and result has at most 64 bits, and bits above its width are 0.
+/// Operations on single words. Every operand and result has at most 64 bits; bits above the width are 0.
 #[derive(Debug, Clone, Copy)]
 enum Narrow {
     Not {
@@ -80,7 +80,7 @@ enum Narrow {
         low: u32,
         mask: u64,
     },
-    /// A slice that reaches over the border of two words.
+    /// A slice across the boundary of two words.
     Straddle {
         a: u32,
         low: u32,
@@ -121,7 +121,7 @@ enum Operation {
     Wide(Slot, Wide),
 }
 
-/// Operations that touch more than one word.
+/// Operations on several words.
 #[derive(Debug, Clone)]
 enum Wide {
     Bitwise(fn(u64, u64) -> u64, Slot, Slot),
@@ -147,7 +147,7 @@ struct Register {
     next: Slot,
     enable: Option<Slot>,
     reset: Option<Bits>,
-    /// Where its new value waits for the edge.
+    /// Index of the pending value, which is loaded at the edge.
     pending: usize,
 }
 
@@ -160,7 +160,7 @@ struct Memory {
     writes: Vec<(Slot, Slot, Slot)>,
 }
 
-/// Executes a module cycle by cycle: [`set`](Self::set) inputs, [`settle`](Self::settle), look, [`edge`](Self::edge).
+/// Simulates a module cycle by cycle: [`set`](Self::set) inputs, [`settle`](Self::settle), read values, [`edge`](Self::edge).
 #[derive(Debug)]
 pub struct Simulator {
     flat: Flat,
@@ -170,21 +170,21 @@ pub struct Simulator {
     operations: Vec<Operation>,
     registers: Vec<Register>,
     memories: Vec<Memory>,
-    /// The nets of the registers that decide when beats move, where only control is simulated.
+    /// The nets of the registers that determine when beats move; only for a simulation of control.
     pacing: Vec<usize>,
 }
 
 impl Simulator {
-    /// Compiles a module. Registers and memories without initial contents start at 0.
+    /// Compiles a module. Registers, and memories without initial contents, start at 0.
     ///
     /// # Panics
-    /// Where the module breaks a rule of [`stoxnor_hdl::check`].
+    /// If the module violates a rule of [`stoxnor_hdl::check`].
     pub fn new(top: &Arc<Module>) -> Self {
         Self::compiled(flatten(top))
     }
 
-    /// Compiles what the control outputs of a module depend on, and nothing else: when beats move, not what is in them. Nothing else has a
-    /// meaning in it.
+    /// Compiles only the logic that the control outputs of a module depend on. It simulates when beats move, not their data; all
+    /// other nets are meaningless.
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -258,24 +258,24 @@ impl Simulator {
         Self { flat, slots, state, pending: vec![0; pending], operations, registers, memories, pacing }
     }
 
-    /// The slot of a port of the top.
+    /// The slot of a port of the top module.
     pub fn port(&self, name: &str) -> Option<Slot> {
         self.flat.ports.get(name).map(|net| self.slots[*net])
     }
 
-    /// The slot of a named net: instance names from the top down, then the net's name, joined by dots.
+    /// The slot of a named net. The path consists of instance names from the top down and the net's name, joined by dots.
     pub fn named(&self, path: &str) -> Option<Slot> {
         let (scope, name) = path.rsplit_once('.').unwrap_or(("", path));
         let found = self.flat.names.iter().find(|n| n.name == name && n.scope.join(".") == scope)?;
         Some(self.slots[found.net])
     }
 
-    /// Every named net with its scope and slot.
+    /// All named nets: scope, name and slot.
     pub fn names(&self) -> impl Iterator<Item = (&[String], &str, Slot)> {
         self.flat.names.iter().map(|n| (n.scope.as_slice(), n.name.as_str(), self.slots[n.net]))
     }
 
-    /// Number of operations that one cycle costs.
+    /// Number of operations per cycle.
     pub fn operations(&self) -> usize {
         self.operations.len()
     }
@@ -317,7 +317,7 @@ impl Simulator {
         }
     }
 
-    /// A rising edge, with the reset at `reset`. Inputs must be settled.
+    /// Simulates a rising edge with the reset at `reset`. Inputs must be settled.
     pub fn edge(&mut self, reset: bool) {
         for register in &self.registers {
             let to = register.pending..register.pending + register.q.words();
@@ -344,7 +344,8 @@ impl Simulator {
                 let address = self.state[address.at] as usize;
                 if self.state[enable.at] & 1 == 1 && address < memory.depth {
                     let word = &mut memory.words[address * memory.words_each..][..memory.words_each];
-                    // A word that is read while it is written is undefined in hardware: here no bit of it is right.
+                    // Reading a word while it is written is undefined in hardware: every bit is inverted here, to expose such
+                    // reads.
                     for &(read, enable, _, pending) in &memory.reads {
                         if self.state[enable.at] & 1 == 1 && self.state[read.at] as usize == address {
                             let to = &mut self.pending[pending..pending + memory.words_each];
@@ -370,9 +371,10 @@ impl Simulator {
         }
     }
 
-    /// What decides when beats move, of a simulator [`of_control`](Self::of_control) after an edge: all registers but those that only work
-    /// through a memory. Where two answers are equal, and the same number of beats has gone in and out of every stream's frames, beats move
-    /// in the same way from there on: what memories hold of control is whether a beat is its frame's last, and that follows from its number.
+    /// The state that determines when beats move, for a simulator from [`of_control`](Self::of_control) after an edge. It
+    /// consists of all registers except those that act only through a memory. If two states are equal, and the same number of
+    /// beats of each stream's frame has passed, beats move identically from there on: the only control in memories is whether a
+    /// beat is its frame's last, which follows from its number.
     pub fn pacing_state(&self) -> Vec<u64> {
         self.pacing.iter().flat_map(|net| &self.state[self.slots[*net].range()]).copied().collect()
     }
@@ -382,7 +384,7 @@ fn mask(width: u32) -> u64 {
     if width >= 64 { u64::MAX } else { !(u64::MAX << width) }
 }
 
-/// Appends the operations of one cell; a concatenation of narrow parts becomes a chain of joins through its own word.
+/// Appends the operations of one cell. A concatenation of narrow parts becomes a chain of joins in its own word.
 fn compile(cell: &Cell, output: Slot, of: &[Slot], operations: &mut Vec<Operation>, state: &mut Vec<u64>) {
     let narrow = output.width <= 64 && of.iter().all(|o| o.width <= 64);
     let at = |i: usize| of[i].at as u32;
@@ -565,7 +567,7 @@ fn ones(a: Slot, state: &[u64]) -> u32 {
     state[a.range()].iter().map(|w| w.count_ones()).sum()
 }
 
-/// The 64 bits of `a` from `low` upwards; zeros above its width.
+/// The 64 bits of `a` from `low` upwards; bits above its width are 0.
 fn bits_at(a: Slot, low: u32, state: &[u64]) -> u64 {
     let (word, shift) = (low as usize / 64, low % 64);
     let get = |i: usize| if i < a.words() { state[a.at + i] } else { 0 };

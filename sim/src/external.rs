@@ -1,4 +1,4 @@
-//! What the adapters of external simulators share: one Verilog test bench, its files and its results.
+//! The common part of the adapters of external simulators: a Verilog test bench, its files and its results.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,10 +10,10 @@ use crate::stall::{SINK, SOURCE, VERILOG, start};
 use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, exit_name};
 use crate::tool::ToolError;
 
-/// The top module of the bench; its one port is `clk`.
+/// The top module of the test bench. Its only port is `clk`.
 pub const BENCH: &str = "stoxnor_bench";
 
-/// Writes the design's Verilog, its memory images and the bench; returns the names of the Verilog files.
+/// Writes the design's Verilog, its memory images and the test bench. Returns the names of the Verilog files.
 pub fn write_sources(design: &Design, capacity: usize, directory: &Path) -> Result<Vec<String>, ToolError> {
     let mut names = Vec::new();
     for file in verilog::files(&design.top, &[]) {
@@ -44,7 +44,7 @@ fn bench(design: &Design, capacity: usize) -> String {
     if user > 0 {
         connections.push(".s_user(word[WORD-1:WIDTH+1])".to_owned());
     }
-    // Outputs that no tap watches stay open.
+    // Outputs that no tap observes are left unconnected.
     for port in design.top.ports.iter().filter(|p| p.output && p.name != "s_ready") {
         connections.push(format!(".{}()", port.name));
     }
@@ -105,13 +105,13 @@ fn bench(design: &Design, capacity: usize) -> String {
         .replace("@COMPLETES@", &each_tap(&completes, " && "))
 }
 
-/// Writes the stimulus; returns the arguments that tell the bench the rest.
+/// Writes the stimulus. Returns the command-line arguments for the test bench.
 pub fn write_stimulus(
     design: &Design,
     stimulus: &Stimulus,
     directory: &Path,
 ) -> Result<Vec<String>, ToolError> {
-    // A trace of an earlier run must not pass for that of a run that wrote none.
+    // A stale trace of an earlier run must not be read.
     let _ = fs::remove_file(directory.join("trace.txt"));
     let words = stimulus.words(&design.input);
     let text: String = words.iter().map(|w| format!("{w}\n")).collect();
@@ -137,7 +137,7 @@ pub fn write_stimulus(
     Ok(arguments)
 }
 
-/// Reads what the bench recorded. An `x` in an accepted beat is an error of `command`.
+/// Reads the recorded trace. An `x` in an accepted beat is an error of `command`.
 pub fn read_trace(
     design: &Design,
     stimulus: &Stimulus,

@@ -1,4 +1,4 @@
-//! Runs the Verilog of a design in Icarus Verilog.
+//! Simulation of a design's Verilog in Icarus Verilog.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::stimulus::{Design, Stimulus, Trace};
 use crate::tool::{ToolError, judge, run};
 use crate::work::WorkDirectory;
 
-/// Where Icarus is; by default `iverilog` and `vvp` of the path.
+/// The Icarus Verilog programs; by default `iverilog` and `vvp` on the path.
 #[derive(Debug, Clone)]
 pub struct Icarus {
     /// The compiler.
@@ -23,10 +23,10 @@ impl Default for Icarus {
 }
 
 impl Icarus {
-    /// Compiles and runs the shipped Verilog. An unknown value in an accepted beat is an error.
+    /// Compiles and simulates the printed Verilog. An unknown value in an accepted beat is an error.
     ///
     /// # Errors
-    /// Where a tool is missing or fails (its directory is then kept), or the run reaches its limit.
+    /// If a tool is missing or fails (its directory is kept then), or the run reaches its limit.
     pub fn simulate(&self, design: &Design, stimulus: &Stimulus) -> Result<Trace, ToolError> {
         let mut work = WorkDirectory::new()?;
         let result = self.simulate_in(design, stimulus, &work);

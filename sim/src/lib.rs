@@ -1,6 +1,7 @@
-//! Executes [`stoxnor_hdl`] modules cycle by cycle, and drives Verilator and Icarus on the Verilog printed from them.
+//! Simulates [`stoxnor_hdl`] modules cycle by cycle, and their printed Verilog in Verilator and Icarus Verilog.
 //!
-//! All three take the same [`Stimulus`] and give the same [`Trace`]: every accepted beat at every tap, with its cycle.
+//! All three simulators have the same input, a [`Stimulus`], and the same output, a [`Trace`]: every accepted beat at every tap,
+//! with its cycle.
 //!
 //! Cycle 0 is the first rising edge with reset low. A beat is accepted at the edge at which valid and ready are 1.
 

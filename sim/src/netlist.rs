@@ -1,14 +1,14 @@
-//! One flat netlist of a module and everything inside it.
+//! The flat netlist of a module and everything inside it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use stoxnor_hdl::{Bits, Cell, Driver, Image, Module, Net};
 
-/// Position in [`Flat::nets`].
+/// Index into [`Flat::nets`].
 pub type Index = usize;
 
-/// A net of the flat netlist. Nets that are connected are one.
+/// A net of the flat netlist. Connected nets of different modules are a single flat net.
 #[derive(Debug, Clone)]
 pub struct FlatNet {
     /// Number of bits.
@@ -18,7 +18,7 @@ pub struct FlatNet {
 /// A cell with its operands as flat indices.
 #[derive(Debug, Clone)]
 pub struct FlatCell {
-    /// What it computes. Its own operands are those of its module: use `operands`.
+    /// The cell. Its own operands are indices of its module; use `operands` instead.
     pub cell: Cell,
     /// The operands, in the order of [`Cell::operands`].
     pub operands: Vec<Index>,
@@ -41,16 +41,16 @@ pub struct FlatMemory {
     pub width: u32,
     pub depth: u32,
     pub init: Option<Arc<Image>>,
-    /// Address, enable, data of each registered read.
+    /// Address, enable and data of each registered read port.
     pub reads: Vec<(Index, Index, Index)>,
-    /// Address, enable, data of each write.
+    /// Address, enable and data of each write port.
     pub writes: Vec<(Index, Index, Index)>,
 }
 
-/// A named net, where it stands in the hierarchy.
+/// A named net, with its position in the hierarchy.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// Instance names from the top down, without the top itself.
+    /// Instance names from the top down, without the top module itself.
     pub scope: Vec<String>,
     /// Name inside its module.
     pub name: String,
@@ -58,14 +58,14 @@ pub struct Named {
     pub net: Index,
 }
 
-/// The flat netlist.
+/// A flat netlist.
 #[derive(Debug)]
 pub struct Flat {
     /// Nets.
     pub nets: Vec<FlatNet>,
-    /// Ports of the top, by name.
+    /// Ports of the top module, by name.
     pub ports: HashMap<String, Index>,
-    /// Combinational cells, each after what it reads.
+    /// Combinational cells in topological order.
     pub cells: Vec<FlatCell>,
     /// Registers.
     pub registers: Vec<FlatRegister>,
@@ -75,10 +75,10 @@ pub struct Flat {
     pub names: Vec<Named>,
 }
 
-/// Flattens a module that passes the checks.
+/// Flattens a module.
 ///
 /// # Panics
-/// Where the module breaks a rule of [`stoxnor_hdl::check`].
+/// If the module violates a rule of [`stoxnor_hdl::check`].
 pub fn flatten(top: &Arc<Module>) -> Flat {
     let mut flat = Flattener {
         flat: Flat {
@@ -101,7 +101,7 @@ pub fn flatten(top: &Arc<Module>) -> Flat {
 }
 
 impl Flat {
-    /// Whether each net has a part in what `ports` do: by any way, or by those alone that go through no memory.
+    /// For each net, whether one of `ports` depends on it; with `through_memories` also through memories.
     pub fn causes_of(&self, ports: &[&str], through_memories: bool) -> Vec<bool> {
         enum Driver {
             Cell(usize),
@@ -129,7 +129,7 @@ impl Flat {
                 Some(Driver::Memory(_)) if !through_memories => {}
                 Some(Driver::Memory(i)) => {
                     let memory = &self.memories[*i];
-                    // All its ports go on working.
+                    // A memory is kept with all its ports.
                     stack.extend(memory.reads.iter().flat_map(|(a, e, d)| [*a, *e, *d]));
                     stack.extend(memory.writes.iter().flat_map(|(a, e, d)| [*a, *e, *d]));
                 }
@@ -139,7 +139,7 @@ impl Flat {
         live
     }
 
-    /// Drops every cell, register and memory whose nets are not `live`.
+    /// Removes every cell, register and memory that drives no `live` net.
     pub fn retain(&mut self, live: &[bool]) {
         self.cells.retain(|c| live[c.output]);
         self.registers.retain(|r| live[r.q]);
@@ -149,7 +149,7 @@ impl Flat {
 
 struct Flattener {
     flat: Flat,
-    /// For each net, the net that it is another name of.
+    /// For each net, the net that it is an alias of.
     alias: Vec<Option<Index>>,
 }
 
@@ -160,7 +160,7 @@ impl Flattener {
         self.flat.nets.len() - 1
     }
 
-    /// Flattens one instance; `inputs` are the flat nets on its input ports. Returns the flat net of each of its nets.
+    /// Flattens one instance. `inputs` are the flat nets of its input ports. Returns the flat net of each of its nets.
     fn module(
         &mut self,
         module: &Arc<Module>,
@@ -191,7 +191,7 @@ impl Flattener {
                 }
             }
         }
-        // An output port is driven by a net that often has another name: a waveform shows both.
+        // The driver of an output port often has another name; waveforms show both.
         for port in module.ports.iter().filter(|p| p.output) {
             if module.net(&port.name).is_none() {
                 let named = Named { scope: scope.to_vec(), name: port.name.clone(), net: at(port.net) };
@@ -243,7 +243,7 @@ impl Flattener {
         map
     }
 
-    /// Replaces aliases by what they stand for and puts cells into order.
+    /// Resolves aliases and sorts the cells topologically.
     fn finish(mut self) -> Flat {
         let root: Vec<Index> = (0..self.alias.len())
             .map(|mut net| {
@@ -272,7 +272,7 @@ impl Flattener {
     }
 }
 
-/// Orders cells so that each stands after the cells that drive its operands.
+/// Sorts cells topologically.
 fn levelize(cells: Vec<FlatCell>, nets: usize) -> Vec<FlatCell> {
     let mut driver = vec![None; nets];
     for (index, cell) in cells.iter().enumerate() {

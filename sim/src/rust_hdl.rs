@@ -1,4 +1,4 @@
-//! The rtl engine behind a block of rust-hdl.
+//! The rtl engine as the engine of a rust-hdl block.
 
 use stoxnor_hdl::Bits;
 use stoxnor_hdl::rust_hdl::Engine;
@@ -11,7 +11,7 @@ impl Simulator {
     }
 }
 
-/// Panics where there is no such port: blocks take theirs from the module.
+/// Panics if there is no such port; blocks use the ports of the module.
 impl Engine for Simulator {
     fn set(&mut self, port: &str, value: &Bits) {
         let slot = self.port_of_block(port);

@@ -1,8 +1,8 @@
-//! Stall patterns: when a source starts no new beat and a sink is not ready.
+//! Stall patterns: the cycles in which a source starts no new beat, or a sink is not ready.
 //!
-//! Each port has a 64-bit LFSR, `s = {s[62:0], s[63] ^ s[62] ^ s[60] ^ s[59]}` (taps 64 63 61 60), that advances every clock
+//! Each port has a 64-bit LFSR, `s = {s[62:0], s[63] ^ s[62] ^ s[60] ^ s[59]}` (taps 64 63 61 60), which advances every clock
 //! from cycle 0. Its state at cycle 0 is [`start`]: SplitMix64 of the user's seed and the port's number, so that ports differ.
-//! Time is cut into windows of 64 cycles. At a window's first cycle bits 2 and 1 of the state choose how it stalls:
+//! Time is divided into windows of 64 cycles. In the first cycle of a window, bits 2 and 1 of the state select its stall mode:
 //!
 //! | `s[2:1]` | the port's bit in every cycle of the window | share of stalled cycles |
 //! |---|---|---|
@@ -11,15 +11,15 @@
 //! | 2 | `s[0] \| s[1] \| s[2]` | 7/8 |
 //! | 3 | 1 | all |
 //!
-//! So a port is stalled 19/32 of the time, in every rhythm from none to standing still for 64 cycles or a multiple of it.
-//! Seed 1 gives as its first 64 bits, cycle 0 in the least significant place, the words in the test of this module.
+//! So a port stalls 19/32 of the time, from no stalls to stalls of a multiple of 64 cycles. The first 64 bits of seed 1, cycle 0
+//! in the least significant bit, are the words in the test of this module.
 
 /// The pattern of one port in Verilog: the module `stall_pattern`, which the test benches instantiate.
 pub const VERILOG: &str = include_str!("stall_pattern.v");
 
-/// The port that brings beats in.
+/// The port number of the source.
 pub const SOURCE: u64 = 0;
-/// The port that takes beats out.
+/// The port number of the first sink.
 pub const SINK: u64 = 1;
 
 /// One port's stall pattern, cycle by cycle.
@@ -30,7 +30,7 @@ pub struct Stall {
     window: u8,
 }
 
-/// The LFSR's state at cycle 0: SplitMix64's output function of `seed + (port + 1) * 0x9e3779b97f4a7c15`; 1 in place of 0.
+/// The LFSR's state at cycle 0: SplitMix64's output function of `seed + (port + 1) * 0x9e3779b97f4a7c15`, or 1 if that is 0.
 pub fn start(seed: u64, port: u64) -> u64 {
     let mut z = seed.wrapping_add((port + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -45,7 +45,7 @@ impl Stall {
     }
 }
 
-/// The port's bit for each cycle from 0 on; endless.
+/// The port's bit in each cycle from 0 on; endless.
 impl Iterator for Stall {
     type Item = bool;
 

@@ -1,4 +1,4 @@
-//! What goes into a simulation and what comes out of it, the same for all simulators.
+//! The input (stimulus) and the output (trace) of a simulation, common to all simulators.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use stoxnor_hdl::{Bits, Module};
 /// Name and widths of a stream of the top module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamShape {
-    /// Its signals are `<name>_data`, `_valid`, `_ready`, `_last` and, where there are user bits, `_user`.
+    /// Name of the stream. Its signals are `<name>_data`, `_valid`, `_ready`, `_last` and, if it has user bits, `_user`.
     pub name: String,
     /// Bits of data.
     pub width: u32,
@@ -16,57 +16,57 @@ pub struct StreamShape {
     pub user: u32,
 }
 
-/// Name of an output stream of the top: `m`, and where there are more `m1`, `m2` and on.
+/// Name of an output stream of the top module: `m`, `m1`, `m2`, ....
 pub fn exit_name(index: usize) -> String {
     if index == 0 { "m".to_owned() } else { format!("m{index}") }
 }
 
-/// A module to simulate: it takes the stream `s` and gives the stream `m`, or several ([`exit_name`]).
+/// A module to simulate, with input stream `s` and output stream `m`, or several ([`exit_name`]).
 #[derive(Debug, Clone)]
 pub struct Design {
     /// The module.
     pub top: Arc<Module>,
     /// Its input stream, named `s`.
     pub input: StreamShape,
-    /// The streams to watch, named nets or ports of the top.
+    /// The observed streams: named nets or ports of the top module.
     pub taps: Vec<StreamShape>,
-    /// For each output stream, the tap that is on its way.
+    /// For each output stream, the index of the tap at its source.
     pub exits: Vec<usize>,
 }
 
-/// A reset in the middle of a run. After it the source starts over with the first frame.
+/// A reset during a run. After it the source starts again with the first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reset {
     /// The first cycle with reset high.
     pub at: u64,
-    /// For how many cycles.
+    /// Number of cycles with reset high.
     pub cycles: u64,
 }
 
-/// Cycles that a run goes on after its last wanted beat: a beat too many shows in them.
+/// Number of cycles that a run continues after the last expected beat, to detect extra beats.
 pub const DRAIN: u64 = 64;
 
-/// What a simulation is given.
+/// The stimulus of a simulation.
 #[derive(Debug, Clone, Default)]
 pub struct Stimulus {
     /// The beats of each frame.
     pub frames: Vec<Vec<Bits>>,
-    /// The user bits of each frame, where the input stream has some.
+    /// The user bits of each frame; empty if the input stream has none.
     pub users: Vec<Bits>,
-    /// Seed of the stall patterns of source and sink; without it neither stalls.
+    /// Seed of the stall patterns of source and sinks; `None` means no stalls.
     pub stall: Option<u64>,
-    /// The sink is not ready before this cycle.
+    /// The sinks are not ready before this cycle.
     pub hold: u64,
-    /// A reset in the middle.
+    /// A reset during the run.
     pub reset: Option<Reset>,
-    /// The run ends [`DRAIN`] cycles after so many beats (since the reset, if there is one) were accepted at each tap.
+    /// Number of beats to be accepted at each tap (since the reset, if there is one). The run ends [`DRAIN`] cycles later.
     pub tap_beats: Vec<usize>,
-    /// The run fails where it has not ended before this cycle.
+    /// The run fails if it has not ended before this cycle.
     pub limit: u64,
 }
 
 impl Stimulus {
-    /// All beats as one word each: data in the low bits, then `last`, then the user bits.
+    /// All beats as one word each: data in the low bits, then `last`, then user bits.
     pub(crate) fn words(&self, input: &StreamShape) -> Vec<Bits> {
         let mut words = Vec::new();
         for (index, frame) in self.frames.iter().enumerate() {
@@ -87,39 +87,39 @@ impl Stimulus {
     }
 }
 
-/// A beat as it was accepted.
+/// An accepted beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
-    /// At which cycle.
+    /// The cycle at which it was accepted.
     pub cycle: u64,
     /// Its data.
     pub data: Bits,
     /// Whether it was the last of its frame.
     pub last: bool,
-    /// Its user bits; 0 where there are none.
+    /// Its user bits; 0 if there are none.
     pub user: u64,
 }
 
-/// What a simulation gives.
+/// The result of a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     /// For each tap, the accepted beats in order.
     pub taps: Vec<Vec<Beat>>,
-    /// Cycles that were simulated.
+    /// Number of simulated cycles.
     pub cycles: u64,
 }
 
-/// A run that reached its limit before all output beats had come.
+/// A run that reached its limit before all output beats were accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
-    /// What had come until then.
+    /// The beats until then.
     pub trace: Trace,
-    /// The last tap that did not show all its beats, how many were wanted, and how many came.
+    /// The last tap with missing beats: its name, the expected and the accepted number of beats.
     pub missing: (String, usize, usize),
 }
 
 impl Stuck {
-    /// A run that gave too little, with the beats that came at each tap; nothing where it gave everything.
+    /// The trace, or an error if beats are missing. `found` are the numbers of beats accepted at each tap.
     pub(crate) fn of(
         design: &Design,
         trace: Trace,

@@ -1,4 +1,4 @@
-//! Running external programs and telling what went wrong.
+//! Running external programs, and their errors.
 
 use std::fmt;
 use std::io;
@@ -7,28 +7,28 @@ use std::process::{Command, Stdio};
 
 use crate::work::{self, WorkDirectory};
 
-/// Why an external simulator gave no trace.
+/// The reason why an external simulator produced no trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolError {
     /// The program could not be started.
     Missing {
         /// The program.
         program: String,
-        /// What the system said.
+        /// The system's error message.
         reason: String,
     },
-    /// The program ended with an error, or what it wrote could not be used.
+    /// The program failed, or its results could not be used.
     Failed {
         /// The whole command.
         command: String,
-        /// Its exit code, where it has one.
+        /// Its exit code, if it has one.
         code: Option<i32>,
-        /// The last lines of its output, or what was wrong with its results.
+        /// The last lines of its output, or the fault in its results.
         tail: String,
-        /// The directory it ran in, kept.
+        /// The directory of the run, which is kept.
         directory: PathBuf,
     },
-    /// The simulation ran to its limit.
+    /// The simulation reached its limit.
     Stuck(crate::Stuck),
     /// A file of the work directory could not be read or written.
     Files(String),
@@ -56,7 +56,7 @@ impl From<io::Error> for ToolError {
     }
 }
 
-/// Lines of output that an error shows.
+/// Number of lines of output that an error shows.
 const TAIL_LINES: usize = 12;
 
 /// Runs a program in `directory` and returns its standard output.
@@ -66,9 +66,9 @@ pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Res
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
-        // A relative one would mean another place in the directory of the run.
+        // A relative path would mean another place in the directory of the run.
         .env("TMPDIR", directory)
-        // A VERILATOR_ROOT of another installation would mix two versions.
+        // The VERILATOR_ROOT of another installation would mix two versions.
         .env_remove("VERILATOR_ROOT");
     let output = work::output(&mut command)
         .map_err(|e| ToolError::Missing { program: program.display().to_string(), reason: e.to_string() })?;
@@ -89,10 +89,10 @@ pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Res
     })
 }
 
-/// The first line that a program prints when it is asked for its version.
+/// The first line of a program's version output.
 ///
 /// # Errors
-/// Where it cannot be started.
+/// If it cannot be started.
 pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
     let output =
         Command::new(program).arg(argument).stdin(Stdio::null()).output().map_err(|e| {
@@ -102,7 +102,7 @@ pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Keeps the directory where `result` shows that a tool failed in it.
+/// Keeps the directory if `result` shows that a tool failed in it.
 pub(crate) fn judge<T>(work: &mut WorkDirectory, result: &Result<T, ToolError>) {
     if matches!(result, Err(ToolError::Failed { .. })) {
         work.keep();

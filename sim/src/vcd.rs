@@ -1,4 +1,4 @@
-//! Waveforms of the rtl engine, with the hierarchy of the modules.
+//! VCD waveforms of the rtl engine, with the module hierarchy.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,8 @@ use vcd::{IdCode, SimulationCommand, TimescaleUnit, Value, VarType, Writer};
 
 use crate::engine::{Simulator, Slot};
 
-/// Writes the named nets of a simulator, one sample a cycle: time 10 t is cycle t, the clock falls at 10 t + 5.
+/// A VCD writer for the named nets of a simulator, with one sample per cycle. Cycle t is at time 10 t; the clock falls at 10 t +
+/// 5.
 pub struct Waveform<W: Write> {
     writer: Writer<W>,
     clock: IdCode,
@@ -43,7 +44,7 @@ impl<W: Write> Waveform<W> {
         Ok(Self { writer, clock, signals, started: false })
     }
 
-    /// Writes what changed up to the given cycle, as it stands before the cycle's edge.
+    /// Writes the changes up to the given cycle. The values are those before the cycle's edge.
     pub fn sample(&mut self, cycle: u64, simulator: &Simulator) -> io::Result<()> {
         self.writer.timestamp(cycle * 10)?;
         if !self.started {

