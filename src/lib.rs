@@ -1,7 +1,7 @@
-//! Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
+//! Turns trained bitwise neural networks into streaming XNOR-popcount FPGA hardware in plain Verilog.
 //!
-//! A [`Model`] is read from an ONNX or QONNX file, looked at, run on any [`Engine`], checked layer by layer and clock cycle by clock
-//! cycle, and compiled to Verilog:
+//! A [`Model`] is loaded from an ONNX or QONNX file. It can be inspected, run on any [`Engine`], checked layer by layer and clock
+//! cycle by clock cycle, and compiled to Verilog:
 //!
 //! ```
 //! use stoxnor::{Engine, Frames, Model};
@@ -21,7 +21,7 @@
 //! }
 //! ```
 //!
-//! The command line does the same from a shell; [`guide`] explains models, hardware, streams, configuration and how to add to all of it.
+//! The command line offers the same. [`guide`] explains models, hardware, streams, configuration, and how to extend stoxnor.
 
 pub mod guide;
 

@@ -1,7 +1,7 @@
 //! Integer arithmetic of every layer: products, kernels, thresholds, sampling laws, the LFSR, and the packed kernels of the fast
 //! engine.
 //!
-//! Nothing here, and no `reference` built on it, may use the hardware crates or the graph.
+//! Neither this room nor any `reference` built on it may use the hardware crates or the graph.
 //!
 //! May use: `diagnostic`, `frame`. Used by: hardware units, layers, the importer.
 

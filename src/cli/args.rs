@@ -33,7 +33,7 @@ pub enum Command {
     Run(Run),
     /// Run several engines on the same inputs and compare every layer boundary
     Check(Check),
-    /// Count right answers on a labelled data set
+    /// Count correct answers on a labelled data set
     Eval(Eval),
     /// Measure batch normalisation for every member of a stochastic network, and write it into the model
     Calibrate(Calibrate),
@@ -52,7 +52,7 @@ pub struct Compile {
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Inputs for the test bench, as check takes them; random ones without it
+    /// Inputs for the test bench, in the formats of check; random if omitted
     #[arg(long, value_name = "X.npy")]
     pub input: Option<PathBuf>,
     /// Frames of the test bench
@@ -70,13 +70,13 @@ pub struct Run {
     /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
     #[arg(long, value_name = "X.npy")]
     pub input: PathBuf,
-    /// Where the graph's outputs go: npy, float32, [N, output shape]
+    /// Output file for the graph's outputs: npy, float32, [N, output shape]
     #[arg(long, value_name = "Y.npy")]
     pub output: PathBuf,
-    /// What computes them
+    /// Engine that computes them
     #[arg(long, default_value = "fast", value_name = "ENGINE", hide_possible_values = true)]
     pub engine: Engine,
-    /// Where the last layer's integers go: npy, int64, [N, elements]
+    /// Output file for the integers that the outputs are computed from: npy, int64, [N, elements]
     #[arg(long, value_name = "F.npy")]
     pub sums: Option<PathBuf>,
 }
@@ -88,13 +88,13 @@ pub struct Check {
     /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
     #[arg(long, value_name = "X.npy")]
     pub input: PathBuf,
-    /// Engines to compare, the first is the yardstick: reference, fast, rtl, verilator, icarus
+    /// Engines to compare, the others with the first: reference, fast, rtl, verilator, icarus
     #[arg(long, value_delimiter = ',', default_value = "reference,fast,rtl", value_name = "A,B,...")]
     pub engines: Vec<Engine>,
-    /// Compare only the first so many frames
+    /// Compare only the first N frames
     #[arg(long, value_name = "N")]
     pub frames: Option<usize>,
-    /// Stall the source and the sink by the pattern of this seed
+    /// Seed of the stall patterns of source and sink; no stalls if omitted
     #[arg(long, value_name = "SEED")]
     pub stall: Option<u64>,
     /// Write a waveform (VCD) of the first difference, or of the first frame, into this directory
@@ -116,10 +116,10 @@ pub struct Eval {
     /// Labels: IDX or npy, [N]
     #[arg(long, value_name = "Y")]
     pub labels: PathBuf,
-    /// What computes the outputs
+    /// Engine that computes the outputs
     #[arg(long, default_value = "fast", value_name = "ENGINE", hide_possible_values = true)]
     pub engine: Engine,
-    /// Show how often each label got each answer
+    /// Show the confusion matrix: how often each label got each answer
     #[arg(long)]
     pub confusion: bool,
 }
@@ -128,13 +128,13 @@ pub struct Eval {
 pub struct Calibrate {
     #[command(flatten)]
     pub model: Model,
-    /// Images to measure on, not those of a test: IDX (compressed or not) or npy, [N, input shape]
+    /// Images to measure on, not test images: IDX (compressed or not) or npy, [N, input shape]
     #[arg(long, value_name = "X")]
     pub images: PathBuf,
-    /// Measure on only the first so many images
+    /// Measure on only the first N images
     #[arg(long, value_name = "N")]
     pub frames: Option<usize>,
-    /// The calibrated model: ONNX
+    /// Output file for the calibrated model: ONNX
     #[arg(long, value_name = "MODEL2")]
     pub out: PathBuf,
 }
@@ -145,19 +145,19 @@ pub struct Common {
     /// Configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Multiply every input by this number or quotient, such as 1/255
+    /// Multiply every input by this number or quotient, for example 1/255
     #[arg(long, global = true, value_name = "S", allow_hyphen_values = true)]
     pub scale: Option<String>,
-    /// Frames a second that the default folding aims at; needs a clock
+    /// Target rate of the default folding in frames per second; needs a clock
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
-    /// Clock that --fps is reckoned with, in MHz
+    /// Clock for --fps, in MHz
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
-    /// Members of an ensemble: one number, or several, taken in turn frame by frame (eval: each for all frames)
+    /// Members per frame: one number, or several, used in turn frame by frame (eval: each for all frames)
     #[arg(long, global = true, value_delimiter = ',', value_name = "M,...")]
     pub members: Vec<u32>,
-    /// Seed that the members are sampled with
+    /// Seed of the sampled members
     #[arg(long, global = true, value_name = "S")]
     pub seed: Option<u64>,
     /// Print one JSON object on standard output and nothing else

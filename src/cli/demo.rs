@@ -26,7 +26,7 @@ const NAME: &str = "mnist_784_256_256_10";
 /// Images and labels from the MNIST test set; `models/README.md` states their source.
 const IMAGES: &[u8] = include_bytes!("../../models/mnist_sample_images.idx3.gz");
 const LABELS: &[u8] = include_bytes!("../../models/mnist_sample_labels.idx1.gz");
-/// Frames for the engines that need nothing installed and for the external simulators, and their members in turn.
+/// Numbers of frames for the built-in engines and for the external simulators, and the members of the frames, in turn.
 const FRAMES: usize = 2;
 const MEMBERS: [u32; 2] = [4, 2];
 const EXTERNAL_FRAMES: usize = 1;

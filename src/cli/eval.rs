@@ -11,7 +11,7 @@ use crate::data::arrays::{Frames, read_labels};
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
 use crate::engine::answers::{Confusion, Decision};
 
-/// Its JSON: the contract's keys, and what the confusion matrix holds.
+/// The JSON output: the keys of the documented contract, and the confusion matrix.
 #[derive(Serialize)]
 struct Evaluation {
     total: usize,

@@ -243,7 +243,7 @@ fn samples() -> Vec<Sample> {
 
     use crate::layer::dense::staircase;
 
-    /// Shape, types and factors of the inputs, type and steps of an activation, members.
+    /// Shape, types and factors of the inputs, type and number of thresholds of the activation, number of members.
     type Form = (&'static [usize], &'static [(Element, i32)], Option<(Element, usize)>, i64);
     let forms: [Form; 8] = [
         (&[2, 3, 4], &[(Bipolar, 1), (Bipolar, 1)], None, 0),

@@ -127,7 +127,7 @@ fn samples() -> Vec<Sample> {
         let range = sum_range(element, kernel.window.taps());
         let stairs = |m: i64, (to, steps)| {
             let mut stairs = staircase(channels, (range.0 - m, range.1 + m), to, steps);
-            // In one of several members a channel falls.
+            // In members other than 0, channel 1 is decreasing.
             stairs.falls = (0..channels).map(|c| m > 0 && c == 1).collect();
             stairs
         };

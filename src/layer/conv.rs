@@ -210,7 +210,7 @@ impl Layer for Conv {
 /// The convolution layer.
 pub const KIND: Kind = Kind { name: "conv", samples };
 
-/// Window, channels with groups and rows, weights, input, what is outside, and type and steps of the activation.
+/// Window, [channels, groups, rows], weights, input type, padding, and type and number of thresholds of the activation.
 type Form = (Window, [usize; 3], &'static [i16], Element, Fill, Option<(Element, usize)>);
 
 fn samples() -> Vec<Sample> {

@@ -13,7 +13,7 @@ macro_rules! kinds {
     };
 }
 
-// A kind is its file and its line here.
+// A layer kind consists of its file and its line here.
 kinds! {
     dense,
     conv,

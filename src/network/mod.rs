@@ -13,7 +13,7 @@ use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::network::layer::Layer;
 
-/// Where a layer's input comes from.
+/// The source of a layer's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The network's input.
@@ -40,7 +40,7 @@ pub struct Node {
 /// A checked network, the input of every engine.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// The model's name, fit for a Verilog identifier.
+    /// The model's name, a valid Verilog identifier.
     pub name: String,
     /// SHA-256 of the model file, in hexadecimal.
     pub sha256: String,

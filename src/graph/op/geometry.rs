@@ -130,7 +130,6 @@ pub fn listed(image: &Image, attributes: &Attributes) -> Result<Option<[usize; 2
 ///
 /// # Errors
 /// If the shape is no image, the attributes are no valid window, or a position could see nothing but padding.
-/// Errors: a shape that is no image, attributes that make no window, and padding that a position could see alone.
 pub fn window(
     operator: &str,
     attributes: &Attributes,
