@@ -4,6 +4,8 @@
 //! measured layer by layer, with the statistics of earlier layers already in effect, and written into the model file. The
 //! importer then turns them into exact thresholds per member.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use crate::arith::stochastic::Rounding;
@@ -111,6 +113,9 @@ pub fn calibrate(
         .help("export the model with its batch normalisation, not folded into other operators")
         .into());
     }
+    let number = |node: &Node| Some((node.origin.clone(), node.layer.sampling()?.layer));
+    let numbers = outline.network.nodes.iter().filter_map(number).collect();
+    let bytes = import::with_calibrated_layers(&bytes, &numbers)?;
     Ok(Calibrated { bytes, members, layers })
 }
 
@@ -118,6 +123,7 @@ pub fn calibrate(
 /// member 0. The second result is the number of members that it was calibrated for.
 fn uncalibrated(name: &str, bytes: &[u8], options: &Options) -> Result<(Vec<u8>, Option<u32>)> {
     let bytes = import::with_statistics(bytes, &[], options.sampling.seed)?;
+    let bytes = import::with_calibrated_layers(&bytes, &BTreeMap::new())?;
     let free = SamplingOptions { members: None, max_members: None, ..options.sampling.clone() };
     let outline = import::outline(name, &bytes, &Options { sampling: free, ..options.clone() })?;
     if outline.calibrated.is_none() {

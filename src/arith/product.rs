@@ -114,7 +114,7 @@ impl Product {
     /// The sampling of the weights; `None` if they are deterministic.
     pub fn sampling(&self) -> Option<Sampling> {
         let Stochastic { matrix, realisation, .. } = self.stochastic.as_ref()?;
-        Some(Sampling { rounding: matrix.rounding(), realisation: *realisation })
+        Some(Sampling { rounding: matrix.rounding(), layer: matrix.layer(), realisation: *realisation })
     }
 
     /// Number of rows that share random bits; all rows if weights are deterministic.

@@ -15,6 +15,9 @@ pub struct Sampling {
     /// The stochastic rounding of the real weights.
     #[serde(flatten)]
     pub rounding: Rounding,
+    /// The layer's number in the order of seeds.
+    #[serde(skip)]
+    pub layer: u64,
     /// How the hardware realises the members.
     pub realisation: Realisation,
 }

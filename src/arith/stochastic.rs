@@ -104,6 +104,11 @@ impl StochasticMatrix {
         Self { rounding, layer, rows, columns, codes }
     }
 
+    /// The layer's number in the order of seeds.
+    pub fn layer(&self) -> u64 {
+        self.layer
+    }
+
     /// The stochastic rounding.
     pub fn rounding(&self) -> Rounding {
         self.rounding

@@ -89,7 +89,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     }
     if let Some(ensemble) = &network.ensemble {
         let rows = inspection.layers.iter().filter_map(|l| {
-            let Sampling { rounding, realisation } = l.sampling?;
+            let Sampling { rounding, realisation, .. } = l.sampling?;
             Some(vec![
                 l.name.clone(),
                 rounding.law.to_string(),

@@ -158,7 +158,7 @@ impl<'a> Manifest<'a> {
                     cycles: node.layer.lanes().cycles(*fold),
                     weights: node.layer.weights(),
                     sampling: node.layer.sampling(),
-                    seeds: seeds(index, node),
+                    seeds: seeds(node),
                     output: &node.output,
                     resources: node.layer.resources(&network.inputs(index), *fold),
                 })
@@ -172,9 +172,9 @@ impl<'a> Manifest<'a> {
 }
 
 /// The seeds of a layer's members.
-fn seeds(index: usize, node: &Node) -> Vec<String> {
+fn seeds(node: &Node) -> Vec<String> {
     let Some(sampling) = node.layer.sampling() else { return Vec::new() };
-    let seed = |m: usize| lfsr::seed(sampling.rounding.seed, index as u64 + 1, m as u64);
+    let seed = |m: usize| lfsr::seed(sampling.rounding.seed, sampling.layer, m as u64);
     (0..node.layer.members()).map(|m| format!("{:016x}", seed(m))).collect()
 }
 

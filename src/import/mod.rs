@@ -62,7 +62,7 @@ pub use layers::survey::{PartialLayer, Survey};
 pub use options::{
     DEFAULT_MEMBERS, FixedPoint, LayerSampling, MAX_MEMBERS, OnChip, Options, SamplingOptions,
 };
-pub use read::edit::{Statistics, with_statistics};
+pub use read::edit::{Statistics, with_calibrated_layers, with_statistics};
 
 /// Reads the model file at `path`. The network is named after the file stem.
 pub fn load(path: &Path) -> Result<Network> {
@@ -177,7 +177,9 @@ fn passes(
     options: &Options,
     survey: &mut Survey,
 ) -> Result<Option<Outline>> {
-    let graph = prune::prune(validate::validate(file::parse(bytes, external)?)?);
+    let mut parsed = file::parse(bytes, external)?;
+    let calibrated_layers = std::mem::take(&mut parsed.calibrated);
+    let graph = prune::prune(validate::validate(parsed)?);
     survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
@@ -193,6 +195,7 @@ fn passes(
     let Survey { layers, reasons, .. } = survey;
     let Some(mut parts) = parts(folded, options, layers, reasons)? else { return Ok(None) };
     if calibrated.is_some() {
+        members::numbered(&parts.layers, &calibrated_layers)?;
         for member in 1..max_members {
             let folded = fold::fold(member::in_member(&graph, member), reasons);
             let other = self::parts(folded, options, &mut Vec::new(), reasons)?;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 use stoxnor_hdl::block::{join, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 use stoxnor_hdl::block::{in_turn, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;

@@ -7,7 +7,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::matrix::WeightKind;
-use crate::arith::product::{Operand, Product, OperandSink};
+use crate::arith::product::{Operand, OperandSink, Product};
 use crate::arith::sampling::Sampling;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
@@ -17,10 +17,10 @@ use crate::frame::port::{Port, one};
 use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Folding, Lanes};
-use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::matrix::Unit;
+use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::resources::Resources;
-use crate::unit::window::{WindowConsumer, LineBufferStage};
+use crate::unit::window::{LineBufferStage, WindowConsumer};
 
 /// A [`Product`] at every position of a kernel. Column (v, u, c) of the weights, row-major, belongs to tap (v, u) and channel c
 /// of the row's group. The rows are divided evenly among the groups, in order: row r belongs to group r * groups / rows.

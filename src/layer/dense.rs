@@ -6,7 +6,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::arith::product::{Operand, Product, OperandSink};
+use crate::arith::product::{Operand, OperandSink, Product};
 use crate::arith::sampling::Sampling;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::{Builder, Module, Role, Stream};
 use stoxnor_hdl::block::{counter, frame_sum};
+use stoxnor_hdl::{Builder, Module, Role, Stream};
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};

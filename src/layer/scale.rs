@@ -13,8 +13,8 @@ use crate::frame::port::{Port, one};
 use crate::network::layer::{Kind, Layer, Sample};
 use crate::schedule::Schedule;
 use crate::unit::folding::{Folding, Lanes};
-use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::matrix::Unit;
+use crate::unit::matrix::{MatrixUnit, RowGroups};
 use crate::unit::resources::Resources;
 
 /// `y[..][c] = factor[c] * x[..][c] + bias[c]`, with c the index along the last axis. The shape is unchanged.

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
 use stoxnor_hdl::block::{counter, stream_register};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;

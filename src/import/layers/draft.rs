@@ -92,6 +92,14 @@ impl Draft {
         }
     }
 
+    /// The number of a sampled layer in the order of seeds.
+    pub fn number(&self) -> Option<u64> {
+        match &self.core {
+            Core::Product { weights: Matrix::Real(matrix), .. } => Some(matrix.layer()),
+            _ => None,
+        }
+    }
+
     /// Builds the layer. A layer with sampled weights gets `members` members.
     pub fn build(self, members: u32) -> UnnamedLayer {
         let members = members as usize;

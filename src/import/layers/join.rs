@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
         let (found, negate) = activation(&rows, &one, &all, &next)?;
         let found = falling(found, negate);
         next.narrow(&found);
-        self.fixed(origin, Arc::new(Threshold::new(channels.stream, vec![found])));
+        self.inserted(origin, Arc::new(Threshold::new(channels.stream, vec![found])));
         self.level = Some(next);
         self.made = Some(Values { rows, one: one.clone(), scaling, all });
         self.moves(&one, range);

@@ -1,6 +1,11 @@
 //! Pass: merges the graphs of several members into layers with thresholds per member.
 
-use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{
+    ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED,
+    Result,
+};
 use crate::graph::step::HostGraph;
 use crate::import::layers::draft::{Draft, NetworkDraft};
 use crate::network::UnnamedLayer;
@@ -85,4 +90,27 @@ pub fn build(drafts: Vec<Draft>, members: u32) -> Result<Vec<UnnamedLayer>> {
         draft
     };
     Ok(drafts.into_iter().map(|draft| alike(draft).build(members)).collect())
+}
+
+/// Checks that sampled layers have the numbers in the order of seeds that their members were calibrated for. Files of earlier versions
+/// do not say.
+///
+/// # Errors
+/// If a number differs: all members would be others.
+pub fn numbered(drafts: &[Draft], calibrated: &BTreeMap<String, u64>) -> Result<()> {
+    let mut errors = Vec::new();
+    for draft in drafts {
+        let (Some(own), Some(told)) = (draft.number(), calibrated.get(&draft.origin)) else { continue };
+        if own != *told {
+            let message = format!(
+                "its members were calibrated as those of layer number {told}, and it is number {own}: their weights would be others"
+            );
+            errors.push(
+                Diagnostic::new(&CONFIG_VALUE, message)
+                    .at(format!("layer {}", draft.origin))
+                    .help("calibrate the model anew (stoxnor calibrate)"),
+            );
+        }
+    }
+    Diagnostics::collected(errors)
 }

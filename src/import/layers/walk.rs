@@ -39,6 +39,9 @@ pub struct Walk<'a> {
     wanted: LayerOptions<'a>,
     /// Number of layers so far, including rejected ones.
     number: usize,
+    /// Number of layers so far that the file itself has: without thresholds and transpositions, which the importer inserts. Seeds of
+    /// sampled weights are derived from it, so that they do not depend on options or lowering.
+    seed_number: u64,
     drafts: Vec<Draft>,
     /// Source of the current stream.
     pub(crate) source: Source,
@@ -148,6 +151,7 @@ impl<'a> Walk<'a> {
             chain,
             wanted,
             number: 0,
+            seed_number: 0,
             drafts: Vec::new(),
             source: Source::Input,
             order,
@@ -163,7 +167,7 @@ impl<'a> Walk<'a> {
 
     /// Adds a threshold layer for the input, before the first layer `first`.
     pub fn threshold(&mut self, first: &Step, layer: Arc<dyn Layer>) {
-        self.fixed(first, layer);
+        self.inserted(first, layer);
     }
 
     /// Continues with another run, whose input is `stream`.
@@ -191,6 +195,7 @@ impl<'a> Walk<'a> {
         let step = &chain.steps[segment.anchor];
         let place = self.place(segment.anchor);
         self.number += 1;
+        self.seed_number += 1;
         let place = keep(place.map_err(|e| e.placed(&step.place)), self.errors);
         let mut sketch = PartialLayer::new(step);
         sketch.input = self.level.map(|l| l.element());
@@ -265,13 +270,21 @@ impl<'a> Walk<'a> {
         outgoing: Postprocessing,
     ) {
         self.number += 1;
+        self.seed_number += 1;
         self.push(step, core, activation, outgoing);
         if let Some(draft) = self.drafts.last_mut() {
             draft.inputs = inputs;
         }
     }
 
+    /// Adds a layer without weights that is a node of the file.
     pub(crate) fn fixed(&mut self, step: &Step, layer: Arc<dyn Layer>) {
+        self.seed_number += 1;
+        self.inserted(step, layer);
+    }
+
+    /// Adds a layer that the file does not have as such: it has no number in the order of seeds.
+    pub(crate) fn inserted(&mut self, step: &Step, layer: Arc<dyn Layer>) {
         self.number += 1;
         let outgoing = Postprocessing { shape: step.shape.clone(), steps: Vec::new(), moved: false };
         self.push(step, Core::Fixed(layer), None, outgoing);
@@ -326,7 +339,7 @@ impl<'a> Walk<'a> {
             .help("keep channels, rows and columns as axes of their own")
             .into());
         };
-        self.fixed(step, Arc::new(Transpose::new(shape, axes)));
+        self.inserted(step, Arc::new(Transpose::new(shape, axes)));
         self.order = wanted;
         Ok(())
     }
@@ -399,7 +412,7 @@ impl<'a> Walk<'a> {
         let name = format!("l{}_{kind}", self.number);
         let sampling = self.wanted.sampling.of(&name, told, self.wanted.calibrated)?;
         let (kernel, constant, codes) = read.map_err(|e| e.placed(&place.step.place))?;
-        let rounding = (self.number as u64, sampling.map(|(rounding, _)| rounding));
+        let rounding = (self.seed_number, sampling.map(|(rounding, _)| rounding));
         let read = weights::matrix(&constant, codes.as_ref(), rounding);
         let read = read.map_err(|e| e.placed(&place.step.place))?;
         Ok((kernel, read, sampling.map_or_else(Realisation::default, |(_, realisation)| realisation)))
@@ -547,6 +560,7 @@ impl<'a> Walk<'a> {
         let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
         let Some(level) = self.level else {
             self.number += 1;
+            self.seed_number += 1;
             self.order = Order::default();
             return Ok(());
         };

@@ -2,12 +2,14 @@
 //!
 //! The file is copied field by field. Fields that the importer ignores (documentation, metadata, shapes) are kept.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::graph::op::stochastic::picks;
 use crate::graph::operator::OWN;
 use crate::import::read::external::External;
 use crate::import::read::file;
-use crate::import::read::file::{Edge, Node};
+use crate::import::read::file::{CALIBRATED, Edge, Node, metadata};
 use crate::import::read::wire::{Value, fields};
 
 /// New statistics of one batch normalisation.
@@ -50,6 +52,29 @@ pub fn with_statistics(bytes: &[u8], statistics: &[Statistics], seed: Option<u64
             ),
             (number, value) => put(&mut out, number, value),
         }
+    }
+    Ok(out)
+}
+
+/// Writes for which layers the members are calibrated: the number of each in the order of seeds, by the name of its node. Without
+/// numbers the entry is removed.
+///
+/// # Errors
+/// If the file cannot be parsed.
+pub fn with_calibrated_layers(bytes: &[u8], numbers: &BTreeMap<String, u64>) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for field in fields(bytes) {
+        match field? {
+            (14, value) if metadata(value.bytes()?)?.0 == CALIBRATED => {}
+            (number, value) => put(&mut out, number, value),
+        }
+    }
+    if !numbers.is_empty() {
+        let text = serde_json::to_string(numbers).expect("names and numbers");
+        let mut entry = Vec::new();
+        put(&mut entry, 1, Value::Bytes(CALIBRATED.as_bytes()));
+        put(&mut entry, 2, Value::Bytes(text.as_bytes()));
+        message(&mut out, 14, &entry);
     }
     Ok(out)
 }

@@ -29,7 +29,12 @@ pub struct Graph {
     pub outputs: Vec<Edge>,
     /// Integer types from FINN's `finn_datatype` annotations, by tensor name.
     pub annotations: Vec<(String, Element)>,
+    /// For which layers the members were calibrated: the number of each in the order of seeds, by the name of its node.
+    pub calibrated: BTreeMap<String, u64>,
 }
+
+/// Key of the metadata that holds [`Graph::calibrated`], as a JSON object.
+pub const CALIBRATED: &str = "stoxnor.calibrated_layers";
 
 /// One node: an application of an operator.
 #[derive(Debug, Clone)]
@@ -92,6 +97,7 @@ pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
     }
     let mut graph = None;
     let mut opsets = Vec::new();
+    let mut calibrated = BTreeMap::new();
     for field in fields(bytes) {
         match field? {
             (7, value) => {
@@ -104,6 +110,12 @@ pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
                 limit("operator sets", opsets.len(), MAX_FIELDS)?;
                 opsets.push(opset(value.bytes()?)?);
             }
+            (14, value) => {
+                if let (CALIBRATED, text) = metadata(value.bytes()?)? {
+                    calibrated = serde_json::from_str(text)
+                        .map_err(|e| unreadable(format!("its {CALIBRATED} are damaged: {e}")))?;
+                }
+            }
             (25, _) => {
                 return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, "the model defines functions of its own")
                     .help("inline them on export (onnx.inliner.inline_local_functions)")
@@ -113,7 +125,20 @@ pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
         }
     }
     let graph = graph.ok_or_else(|| unreadable(format!("no graph in {} bytes", bytes.len())))?;
-    read_graph(graph, &opsets, external)
+    Ok(Graph { calibrated, ..read_graph(graph, &opsets, external)? })
+}
+
+/// The key and value of a model's metadata entry.
+pub fn metadata(message: &[u8]) -> Result<(&str, &str)> {
+    let (mut key, mut text) = ("", "");
+    for field in fields(message) {
+        match field? {
+            (1, value) => key = value.text()?,
+            (2, value) => text = value.text()?,
+            _ => {}
+        }
+    }
+    Ok((key, text))
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {
