@@ -1,4 +1,4 @@
-//! Work directories and running tools, and what an interruption does with them.
+//! Work directories and running tools, and their cleanup after an interruption.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Directories to remove and process groups to end when the program is interrupted.
+/// The directories to remove and the process groups to end when the program is interrupted.
 #[derive(Debug)]
 struct Open {
     directories: Vec<PathBuf>,
@@ -14,14 +14,14 @@ struct Open {
 }
 
 static OPEN: Mutex<Open> = Mutex::new(Open { directories: Vec::new(), groups: Vec::new() });
-/// Whether tools run in process groups of their own, which a signal from the terminal does not reach.
+/// Whether tools run in process groups of their own, which signals from the terminal do not reach.
 static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
 
 fn open() -> MutexGuard<'static, Open> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A temporary directory. It is removed when it is dropped and when the program is interrupted, unless it is kept.
+/// A temporary directory. It is removed when dropped or when the program is interrupted, unless it is kept.
 #[derive(Debug)]
 pub struct WorkDirectory(tempfile::TempDir);
 
@@ -29,15 +29,15 @@ impl WorkDirectory {
     /// A new `stoxnor-*` directory in the system's temporary directory.
     ///
     /// # Errors
-    /// Where none can be made.
+    /// If it cannot be created.
     pub fn new() -> io::Result<Self> {
         Self::of(|| tempfile::Builder::new().prefix("stoxnor-").tempdir())
     }
 
-    /// A new hidden directory in `parent`, on the same file system as what it will replace.
+    /// A new hidden directory in `parent`, on the same file system as the directory that it will replace.
     ///
     /// # Errors
-    /// Where none can be made.
+    /// If it cannot be created.
     pub fn hidden_in(parent: &Path) -> io::Result<Self> {
         Self::of(|| tempfile::Builder::new().prefix(".stoxnor-").tempdir_in(parent))
     }
@@ -54,7 +54,7 @@ impl WorkDirectory {
         self.0.path()
     }
 
-    /// Keeps the directory: neither a drop nor an interruption removes it.
+    /// Keeps the directory: neither dropping it nor an interruption removes it.
     pub fn keep(&mut self) {
         self.0.disable_cleanup(true);
         open().directories.retain(|path| path != self.0.path());
@@ -67,13 +67,13 @@ impl Drop for WorkDirectory {
     }
 }
 
-/// Runs `work` to its end before an interruption: for renames that belong together.
+/// Runs `work` without interruption, for renames that must happen together.
 pub fn uninterrupted<R>(work: impl FnOnce() -> R) -> R {
     let _open = open();
     work()
 }
 
-/// Runs a command to its end, in a process group that an interruption ends.
+/// Runs a command in a process group that an interruption ends, and waits for its end.
 pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
     #[cfg(unix)]
     if OWN_GROUPS.load(Ordering::Relaxed) {
@@ -96,12 +96,13 @@ pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
     command.output()
 }
 
-/// From now on tools run in process groups of their own, so that [`interrupt`] decides when they end.
+/// Makes tools run in process groups of their own from now on, so that [`interrupt`] decides when they end.
 pub fn prepare_for_interruption() {
     OWN_GROUPS.store(true, Ordering::Relaxed);
 }
 
-/// Ends running tools and removes all work directories, for a program that is about to exit. Nothing is opened or renamed afterwards.
+/// Ends running tools and removes all work directories, for a program that is about to exit. No files are opened or renamed
+/// afterwards.
 pub fn interrupt() {
     let open = open();
     #[cfg(unix)]
@@ -110,7 +111,7 @@ pub fn interrupt() {
         let _ = killpg(nix::unistd::Pid::from_raw(group.cast_signed()), Signal::SIGKILL);
     }
     for directory in &open.directories {
-        // A tool that is being ended may still write a last file.
+        // A tool that is being ended may still write a file.
         for _ in 0..10 {
             if std::fs::remove_dir_all(directory).is_ok() || !directory.exists() {
                 break;
@@ -118,6 +119,6 @@ pub fn interrupt() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-    // The lock is never given back: whoever wants a directory now waits for the exit.
+    // The lock is never released: whoever requests a directory now waits for the exit.
     std::mem::forget(open);
 }
