@@ -31,7 +31,7 @@ const INTERRUPTED: i32 = 130;
 pub fn main() -> ExitCode {
     let Arguments { command, common } = Arguments::parse();
     prepare_for_interruption();
-    // Where no handler can be set, a signal ends the program as it ends any other.
+    // If no handler can be set, a signal ends the program in the default way.
     let _ = ctrlc::set_handler(|| {
         interrupt();
         std::process::exit(INTERRUPTED);

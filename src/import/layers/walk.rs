@@ -321,10 +321,8 @@ impl<'a> Walk<'a> {
         Ok(place)
     }
 
-    /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs.
-    ///
-    /// # Errors
-    /// If the permutation is no transposition.
+    /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs; an error
+    /// if the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
         self.settle(before)?;
         if self.order == wanted {
@@ -446,9 +444,8 @@ impl<'a> Walk<'a> {
         let (activation, negate) = activation(&rows, &one, &steps, &level)?;
         let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
         let (weights, activation) = match read.matrix {
-            // Weights of rows with a decreasing activation are negated. Sampled weights stay, as do the weights of models with
-            // `keep_signs` or calibrated members (whose direction may differ between members): there the activation is
-            // decreasing.
+            // Weights of rows with a decreasing activation are negated. Weights stay if they are sampled, or with `keep_signs` or
+            // calibrated members (whose direction may differ between members): there the activation is decreasing.
             Matrix::Integers(matrix) if !keep_signs => {
                 let sign = |row: usize| if negate[row] { -1 } else { 1 };
                 let value = |row: usize, column| sign(row) * matrix.at(row, column);
@@ -580,7 +577,7 @@ impl<'a> Walk<'a> {
                     falls(rows, one, &before, all)?
                 }
             };
-            // Where none is decreasing, it does not matter which of them are its channels.
+            // Without a decreasing channel the choice of channels does not matter.
             let minimum = if minimum.contains(&true) { minimum } else { Vec::new() };
             if !minimum.is_empty() && minimum.len() != image.channels {
                 let message = format!(
