@@ -8,6 +8,7 @@ pub(crate) mod grid;
 pub(crate) mod images;
 pub(crate) mod join;
 pub(crate) mod members;
+pub(crate) mod moves;
 pub(crate) mod order;
 pub(crate) mod pixels;
 pub mod sums;

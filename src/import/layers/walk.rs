@@ -14,7 +14,7 @@ use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{activation, falls};
+use crate::import::layers::activation::activation;
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
@@ -27,9 +27,7 @@ use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
-use crate::layer::maxpool::MaxPool;
 use crate::layer::transpose::Transpose;
-use crate::layer::upsample::Upsample;
 use crate::network::Source;
 use crate::network::layer::Layer;
 
@@ -38,10 +36,10 @@ pub struct Walk<'a> {
     pub(crate) chain: &'a Chain,
     wanted: LayerOptions<'a>,
     /// Number of layers so far, including rejected ones.
-    number: usize,
+    pub(crate) number: usize,
     /// Number of layers so far that the file itself has: without thresholds and transpositions, which the importer inserts. Seeds of
     /// sampled weights are derived from it, so that they do not depend on options or lowering.
-    seed_number: u64,
+    pub(crate) seed_number: u64,
     drafts: Vec<Draft>,
     /// Source of the current stream.
     pub(crate) source: Source,
@@ -347,7 +345,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the order has another number of elements, and nothing was refused before.
-    fn settle(&mut self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn settle(&mut self, shape: &[usize]) -> Result<()> {
         if self.order.fits(shape.iter().product()) {
             return Ok(());
         }
@@ -525,89 +523,4 @@ impl<'a> Walk<'a> {
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         Ok(Some(Made { core, activation: Some(activation), steps, level: Some(next) }))
     }
-
-    /// Processes the steps that move, repeat or select elements between a layer and the next one.
-    pub(crate) fn moves(&mut self, one: &[usize], range: Range<usize>) {
-        let chain = self.chain;
-        for at in range.clone() {
-            let step = &chain.steps[at];
-            let done = match step.operator.role {
-                Role::Layout => self.layout(step, chain.shape_before(at)),
-                Role::Select if step.operator.name == "Pad" => Ok(()),
-                Role::Select => self.select(one, range.start, at),
-                _ => Ok(()),
-            };
-            if keep(done.map_err(|e| e.placed(&step.place)), self.errors).is_none() {
-                self.order = Order::default();
-            }
-        }
-    }
-
-    fn layout(&mut self, step: &Step, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
-        self.order = std::mem::take(&mut self.order).through(step, before)?;
-        Ok(())
-    }
-
-    fn select(&mut self, front: &[usize], start: usize, at: usize) -> Result<()> {
-        let chain = self.chain;
-        let step = &chain.steps[at];
-        let pad = at.checked_sub(1).filter(|i| *i >= start && chain.steps[*i].operator.name == "Pad");
-        let (inner, before) = (chain.shape_before(pad.unwrap_or(at)), chain.shape_before(at));
-        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
-        let Some(level) = self.level else {
-            self.number += 1;
-            self.seed_number += 1;
-            self.order = Order::default();
-            return Ok(());
-        };
-        let enlarges = matches!(step.operator.name, "Upsample" | "Resize");
-        let image = if enlarges { images::plain(inner)? } else { images::image(step, inner)? };
-        self.reorder(step, Order::of(&image), inner)?;
-        let layer: Arc<dyn Layer> = if enlarges {
-            let shape = [image.size[0], image.size[1], image.channels];
-            Arc::new(Upsample::new(shape, images::repeats(step, before)?))
-        } else {
-            let kernel = images::maximum(step, before, padded, &level)?;
-            let minimum = match &self.made {
-                None => Vec::new(),
-                Some(Values { rows, one, scaling, all }) => {
-                    let graph = at_one_position(&chain.steps[start..at], front)?;
-                    let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
-                    falls(rows, one, &before, all)?
-                }
-            };
-            // Without a decreasing channel the choice of channels does not matter.
-            let minimum = if minimum.contains(&true) { minimum } else { Vec::new() };
-            if !minimum.is_empty() && minimum.len() != image.channels {
-                let message = format!(
-                    "its {} channels are not the {} outputs of the layer before it, some of which decrease",
-                    image.channels,
-                    minimum.len()
-                );
-                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("quantise before the maximum, or keep channels as an axis of their own")
-                    .into());
-            }
-            if padded.is_some() && minimum.contains(&true) {
-                let message = "a maximum whose channels fall afterwards is padded by a node of its own";
-                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("let the maximum pad itself")
-                    .into());
-            }
-            Arc::new(MaxPool::new(kernel, minimum))
-        };
-        let out = Image { size: layer_size(&layer, &image)?, ..image };
-        self.fixed(step, layer);
-        self.order = Order::of(&out);
-        Ok(())
-    }
-}
-
-/// Height and width of a layer's output image.
-fn layer_size(layer: &Arc<dyn Layer>, image: &Image) -> Result<[usize; 2]> {
-    let shape = vec![image.size[0], image.size[1], image.channels];
-    let port = crate::frame::port::Port { shape, element: crate::frame::element::Element::Bipolar };
-    let out = layer.output(&[port])?;
-    Ok([out.shape[0], out.shape[1]])
 }
