@@ -63,7 +63,12 @@ impl WorkDirectory {
 
 impl Drop for WorkDirectory {
     fn drop(&mut self) {
-        open().directories.retain(|path| path != self.0.path());
+        let mut open = open();
+        if let Some(at) = open.directories.iter().position(|path| path == self.0.path()) {
+            // Removed under the lock: an interruption waits for it, and leaves nothing half-removed.
+            let _ = std::fs::remove_dir_all(self.0.path());
+            open.directories.remove(at);
+        }
     }
 }
 

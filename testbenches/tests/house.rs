@@ -207,6 +207,20 @@ fn dependencies_run_one_way() {
     assert_eq!(of("testbenches/Cargo.toml"), set(&["stoxnor", "stoxnor-hdl", "stoxnor-sim"]));
 }
 
+/// `cargo run -- demo`, the first command of README.md, names no program: of the default members one alone may have some.
+#[test]
+fn one_program_is_run_by_default() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = text.lines().find_map(|line| line.strip_prefix("default-members = ")).unwrap();
+    let members: Vec<&str> = members.split('"').skip(1).step_by(2).collect();
+    assert!(members.contains(&"."), "{members:?}");
+    let has_program = |member: &&str| {
+        let member = root().join(member);
+        member.join("src/main.rs").exists() || member.join("src/bin").exists()
+    };
+    assert_eq!(members.into_iter().filter(has_program).collect::<Vec<_>>(), ["."]);
+}
+
 /// What is shipped builds nothing of rust-hdl: where it is named it is optional, and no feature that is on asks for it.
 #[test]
 fn rust_hdl_stays_behind_its_feature() {
