@@ -99,6 +99,9 @@ fn members_that_were_calibrated_under_another_number_are_refused() {
     .unwrap();
     let network = import::read("net", &done.bytes).unwrap();
     assert_eq!(numbers(&network), [1]);
+    // An entry of another tool may hold anything: here bytes that are no text.
+    let foreign = [&done.bytes[..], &[0x72, 7, 0x0a, 1, b'x', 0x12, 2, 0xff, 0xfe]].concat();
+    assert_eq!(numbers(&import::read("net", &foreign).unwrap()), [1]);
     let origin = network.nodes[0].origin.clone();
     let other = import::with_calibrated_layers(&done.bytes, &BTreeMap::from([(origin, 2)])).unwrap();
     let refused = import::read("net", &other).unwrap_err();

@@ -9,7 +9,7 @@ use crate::graph::op::stochastic::picks;
 use crate::graph::operator::OWN;
 use crate::import::read::external::External;
 use crate::import::read::file;
-use crate::import::read::file::{CALIBRATED, Edge, Node, metadata};
+use crate::import::read::file::{CALIBRATED, Edge, Node, calibrated};
 use crate::import::read::wire::{Value, fields};
 
 /// New statistics of one batch normalisation.
@@ -65,7 +65,7 @@ pub fn with_calibrated_layers(bytes: &[u8], numbers: &BTreeMap<String, u64>) -> 
     let mut out = Vec::with_capacity(bytes.len());
     for field in fields(bytes) {
         match field? {
-            (14, value) if metadata(value.bytes()?)?.0 == CALIBRATED => {}
+            (14, value) if calibrated(value.bytes()?)?.is_some() => {}
             (number, value) => put(&mut out, number, value),
         }
     }

@@ -111,7 +111,7 @@ pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
                 opsets.push(opset(value.bytes()?)?);
             }
             (14, value) => {
-                if let (CALIBRATED, text) = metadata(value.bytes()?)? {
+                if let Some(text) = self::calibrated(value.bytes()?)? {
                     calibrated = serde_json::from_str(text)
                         .map_err(|e| unreadable(format!("its {CALIBRATED} are damaged: {e}")))?;
                 }
@@ -128,17 +128,20 @@ pub fn parse(bytes: &[u8], external: &External) -> Result<Graph> {
     Ok(Graph { calibrated, ..read_graph(graph, &opsets, external)? })
 }
 
-/// The key and value of a model's metadata entry.
-pub fn metadata(message: &[u8]) -> Result<(&str, &str)> {
-    let (mut key, mut text) = ("", "");
+/// The value of the metadata entry [`CALIBRATED`]; `None` for an entry of another tool, which may hold anything.
+///
+/// # Errors
+/// If the entry is no key and value, or the value no text.
+pub fn calibrated(message: &[u8]) -> Result<Option<&str>> {
+    let (mut own, mut found) = (false, None);
     for field in fields(message) {
         match field? {
-            (1, value) => key = value.text()?,
-            (2, value) => text = value.text()?,
+            (1, key) => own = key.bytes()? == CALIBRATED.as_bytes(),
+            (2, value) => found = Some(value),
             _ => {}
         }
     }
-    Ok((key, text))
+    found.filter(|_| own).map(|value| value.text()).transpose()
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {
