@@ -141,7 +141,7 @@ impl Model {
         };
         let most = ensemble.max_members;
         if let Some(members) = members.iter().find(|m| !(1..=most).contains(*m)) {
-            let message = format!("{members} members where {most} are built");
+            let message = format!("{members} members, and the hardware supports {most}");
             return Err(Diagnostic::new(&CONFIG_VALUE, message)
                 .at("--members")
                 .help(format!("give 1 to {most}; [ensemble] max_members builds more"))

@@ -102,7 +102,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         view::line("");
         view::table(&["sampled", "law", "bits", "share", "seed", "realisation"], rows);
         view::line(&format!(
-            "up to {} are built; from {} on a frame passes once for each, and their sums leave",
+            "the hardware supports up to {}; from {} on a frame passes once for each member, and the outputs are their sums",
             view::count(ensemble.max_members as usize, "member"),
             network.nodes[ensemble.first].name
         ));

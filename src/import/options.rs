@@ -96,7 +96,11 @@ impl SamplingOptions {
             return refuse("ensemble.max_members", message, calibrated);
         }
         if members > most {
-            return refuse("ensemble.members", format!("{members} members where {most} are built"), most);
+            return refuse(
+                "ensemble.members",
+                format!("{members} members, and the hardware supports {most} (max_members)"),
+                most,
+            );
         }
         Ok((members, most))
     }

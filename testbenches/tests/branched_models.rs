@@ -180,7 +180,10 @@ fn what_is_no_sum_of_integers_is_refused() {
     let other = m.block(&stem, [2, 2], 0.123_456);
     let sum = m.add(&other, &stem);
     let y = m.head(&sum, [2, 2]);
-    assert!(refused("two scales", &m.finish(&[y])).contains("no multiples of one"));
+    assert!(
+        refused("two scales", &m.finish(&[y]))
+            .contains("their ratio must be p/q with p at most 4096 and q at most 64")
+    );
     // A product of two branches.
     let (mut m, stem) = start(10);
     let other = m.block(&stem, [2, 2], 0.5);

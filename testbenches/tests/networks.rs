@@ -293,7 +293,7 @@ fn what_does_not_commute_is_refused() {
     g.quant(1.0, 2).then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
     g.quant(1.0, 2).classes(4 * 4, 2);
     let text = said(g);
-    assert!(text.contains("fewer pixels"), "{text}");
+    assert!(text.contains("divides by fewer pixels at the border"), "{text}");
     // Padding that is no level.
     let mut g = start();
     g.bipolar().then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], 0.5)).conv(&[4, 4, 3, 3], 1, K3, &SIGNS);

@@ -147,8 +147,8 @@ pub fn average(
     let (window, divisors) = pool::divisors(step.operator.name, &step.attributes, before)?;
     let Some(divisor) = divisors.first().copied().filter(|d| divisors.iter().all(|o| o == d)) else {
         return Err(refuse(
-            "at the border it averages fewer pixels than inside",
-            "set count_include_pad, or average without padding",
+            "an average that excludes padding from the count is not supported: it divides by fewer pixels at the border",
+            "set count_include_pad = 1 (PyTorch: count_include_pad=True), average without padding, or leave ceil_mode out",
         ));
     };
     let (window, fill) = filled(window, padded, level)?;

@@ -25,6 +25,9 @@ use crate::network::{Output, Source};
 /// Maximum ratio between a scale and the common scale of the inputs of a sum.
 const MAX_FACTOR: i64 = 1 << 12;
 
+/// Maximum number of parts that the smallest scale is divided into to find the common scale.
+const MAX_PARTS: u32 = 64;
+
 /// A tensor as a stream of channels.
 struct Channels {
     /// Shape of the tensor at one position.
@@ -317,7 +320,7 @@ fn close(ratio: f64) -> bool {
 /// A common scale of which all scales are multiples, and the multiples.
 fn common(levels: &[Grid]) -> Result<(f32, Vec<i64>)> {
     let smallest = levels.iter().map(|l| l.scale).fold(f32::INFINITY, f32::min);
-    for parts in 1..=64 {
+    for parts in 1..=MAX_PARTS {
         let scale = f64::from(smallest) / f64::from(parts);
         let factors: Vec<f64> = levels.iter().map(|l| f64::from(l.scale) / scale).collect();
         let whole = |f: &f64| f.round() >= 1.0 && close(f / f.round()) && f.round() <= MAX_FACTOR as f64;
@@ -326,8 +329,10 @@ fn common(levels: &[Grid]) -> Result<(f32, Vec<i64>)> {
         }
     }
     let scales: Vec<String> = levels.iter().map(|l| l.scale.to_string()).collect();
-    let message =
-        format!("it adds integers of the scales {}, which are no multiples of one", scales.join(" and "));
+    let message = format!(
+        "its inputs have the scales {}; their ratio must be p/q with p at most {MAX_FACTOR} and q at most {MAX_PARTS}",
+        scales.join(" and ")
+    );
     Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
         .help(
             "give the quantisers of both branches one scale, or scales whose ratio is one of small integers",

@@ -28,7 +28,8 @@ pub fn quantise_input(mut run: Run, options: &Options, errors: &mut Vec<Diagnost
         chain.steps.get(first).map_or_else(|| format!("tensor {}", run.to), |step| step.place.clone());
     let Some(fixed) = options.input else {
         let elements: usize = shape.iter().product();
-        let message = format!("it takes {elements} real numbers of the graph's input, quantised by nothing");
+        let message =
+            format!("it takes {elements} real numbers of the graph's input, which is not quantised");
         errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(place).help(
             "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10 \
              (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, QuantizeLinear, BipolarQuant)",

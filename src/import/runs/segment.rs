@@ -132,7 +132,7 @@ fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
         errors.push(
             Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                 .at(step.place.clone())
-                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and enlargements; padding directly before a window"),
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and nearest-neighbour upsampling; padding directly before a window"),
         );
     }
 }
