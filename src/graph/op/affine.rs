@@ -3,7 +3,8 @@
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
 use crate::graph::operator::Spacing::{Kept, Lost, Scaled};
-use crate::graph::operator::{Eval, ONNX, Operator, Role, Spacing, invalid, unsupported};
+use crate::graph::op::exact;
+use crate::graph::operator::{Eval, ONNX, Operator, Role, Spacing, invalid, numbers, unsupported};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
@@ -70,25 +71,32 @@ fn overflow() -> crate::diagnostic::Diagnostics {
     invalid("integer arithmetic overflows or divides by 0")
 }
 
-/// Supports only exponents that IEEE arithmetic computes exactly alike on every machine. A general power differs between
-/// mathematics libraries in the last bit.
+/// The exponents 0.5, 1, 2 and 3 are float32, one operation after the other; others are computed in float64 and rounded once.
 fn pow(x: &Tensor, exponent: &Tensor) -> Result<Vec<Tensor>> {
-    x.floats("the base")?;
-    if let Some(e) = exponent.floats("the exponent")?.iter().find(|&&e| ![0.5, 1.0, 2.0, 3.0].contains(&e)) {
-        return Err(unsupported(format!(
-            "exponent {e}; the exponents 0.5, 1, 2 and 3 are exact on every machine"
-        )));
+    if let (Data::Int(base), Data::Int(e)) = (&x.data, &exponent.data) {
+        let power = |b: i64, e: i64| b.checked_pow(u32::try_from(e).ok()?);
+        let (shape, out) = tensor::zip((&x.shape, base), (&exponent.shape, e), power)?;
+        let data = Data::Int(out.into_iter().collect::<Option<_>>().ok_or_else(overflow)?);
+        return Ok(vec![Tensor { shape, data }]);
     }
+    x.floats("the base")?;
     let power = |x: f32, e: f32| match e {
         2.0 => x * x,
         3.0 => x * x * x,
         1.0 => x,
+        0.0 => 1.0,
         // C's pow(x, 0.5) is +0 for -0 and +infinity for -infinity.
-        _ if x == 0.0 => 0.0,
-        _ if x == f32::NEG_INFINITY => f32::INFINITY,
-        _ => x.sqrt(),
+        0.5 if x == 0.0 => 0.0,
+        0.5 if x == f32::NEG_INFINITY => f32::INFINITY,
+        0.5 => x.sqrt(),
+        _ if e.fract() == 0.0 && e.abs() <= 64.0 => {
+            let whole = (0..e.abs() as i32).fold(1.0, |power, _| power * f64::from(x));
+            (if e < 0.0 { 1.0 / whole } else { whole }) as f32
+        }
+        _ if x == 0.0 && e > 0.0 => 0.0,
+        _ => exact::exp(f64::from(e) * exact::log(f64::from(x))) as f32,
     };
-    binary(&[x, exponent], power, |_, _| None)
+    binary(&[x, &numbers(exponent)], power, |_, _| None)
 }
 
 /// Same order of operations as onnxruntime: r = 1 / sqrt(var + epsilon), s = r * gamma, y = x * s + (beta - mean * s).
@@ -169,7 +177,13 @@ mod tests {
         let root = run("Pow", &[x.clone(), Tensor::scalar(0.5)]).unwrap();
         assert_eq!(root, Tensor::vector(vec![318.196_66f32.sqrt(), 2f32.sqrt(), 0.0]));
         assert_eq!(root.floats("").unwrap()[2].to_bits(), 0);
-        assert!(run("Pow", &[x, Tensor::scalar(0.3)]).is_err());
+        let of = |x: f32, e: f32| run("Pow", &[Tensor::scalar(x), Tensor::scalar(e)]).unwrap().floats("").unwrap()[0];
+        assert_eq!([of(2.0, 0.3), of(-2.0, 5.0), of(4.0, -2.0), of(0.0, 1.5)], [1.231_144_4, -32.0, 0.0625, 0.0]);
+        assert!(of(-2.0, 0.3).is_nan());
+        let whole = run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![4])]).unwrap();
+        assert_eq!(whole, Tensor::integers(vec![81]));
+        assert!(run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![-1])]).is_err());
+        assert_eq!(run("Pow", &[Tensor::vector(vec![3.0]), Tensor::integers(vec![2])]).unwrap(), Tensor::vector(vec![9.0]));
     }
 
     #[test]

@@ -11,7 +11,10 @@
 
 mod affine;
 mod clamp;
+mod compare;
 pub(crate) mod conv;
+mod curve;
+mod exact;
 mod fixed;
 pub(crate) mod geometry;
 mod index;
@@ -21,6 +24,7 @@ pub(crate) mod product;
 mod qcdq;
 mod quant;
 mod quantise;
+pub(crate) mod reduce;
 mod resize;
 pub mod rounding;
 pub mod stochastic;
@@ -35,7 +39,9 @@ use crate::graph::tensor::Tensor;
 pub static OPERATORS: &[&[Operator]] = &[
     affine::OPERATORS,
     clamp::OPERATORS,
+    compare::OPERATORS,
     conv::OPERATORS,
+    curve::OPERATORS,
     fixed::OPERATORS,
     index::OPERATORS,
     layout::OPERATORS,
@@ -44,6 +50,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     qcdq::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
+    reduce::OPERATORS,
     resize::OPERATORS,
     stochastic::OPERATORS,
     tail::OPERATORS,
@@ -52,6 +59,17 @@ pub static OPERATORS: &[&[Operator]] = &[
 /// The operator `name` of `domain`, if it is known.
 pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().copied().flatten().find(|o| o.name == name && o.domains.contains(&domain))
+}
+
+/// For a ReduceMean over other axes than all spatial ones, which is no average of an image, the operator that computes it on the
+/// host or of constants.
+pub fn other_mean(operator: &Operator, attributes: &Attributes, inputs: &[&Tensor]) -> Option<&'static Operator> {
+    let [x, ..] = inputs else { return None };
+    if operator.name != "ReduceMean" || operator.domains == [CONFIGURED] {
+        return None;
+    }
+    let spatial = reduce::axes(attributes, inputs).ok()?.iter().copied().eq(2..x.rank()) && x.rank() > 2;
+    if spatial { None } else { find(CONFIGURED, "ReduceMean") }
 }
 
 /// The diagnostic for an unknown operator. Its help lists the known ones.

@@ -209,6 +209,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
             None => return Err(Diagnostic::new(&MODEL_INVALID, format!("input {name} is not there")).into()),
         }
     }
+    let operator = op::other_mean(operator, &node.attributes, &tensors).unwrap_or(operator);
     let sampled = integers.iter().flatten().any(|c| c.rounding.is_some());
     let codes = kept_codes.filter(|_| matches!(operator.role, Role::Product));
     if loose {
