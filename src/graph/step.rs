@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
 use crate::graph::attributes::Attributes;
-use crate::graph::operator::{Codes, Operator};
+use crate::graph::operator::{Codes, Operator, Role};
 use crate::graph::tensor::Tensor;
 
 /// One input of a [`Step`].
@@ -78,6 +78,33 @@ impl Step {
                 Operand::Constant(tensor) => Some(&**tensor),
             })
             .collect()
+    }
+
+    /// Whether the step is a monotone function of the running tensor, for finite values.
+    pub fn is_monotone(&self) -> bool {
+        match (self.operator.role, self.position()) {
+            (Role::Elementwise { monotone, .. }, Some(position)) => {
+                monotone.contains(&position) && self.keeps_direction()
+            }
+            (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the parameters of an activation are those with which it is monotone.
+    fn keeps_direction(&self) -> bool {
+        let float = |name: &str, default: f32| self.attributes.float(name, default).unwrap_or(f32::NAN);
+        match self.operator.name {
+            "LeakyRelu" | "Elu" | "Celu" | "Selu" | "ThresholdedRelu" => {
+                float("alpha", 1.0) >= 0.0 && float("gamma", 1.0) >= 0.0
+            }
+            "Shrink" => (0.0..=float("lambd", 0.5)).contains(&float("bias", 0.0)),
+            "PRelu" => {
+                let slopes = self.constants().get(1).copied().flatten();
+                slopes.and_then(|t| t.floats("the slope").ok()).is_some_and(|v| v.iter().all(|s| *s >= 0.0))
+            }
+            _ => true,
+        }
     }
 
     /// The index of the running operand; `None` unless there is exactly one.

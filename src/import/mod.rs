@@ -5,9 +5,9 @@
 //! 2. `validate` checks names and sorts the nodes topologically, `types` records the integer type of every `QuantizeLinear`, and
 //!    `prune` removes nodes that no output depends on.
 //! 3. `fold` looks operators up and folds constants in float32, one operation at a time. `codes` keeps the integers and scales of
-//!    quantised constants.
+//!    quantised constants. `fuse` makes one node of operators that read one tensor on several ways.
 //! 4. `chain` cuts the graph into runs, one per branch: a run ends where branches begin or join. `rewrite` turns every product
-//!    into a MatMul or a Conv. `input` inserts the fixed-point type of a real-valued input.
+//!    into a MatMul or a Conv. `levels` finds written-out quantisers. `input` inserts the fixed-point type of a real-valued input.
 //! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs. They use
 //!    `weights` (integer weights and scales), `grid` (the levels of a layer's input), `images` (kernels and padding), `order`
 //!    (the stream order of elements) and `activation` (thresholds). `draft` holds a layer until it is built. `pixels` turns the
@@ -51,9 +51,9 @@ use crate::import::layers::{members, weights};
 use crate::import::options::LayerOptions;
 use crate::import::read::external::External;
 use crate::import::read::{file, limits};
-use crate::import::runs::{chain, input, rewrite};
+use crate::import::runs::{chain, input, levels, rewrite};
 use crate::import::simplify::fold::{Applied, Folded};
-use crate::import::simplify::{fold, member, prune, validate};
+use crate::import::simplify::{fold, fuse, member, prune, validate};
 use crate::network::Network;
 
 pub use float::FloatGraph;
@@ -183,7 +183,7 @@ fn passes(
     survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
-    let folded = fold::fold(member::in_member(&graph, 0), &mut survey.reasons);
+    let folded = fuse::fuse(fold::fold(member::in_member(&graph, 0), &mut survey.reasons));
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // Without a complete graph shapes are unknown, so only the weights can be described.
@@ -197,7 +197,7 @@ fn passes(
     if calibrated.is_some() {
         members::numbered(&parts.layers, &calibrated_layers)?;
         for member in 1..max_members {
-            let folded = fold::fold(member::in_member(&graph, member), reasons);
+            let folded = fuse::fuse(fold::fold(member::in_member(&graph, member), reasons));
             let other = self::parts(folded, options, &mut Vec::new(), reasons)?;
             let Some(other) = other.filter(|_| reasons.is_empty()) else { return Ok(None) };
             members::merge(&mut parts, other, member)?;
@@ -227,7 +227,7 @@ fn parts(
     let outputs = folded.outputs.clone();
     let mut runs = chain::runs(folded)?;
     for run in &mut runs {
-        run.chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+        run.chain = levels::told(rewrite::rewrite(std::mem::take(&mut run.chain), reasons));
     }
     let first = input::quantise_input(runs.remove(0), options, reasons);
     runs.insert(0, first);
@@ -269,7 +269,7 @@ pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
 pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
     let mut errors = Vec::new();
-    let folded = fold::fold(member::in_member(&graph, 0), &mut errors);
+    let folded = fuse::fuse(fold::fold(member::in_member(&graph, 0), &mut errors));
     Diagnostics::collected(errors)?;
     let mut runs = chain::runs(folded)?;
     if runs.len() > 1 {

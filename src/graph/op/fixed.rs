@@ -37,7 +37,7 @@ fn levels(attributes: &Attributes) -> Result<Levels> {
         first: -(1 << (bits - 1)),
         step: 1,
         count: 1 << bits,
-        scale: Tensor::scalar(step),
+        scale: Some(Tensor::scalar(step)),
         value: Box::new(move |code| Ok(Tensor::scalar(code * step))),
     })
 }

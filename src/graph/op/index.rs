@@ -56,6 +56,14 @@ pub(crate) const OPERATORS: &[Operator] = &[
         eval: concat,
     },
     Operator {
+        name: "Expand",
+        domains: ONNX,
+        inputs: (2, 2),
+        attributes: &[],
+        role: Role::Host,
+        eval: expand,
+    },
+    Operator {
         name: "ArgMax",
         domains: ONNX,
         inputs: (1, 1),
@@ -194,6 +202,15 @@ fn concat(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data }])
 }
 
+/// Repeats along axes, as broadcasting with a tensor of the given shape does.
+fn expand(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let extent = |&e: &i64| usize::try_from(e).map_err(|_| invalid(format!("an extent is {e}")));
+    let wanted = x[1].ints("the shape")?.iter().map(extent).collect::<Result<Vec<_>>>()?;
+    let shape = tensor::broadcast(&x[0].shape, &wanted)?;
+    let data = x[0].data.pick(tensor::broadcast_indices(&x[0].shape, &shape));
+    Ok(vec![Tensor { shape, data }])
+}
+
 /// The index of the first of equal maxima, or of the last with `select_last_index`.
 fn arg_max(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let at = axis(attributes.int("axis", 0)?, x[0].rank())?;
@@ -288,6 +305,15 @@ mod tests {
         assert_eq!(batch, Tensor { shape: vec![], data: Data::Int(vec![1]) });
         let both = [&Tensor::integers(vec![1]), &Tensor::integers(vec![-1])];
         assert_eq!(run("Concat", &[("axis", 0)], &both).unwrap()[0], Tensor::integers(vec![1, -1]));
+    }
+
+    #[test]
+    fn expand_repeats_along_axes() {
+        let x = Tensor::new(vec![2, 1], Data::Int(vec![3, 4])).unwrap();
+        let wide = run("Expand", &[], &[&x, &Tensor::integers(vec![1, 1, 2])]).unwrap().remove(0);
+        assert_eq!((wide.shape, wide.data), (vec![1, 2, 2], Data::Int(vec![3, 3, 4, 4])));
+        assert!(run("Expand", &[], &[&x, &Tensor::integers(vec![3, 1])]).is_err());
+        assert!(run("Expand", &[], &[&x, &Tensor::integers(vec![1 << 40])]).is_err());
     }
 
     #[test]

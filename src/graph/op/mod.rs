@@ -16,6 +16,7 @@ pub(crate) mod conv;
 mod curve;
 mod exact;
 mod fixed;
+pub(crate) mod fused;
 pub(crate) mod geometry;
 mod index;
 mod layout;
@@ -43,6 +44,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     conv::OPERATORS,
     curve::OPERATORS,
     fixed::OPERATORS,
+    fused::OPERATORS,
     index::OPERATORS,
     layout::OPERATORS,
     pool::OPERATORS,

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use crate::arith::activation::Activation;
 use crate::arith::threshold;
-use crate::arith::threshold::{Lattice, Stairs};
+use crate::arith::threshold::{Lattice, NotMonotone, Stairs};
 use crate::diagnostic::{
     ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
     THRESHOLD_INEXACT,
@@ -25,6 +25,50 @@ const MAX_LEVELS: i64 = 1 << 8;
 /// Maximum bit width of an activation: 256 levels with a zero point may lie on both sides of 0.
 const MAX_BITS: u32 = 9;
 
+/// An activation that rises and falls: the number of its steps upwards up to a sum, less that of its steps downwards.
+#[derive(Debug)]
+pub struct Bumps {
+    /// Steps upwards, and how far the first value is above the lowest.
+    pub up: Activation,
+    /// Steps downwards.
+    pub down: Activation,
+    /// The activation of their difference.
+    pub difference: Activation,
+}
+
+/// The activation of a layer.
+#[derive(Debug)]
+pub enum Found {
+    /// Thresholds, and for each row whether its weights must be negated (decreasing activation).
+    Monotone(Activation, Vec<bool>),
+    /// Two sets of thresholds.
+    Bumps(Bumps),
+}
+
+impl Found {
+    /// The thresholds of an activation where no other kind can be built.
+    ///
+    /// # Errors
+    /// If the activation rises and falls.
+    pub fn monotone(self, steps: &[Step]) -> Result<(Activation, Vec<bool>)> {
+        match self {
+            Self::Monotone(activation, negate) => Ok((activation, negate)),
+            Self::Bumps(_) => {
+                let found = inexact("the activation rises and falls".to_owned());
+                Err(steps.first().map_or(found.clone(), |s| found.clone().placed(&s.place)))
+            }
+        }
+    }
+
+    /// The last activation: its values are those of the layer.
+    pub fn last(&self) -> &Activation {
+        match self {
+            Self::Monotone(activation, _) => activation,
+            Self::Bumps(bumps) => &bumps.difference,
+        }
+    }
+}
+
 /// Computes the activation of a layer, and for each row whether its weights must be negated (decreasing activation).
 ///
 /// `rows` are the possible sums of each output. They enter `steps` as a tensor of shape `shape`. The results of `steps` are
@@ -37,7 +81,7 @@ pub fn activation(
     shape: &[usize],
     steps: &[Step],
     grid: &Grid,
-) -> Result<(Activation, Vec<bool>)> {
+) -> Result<Found> {
     keeps_order(shape, steps)?;
     let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
     let grid = &narrowed(rows, steps, grid, &mut f)?;
@@ -47,7 +91,7 @@ pub fn activation(
     };
     let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
     let searched = threshold::search_calls(rows, levels.len());
-    let search = steps.iter().all(monotone) && searched < most;
+    let search = steps.iter().all(Step::is_monotone) && searched < most;
     let work = if search { searched } else { most }
         .saturating_mul(rows.len() as u64)
         .saturating_mul(steps.iter().map(cost).sum());
@@ -62,19 +106,71 @@ pub fn activation(
             .into());
     }
     let stairs = if search {
-        threshold::search(rows, &levels, f)?
+        threshold::search(rows, &levels, &mut f)?
     } else {
-        threshold::enumerate(rows, &levels, f)?.map_err(|found| {
-            let (from, to) = found.again;
-            let message = format!(
-                "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
-                found.row
-            );
-            inexact(message).placed(&steps[0].place)
-        })?
+        match threshold::enumerate(rows, &levels, &mut f)? {
+            Ok(stairs) => stairs,
+            Err(found) => return bumps(rows, steps, grid, f, found).map(Found::Bumps),
+        }
     };
     let negate = stairs.iter().map(|s| s.negate).collect();
-    Ok((staircase(grid, rows, stairs), negate))
+    Ok(Found::Monotone(staircase(grid, rows, stairs), negate))
+}
+
+/// The thresholds of an activation that rises and falls.
+///
+/// # Errors
+/// If a row has more than [`MAX_LEVELS`] steps, upwards or downwards.
+fn bumps(
+    rows: &[Lattice],
+    steps: &[Step],
+    grid: &Grid,
+    f: impl FnMut(&[i32], &mut [i32]) -> Result<()>,
+    turn: NotMonotone,
+) -> Result<Bumps> {
+    let most = MAX_LEVELS - 1;
+    let many = |row: usize| {
+        let (from, to) = turn.again;
+        let message = format!(
+            "the activation of output {row} rises and falls, and has more than {most} steps upwards or downwards (that of output {} turns between the sums {from} and {to})",
+            turn.row
+        );
+        inexact(message).placed(&steps[0].place)
+    };
+    let changes = threshold::changes(rows, 2 * most as usize, f)?.map_err(many)?;
+    let grain = grid.grain();
+    let lowest = changes.iter().flatten().map(|c| i64::from(c.1)).min().unwrap_or(grid.least);
+    let highest = changes.iter().flatten().map(|c| i64::from(c.1)).max().unwrap_or(grid.most);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for (row, changes) in changes.iter().enumerate() {
+        let (mut rises, mut falls) = (Vec::new(), Vec::new());
+        let mut before = lowest;
+        for &(sum, value) in changes {
+            let by = (i64::from(value) - before) / grain;
+            let list = if by > 0 { &mut rises } else { &mut falls };
+            list.extend(std::iter::repeat_n(sum as i32, by.unsigned_abs() as usize));
+            before = value.into();
+        }
+        if rises.len().max(falls.len()) as i64 > most {
+            return Err(many(row));
+        }
+        up.push(rises);
+        down.push(falls);
+    }
+    let steps = |mut lists: Vec<Vec<i32>>| {
+        let count = lists.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        // Thresholds that no sum reaches.
+        lists.iter_mut().zip(rows).for_each(|(list, row)| list.resize(count, row.high() as i32 + 1));
+        let bits = usize::BITS - count.leading_zeros();
+        Activation::rising(Element::Unsigned(bits), 0, lists)
+    };
+    let found = Grid { least: lowest, most: highest, ..*grid };
+    let identity: Vec<i32> = (1..=((highest - lowest) / grain) as i32).collect();
+    Ok(Bumps {
+        up: steps(up),
+        down: steps(down),
+        difference: Activation::rising(found.element(), lowest as i32, vec![identity; rows.len()]),
+    })
 }
 
 /// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
@@ -89,7 +185,7 @@ fn narrowed(
         return Ok(*grid);
     }
     let mut found = *grid;
-    if steps.iter().all(monotone) {
+    if steps.iter().all(Step::is_monotone) {
         let (mut low, mut high) = (vec![0; rows.len()], vec![0; rows.len()]);
         f(&rows.iter().map(|r| r.low as i32).collect::<Vec<_>>(), &mut low)?;
         f(&rows.iter().map(|r| r.high() as i32).collect::<Vec<_>>(), &mut high)?;
@@ -114,7 +210,7 @@ fn narrowed(
 /// # Errors
 /// If a step of `before` is not known to be monotone.
 pub fn falls(rows: &[Lattice], shape: &[usize], before: &[Step], all: &[Step]) -> Result<Vec<bool>> {
-    if let Some(step) = before.iter().find(|s| !monotone(s)) {
+    if let Some(step) = before.iter().find(|s| !s.is_monotone()) {
         let message = format!("a maximum stands behind {}, which need not rise or fall", step.operator.name);
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
             .at(step.place.clone())
@@ -169,15 +265,6 @@ fn inexact(message: String) -> Diagnostics {
     Diagnostic::new(&THRESHOLD_INEXACT, message)
         .help("the function between two layers must rise or fall with the sum, and stay finite")
         .into()
-}
-
-/// Whether the step is a monotone function of the running tensor, for finite values.
-fn monotone(step: &Step) -> bool {
-    match (step.operator.role, step.position()) {
-        (Role::Elementwise { monotone, .. }, Some(position)) => monotone.contains(&position),
-        (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
-        _ => false,
-    }
 }
 
 /// Elementary operations per element. MultiThreshold compares its thresholds one at a time.
@@ -288,7 +375,7 @@ pub(crate) mod tests {
     /// Checks every sum of 4 equal rows against the steps themselves.
     fn holds(row: Lattice, steps: &[Step]) -> Result<Activation> {
         let grid = grid(None, &[1, 4], steps)?.expect("a quantiser");
-        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?;
+        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?.monotone(steps)?;
         for point in 0..row.points {
             let sum = (row.low + point * row.step) as i32;
             let mut wanted = [0; 4];
@@ -381,12 +468,55 @@ pub(crate) mod tests {
         assert_eq!(holds(bits(4), &[none]).unwrap().thresholds[0], [5]);
     }
 
+    /// Checks every sum of 4 rows against the steps, for an activation that rises and falls.
+    fn bumps_hold(row: Lattice, steps: &[Step]) -> Bumps {
+        let grid = grid(None, &[1, 4], steps).unwrap().expect("a quantiser");
+        let found = match activation(&[row; 4], &[1, 4], steps, &grid).unwrap() {
+            Found::Bumps(bumps) => bumps,
+            Found::Monotone(..) => panic!("it rises and falls"),
+        };
+        for part in [&found.up, &found.down, &found.difference] {
+            part.assert_fits(4);
+        }
+        for point in 0..row.points {
+            let sum = (row.low + point * row.step) as i32;
+            let mut wanted = [0; 4];
+            evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted).unwrap();
+            for c in 0..4 {
+                let difference = found.up.value(c, sum) - found.down.value(c, sum);
+                assert_eq!(found.difference.value(c, difference), wanted[c], "channel {c} at {sum}");
+            }
+        }
+        found
+    }
+
     #[test]
-    fn bumps_and_infinities_are_inexact() {
+    fn activations_that_rise_and_fall_are_differences_of_thresholds() {
+        let of = |name: &str| step("", name, &[], &[1, 4]);
+        let by = |v: [f32; 4]| step("", "Mul", &[Tensor::vector(v.to_vec())], &[1, 4]);
+        let row = Lattice { low: -40, step: 1, points: 81 };
+        for name in ["HardSwish", "Gelu", "Mish", "Abs"] {
+            // Rows that bump, one that is constant, and one that bumps elsewhere.
+            let steps = [by([0.1, -0.1, 0.0, 0.25]), of(name), quant(0.0625, 0.0, 5, true)];
+            let found = bumps_hold(row, &steps);
+            assert!(found.down.steps() > 0 && found.difference.least < 1, "{name}");
+        }
         let square = step("", "Pow", &[Tensor::scalar(2.0)], &[1, 4]);
         let less = step("", "Sub", &[Tensor::scalar(5.0)], &[1, 4]);
-        let text = holds(bits(8), &[square, less, bipolar(1.0)]).unwrap_err().to_string();
-        assert!(text.contains("[threshold-inexact]") && text.contains("turns back"), "{text}");
+        let found = bumps_hold(bits(8), &[square, less, bipolar(1.0)]);
+        assert_eq!((found.difference.element, found.up.steps(), found.down.steps()), (Element::Bipolar, 2, 1));
+        // A saw of 8 bits takes more steps than thresholds are built for.
+        let saw = step("", "Mod", &[Tensor::scalar(40.0)], &[1, 4]);
+        let saw = Step { attributes: Attributes::new(13).with("fmod", Attribute::Int(1)), ..saw };
+        let steps = [saw, quant(1.0, 0.0, 8, true)];
+        let grid = grid(None, &[1, 4], &steps).unwrap().unwrap();
+        let wide = Lattice { low: 0, step: 1, points: 1000 };
+        let text = activation(&[wide; 4], &[1, 4], &steps, &grid).unwrap_err().to_string();
+        assert!(text.contains("[threshold-inexact]") && text.contains("more than 255 steps"), "{text}");
+    }
+
+    #[test]
+    fn infinities_are_inexact() {
         let huge = step("", "Mul", &[Tensor::scalar(f32::MAX)], &[1, 4]);
         let text = holds(bits(8), &[huge, bipolar(1.0)]).unwrap_err().to_string();
         assert!(text.contains("[threshold-inexact]") && text.contains("inf"), "{text}");

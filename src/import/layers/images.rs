@@ -11,6 +11,7 @@ use crate::graph::step::{HostGraph, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::grid::Grid;
 use crate::import::layers::order::Order;
+use crate::import::runs::levels::written_out;
 use crate::import::runs::steps::transposed;
 
 fn refuse(fact: impl Into<String>, help: &str) -> Diagnostics {
@@ -293,12 +294,12 @@ pub fn streamed(first: Option<&Step>, shape: &[usize]) -> Result<(Vec<usize>, Op
 /// The host graph after the hardware. Its input is a stream of order `order`, which is a tensor of shape `leaving` in the graph.
 pub fn collected(node: &str, leaving: &[usize], order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
     if order.is_same() {
-        return Ok(HostGraph::new(leaving.to_vec(), tail));
+        return Ok(HostGraph::new(leaving.to_vec(), written_out(tail)));
     }
     // The stream has channels last; they are moved to the graph's axis.
     let rank = leaving.len();
     let stream: Vec<usize> = [&leaving[..1], &leaving[2..], &leaving[1..2]].concat();
     let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
     let turn = transposed(node, perm, leaving)?;
-    Ok(HostGraph::new(stream, std::iter::once(turn).chain(tail).collect()))
+    Ok(HostGraph::new(stream, written_out(std::iter::once(turn).chain(tail).collect())))
 }

@@ -8,7 +8,7 @@ use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, OPERATOR_UNSUPPORTED
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::activation;
+use crate::import::layers::activation::{Found, activation};
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::grid::{Grid, follow_grid, grid};
 use crate::import::layers::images;
@@ -123,10 +123,19 @@ impl<'a> Walk<'a> {
             }
         };
         let rows = vec![row; channels.count()];
-        let (found, negate) = activation(&rows, &one, &all, &next)?;
-        let found = falling(found, negate);
-        next.narrow(&found);
-        self.inserted(origin, Arc::new(Threshold::new(channels.stream, vec![found])));
+        let found = activation(&rows, &one, &all, &next)?;
+        next.narrow(found.last());
+        match found {
+            Found::Monotone(found, negate) => {
+                let layer = Threshold::new(channels.stream, vec![falling(found, negate)]);
+                self.inserted(origin, Arc::new(layer));
+            }
+            Found::Bumps(bumps) => {
+                let behind =
+                    Postprocessing { shape: origin.shape.clone(), steps: Vec::new(), moved: false };
+                self.bumps(origin, &channels.stream, bumps, behind);
+            }
+        }
         self.level = Some(next);
         self.made = Some(Values { rows, one: one.clone(), scaling, all });
         self.moves(&one, range);
@@ -191,10 +200,18 @@ impl<'a> Walk<'a> {
                 self.level = Some(sums);
             }
             Some(mut level) => {
-                let (found, negate) = activation(&rows, &one, &all, &level)?;
-                let found = falling(found, negate);
-                level.narrow(&found);
-                self.joined(join, sources, core, Some(found), outgoing);
+                let found = activation(&rows, &one, &all, &level)?;
+                level.narrow(found.last());
+                match found {
+                    Found::Monotone(found, negate) => {
+                        self.joined(join, sources, core, Some(falling(found, negate)), outgoing);
+                    }
+                    Found::Bumps(bumps) => {
+                        let sums = Postprocessing { steps: Vec::new(), ..outgoing.clone() };
+                        self.joined(join, sources, core, None, sums);
+                        self.bumps(join, &channels.stream, bumps, outgoing);
+                    }
+                }
                 self.level = Some(level);
                 self.made = Some(Values { rows, one: one.clone(), scaling, all });
             }

@@ -3,6 +3,7 @@
 //! May use: `arith`, `graph`, `layer`, `import::runs`. Used by: `import`.
 
 pub(crate) mod activation;
+pub(crate) mod bumps;
 pub(crate) mod draft;
 pub(crate) mod grid;
 pub(crate) mod images;
@@ -10,6 +11,7 @@ pub(crate) mod join;
 pub(crate) mod members;
 pub(crate) mod order;
 pub(crate) mod pixels;
+pub(crate) mod select;
 pub mod sums;
 pub(crate) mod survey;
 pub(crate) mod walk;
@@ -31,6 +33,7 @@ use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::walk::{Stream, Walk};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::{Chain, Run};
+use crate::import::runs::levels::written_out;
 use crate::import::runs::segment::{Segments, segment};
 use crate::import::runs::steps::identity;
 use crate::import::runs::steps::integers;
@@ -164,7 +167,7 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
     }
     steps.extend(turn);
     Ok(HostFront {
-        host: HostGraph::new(chain.input.clone(), steps),
+        host: HostGraph::new(chain.input.clone(), written_out(steps)),
         input: Port { shape: own, element: level.element() },
     })
 }

@@ -87,7 +87,7 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
     let step = if element == Element::Bipolar { 2 } else { 1 };
     let row = Lattice { low: min, step, points: (max - min) / step + 1 };
     let rows = vec![row; one.iter().product()];
-    let (mut found, negated) = activation(&rows, &one, &all, grid)?;
+    let (mut found, negated) = activation(&rows, &one, &all, grid)?.monotone(&all)?;
     found = falling(found, negated);
     if found.thresholds.len() < channels {
         found.thresholds = vec![found.thresholds[0].clone(); channels];

@@ -14,9 +14,9 @@ use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{activation, falls};
+use crate::import::layers::activation::{Found, activation, falls};
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
-use crate::import::layers::grid::{Grid, grid, of_sums};
+use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
 use crate::import::layers::order::{Order, transposition};
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
@@ -25,6 +25,7 @@ use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::layers::{images, weights};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
+use crate::import::runs::levels::rounds;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
 use crate::layer::maxpool::MaxPool;
@@ -38,10 +39,10 @@ pub struct Walk<'a> {
     pub(crate) chain: &'a Chain,
     wanted: LayerOptions<'a>,
     /// Number of layers so far, including rejected ones.
-    number: usize,
+    pub(crate) number: usize,
     /// Number of layers so far that the file itself has: without thresholds and transpositions, which the importer inserts. Seeds of
     /// sampled weights are derived from it, so that they do not depend on options or lowering.
-    seed_number: u64,
+    pub(crate) seed_number: u64,
     drafts: Vec<Draft>,
     /// Source of the current stream.
     pub(crate) source: Source,
@@ -132,7 +133,7 @@ struct Behind {
 /// The parts of a layer, and the levels of its output.
 struct Made {
     core: Core,
-    activation: Option<Activation>,
+    activation: Option<Found>,
     steps: Vec<Step>,
     level: Option<Grid>,
 }
@@ -211,7 +212,8 @@ impl<'a> Walk<'a> {
         let behind = range.and_then(|range| {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
             let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
-            if behind.level.is_none() && !pooled && !is_pool(step) {
+            let rounded = behind.steps.iter().any(rounds);
+            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
                 self.errors.push(unquantised(step, chain.steps.get(range.end)));
                 return None;
             }
@@ -232,7 +234,7 @@ impl<'a> Walk<'a> {
         };
         let made = keep(made, self.errors).flatten();
         if let Some(activation) = made.as_ref().and_then(|m| m.activation.as_ref()) {
-            sketch.output = Some(activation.element);
+            sketch.output = Some(activation.last().element);
         }
         self.sketches.push(sketch);
         self.level = made.as_ref().and_then(|m| m.level);
@@ -244,8 +246,21 @@ impl<'a> Walk<'a> {
                 outgoing.shape.clone_from(&step.shape);
                 outgoing.moved |= place.positions > 1;
             }
-            outgoing.steps = steps;
-            self.push(step, core, activation, outgoing);
+            match activation {
+                Some(Found::Bumps(bumps)) => {
+                    self.push(step, core, None, outgoing.clone());
+                    outgoing.steps = steps;
+                    self.bumps(step, &[place.positions, place.channels()], bumps, outgoing);
+                }
+                Some(Found::Monotone(activation, negate)) => {
+                    outgoing.steps = steps;
+                    self.push(step, core, Some(falling(activation, negate)), outgoing);
+                }
+                None => {
+                    outgoing.steps = steps;
+                    self.push(step, core, None, outgoing);
+                }
+            }
         }
         self.order = place.order();
         if let Some(range) = segment.behind.clone() {
@@ -269,8 +284,20 @@ impl<'a> Walk<'a> {
         activation: Option<Activation>,
         outgoing: Postprocessing,
     ) {
-        self.number += 1;
         self.seed_number += 1;
+        self.inserted_join(step, inputs, core, activation, outgoing);
+    }
+
+    /// Adds a layer that joins several streams and is no node of the file: it has no number in the order of seeds.
+    pub(crate) fn inserted_join(
+        &mut self,
+        step: &Step,
+        inputs: Vec<Source>,
+        core: Core,
+        activation: Option<Activation>,
+        outgoing: Postprocessing,
+    ) {
+        self.number += 1;
         self.push(step, core, activation, outgoing);
         if let Some(draft) = self.drafts.last_mut() {
             draft.inputs = inputs;
@@ -436,28 +463,36 @@ impl<'a> Walk<'a> {
         let range = reach(&rows, place.step)?;
         let scaling = at_one_position(scaling.as_slice(), &place.one())?;
         let steps: Vec<Step> = scaling.iter().cloned().chain(behind.steps).collect();
-        let Some(mut level) = behind.level else {
+        let level = match behind.level {
+            None if steps.iter().any(rounds) => {
+                let found = of_rows(&rows, &place.one(), &steps)?;
+                Some(found.ok_or_else(|| unquantised(place.step, Some(place.step)))?)
+            }
+            level => level,
+        };
+        let Some(mut level) = level else {
             self.sums = Some(Sums { range, steps: steps.clone() });
             return Ok(Some(Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let one = place.one();
-        let (activation, negate) = activation(&rows, &one, &steps, &level)?;
+        let found = activation(&rows, &one, &steps, &level)?;
+        // If fewer levels occur, the next layer gets only those.
+        level.narrow(found.last());
+        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
-        let (weights, activation) = match read.matrix {
-            // Weights of rows with a decreasing activation are negated. Weights stay if they are sampled, or with `keep_signs` or
-            // calibrated members (whose direction may differ between members): there the activation is decreasing.
-            Matrix::Integers(matrix) if !keep_signs => {
+        let (weights, found) = match (read.matrix, found) {
+            // Weights of rows with a decreasing activation are negated. Sampled weights stay, as do the weights of models with
+            // `keep_signs` or calibrated members (whose direction may differ between members): there the activation is
+            // decreasing.
+            (Matrix::Integers(matrix), Found::Monotone(activation, negate)) if !keep_signs => {
                 let sign = |row: usize| if negate[row] { -1 } else { 1 };
                 let value = |row: usize, column| sign(row) * matrix.at(row, column);
                 let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
-                (Matrix::Integers(negated), activation)
+                (Matrix::Integers(negated), Found::Monotone(activation, Vec::new()))
             }
-            matrix => (matrix, falling(activation, negate)),
+            pair => pair,
         };
-        // If fewer levels occur, the next layer gets only those.
-        level.narrow(&activation);
-        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
-        Ok(Some(Made { core: core(weights), activation: Some(activation), steps, level: Some(level) }))
+        Ok(Some(Made { core: core(weights), activation: Some(found), steps, level: Some(level) }))
     }
 
     fn pool(&mut self, place: &Place<'_>, behind: Option<Behind>, last: bool) -> Result<Option<Made>> {
@@ -519,11 +554,10 @@ impl<'a> Walk<'a> {
             let level = Grid { scale, least: range.0, most: range.1, bipolar: false };
             return Ok(Some(Made { core, activation: None, steps, level: Some(level) }));
         };
-        let (activation, negate) = activation(&rows, &one, &steps, &next)?;
-        let activation = falling(activation, negate);
-        next.narrow(&activation);
+        let found = activation(&rows, &one, &steps, &next)?;
+        next.narrow(found.last());
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
-        Ok(Some(Made { core, activation: Some(activation), steps, level: Some(next) }))
+        Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }))
     }
 
     /// Processes the steps that move, repeat or select elements between a layer and the next one.
@@ -534,7 +568,7 @@ impl<'a> Walk<'a> {
             let done = match step.operator.role {
                 Role::Layout => self.layout(step, chain.shape_before(at)),
                 Role::Select if step.operator.name == "Pad" => Ok(()),
-                Role::Select => self.select(one, range.start, at),
+                Role::Select => self.select(one, range.clone(), at),
                 _ => Ok(()),
             };
             if keep(done.map_err(|e| e.placed(&step.place)), self.errors).is_none() {
@@ -548,66 +582,4 @@ impl<'a> Walk<'a> {
         self.order = std::mem::take(&mut self.order).through(step, before)?;
         Ok(())
     }
-
-    fn select(&mut self, front: &[usize], start: usize, at: usize) -> Result<()> {
-        let chain = self.chain;
-        let step = &chain.steps[at];
-        let pad = at.checked_sub(1).filter(|i| *i >= start && chain.steps[*i].operator.name == "Pad");
-        let (inner, before) = (chain.shape_before(pad.unwrap_or(at)), chain.shape_before(at));
-        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
-        let Some(level) = self.level else {
-            self.number += 1;
-            self.seed_number += 1;
-            self.order = Order::default();
-            return Ok(());
-        };
-        let enlarges = matches!(step.operator.name, "Upsample" | "Resize");
-        let image = if enlarges { images::plain(inner)? } else { images::image(step, inner)? };
-        self.reorder(step, Order::of(&image), inner)?;
-        let layer: Arc<dyn Layer> = if enlarges {
-            let shape = [image.size[0], image.size[1], image.channels];
-            Arc::new(Upsample::new(shape, images::repeats(step, before)?))
-        } else {
-            let kernel = images::maximum(step, before, padded, &level)?;
-            let minimum = match &self.made {
-                None => Vec::new(),
-                Some(Values { rows, one, scaling, all }) => {
-                    let graph = at_one_position(&chain.steps[start..at], front)?;
-                    let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
-                    falls(rows, one, &before, all)?
-                }
-            };
-            // Without a decreasing channel the choice of channels does not matter.
-            let minimum = if minimum.contains(&true) { minimum } else { Vec::new() };
-            if !minimum.is_empty() && minimum.len() != image.channels {
-                let message = format!(
-                    "its {} channels are not the {} outputs of the layer before it, some of which decrease",
-                    image.channels,
-                    minimum.len()
-                );
-                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("quantise before the maximum, or keep channels as an axis of their own")
-                    .into());
-            }
-            if padded.is_some() && minimum.contains(&true) {
-                let message = "a maximum whose channels fall afterwards is padded by a node of its own";
-                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("let the maximum pad itself")
-                    .into());
-            }
-            Arc::new(MaxPool::new(kernel, minimum))
-        };
-        let out = Image { size: layer_size(&layer, &image)?, ..image };
-        self.fixed(step, layer);
-        self.order = Order::of(&out);
-        Ok(())
-    }
-}
-
-/// Height and width of a layer's output image.
-fn layer_size(layer: &Arc<dyn Layer>, image: &Image) -> Result<[usize; 2]> {
-    let shape = vec![image.size[0], image.size[1], image.channels];
-    let port = crate::frame::port::Port { shape, element: crate::frame::element::Element::Bipolar };
-    let out = layer.output(&[port])?;
-    Ok([out.shape[0], out.shape[1]])
 }

@@ -154,7 +154,10 @@ fn plain(values: &[f32], inputs: usize, outputs: usize) -> Result<Weights> {
         Some(largest.iter().map(|s| if *s == 0.0 { 1.0 } else { *s }).collect())
     } else {
         let of_all = scale(values.iter()).map(|s| vec![s; outputs]);
-        of_all.or_else(|| (0..outputs).map(|row| scale(column(row))).collect::<Option<Vec<f32>>>())
+        let of_each = || (0..outputs).map(|row| scale(column(row))).collect::<Option<Vec<f32>>>();
+        let near = || near_scale(values.iter()).map(|s| vec![s; outputs]);
+        let near_each = || (0..outputs).map(|row| near_scale(column(row))).collect::<Option<Vec<f32>>>();
+        of_all.or_else(of_each).or_else(near).or_else(near_each)
     };
     let Some(scales) = scales else {
         let row = (0..outputs).find(|row| scale(column(*row)).is_none()).unwrap_or(0);
@@ -199,6 +202,20 @@ fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
     // The largest power of two that divides all values, if there is one.
     let powers = (0..24).map(|k| f32::from_bits(min.to_bits() & 0x7f80_0000) * 2f32.powi(-k));
     powers.chain((1..=MAX_WEIGHT as u32).map(|k| min / k as f32)).find(|s| fits(*s))
+}
+
+/// The scale of which all `values` are integers of at max 8 bits up to rounding errors, a few of the largest value's last places: what
+/// a written-out quantiser of the weights gives, `2 * round(3 * w) / 3 - 1` for example.
+fn near_scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
+    let magnitudes = values.map(|v| f64::from(v.abs()));
+    let max = magnitudes.clone().fold(0.0, f64::max);
+    let slack = max / f64::from(1 << 21);
+    let fits = |s: &f64| magnitudes.clone().all(|v| ((v / s).round() * s - v).abs() <= slack);
+    if max == 0.0 {
+        return Some(1.0);
+    }
+    // The largest weight is an integer times the scale.
+    (1..=MAX_WEIGHT as u32).map(|k| max / f64::from(k)).find(fits).map(|s| s as f32)
 }
 
 fn unfit(fact: String) -> Diagnostics {
@@ -283,6 +300,16 @@ mod tests {
         assert_eq!(f32::from(odd.row(0)[1]) * odd.scales[0], -7.0 * s);
         let mixed = read(&[2, 2], &[1.0, 0.017, 3.0, 0.034]);
         assert_eq!((mixed.row(0), mixed.row(1), mixed.scales[0]), (&[1, 3][..], &[1, 2][..], 1.0));
+    }
+
+    #[test]
+    fn weights_of_a_written_out_quantiser_are_integers_up_to_rounding_errors() {
+        // 2 * round(3 * w) / 3 - 1 in float32.
+        let of = |n: f32| n * 2.0 / 3.0 - 1.0;
+        let values = [of(0.0), of(1.0), of(2.0), of(3.0)].map(|v: f32| v * 0.718_862_3);
+        let found = read(&[4, 1], &values);
+        assert_eq!(found.row(0), [-3, -1, 1, 3]);
+        assert!((found.scales[0] * 3.0 - 0.718_862_3).abs() < 1e-6);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 pub mod chain;
 pub mod input;
+pub mod levels;
+pub mod program;
 pub mod rewrite;
 pub mod segment;
 pub mod steps;

@@ -246,9 +246,32 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     if sampled && !matches!(operator.role, Role::Product) {
         return Err(no_longer_sampled(operator.name));
     }
+    if ["Where", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Min", "Max"].contains(&operator.name) {
+        let running: Vec<&[usize]> = inputs
+            .iter()
+            .zip(&tensors)
+            .filter_map(|(input, t)| matches!(input, Input::Tensor(_)).then_some(&t.shape[..]))
+            .collect();
+        if running.contains(&&outputs[0].shape[..]) {
+            inputs.iter_mut().for_each(one_number);
+        }
+    }
     let shapes = outputs.iter().map(|t| t.shape.clone()).collect();
     let outputs = outputs.into_iter().map(|t| Known::Running(Arc::new(zeroed(t)))).collect();
     Ok(Outcome { kept: Some(Kept { operator, inputs, shapes, codes }), loose, outputs })
+}
+
+/// Makes a constant of equal elements, such as `ones_like(x)`, a scalar.
+fn one_number(input: &mut Input) {
+    if let Input::Constant(tensor) = input
+        && tensor.len() > 1
+        && match &tensor.data {
+            Data::Float(v) => v.iter().all(|x| x.to_bits() == v[0].to_bits()),
+            Data::Int(v) => v.iter().all(|x| *x == v[0]),
+        }
+    {
+        *tensor = Arc::new(Tensor { shape: Vec::new(), data: tensor.data.pick(std::iter::once(0)) });
+    }
 }
 
 /// The diagnostic for stochastic weights whose sampling an operator would lose.

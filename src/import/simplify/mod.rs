@@ -4,6 +4,7 @@
 
 pub mod codes;
 pub mod fold;
+pub mod fuse;
 pub mod member;
 pub mod prune;
 pub mod types;
