@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
-use crate::graph::attributes::Attributes;
+use crate::graph::attributes::{Attribute, Attributes};
+use crate::graph::op::fused;
 use crate::graph::operator::{Codes, Operator, Role};
 use crate::graph::tensor::Tensor;
 
@@ -82,6 +83,9 @@ impl Step {
 
     /// Whether the step is a monotone function of the running tensor, for finite values.
     pub fn is_monotone(&self) -> bool {
+        if let Some(Attribute::Program(program)) = self.attributes.get(fused::PROGRAM) {
+            return fused::is_monotone(program, &self.constants());
+        }
         match (self.operator.role, self.position()) {
             (Role::Elementwise { monotone, .. }, Some(position)) => {
                 monotone.contains(&position) && self.keeps_direction()
@@ -98,6 +102,8 @@ impl Step {
             "LeakyRelu" | "Elu" | "Celu" | "Selu" | "ThresholdedRelu" => {
                 float("alpha", 1.0) >= 0.0 && float("gamma", 1.0) >= 0.0
             }
+            // Whether a number is not 0.
+            "Cast" => self.attributes.int("to", 1).is_ok_and(|to| to != 9),
             "Shrink" => (0.0..=float("lambd", 0.5)).contains(&float("bias", 0.0)),
             "PRelu" => {
                 let slopes = self.constants().get(1).copied().flatten();

@@ -31,7 +31,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     Operator { inputs: (3, 3), role: elementwise(&[0], Lost), ..comparison("Where", choose) },
     extremum("Min", |_, x| fold(x, |a, b| if b < a || b.is_nan() { b } else { a }, i64::min)),
     extremum("Max", |_, x| fold(x, |a, b| if b > a || b.is_nan() { b } else { a }, i64::max)),
-    Operator { attributes: &["fmod"], ..comparison("Mod", modulo) },
+    Operator { attributes: &["fmod"], role: elementwise(&[], Lost), ..comparison("Mod", modulo) },
 ];
 
 const fn elementwise(monotone: &'static [usize], spacing: Spacing) -> Role {

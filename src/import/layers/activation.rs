@@ -13,6 +13,8 @@ use crate::diagnostic::{
     THRESHOLD_INEXACT,
 };
 use crate::frame::element::Element;
+use crate::graph::attributes::Attribute;
+use crate::graph::op::fused::PROGRAM;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
@@ -22,6 +24,8 @@ use crate::import::layers::grid::Grid;
 const MAX_WORK: u64 = 1 << 31;
 /// Maximum number of levels of an activation.
 const MAX_LEVELS: i64 = 1 << 8;
+/// Maximum number of steps upwards, and of steps downwards, of an activation that rises and falls.
+const MAX_STEPS: usize = (1 << 10) - 1;
 /// Maximum bit width of an activation: 256 levels with a zero point may lie on both sides of 0.
 const MAX_BITS: u32 = 9;
 
@@ -120,7 +124,7 @@ pub fn activation(
 /// The thresholds of an activation that rises and falls.
 ///
 /// # Errors
-/// If a row has more than [`MAX_LEVELS`] steps, upwards or downwards.
+/// If a row has more than [`MAX_STEPS`] steps, upwards or downwards.
 fn bumps(
     rows: &[Lattice],
     steps: &[Step],
@@ -128,7 +132,7 @@ fn bumps(
     f: impl FnMut(&[i32], &mut [i32]) -> Result<()>,
     turn: NotMonotone,
 ) -> Result<Bumps> {
-    let most = MAX_LEVELS - 1;
+    let most = MAX_STEPS;
     let many = |row: usize| {
         let (from, to) = turn.again;
         let message = format!(
@@ -137,7 +141,7 @@ fn bumps(
         );
         inexact(message).placed(&steps[0].place)
     };
-    let changes = threshold::changes(rows, 2 * most as usize, f)?.map_err(many)?;
+    let changes = threshold::changes(rows, 2 * most, f)?.map_err(many)?;
     let grain = grid.grain();
     let lowest = changes.iter().flatten().map(|c| i64::from(c.1)).min().unwrap_or(grid.least);
     let highest = changes.iter().flatten().map(|c| i64::from(c.1)).max().unwrap_or(grid.most);
@@ -151,7 +155,7 @@ fn bumps(
             list.extend(std::iter::repeat_n(sum as i32, by.unsigned_abs() as usize));
             before = value.into();
         }
-        if rises.len().max(falls.len()) as i64 > most {
+        if rises.len().max(falls.len()) > most {
             return Err(many(row));
         }
         up.push(rises);
@@ -273,7 +277,10 @@ fn cost(step: &Step) -> u64 {
         "MultiThreshold" => {
             step.constants().get(1).copied().flatten().map_or(1, |t| t.shape.get(1).map_or(1, |&n| n as u64))
         }
-        _ => 4,
+        _ => match step.attributes.get(PROGRAM) {
+            Some(Attribute::Program(program)) => 4 * program.len() as u64,
+            _ => 4,
+        },
     }
 }
 
@@ -335,7 +342,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::graph::attributes::{Attribute, Attributes};
+    use crate::graph::attributes::Attributes;
     use crate::graph::op;
     use crate::graph::step::Operand;
     use crate::import::layers::grid::grid;
@@ -510,9 +517,9 @@ pub(crate) mod tests {
         let saw = Step { attributes: Attributes::new(13).with("fmod", Attribute::Int(1)), ..saw };
         let steps = [saw, quant(1.0, 0.0, 8, true)];
         let grid = grid(None, &[1, 4], &steps).unwrap().unwrap();
-        let wide = Lattice { low: 0, step: 1, points: 1000 };
+        let wide = Lattice { low: 0, step: 1, points: 3000 };
         let text = activation(&[wide; 4], &[1, 4], &steps, &grid).unwrap_err().to_string();
-        assert!(text.contains("[threshold-inexact]") && text.contains("more than 255 steps"), "{text}");
+        assert!(text.contains("[threshold-inexact]") && text.contains("more than 1023 steps"), "{text}");
     }
 
     #[test]
