@@ -200,7 +200,11 @@ pub fn enumerate<E>(
 pub type Changes = Vec<(i64, i32)>;
 
 /// The changes of all rows, from every sum that they can give; the number of the first row that changes more than `most` times.
-pub fn changes<E>(rows: &[Lattice], most: usize, mut f: impl Rows<E>) -> Result<Result<Vec<Changes>, usize>, E> {
+pub fn changes<E>(
+    rows: &[Lattice],
+    most: usize,
+    mut f: impl Rows<E>,
+) -> Result<Result<Vec<Changes>, usize>, E> {
     let points = rows.iter().map(|r| r.points).max().unwrap_or(0);
     let mut sums = vec![0; rows.len()];
     let mut now = vec![0; rows.len()];

@@ -92,7 +92,13 @@ mod tests {
                 assert_eq!(to_half((value + next) / 2.0), even, "{bits:04x}");
             }
         }
-        assert_eq!([to_half(65519.0), to_half(65520.0), to_half(-1e9)], [65504.0, f32::INFINITY, f32::NEG_INFINITY]);
-        assert_eq!([to_half(1e-9), to_brain(1.0 + 1.0 / 256.0), to_brain(1.0 + 3.0 / 256.0)], [0.0, 1.0, 1.015_625]);
+        assert_eq!(
+            [to_half(65519.0), to_half(65520.0), to_half(-1e9)],
+            [65504.0, f32::INFINITY, f32::NEG_INFINITY]
+        );
+        assert_eq!(
+            [to_half(1e-9), to_brain(1.0 + 1.0 / 256.0), to_brain(1.0 + 3.0 / 256.0)],
+            [0.0, 1.0, 1.015_625]
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
-use crate::graph::operator::Spacing::{Kept, Lost, Scaled};
 use crate::graph::op::exact;
+use crate::graph::operator::Spacing::{Kept, Lost, Scaled};
 use crate::graph::operator::{Eval, ONNX, Operator, Role, Spacing, invalid, numbers, unsupported};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
@@ -177,13 +177,21 @@ mod tests {
         let root = run("Pow", &[x.clone(), Tensor::scalar(0.5)]).unwrap();
         assert_eq!(root, Tensor::vector(vec![318.196_66f32.sqrt(), 2f32.sqrt(), 0.0]));
         assert_eq!(root.floats("").unwrap()[2].to_bits(), 0);
-        let of = |x: f32, e: f32| run("Pow", &[Tensor::scalar(x), Tensor::scalar(e)]).unwrap().floats("").unwrap()[0];
-        assert_eq!([of(2.0, 0.3), of(-2.0, 5.0), of(4.0, -2.0), of(0.0, 1.5)], [1.231_144_4, -32.0, 0.0625, 0.0]);
+        let of = |x: f32, e: f32| {
+            run("Pow", &[Tensor::scalar(x), Tensor::scalar(e)]).unwrap().floats("").unwrap()[0]
+        };
+        assert_eq!(
+            [of(2.0, 0.3), of(-2.0, 5.0), of(4.0, -2.0), of(0.0, 1.5)],
+            [1.231_144_4, -32.0, 0.0625, 0.0]
+        );
         assert!(of(-2.0, 0.3).is_nan());
         let whole = run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![4])]).unwrap();
         assert_eq!(whole, Tensor::integers(vec![81]));
         assert!(run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![-1])]).is_err());
-        assert_eq!(run("Pow", &[Tensor::vector(vec![3.0]), Tensor::integers(vec![2])]).unwrap(), Tensor::vector(vec![9.0]));
+        assert_eq!(
+            run("Pow", &[Tensor::vector(vec![3.0]), Tensor::integers(vec![2])]).unwrap(),
+            Tensor::vector(vec![9.0])
+        );
     }
 
     #[test]

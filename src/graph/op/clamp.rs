@@ -179,7 +179,10 @@ mod tests {
         let whole = run("Cast", &to(7), &[&x]).unwrap();
         assert_eq!(whole, Tensor::integers(vec![-1, 2]));
         assert_eq!(run("Cast", &to(1), &[&whole]).unwrap(), Tensor::vector(vec![-1.0, 2.0]));
-        assert_eq!(run("Cast", &to(9), &[&Tensor::vector(vec![0.0, -0.5])]).unwrap(), Tensor::integers(vec![0, 1]));
+        assert_eq!(
+            run("Cast", &to(9), &[&Tensor::vector(vec![0.0, -0.5])]).unwrap(),
+            Tensor::integers(vec![0, 1])
+        );
         for (kind, value) in [(1, 0.1), (11, 0.1), (10, 0.099_975_586), (16, 0.100_097_656)] {
             assert_eq!(run("Cast", &to(kind), &[&Tensor::scalar(0.1)]).unwrap(), Tensor::scalar(value));
         }

@@ -144,7 +144,9 @@ mod tests {
     #[test]
     fn comparisons_give_0_and_1() {
         let (x, half) = (Tensor::vector(vec![-1.0, 0.5, 2.0, f32::NAN]), Tensor::scalar(0.5));
-        let is = |name, wanted: [i64; 4]| assert_eq!(run(name, &[&x, &half]), Tensor::integers(wanted.into()), "{name}");
+        let is = |name, wanted: [i64; 4]| {
+            assert_eq!(run(name, &[&x, &half]), Tensor::integers(wanted.into()), "{name}")
+        };
         is("Greater", [0, 0, 1, 0]);
         is("GreaterOrEqual", [0, 1, 1, 0]);
         is("Less", [1, 0, 0, 0]);

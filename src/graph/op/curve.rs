@@ -57,7 +57,15 @@ pub(crate) const OPERATORS: &[Operator] = &[
     }),
     curve("Shrink", RISING, &["bias", "lambd"], |a, x| {
         let (bias, lambd) = (a.float("bias", 0.0)?, a.float("lambd", 0.5)?);
-        each(x, |v| if v < -lambd { v + bias } else if v > lambd { v - bias } else { 0.0 })
+        each(x, |v| {
+            if v < -lambd {
+                v + bias
+            } else if v > lambd {
+                v - bias
+            } else {
+                0.0
+            }
+        })
     }),
     curve("Mish", NEITHER, &[], |_, x| wide(x, |v| v * tanh(softplus(v)))),
     Operator { domains: MICROSOFT, ..curve("Gelu", NEITHER, &["approximate"], gelu) },
@@ -134,9 +142,9 @@ fn gelu(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
     match attributes.text("approximate", "none")? {
         "none" => wide(x, |v| 0.5 * v * (1.0 + erf(v * FRAC_1_SQRT_2))),
-        "tanh" => wide(x, |v| {
-            0.5 * v * (1.0 + tanh(FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (v + 0.044_715 * v * v * v)))
-        }),
+        "tanh" => {
+            wide(x, |v| 0.5 * v * (1.0 + tanh(FRAC_2_SQRT_PI * FRAC_1_SQRT_2 * (v + 0.044_715 * v * v * v))))
+        }
         other => Err(unsupported(format!("approximate = {other}; none and tanh are known"))),
     }
 }

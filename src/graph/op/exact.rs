@@ -98,7 +98,9 @@ mod tests {
             assert!((exp(x) / x.exp() - 1.0).abs() < 1e-14, "{x}");
         }
         assert_eq!(exp(f64::NEG_INFINITY), exp(-745.0));
-        assert!(exp(f64::NAN).is_nan() && log(-1.0).is_nan() && erf(f64::NAN).is_nan() && tanh(f64::NAN).is_nan());
+        assert!(
+            exp(f64::NAN).is_nan() && log(-1.0).is_nan() && erf(f64::NAN).is_nan() && tanh(f64::NAN).is_nan()
+        );
         let close = |a: f64, b: f64, x: f64| assert!((a - b).abs() <= 1e-13 * b.abs(), "{a} {b} at {x}");
         for i in -2000..2000 {
             let x = f64::from(i) * 0.013 + 1e-7;

@@ -130,8 +130,8 @@ pub(crate) fn is_monotone(program: &[Applied], operands: &[Option<&Tensor>]) -> 
                 _ => Direction::Any,
             },
             "Cast" if applied.attributes.int("to", 1).is_ok_and(|to| to != 9) => of(0),
-            "Identity" | "Relu" | "Round" | "Floor" | "Ceil" | "Sign" | "Exp" | "Tanh" | "Erf" | "Sigmoid"
-            | "Softplus" | "Softsign" => of(0),
+            "Identity" | "Relu" | "Round" | "Floor" | "Ceil" | "Sign" | "Exp" | "Tanh" | "Erf"
+            | "Sigmoid" | "Softplus" | "Softsign" => of(0),
             "Clip" if (1..applied.inputs.len()).all(|i| of(i) == Direction::Constant) => of(0),
             _ => Direction::Any,
         });
@@ -141,7 +141,8 @@ pub(crate) fn is_monotone(program: &[Applied], operands: &[Option<&Tensor>]) -> 
 
 /// The direction of `Where(condition, a, b)`.
 fn chosen(condition: Direction, a: Option<&Tensor>, b: Option<&Tensor>) -> Direction {
-    let numbers = |t: Option<&Tensor>| t.and_then(|t| numbers(t).floats("a choice").map(<[f32]>::to_vec).ok());
+    let numbers =
+        |t: Option<&Tensor>| t.and_then(|t| numbers(t).floats("a choice").map(<[f32]>::to_vec).ok());
     let (Some(a), Some(b)) = (numbers(a), numbers(b)) else { return Direction::Any };
     let ends = |v: &[f32]| {
         (v.iter().copied().fold(f32::INFINITY, f32::min), v.iter().copied().fold(f32::NEG_INFINITY, f32::max))
@@ -192,11 +193,7 @@ mod tests {
         assert!(!holds(&[part("Abs", &[O(0)])]) && !holds(&[part("Equal", &[O(0), O(1)])]));
         // Choices.
         assert!(holds(&[part("Less", &[O(0), O(1)]), part("Where", &[A(0), O(1), O(2)])]));
-        let bump = [
-            part("Abs", &[O(0)]),
-            part("Less", &[A(0), O(1)]),
-            part("Where", &[A(1), O(1), O(2)]),
-        ];
+        let bump = [part("Abs", &[O(0)]), part("Less", &[A(0), O(1)]), part("Where", &[A(1), O(1), O(2)])];
         assert!(!holds(&bump));
         assert!(!is_monotone(&[], &operands));
     }

@@ -120,7 +120,8 @@ fn range(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     if delta == 0 {
         return Err(invalid("Range by steps of 0"));
     }
-    let count = usize::try_from(((limit - start).abs() + delta.abs() - 1) / delta.abs()).unwrap_or(usize::MAX);
+    let count =
+        usize::try_from(((limit - start).abs() + delta.abs() - 1) / delta.abs()).unwrap_or(usize::MAX);
     let count = if (limit - start).signum() == delta.signum() { count } else { 0 };
     tensor::elements(&[count])?;
     Ok(vec![Tensor::integers((0..count as i128).map(|i| (start + i * delta) as i64).collect())])

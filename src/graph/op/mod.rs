@@ -65,7 +65,11 @@ pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
 
 /// For a ReduceMean over other axes than all spatial ones, which is no average of an image, the operator that computes it on the
 /// host or of constants.
-pub fn other_mean(operator: &Operator, attributes: &Attributes, inputs: &[&Tensor]) -> Option<&'static Operator> {
+pub fn other_mean(
+    operator: &Operator,
+    attributes: &Attributes,
+    inputs: &[&Tensor],
+) -> Option<&'static Operator> {
     let [x, ..] = inputs else { return None };
     if operator.name != "ReduceMean" || operator.domains == [CONFIGURED] {
         return None;

@@ -8,8 +8,12 @@ use crate::graph::operator::{CONFIGURED, Eval, ONNX, Operator, Role, axis, inval
 use crate::graph::tensor::{Data, Tensor};
 
 pub(crate) const OPERATORS: &[Operator] = &[
-    reduction("ReduceMax", |a, x| reduce(a, x, |v| v.iter().copied().fold(f32::NEG_INFINITY, larger), i64::max)),
-    reduction("ReduceMin", |a, x| reduce(a, x, |v| -v.iter().map(|v| -v).fold(f32::NEG_INFINITY, larger), i64::min)),
+    reduction("ReduceMax", |a, x| {
+        reduce(a, x, |v| v.iter().copied().fold(f32::NEG_INFINITY, larger), i64::max)
+    }),
+    reduction("ReduceMin", |a, x| {
+        reduce(a, x, |v| -v.iter().map(|v| -v).fold(f32::NEG_INFINITY, larger), i64::min)
+    }),
     reduction("ReduceSum", |a, x| reduce(a, x, sum, i64::saturating_add)),
     reduction("ReduceProd", |a, x| reduce(a, x, |v| v.iter().product(), i64::saturating_mul)),
     reduction("ReduceL1", |a, x| floats(a, x, |v| v.iter().fold(0.0, |s, v| s + v.abs()))),
@@ -128,7 +132,8 @@ mod tests {
     fn axes_are_attributes_or_inputs_and_may_be_kept() {
         let x = Tensor::new(vec![2, 3], Data::Float(vec![1.0, 2.0, 3.0, -4.0, 5.0, -6.0])).unwrap();
         let last = Attributes::new(11).with("axes", Attribute::Ints(vec![-1]));
-        let tensor = |shape: &[usize], v: &[f32]| Tensor { shape: shape.into(), data: Data::Float(v.to_vec()) };
+        let tensor =
+            |shape: &[usize], v: &[f32]| Tensor { shape: shape.into(), data: Data::Float(v.to_vec()) };
         assert_eq!(run("", "ReduceMax", &last, &[&x]).unwrap(), tensor(&[2, 1], &[3.0, 5.0]));
         assert_eq!(run("", "ReduceMin", &last, &[&x]).unwrap(), tensor(&[2, 1], &[1.0, -6.0]));
         let flat = Attributes::new(18).with("keepdims", Attribute::Int(0));

@@ -80,12 +80,7 @@ impl Found {
 ///
 /// # Errors
 /// If steps reorder elements, the activation is not monotone or has too many levels, or the search takes too many operations.
-pub fn activation(
-    rows: &[Lattice],
-    shape: &[usize],
-    steps: &[Step],
-    grid: &Grid,
-) -> Result<Found> {
+pub fn activation(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Found> {
     keeps_order(shape, steps)?;
     let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
     let grid = &narrowed(rows, steps, grid, &mut f)?;
@@ -511,7 +506,10 @@ pub(crate) mod tests {
         let square = step("", "Pow", &[Tensor::scalar(2.0)], &[1, 4]);
         let less = step("", "Sub", &[Tensor::scalar(5.0)], &[1, 4]);
         let found = bumps_hold(bits(8), &[square, less, bipolar(1.0)]);
-        assert_eq!((found.difference.element, found.up.steps(), found.down.steps()), (Element::Bipolar, 2, 1));
+        assert_eq!(
+            (found.difference.element, found.up.steps(), found.down.steps()),
+            (Element::Bipolar, 2, 1)
+        );
         // A saw of 8 bits takes more steps than thresholds are built for.
         let saw = step("", "Mod", &[Tensor::scalar(40.0)], &[1, 4]);
         let saw = Step { attributes: Attributes::new(13).with("fmod", Attribute::Int(1)), ..saw };

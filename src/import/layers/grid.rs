@@ -194,7 +194,8 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
             .help("put the quantiser directly before the layer")
             .into());
     }
-    let scale = levels.scale.clone().map(|scale| spacing(spread(scale, shape)?, steps)).transpose()?.flatten();
+    let scale =
+        levels.scale.clone().map(|scale| spacing(spread(scale, shape)?, steps)).transpose()?.flatten();
     let Some(spacing) = scale else {
         let mut values = BTreeSet::new();
         for code in levels.codes() {

@@ -131,8 +131,7 @@ impl<'a> Walk<'a> {
                 self.inserted(origin, Arc::new(layer));
             }
             Found::Bumps(bumps) => {
-                let behind =
-                    Postprocessing { shape: origin.shape.clone(), steps: Vec::new(), moved: false };
+                let behind = Postprocessing { shape: origin.shape.clone(), steps: Vec::new(), moved: false };
                 self.bumps(origin, &channels.stream, bumps, behind);
             }
         }

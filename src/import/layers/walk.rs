@@ -14,7 +14,7 @@ use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{Found, activation, falls};
+use crate::import::layers::activation::{Found, activation};
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
@@ -28,9 +28,7 @@ use crate::import::runs::chain::Chain;
 use crate::import::runs::levels::rounds;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
-use crate::layer::maxpool::MaxPool;
 use crate::layer::transpose::Transpose;
-use crate::layer::upsample::Upsample;
 use crate::network::Source;
 use crate::network::layer::Layer;
 

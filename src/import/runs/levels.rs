@@ -24,7 +24,8 @@ const MAX_MAGNITUDE: i64 = 1 << 24;
 /// Whether a step gives few values for many: it rounds, compares, or is such a step in a program.
 pub fn rounds(step: &Step) -> bool {
     let by_name = |name: &str| {
-        ["Round", "Floor", "Ceil", "Sign", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"].contains(&name)
+        ["Round", "Floor", "Ceil", "Sign", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"]
+            .contains(&name)
     };
     match (step.operator.role, step.attributes.get(PROGRAM)) {
         (Role::Quantiser(_), _) => true,
@@ -127,7 +128,8 @@ impl Range {
             Role::Elementwise { .. } if rounds(step) => {
                 let x = step.eval(&self.low).ok()?;
                 let Data::Int(v) = &x.data else { return None };
-                let of = |value: i64| Tensor { shape: x.shape.clone(), data: Data::Int(vec![value; v.len()]) };
+                let of =
+                    |value: i64| Tensor { shape: x.shape.clone(), data: Data::Int(vec![value; v.len()]) };
                 Some(Self { low: of(0), high: of(1) })
             }
             _ => None,
@@ -138,11 +140,13 @@ impl Range {
     fn between(a: Tensor, b: Tensor) -> Option<Self> {
         let (low, high) = match (&a.data, &b.data) {
             (Data::Float(v), Data::Float(w)) if !v.iter().chain(w).any(|v| v.is_nan()) => {
-                let pick = |f: fn(f32, f32) -> f32| Data::Float(v.iter().zip(w).map(|(a, b)| f(*a, *b)).collect());
+                let pick =
+                    |f: fn(f32, f32) -> f32| Data::Float(v.iter().zip(w).map(|(a, b)| f(*a, *b)).collect());
                 (pick(f32::min), pick(f32::max))
             }
             (Data::Int(v), Data::Int(w)) => {
-                let pick = |f: fn(i64, i64) -> i64| Data::Int(v.iter().zip(w).map(|(a, b)| f(*a, *b)).collect());
+                let pick =
+                    |f: fn(i64, i64) -> i64| Data::Int(v.iter().zip(w).map(|(a, b)| f(*a, *b)).collect());
                 (pick(i64::min), pick(i64::max))
             }
             _ => return None,
@@ -208,7 +212,8 @@ fn levels(steps: &[Step], range: &Range) -> Option<Vec<f32>> {
     if to - from >= MAX_LEVELS as i64 {
         return None;
     }
-    let all: BTreeSet<u32> = (from..=to).map(|n| f(n).map(|v| (v as f32 + 0.0).to_bits())).collect::<Option<_>>()?;
+    let all: BTreeSet<u32> =
+        (from..=to).map(|n| f(n).map(|v| (v as f32 + 0.0).to_bits())).collect::<Option<_>>()?;
     let mut all: Vec<f32> = all.into_iter().map(f32::from_bits).collect();
     all.sort_by(f32::total_cmp);
     Some(all)

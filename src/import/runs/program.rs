@@ -99,10 +99,13 @@ fn result(applied: &Applied, inputs: &[&Known]) -> Option<Known> {
         return all(applied, inputs);
     }
     match (operator.role, applied.operator) {
-        (_, "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal") => Some(Known::Integers(vec![0, 1])),
+        (_, "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal") => {
+            Some(Known::Integers(vec![0, 1]))
+        }
         // Between the lowest and the highest of both.
         (_, "Where") => {
-            let ends: Vec<f32> = inputs[1..].iter().flat_map(|k| k.scalars()).map(|t| float(&t)).collect::<Option<_>>()?;
+            let ends: Vec<f32> =
+                inputs[1..].iter().flat_map(|k| k.scalars()).map(|t| float(&t)).collect::<Option<_>>()?;
             Some(span(&ends))
         }
         (Role::Quantiser(quantiser), _) => {
@@ -113,7 +116,8 @@ fn result(applied: &Applied, inputs: &[&Known]) -> Option<Known> {
                     _ => None,
                 })
                 .collect::<Option<_>>()?;
-            let operands: Vec<Option<&Tensor>> = std::iter::once(None).chain(constants.iter().map(Some)).collect();
+            let operands: Vec<Option<&Tensor>> =
+                std::iter::once(None).chain(constants.iter().map(Some)).collect();
             let levels = (quantiser.levels)(&applied.attributes, &operands).ok()??;
             if levels.count > MAX_VALUES {
                 return None;

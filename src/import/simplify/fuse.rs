@@ -123,7 +123,8 @@ fn meeting(
 }
 
 fn is_elementwise(applied: &Applied, shape: &[usize]) -> bool {
-    matches!(applied.operator.role, Role::Elementwise { .. } | Role::Quantiser(_)) && applied.shapes[0] == shape
+    matches!(applied.operator.role, Role::Elementwise { .. } | Role::Quantiser(_))
+        && applied.shapes[0] == shape
 }
 
 /// Whether only the host can compute the nodes of `group`, the last of which is `last`: no matrix product is behind them, or none
@@ -169,7 +170,9 @@ fn fused(folded: &Folded, group: &BTreeSet<usize>) -> Option<Applied> {
         let mut links = Vec::new();
         for input in own {
             links.push(match input {
-                Input::Tensor(name) if places.contains_key(name.as_str()) => Link::Applied(places[name.as_str()]),
+                Input::Tensor(name) if places.contains_key(name.as_str()) => {
+                    Link::Applied(places[name.as_str()])
+                }
                 Input::Tensor(name) => {
                     if inputs.is_empty() {
                         inputs.push(Input::Tensor(name.clone()));
@@ -199,9 +202,7 @@ fn fused(folded: &Folded, group: &BTreeSet<usize>) -> Option<Applied> {
     }
     let shape = match inputs.first()? {
         Input::Tensor(name) if *name == folded.input.0 => &folded.input.1,
-        Input::Tensor(name) => {
-            &nodes.iter().find(|n| n.node.outputs.first() == Some(name))?.shapes[0]
-        }
+        Input::Tensor(name) => &nodes.iter().find(|n| n.node.outputs.first() == Some(name))?.shapes[0],
         Input::Constant(_) => return None,
     };
     let elementwise = group.iter().all(|n| is_elementwise(&nodes[*n], shape));
