@@ -18,6 +18,9 @@ use crate::import::runs::program;
 /// Maximum number of levels of a written-out quantiser: those of an input of 16 bits.
 const MAX_LEVELS: usize = 1 << 16;
 
+/// Maximum number of values that are computed to list the levels of a written-out quantiser.
+const MAX_WORK: i64 = 1 << 26;
+
 /// Integers beyond this magnitude are not looked at to see where a clamp begins.
 const MAX_MAGNITUDE: i64 = 1 << 24;
 
@@ -181,7 +184,8 @@ fn levels(steps: &[Step], range: &Range) -> Option<Vec<f32>> {
     }
     let integers = is_integer_cast(first);
     // What the steps behind the rounding make of an integer: one number, equal for all elements.
-    let shape = &first.shape;
+    let scalars = then.iter().all(|s| s.constants().iter().flatten().all(|t| t.len() == 1));
+    let shape = if scalars { vec![1; first.shape.len()] } else { first.shape.clone() };
     let f = |n: i64| -> Option<f64> {
         let count = shape.iter().product();
         let data = if integers { Data::Int(vec![n; count]) } else { Data::Float(vec![n as f32; count]) };
@@ -209,7 +213,8 @@ fn levels(steps: &[Step], range: &Range) -> Option<Vec<f32>> {
         Some(at)
     };
     let (from, to) = (edge(-1, bottom)?, edge(1, top)?);
-    if to - from >= MAX_LEVELS as i64 {
+    let elements = shape.iter().product::<usize>().max(1) as i64;
+    if to - from >= MAX_LEVELS as i64 || (to - from) * elements > MAX_WORK {
         return None;
     }
     let all: BTreeSet<u32> =
