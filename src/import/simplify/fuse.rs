@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::graph::attributes::{Applied as Part, Attribute, Attributes, Link};
 use crate::graph::op;
 use crate::graph::op::fused::PROGRAM;
-use crate::graph::operator::{CONFIGURED, Role};
+use crate::graph::operator::{CONFIGURED, OWN, Role};
 use crate::import::read::file::Node;
 use crate::import::simplify::fold::{Applied, Folded, Input};
 
@@ -94,7 +94,8 @@ fn meeting(
         let inputs = reads(applied);
         let known = |name: &&str| *name == tensor || made.contains_key(*name);
         let single = applied.node.outputs.len() == 1;
-        if !single || matches!(applied.operator.role, Role::Product) || !inputs.iter().all(known) {
+        let fusible = !matches!(applied.operator.role, Role::Product) && applied.operator.domains != [OWN];
+        if !single || !fusible || !inputs.iter().all(known) {
             continue;
         }
         let mut group = BTreeSet::from([n]);
