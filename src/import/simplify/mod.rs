@@ -6,5 +6,6 @@ pub mod codes;
 pub mod fold;
 pub mod member;
 pub mod prune;
+pub mod qoperator;
 pub mod types;
 pub mod validate;

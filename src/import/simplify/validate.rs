@@ -10,7 +10,7 @@ use crate::graph::tensor;
 use crate::graph::tensor::Tensor;
 use crate::import::read::file;
 use crate::import::read::file::{Edge, Node};
-use crate::import::simplify::types;
+use crate::import::simplify::qoperator;
 
 /// A graph with valid names, one input, at least one output, and nodes in topological order.
 #[derive(Debug, Clone)]
@@ -66,8 +66,9 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     };
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
-    let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
-    types::settle(&mut nodes, file.kinds)?;
+    let nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    let (nodes, more) = qoperator::expand(nodes, file.kinds)?;
+    constants.extend(more.into_iter().map(|(name, tensor)| (name, Arc::new(tensor))));
     let annotations = file.annotations.into_iter().collect();
     Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
 }
