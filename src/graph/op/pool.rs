@@ -6,7 +6,9 @@ use crate::graph::attributes::Attributes;
 use crate::graph::op::geometry;
 use crate::graph::op::geometry::Image;
 use crate::graph::op::product::bounded;
-use crate::graph::operator::{Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, numbers, unsupported};
+use crate::graph::operator::{
+    Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, numbers, unsupported,
+};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 

@@ -5,6 +5,7 @@
 //! float32 factor, so its results may differ by one step where a sum lies within a rounding error of a tie.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
 use crate::graph::attributes::{Attribute, Attributes};
@@ -22,23 +23,37 @@ const OPSET: i64 = 13;
 /// `QuantizeLinear` (see [`types::settle`]). `kinds` are the ONNX codes of the element types of the file's constants, by name.
 ///
 /// Returns the nodes and the constants that they need besides the file's.
-pub fn expand(nodes: Vec<Node>, mut kinds: BTreeMap<String, i64>) -> Result<(Vec<Node>, Vec<(String, Tensor)>)> {
+pub fn expand(
+    nodes: Vec<Node>,
+    constants: &BTreeMap<String, Arc<Tensor>>,
+    mut kinds: BTreeMap<String, i64>,
+) -> Result<(Vec<Node>, Vec<(String, Tensor)>)> {
     let tensors = nodes.iter().flat_map(|n| n.inputs.iter().chain(&n.outputs));
     let used: BTreeSet<String> = tensors.chain(kinds.keys()).cloned().collect();
     let mut all = Vec::with_capacity(nodes.len());
-    let mut made = Made { used, floats: BTreeMap::new(), constants: Vec::new() };
+    let mut made = Made { used, floats: BTreeMap::new(), moved: BTreeMap::new(), constants: Vec::new() };
     for node in nodes {
         let place = node.to_string();
-        let mut writer = Writer { node: &node, kinds: &kinds, made: &mut made, nodes: Vec::new() };
+        let mut writer =
+            Writer { node: &node, file: constants, kinds: &kinds, made: &mut made, nodes: Vec::new() };
         let mut new = match writer.replace().map_err(|e| e.placed(&place))? {
             true => writer.nodes,
             false => vec![node],
         };
         types::settle(&mut new, &mut kinds)?;
+        for node in new.iter().filter(|n| MOVING.contains(&n.op.as_str()) && n.outputs.len() == 1) {
+            made.moved.insert(node.outputs[0].clone(), node.clone());
+        }
         all.extend(new);
     }
     Ok((all, made.constants))
 }
+
+/// Operators that move or select elements and that stand between operators on integers in QOperator files.
+const MOVING: [&str; 7] = ["Identity", "Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+
+/// Maximum number of them between a quantiser and the operator that reads its integers.
+const MAX_MOVING: usize = 16;
 
 /// What the pass has written so far.
 struct Made {
@@ -46,6 +61,8 @@ struct Made {
     used: BTreeSet<String>,
     /// The dequantised form of integers, by the names of integers, scale and zero point, and by axis.
     floats: BTreeMap<(String, String, String, i64), String>,
+    /// Outputs of [`MOVING`] operators and their nodes.
+    moved: BTreeMap<String, Node>,
     constants: Vec<(String, Tensor)>,
 }
 
@@ -65,6 +82,8 @@ impl Made {
 /// Writes the nodes that replace `node`.
 struct Writer<'a> {
     node: &'a Node,
+    /// The file's constants.
+    file: &'a BTreeMap<String, Arc<Tensor>>,
     kinds: &'a BTreeMap<String, i64>,
     made: &'a mut Made,
     nodes: Vec<Node>,
@@ -109,14 +128,19 @@ impl Writer<'_> {
             "QLinearConcat" if !plain => {
                 let count = node.inputs.len();
                 if count < 5 || !(count - 2).is_multiple_of(3) {
-                    let message = format!("{count} inputs; a scale, a zero point and three for each operand are wanted");
+                    let message = format!(
+                        "{count} inputs; a scale, a zero point and three for each operand are wanted"
+                    );
                     return Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into());
                 }
                 let operands =
                     (2..count).step_by(3).map(|i| self.float(i, i + 1, i + 2, 1)).collect::<Result<_>>()?;
                 self.finish("Concat", operands, self.kept(&[]), Some((0, 1)))?;
             }
-            "QLinearGlobalAveragePool" | "QLinearAveragePool" | "QLinearLeakyRelu" | "QLinearSigmoid"
+            "QLinearGlobalAveragePool"
+            | "QLinearAveragePool"
+            | "QLinearLeakyRelu"
+            | "QLinearSigmoid"
             | "QLinearReduceMean"
                 if !plain =>
             {
@@ -144,6 +168,7 @@ impl Writer<'_> {
                 let b = self.integers(1, 3, columns)?;
                 self.finish(if convolves { "Conv" } else { "MatMul" }, vec![a, b], self.kept(&[]), None)?;
             }
+            "DequantizeLinear" => return self.again(),
             _ => return Ok(false),
         }
         Ok(true)
@@ -178,7 +203,8 @@ impl Writer<'_> {
         if (min..=max).contains(&inputs) && outputs == 1 {
             return Ok(());
         }
-        let message = format!("{inputs} inputs and {outputs} outputs; {min} to {max} inputs and 1 output are wanted");
+        let message =
+            format!("{inputs} inputs and {outputs} outputs; {min} to {max} inputs and 1 output are wanted");
         Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into())
     }
 
@@ -223,13 +249,27 @@ impl Writer<'_> {
             return Err(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN).into());
         }
         let (x, scale, zero) = (self.input(x), self.input(scale), self.input(zero));
-        Ok(self.dequantised(x, scale, zero, axis))
+        Ok(self.dequantised(x, scale, zero, axis, MAX_MOVING))
     }
 
-    fn dequantised(&mut self, x: String, scale: String, zero: String, axis: i64) -> String {
-        let key = (x.clone(), scale.clone(), zero.clone(), axis);
+    /// `DequantizeLinear` of `x`, in front of at max `depth` operators that move `x`.
+    fn dequantised(&mut self, x: String, scale: String, zero: String, axis: i64, depth: usize) -> String {
+        let (key, simple) = self.key(&x, &scale, &zero, axis);
         if let Some(name) = self.made.floats.get(&key) {
             return name.clone();
+        }
+        // Integers that several nodes read are dequantised once, in front of what moves them, so that branches begin at the
+        // real numbers, as in a QDQ graph. That changes no value, as the scale is positive and of all elements.
+        if simple
+            && depth > 0
+            && let Some(node) = self.made.moved.get(&x).cloned()
+        {
+            let first = self.dequantised(node.inputs[0].clone(), scale, zero, axis, depth - 1);
+            let inputs = std::iter::once(first).chain(node.inputs[1..].iter().cloned()).collect();
+            let output = self.made.name(&format!("{x}_dequantised"));
+            self.nodes.push(Node { inputs, outputs: vec![output.clone()], ..node });
+            self.made.floats.insert(key, output.clone());
+            return output;
         }
         let attributes = Attributes::new(OPSET).with("axis", Attribute::Int(axis));
         let stem = format!("{x}_dequantised");
@@ -238,6 +278,42 @@ impl Writer<'_> {
         let name = self.emit_as("DequantizeLinear", inputs, attributes, &stem);
         self.made.floats.insert(key, name.clone());
         name
+    }
+
+    /// What identifies a dequantisation, and whether it has one positive scale and at most one zero point. Equal constants of
+    /// other names count as the same.
+    fn key(&self, x: &str, scale: &str, zero: &str, axis: i64) -> ((String, String, String, i64), bool) {
+        let one = |name: &str| self.file.get(name).filter(|t| t.len() == 1);
+        let value = |name: &str| match one(name).map(|t| &t.data) {
+            Some(Data::Float(v)) => format!("={:08x}", v[0].to_bits()),
+            Some(Data::Int(v)) => format!("={}", v[0]),
+            None => name.to_owned(),
+        };
+        let positive = one(scale).is_some_and(|t| matches!(&t.data, Data::Float(v) if v[0] > 0.0));
+        let simple = positive && (zero.is_empty() || one(zero).is_some());
+        // The axis says nothing where there is one scale.
+        let key = (x.to_owned(), value(scale), value(zero), if simple { 0 } else { axis });
+        (key, simple)
+    }
+
+    /// A `DequantizeLinear` of the file: reads the one that there is of the same integers; `false` if it is the first.
+    fn again(&mut self) -> Result<bool> {
+        let attributes = &self.node.attributes;
+        let known = self.node.inputs.len() >= 2 && self.node.outputs.len() == 1;
+        if !known || attributes.names().any(|name| name != "axis") {
+            return Ok(false);
+        }
+        let axis = attributes.int("axis", 1)?;
+        let (key, _) = self.key(&self.input(0), &self.input(1), &self.input(2), axis);
+        let output = self.node.outputs[0].clone();
+        match self.made.floats.get(&key).cloned() {
+            Some(float) => self.write("Identity", vec![float], Attributes::new(OPSET), output),
+            None => {
+                self.made.floats.insert(key, output);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Operand `x` less its zero point `zero`, which may be one of each place of `axis`.
@@ -256,7 +332,7 @@ impl Writer<'_> {
             let zeros = self.emit("Mul", vec![zeros, nothing], Attributes::new(OPSET), "nothing");
             scale = self.emit("Add", vec![zeros, one], Attributes::new(OPSET), "scale");
         }
-        Ok(self.dequantised(self.input(x), scale, self.input(zero), axis))
+        Ok(self.dequantised(self.input(x), scale, self.input(zero), axis, MAX_MOVING))
     }
 
     /// The product of the scales that are inputs number `x` and `w`.
@@ -266,7 +342,7 @@ impl Writer<'_> {
 
     /// The bias, integers times `scale`.
     fn bias(&mut self, input: usize, scale: String) -> String {
-        self.dequantised(self.input(input), scale, String::new(), -1)
+        self.dequantised(self.input(input), scale, String::new(), -1, MAX_MOVING)
     }
 
     fn constant(&mut self, what: &str, value: Tensor) -> String {

@@ -67,7 +67,7 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
     let nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
-    let (nodes, more) = qoperator::expand(nodes, file.kinds)?;
+    let (nodes, more) = qoperator::expand(nodes, &constants, file.kinds)?;
     constants.extend(more.into_iter().map(|(name, tensor)| (name, Arc::new(tensor))));
     let annotations = file.annotations.into_iter().collect();
     Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
