@@ -12,7 +12,7 @@
 mod affine;
 mod clamp;
 pub(crate) mod conv;
-mod fixed;
+pub(crate) mod fixed;
 pub(crate) mod geometry;
 mod index;
 mod layout;

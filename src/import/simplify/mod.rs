@@ -2,6 +2,7 @@
 //!
 //! May use: `graph`, `import::read`. Used by: `import::runs`, `import`.
 
+pub mod batch;
 pub mod codes;
 pub mod fold;
 pub mod member;

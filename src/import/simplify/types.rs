@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::SAVE_AGAIN;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::graph::attributes::Attribute;
+use crate::graph::attributes::{Attribute, Attributes};
 use crate::graph::dtype::type_name;
+use crate::graph::operator::CONFIGURED;
 use crate::import::read::file::Node;
 
 /// Operators whose output has the type of their first input.
@@ -65,6 +66,35 @@ pub fn settle(nodes: &mut [Node], kinds: &mut BTreeMap<String, i64>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Puts `IntegerInput` in front of the graph: frames are numbers, and `nodes` take input `name` as integers of type `kind`.
+pub fn integer_input(
+    nodes: Vec<Node>,
+    name: &str,
+    kind: i64,
+    kinds: &mut BTreeMap<String, i64>,
+) -> Vec<Node> {
+    let used = |stem: &String| kinds.contains_key(stem) || nodes.iter().any(|n| n.outputs.contains(stem));
+    let mut integers = format!("{name}_integers");
+    while used(&integers) {
+        integers.push('_');
+    }
+    kinds.insert(integers.clone(), kind);
+    let first = Node {
+        index: 0,
+        op: "IntegerInput".to_owned(),
+        domain: CONFIGURED.to_owned(),
+        name: format!("{name} as integers"),
+        inputs: vec![name.to_owned()],
+        outputs: vec![integers.clone()],
+        attributes: Attributes::new(1).with("type", Attribute::Int(kind)),
+    };
+    let renamed = nodes.into_iter().map(|mut node| {
+        node.inputs.iter_mut().filter(|i| *i == name).for_each(|i| i.clone_from(&integers));
+        node
+    });
+    std::iter::once(first).chain(renamed).collect()
 }
 
 #[cfg(test)]
