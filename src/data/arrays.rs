@@ -132,7 +132,9 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
     let per_frame = dims.iter().skip(skipped).try_fold(1u64, |product, d| product.checked_mul(*d));
     match dims.first() {
         None => return Err(wrong("it holds one number, not an array of frames".to_owned()).into()),
-        Some(0) => return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into()),
+        Some(_) if total == Some(0) => {
+            return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into());
+        }
         Some(frames) if per_frame != Some(elements as u64) => {
             let each = per_frame.map_or("too many".to_owned(), |n| n.to_string());
             let message = format!("{dims:?} is {frames} frames of {each} elements, not of {elements}");

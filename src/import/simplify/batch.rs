@@ -86,7 +86,8 @@ fn per_frame(folded: &Folded, batch: usize) -> Result<Vec<OneFrame>> {
                 return Err(mixed(format!("it gives shape {all:?}, and {:?} for one frame", tensor.shape)));
             }
         }
-        if !product {
+        // Neither mixes frames.
+        if !product && applied.operator.name != "IntegerInput" {
             let together = operands(None)?;
             let together: Vec<&Tensor> = together.iter().collect();
             let together = (applied.operator.eval)(attributes, &together)?;
@@ -150,6 +151,9 @@ fn resized(applied: &Applied, at: usize, input: &Input, batch: usize) -> Input {
     }
 }
 
+/// How many numbers the operators are tried with. All fit int8.
+const SPREAD: u64 = 97;
+
 /// Small whole numbers for operand `operand` of shape `shape`: those of one frame, or of the whole batch.
 fn numbers(
     shape: &[usize],
@@ -163,9 +167,12 @@ fn numbers(
         Some(frame) => (shape.to_vec(), frame * size, size),
         None => (with_batch(shape, batch), 0, size * batch),
     };
-    // The top bits of a multiplicative hash. 0 and 1 fit every integer type.
+    // Few elements get numbers that all differ, many those of a multiplicative hash.
+    let few = size * batch <= SPREAD as usize;
     let number = |e: usize| {
-        ((e as u64 + 1 + ((operand as u64) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63) as i64
+        let e = e as u64 + operand as u64 * 13;
+        let mixed = if few { e * 31 } else { e.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 };
+        (mixed % SPREAD) as i64
     };
     let values = (from..from + count).map(number);
     let data =
