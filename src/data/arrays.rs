@@ -140,6 +140,9 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
             let message = format!("{dims:?} is {frames} frames of {each} elements, not of {elements}");
             return Err(wrong(message).into());
         }
+        Some(_) if total == Some(0) => {
+            return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into());
+        }
         Some(_) => {}
     }
     let short = |e: io::Error| {
@@ -158,13 +161,8 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
     Ok(Frames { elements, values })
 }
 
-<<<<<<< HEAD
 /// Help text: how to write an input file.
-const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]; IDX files of bytes are read too";
-=======
-/// How to make an input file.
 const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), numpy.uint8 or numpy.int8; x has the shape [N, input shape]; IDX files of bytes are read too";
->>>>>>> 56e48e0 (import: integer inputs, and batches of several frames, as the graph of one frame)
 
 /// Help text: the supported IDX files.
 const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";
