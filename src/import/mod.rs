@@ -180,10 +180,10 @@ fn passes(
     let mut parsed = file::parse(bytes, external)?;
     let calibrated_layers = std::mem::take(&mut parsed.calibrated);
     let graph = prune::prune(validate::validate(parsed)?);
-    survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
     let folded = fold::fold(member::in_member(&graph, 0), &mut survey.reasons);
+    survey.input = Some(folded.input.1.clone());
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // Without a complete graph shapes are unknown, so only the weights can be described.

@@ -103,7 +103,10 @@ fn narrowed(
         format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
     Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
         .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
-        .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
+        .help(format!(
+            "between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example, as every row of a layer stores a \
+             threshold for each: quantise to 8 bits or fewer (activation_type QUInt8 or QInt8 in ONNX Runtime)"
+        ))
         .into())
 }
 

@@ -73,7 +73,10 @@ pub fn layers(
             errors.push(
                 Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
                     .at(place.clone())
-                    .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
+                    .help(format!(
+                        "quantise the input to {MAX_INPUT_BITS} bits or fewer, its zero point subtracted: uint16 with a zero point \
+                         has 17, int16 with a zero point of 0 has 16 (ActivationSymmetric in ONNX Runtime)"
+                    )),
             );
         }
         bits <= MAX_INPUT_BITS

@@ -2,9 +2,11 @@
 //!
 //! May use: `graph`, `import::read`. Used by: `import::runs`, `import`.
 
+pub mod batch;
 pub mod codes;
 pub mod fold;
 pub mod member;
 pub mod prune;
+pub mod qoperator;
 pub mod types;
 pub mod validate;

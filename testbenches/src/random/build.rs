@@ -228,7 +228,7 @@ fn product(
         }
         Weights::Ternary { seed } => Product::new(of(seed, -1, 1), activations),
         Weights::Few { bits, seed } => {
-            need((2..=8).contains(&bits), "2 to 8 bits")?;
+            need((2..=9).contains(&bits), "2 to 9 bits")?;
             let end = 1 << (bits - 1);
             Product::new(of(seed, -end, end - 1), activations)
         }

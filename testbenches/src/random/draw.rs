@@ -272,7 +272,7 @@ impl Draft<'_> {
         match self.rng.random_range(0..kinds) {
             0 | 1 => Weights::Binary { seed },
             2 => Weights::Ternary { seed },
-            3 => Weights::Few { bits: self.rng.random_range(2..=8), seed },
+            3 => Weights::Few { bits: self.rng.random_range(2..=9), seed },
             // Also without an ensemble: one member is sampled as well.
             4 if self.recipe.members == 1 && !chance(self.rng, 40) => Weights::Binary { seed },
             _ => {
