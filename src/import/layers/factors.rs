@@ -41,6 +41,11 @@ impl Table {
         others.sum::<i64>() + last * factors[factors.len() - 1]
     }
 
+    /// The thresholds of the sums for `factors`; `None` if the factors are not exact.
+    pub fn exact(&self, factors: &[i64]) -> Option<Vec<i64>> {
+        self.split(factors).ok()
+    }
+
     /// The thresholds of the sums, in ascending order. `factors` are those of the other streams and the positive one of the last.
     fn split(&self, factors: &[i64]) -> Result<Vec<i64>, Conflict> {
         let levels = self.reached.first().map_or(0, Vec::len);
@@ -80,7 +85,7 @@ impl Table {
 
 /// The thresholds of all tables for `factors`; `None` if the factors are not exact.
 pub fn thresholds(tables: &[Table], factors: &[i64]) -> Option<Vec<Vec<i64>>> {
-    tables.iter().map(|table| table.split(factors).ok()).collect()
+    tables.iter().map(|table| table.exact(factors)).collect()
 }
 
 /// A fraction with a positive denominator.

@@ -10,6 +10,7 @@ pub(crate) mod grid;
 pub(crate) mod images;
 pub(crate) mod join;
 pub(crate) mod members;
+pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
 pub(crate) mod settle;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::arith::activation::Activation;
 use crate::arith::threshold::{Lattice, Stairs};
 use crate::diagnostic::{Diagnostic, JOIN_SCALES, Result};
+use crate::frame::element::Element;
 use crate::graph::step::Step;
 use crate::import::layers::activation::{activation, staircase};
 use crate::import::layers::draft::{Core, Postprocessing};
@@ -11,7 +13,8 @@ use crate::import::layers::factors::{self, MAX_FACTOR, Table};
 use crate::import::layers::grid::Grid;
 use crate::import::layers::join::{Channels, ONE_SCALE};
 use crate::import::layers::sums::{falling, reach};
-use crate::import::layers::terms::Terms;
+use crate::import::layers::offsets::{Offsets, offsets};
+use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::walk::Walk;
 use crate::layer::scale::Scale;
 use crate::layer::threshold::Threshold;
@@ -35,7 +38,7 @@ impl Walk<'_> {
         let one = terms.one.clone();
         let shape = origin.shape.clone();
         let stream = Channels::of(&shape).stream;
-        let terms = terms.then(steps);
+        let mut terms = terms.then(steps);
         let mut level = terms.narrowed(&level)?;
         self.made = None;
         if let [term] = &terms.streams[..] {
@@ -48,10 +51,24 @@ impl Walk<'_> {
             return Ok(());
         }
         let single = terms.of_one_channel();
-        let tables = single.as_ref().unwrap_or(&terms).tables(&level)?;
-        let found = search(&tables, slopes.as_deref(), terms.last());
-        let found = found.filter(|found| sums(&terms, found).is_some()).ok_or_else(|| inexact(&terms, &level))?;
-        let rows = sums(&terms, &found).unwrap_or_default();
+        let examined = single.clone().unwrap_or_else(|| terms.clone());
+        let mut last = terms.last();
+        let mut tables = examined.tables(&level, last)?;
+        let mut found = search(&tables, slopes.as_deref(), last).filter(|found| sums(&terms, found).is_some());
+        if found.is_none() && terms.streams.len() == 2 {
+            // A branch that is no multiple of its stream gets a layer that gives every integer a value.
+            let mut values = offsets(&tables);
+            if values.is_none() {
+                last = 1 - last;
+                tables = examined.tables(&level, last)?;
+                values = offsets(&tables);
+            }
+            if let Some(values) = values {
+                found = Some(self.tabulate(origin, &stream, &mut terms, (&tables, last), values));
+            }
+        }
+        let found = found.ok_or_else(|| inexact(&terms, &level))?;
+        let rows = sums(&terms, &found).ok_or_else(|| inexact(&terms, &level))?;
         reach(&rows, origin)?;
         let stairs = |c: usize| {
             let of = if single.is_some() { 0 } else { c };
@@ -86,6 +103,71 @@ impl Walk<'_> {
         self.joined(origin, sources, core, Some(activation), outgoing);
         self.level = Some(level);
         Ok(())
+    }
+}
+
+impl Walk<'_> {
+    /// Adds a Threshold layer that gives the integers of the stream other than `last` their values, and makes its output that
+    /// stream of `terms`.
+    fn tabulate(
+        &mut self,
+        origin: &Step,
+        stream: &[usize],
+        terms: &mut Terms,
+        (tables, last): (&[Table], usize),
+        found: Offsets,
+    ) -> Factors {
+        let other = 1 - last;
+        let channels = terms.streams[other].rows.len();
+        let own = |c: usize| c.min(tables.len() - 1);
+        // Values as the layer gives them: from 0, and not negated.
+        let least: Vec<i64> = tables
+            .iter()
+            .zip(&found.values)
+            .map(|(table, values)| values.iter().map(|v| if table.negated { -v } else { *v }).min().unwrap_or(0))
+            .collect();
+        let given = |t: usize, point: usize| {
+            let value = found.values[t][point];
+            (if tables[t].negated { -value } else { value }) - least[t]
+        };
+        let most = (0..tables.len())
+            .flat_map(|t| (0..found.values[t].len()).map(move |p| (t, p)))
+            .map(|(t, p)| given(t, p))
+            .max()
+            .unwrap_or(0)
+            .max(1);
+        let mut rows = Vec::new();
+        let mut negate = Vec::new();
+        let mut thresholds = Vec::new();
+        for (c, row) in terms.streams[other].rows.iter().enumerate() {
+            let t = own(c);
+            let mut all: Vec<(i64, i64)> =
+                (0..row.points as usize).map(|p| (i64::from(row.at(p as i64)), given(t, p))).collect();
+            let falls = all.first().map(|f| f.1) > all.last().map(|l| l.1);
+            if falls {
+                all.reverse();
+                all.iter_mut().for_each(|(integer, _)| *integer = -*integer);
+            }
+            let never = all.last().map_or(0, |(integer, _)| integer + 1);
+            let reached = |value: i64| all.iter().find(|(_, v)| *v >= value).map_or(never, |(integer, _)| *integer) as i32;
+            thresholds.push((1..=most).map(reached).collect());
+            negate.push(falls);
+            let top = all.last().map_or(0, |(_, value)| *value);
+            rows.push(Lattice { low: 0, step: 1, points: top + 1 });
+        }
+        let bits = 64 - (most as u64).leading_zeros();
+        let activation = falling(Activation::rising(Element::Unsigned(bits), 0, thresholds), negate);
+        self.source = terms.streams[other].source;
+        self.fixed(origin, Arc::new(Threshold::new(stream.to_vec(), vec![activation])));
+        terms.streams[other] = Term { source: self.source, rows };
+        let mut factors = vec![found.factor; 2];
+        factors[other] = 1;
+        let moved = |(t, all): (usize, Vec<i64>)| -> Vec<i64> {
+            all.into_iter().map(|value| if tables[t].negated { value + least[t] } else { value - least[t] }).collect()
+        };
+        let thresholds = found.thresholds.into_iter().enumerate().map(moved).collect();
+        debug_assert!(tables.len() == 1 || tables.len() == channels);
+        Factors { each: vec![factors], thresholds }
     }
 }
 
@@ -150,7 +232,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 }
 
 fn inexact(terms: &Terms, level: &Grid) -> Diagnostic {
-    let integers = |term: &crate::import::layers::terms::Term| {
+    let integers = |term: &Term| {
         let (low, high) =
             term.rows.iter().fold((i64::MAX, i64::MIN), |(l, h), row| (l.min(row.low), h.max(row.high())));
         format!("{low} to {high}")

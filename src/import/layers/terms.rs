@@ -163,12 +163,11 @@ impl Terms {
     }
 
     /// The thresholds of each channel for every combination of integers: the graph's own operators decide. The results are levels
-    /// of `grid`.
+    /// of `grid`, the thresholds those of stream `last`.
     ///
     /// # Errors
     /// If the function is not monotone in every stream, or there are too many combinations.
-    pub fn tables(&self, grid: &Grid) -> Result<Vec<Table>> {
-        let last = self.last();
+    pub fn tables(&self, grid: &Grid, last: usize) -> Result<Vec<Table>> {
         let rows = &self.streams[last].rows;
         let points: Vec<i64> = self
             .streams
@@ -413,7 +412,7 @@ mod tests {
         join.operands.push(Operand::Running);
         let terms = Terms::joined(&join, vec![scaled(0.113, -3, 8), scaled(0.31, 0, 16)]).then(behind);
         let single = terms.of_one_channel().expect("channels are alike");
-        let tables = single.tables(&grid).unwrap();
+        let tables = single.tables(&grid, single.last()).unwrap();
         let factors = pair(&tables).unwrap();
         let found = &thresholds(&tables, &factors).unwrap()[0];
         let sign = if tables[0].negated { -1 } else { 1 };
