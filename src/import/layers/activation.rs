@@ -41,10 +41,18 @@ pub fn activation(
     keeps_order(shape, steps)?;
     let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
     let grid = &narrowed(rows, steps, grid, &mut f)?;
-    let levels: Vec<i32> = match grid.bipolar {
-        true => vec![1],
-        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
-    };
+    let stairs = stairs(rows, shape, steps, grid)?;
+    let negate = stairs.iter().map(|s| s.negate).collect();
+    Ok((staircase(grid, rows, stairs), negate))
+}
+
+/// The thresholds of every row for the levels of `grid` above its minimum. Parameters as for [`activation`].
+///
+/// # Errors
+/// If the activation is not monotone, or the search takes too many operations.
+pub fn stairs(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Vec<Stairs>> {
+    let f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let levels = above_minimum(grid);
     let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
     let searched = threshold::search_calls(rows, levels.len());
     let search = steps.iter().all(monotone) && searched < most;
@@ -61,8 +69,8 @@ pub fn activation(
             .help("use fewer bits for the weights, the inputs or the activation")
             .into());
     }
-    let stairs = if search {
-        threshold::search(rows, &levels, f)?
+    if search {
+        threshold::search(rows, &levels, f)
     } else {
         threshold::enumerate(rows, &levels, f)?.map_err(|found| {
             let (from, to) = found.again;
@@ -71,10 +79,21 @@ pub fn activation(
                 found.row
             );
             inexact(message).placed(&steps[0].place)
-        })?
-    };
-    let negate = stairs.iter().map(|s| s.negate).collect();
-    Ok((staircase(grid, rows, stairs), negate))
+        })
+    }
+}
+
+/// The levels of `grid` above its minimum, in ascending order.
+pub fn above_minimum(grid: &Grid) -> Vec<i32> {
+    match grid.bipolar {
+        true => vec![1],
+        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
+    }
+}
+
+/// Whether an activation can have the levels of `grid`.
+pub fn fits(grid: &Grid) -> bool {
+    grid.element().bits() <= MAX_BITS && grid.most - grid.least < MAX_LEVELS
 }
 
 /// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
@@ -84,7 +103,6 @@ fn narrowed(
     grid: &Grid,
     f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
 ) -> Result<Grid> {
-    let fits = |g: &Grid| g.element().bits() <= MAX_BITS && g.most - g.least < MAX_LEVELS;
     if fits(grid) {
         return Ok(*grid);
     }
@@ -147,7 +165,7 @@ fn numbers(x: &Tensor) -> Vec<f64> {
 }
 
 /// The activation of a layer, from the thresholds of its rows.
-fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
+pub fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
     // Levels -1, 0 and +1 without any sum at 0 are bipolar: a Sign whose input is never 0.
     if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {

@@ -18,6 +18,7 @@ use stoxnor::layer::conv::Conv;
 use stoxnor::layer::dense::Dense;
 use stoxnor::layer::globalpool::GlobalPool;
 use stoxnor::layer::maxpool::MaxPool;
+use stoxnor::layer::mul::Mul;
 use stoxnor::layer::scale::Scale;
 use stoxnor::layer::threshold::Threshold;
 use stoxnor::layer::topk::TopK;
@@ -197,6 +198,11 @@ fn make(make: &Make, shape: &[usize], inputs: &[Port], members: usize) -> Result
             let elements: Vec<Element> = inputs.iter().map(|port| port.element).collect();
             let range = Add::new(shape.to_vec(), factors.clone(), vec![]).sum_range(&elements);
             Arc::new(Add::new(shape.to_vec(), factors.clone(), stairs(activation, last, range)?))
+        }
+        Make::Mul { activation } => {
+            need(inputs.len() == 2, "no two inputs")?;
+            let range = Mul::range(inputs[0].element, inputs[1].element);
+            Arc::new(Mul::new(shape.to_vec(), stairs(activation, last, range)?))
         }
         Make::Concat => {
             let pixels: usize = shape[..shape.len() - 1].iter().product();
