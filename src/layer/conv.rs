@@ -263,7 +263,14 @@ fn samples() -> Vec<Sample> {
             Fill::Value(0),
             Some((Element::Bipolar, 1)),
         ),
-        (plain([2, 2], [2, 2]), [2, 1, 2], &[-255, 255, 130, 0, -256, -1], Element::Unsigned(8), Fill::Value(0), None),
+        (
+            plain([2, 2], [2, 2]),
+            [2, 1, 2],
+            &[-255, 255, 130, 0, -256, -1],
+            Element::Unsigned(8),
+            Fill::Value(0),
+            None,
+        ),
     ];
     forms
         .into_iter()

@@ -180,7 +180,11 @@ fn what_is_no_sum_of_integers_is_refused() {
     let sum = m.add(&other, &stem);
     let y = m.head(&sum, [2, 2]);
     let text = refused("two scales", &m.finish(&[y]));
-    assert!(text.contains("[join-scales]") && text.contains("0.5 and 0.123456") | text.contains("0.123456 and 0.5"), "{text}");
+    assert!(
+        text.contains("[join-scales]")
+            && text.contains("0.5 and 0.123456") | text.contains("0.123456 and 0.5"),
+        "{text}"
+    );
     // A concatenation of the same.
     let (mut m, stem) = start(9);
     let other = m.block(&stem, [2, 2], 0.123_456);

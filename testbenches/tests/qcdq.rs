@@ -10,7 +10,7 @@ use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, conform, default_folds, random, random_folds};
 use stoxnor_testbenches::graph::equals_float_graph;
 use stoxnor_testbenches::onnx::{Attribute, Builder, QONNX};
-use stoxnor_testbenches::qcdq::{ACTIVATIONS, Bits, Form, INT8, UINT8, network};
+use stoxnor_testbenches::qcdq::{ACTIVATIONS, Bits, Form, INT8, network};
 
 /// ONNX's number of int16.
 const INT16: i32 = 5;

@@ -66,9 +66,12 @@ impl<'a> Walk<'a> {
         match grid(None, &one, &local)? {
             Some(level) => {
                 if !selects_last(steps) {
-                    return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, "a maximum or an upsampling stands between it and its quantiser")
-                        .help("quantise directly behind the product")
-                        .into());
+                    return Err(Diagnostic::new(
+                        &ACTIVATION_UNSUPPORTED,
+                        "a maximum or an upsampling stands between it and its quantiser",
+                    )
+                    .help("quantise directly behind the product")
+                    .into());
                 }
                 let parts: Vec<Terms> =
                     parts.into_iter().map(|part| part.terms(join, &one)).collect::<Result<_>>()?;
@@ -76,7 +79,8 @@ impl<'a> Walk<'a> {
                 let mut level = terms.narrowed(&level)?;
                 let rows = vec![row(&products); channels.count()];
                 let stairs = thresholds(&terms, [&a, &b], &level)?;
-                let stairs = if stairs.len() == rows.len() { stairs } else { vec![stairs[0].clone(); rows.len()] };
+                let stairs =
+                    if stairs.len() == rows.len() { stairs } else { vec![stairs[0].clone(); rows.len()] };
                 let negate = stairs.iter().map(|s| s.negate).collect();
                 let found = falling(staircase(&level, &rows, stairs), negate);
                 level.narrow(&found);
@@ -108,7 +112,8 @@ fn thresholds(terms: &Terms, [a, b]: [&Grid; 2], level: &Grid) -> Result<Vec<Sta
     let channels = terms.streams[0].rows.len();
     let (first, second) = (row(a), row(b));
     if first.points * second.points * channels as i64 > MAX_PAIRS {
-        let message = format!("its inputs have {} and {} levels in {channels} channels", first.points, second.points);
+        let message =
+            format!("its inputs have {} and {} levels in {channels} channels", first.points, second.points);
         return Err(Diagnostic::new(&MODEL_TOO_LARGE, message)
             .help("quantise the factors to fewer bits")
             .into());
@@ -121,7 +126,9 @@ fn thresholds(terms: &Terms, [a, b]: [&Grid; 2], level: &Grid) -> Result<Vec<Sta
         for (value, found) in values.floats("a product")?.iter().zip(&mut found) {
             let integer = level.decode(*value).filter(|v| (level.least..=level.most).contains(v));
             let Some(integer) = integer else {
-                let message = format!("the product of {x} and {y} becomes {value}, no level of the quantiser behind it");
+                let message = format!(
+                    "the product of {x} and {y} becomes {value}, no level of the quantiser behind it"
+                );
                 return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
                     .help("end the activation in a quantiser")
                     .into());
@@ -144,11 +151,16 @@ fn stairs(found: &BTreeMap<i64, (i64, i64)>, levels: &[i32]) -> Result<Stairs> {
         all.reverse();
     }
     if let Some(turn) = all.windows(2).find(|w| w[1].1.0 < w[0].1.1) {
-        let message = format!("the level behind it is {} at the product {} and {} at {}", turn[0].1.1, turn[0].0, turn[1].1.0, turn[1].0);
+        let message = format!(
+            "the level behind it is {} at the product {} and {} at {}",
+            turn[0].1.1, turn[0].0, turn[1].1.0, turn[1].0
+        );
         return Err(inexact(message));
     }
     if let Some((product, (low, high))) = all.iter().find(|(_, (low, high))| low != high) {
-        return Err(inexact(format!("float32 rounds pairs of the product {product} to the levels {low} and {high}")));
+        return Err(inexact(format!(
+            "float32 rounds pairs of the product {product} to the levels {low} and {high}"
+        )));
     }
     let end = all.last().map_or(0, |(product, _)| product + 1);
     let reached = |level: &i32| {

@@ -61,7 +61,11 @@ impl Part {
             (Some(terms), _) => Ok(terms),
             (None, Some(level)) => {
                 let rows = vec![row(&level); one.iter().product()];
-                Ok(Terms::stream(Term { source: self.source, rows }, scaling(join, level.scale, one)?, one.to_vec()))
+                Ok(Terms::stream(
+                    Term { source: self.source, rows },
+                    scaling(join, level.scale, one)?,
+                    one.to_vec(),
+                ))
             }
             (None, None) => Err(unquantised(join, None).into()),
         }
@@ -93,13 +97,15 @@ pub fn quantised_later(runs: &[Run], segments: &[Segments]) -> Vec<bool> {
             }
             let steps = &run.chain.steps[segments[reader].front.clone()];
             let quantises = |s: &Step| matches!(s.operator.role, Role::Quantiser(_));
-            let stays = |s: &Step| quantises(s) || matches!(s.operator.role, Role::Elementwise { .. } | Role::Layout);
+            let stays =
+                |s: &Step| quantises(s) || matches!(s.operator.role, Role::Elementwise { .. } | Role::Layout);
             match steps.iter().rposition(quantises) {
                 Some(last) => steps[..last].iter().all(stays) && selects_last(steps),
                 None => segments[reader].layers.is_empty() && steps.iter().all(stays) && later[reader],
             }
         };
-        let mut readers = (index + 1..runs.len()).filter(|r| runs[*r].from.contains(&runs[index].to)).peekable();
+        let mut readers =
+            (index + 1..runs.len()).filter(|r| runs[*r].from.contains(&runs[index].to)).peekable();
         later[index] = readers.peek().is_some() && readers.all(takes);
     }
     later
@@ -418,7 +424,10 @@ impl<'a> Walk<'a> {
                 Some(terms) => terms.streams.iter().map(|term| term.source).collect(),
                 None => vec![self.source],
             };
-            let fits = |terms: &Terms| terms.one == Channels::of(&own).one && (terms.streams.len() == 1 || stream.order == order(given));
+            let fits = |terms: &Terms| {
+                terms.one == Channels::of(&own).one
+                    && (terms.streams.len() == 1 || stream.order == order(given))
+            };
             if pending.as_ref().is_some_and(|terms| !fits(terms)) {
                 return Err(unquantised(join, None).into());
             }

@@ -34,7 +34,8 @@ pub fn offsets(tables: &[Table]) -> Option<Offsets> {
         return None;
     }
     (1..=MAX_FACTOR).find_map(|factor| {
-        let values: Vec<Vec<i64>> = tables.iter().map(|table| values(table, factor)).collect::<Option<_>>()?;
+        let values: Vec<Vec<i64>> =
+            tables.iter().map(|table| values(table, factor)).collect::<Option<_>>()?;
         let with = |(table, values): (&Table, &Vec<i64>)| {
             Table { others: values.iter().map(|v| vec![*v]).collect(), ..table.clone() }.exact(&[1, factor])
         };
@@ -99,7 +100,8 @@ mod tests {
     fn a_relu_of_a_stream_has_values() {
         // The levels of 0.37 max(a, -0.6) + 0.5 b, for a and b from -4 to 3.
         let value = |a: i64, b: i64| 0.37 * (a as f64).max(-0.6) + 0.5 * b as f64;
-        let first = |a: i64, level: i32| (-4..=3).find(|b| value(a, *b) >= f64::from(level)).unwrap_or(4) as i32;
+        let first =
+            |a: i64, level: i32| (-4..=3).find(|b| value(a, *b) >= f64::from(level)).unwrap_or(4) as i32;
         let table = Table {
             others: (-4..=3).map(|a| vec![a]).collect(),
             last: Lattice { low: -4, step: 1, points: 8 },

@@ -12,8 +12,8 @@ use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::factors::{self, MAX_FACTOR, Table};
 use crate::import::layers::grid::Grid;
 use crate::import::layers::join::{Channels, ONE_SCALE};
-use crate::import::layers::sums::{falling, reach};
 use crate::import::layers::offsets::{Offsets, offsets};
+use crate::import::layers::sums::{falling, reach};
 use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::walk::Walk;
 use crate::layer::scale::Scale;
@@ -54,7 +54,8 @@ impl Walk<'_> {
         let examined = single.clone().unwrap_or_else(|| terms.clone());
         let mut last = terms.last();
         let mut tables = examined.tables(&level, last)?;
-        let mut found = search(&tables, slopes.as_deref(), last).filter(|found| sums(&terms, found).is_some());
+        let mut found =
+            search(&tables, slopes.as_deref(), last).filter(|found| sums(&terms, found).is_some());
         if found.is_none() && terms.streams.len() == 2 {
             // A branch that is no multiple of its stream gets a layer that gives every integer a value.
             let mut values = offsets(&tables);
@@ -124,7 +125,9 @@ impl Walk<'_> {
         let least: Vec<i64> = tables
             .iter()
             .zip(&found.values)
-            .map(|(table, values)| values.iter().map(|v| if table.negated { -v } else { *v }).min().unwrap_or(0))
+            .map(|(table, values)| {
+                values.iter().map(|v| if table.negated { -v } else { *v }).min().unwrap_or(0)
+            })
             .collect();
         let given = |t: usize, point: usize| {
             let value = found.values[t][point];
@@ -149,7 +152,9 @@ impl Walk<'_> {
                 all.iter_mut().for_each(|(integer, _)| *integer = -*integer);
             }
             let never = all.last().map_or(0, |(integer, _)| integer + 1);
-            let reached = |value: i64| all.iter().find(|(_, v)| *v >= value).map_or(never, |(integer, _)| *integer) as i32;
+            let reached = |value: i64| {
+                all.iter().find(|(_, v)| *v >= value).map_or(never, |(integer, _)| *integer) as i32
+            };
             thresholds.push((1..=most).map(reached).collect());
             negate.push(falls);
             let top = all.last().map_or(0, |(_, value)| *value);
@@ -163,7 +168,9 @@ impl Walk<'_> {
         let mut factors = vec![found.factor; 2];
         factors[other] = 1;
         let moved = |(t, all): (usize, Vec<i64>)| -> Vec<i64> {
-            all.into_iter().map(|value| if tables[t].negated { value + least[t] } else { value - least[t] }).collect()
+            all.into_iter()
+                .map(|value| if tables[t].negated { value + least[t] } else { value - least[t] })
+                .collect()
         };
         let thresholds = found.thresholds.into_iter().enumerate().map(moved).collect();
         debug_assert!(tables.len() == 1 || tables.len() == channels);

@@ -213,7 +213,12 @@ impl Terms {
                 others[row].push((0..self.streams.len()).filter(|i| *i != last).map(of).collect());
             }
         }
-        found.into_iter().zip(others).zip(rows).map(|((stairs, others), row)| table_of(stairs, others, *row)).collect()
+        found
+            .into_iter()
+            .zip(others)
+            .zip(rows)
+            .map(|((stairs, others), row)| table_of(stairs, others, *row))
+            .collect()
     }
 }
 
@@ -221,7 +226,8 @@ impl Terms {
     /// Whether several positions can be evaluated at once, side by side along the batch axis.
     fn is_batched(&self) -> bool {
         let local = |s: &&Step| matches!(s.operator.role, Role::Elementwise { .. } | Role::Quantiser(_));
-        let fits = |s: &Step| s.constants().iter().flatten().all(|t| t.rank() < self.one.len() || t.shape[0] == 1);
+        let fits =
+            |s: &Step| s.constants().iter().flatten().all(|t| t.rank() < self.one.len() || t.shape[0] == 1);
         self.one.len() > 1 && self.one[0] == 1 && self.steps().iter().all(|s| local(s) && fits(s))
     }
 
@@ -256,14 +262,18 @@ impl Terms {
                         "output {index} becomes {value}, none of the levels {} to {} times {}",
                         grid.least, grid.most, grid.scale
                     );
-                    Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).help("end the activation in a quantiser")
+                    Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                        .help("end the activation in a quantiser")
                 })
             });
             let own: Vec<i32> = own.collect::<std::result::Result<_, _>>()?;
             stairs_of(own, *row, levels).ok_or_else(|| {
-                Diagnostic::new(&THRESHOLD_INEXACT, format!("the activation of output {index} rises and falls"))
-                    .help("the function between two layers must rise or fall with the sum, and stay finite")
-                    .into()
+                Diagnostic::new(
+                    &THRESHOLD_INEXACT,
+                    format!("the activation of output {index} rises and falls"),
+                )
+                .help("the function between two layers must rise or fall with the sum, and stay finite")
+                .into()
             })
         };
         rows.iter().enumerate().map(row_of).collect()
@@ -293,9 +303,12 @@ fn table_of(stairs: Vec<Stairs>, mut others: Vec<Vec<i64>>, row: Lattice) -> Res
     let mut directions = stairs.iter().filter(|s| !constant(s)).map(|s| s.negate);
     let negated = directions.next().unwrap_or(false);
     if directions.any(|other| other != negated) {
-        return Err(Diagnostic::new(&THRESHOLD_INEXACT, "its result rises with one input or falls, depending on the other")
-            .help("quantise the inputs to one sign, unsigned for example")
-            .into());
+        return Err(Diagnostic::new(
+            &THRESHOLD_INEXACT,
+            "its result rises with one input or falls, depending on the other",
+        )
+        .help("quantise the inputs to one sign, unsigned for example")
+        .into());
     }
     let last = if negated { Lattice { low: -row.high(), ..row } } else { row };
     let turned = |s: Stairs| -> Vec<i32> {

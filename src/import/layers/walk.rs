@@ -315,7 +315,7 @@ impl<'a> Walk<'a> {
         let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
         let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
         let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
-        self.settle(inner)?;
+        self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
@@ -341,7 +341,7 @@ impl<'a> Walk<'a> {
     /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs; an error
     /// if the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
+        self.recover(before)?;
         if self.order == wanted {
             return Ok(());
         }
@@ -364,7 +364,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the order has another number of elements, and nothing was refused before.
-    fn settle(&mut self, shape: &[usize]) -> Result<()> {
+    fn recover(&mut self, shape: &[usize]) -> Result<()> {
         if self.order.fits(shape.iter().product()) {
             return Ok(());
         }
@@ -561,7 +561,7 @@ impl<'a> Walk<'a> {
     }
 
     fn layout(&mut self, step: &Step, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
+        self.recover(before)?;
         self.order = std::mem::take(&mut self.order).through(step, before)?;
         Ok(())
     }

@@ -41,7 +41,8 @@ fn chains(folded: &Folded, at: usize) -> Option<Vec<Vec<usize>>> {
     }
     let axis = axis(join)?;
     let readers = |tensor: &str| -> Option<Vec<usize>> {
-        let reads = |applied: &Applied| applied.inputs.iter().any(|i| matches!(i, Input::Tensor(n) if n == tensor));
+        let reads =
+            |applied: &Applied| applied.inputs.iter().any(|i| matches!(i, Input::Tensor(n) if n == tensor));
         (!folded.outputs.iter().any(|o| o == tensor))
             .then(|| (0..nodes.len()).filter(|n| reads(&nodes[*n])).collect())
     };
@@ -85,7 +86,8 @@ fn one_scale(folded: &Folded, join: &Applied) -> bool {
                 let scales = levels.scale.floats("the scale").ok()?.to_vec();
                 return scales.first().copied().filter(|s| scales.iter().all(|other| other == s));
             }
-            let keeps = matches!(made.operator.role, Role::Layout | Role::Select) && made.operator.name != "Pad";
+            let keeps =
+                matches!(made.operator.role, Role::Layout | Role::Select) && made.operator.name != "Pad";
             if !keeps && made.operator.name != "Relu" {
                 return None;
             }
@@ -138,8 +140,14 @@ fn parts(folded: &Folded, join: &Applied, applied: &Applied, axis: usize) -> Opt
             Input::Constant(tensor) => {
                 let at = match applied.operator.name {
                     "BatchNormalization" if axis == 1 => Some(0),
-                    "MultiThreshold" if axis == 1 && applied.node.attributes.text("data_layout", "NCHW").ok()? == "NCHW" => Some(0),
-                    "Add" | "Sub" | "Mul" | "Div" | "Quant" | "IntQuant" | "BipolarQuant" | "PRelu" | "Min" | "Max" => {
+                    "MultiThreshold"
+                        if axis == 1
+                            && applied.node.attributes.text("data_layout", "NCHW").ok()? == "NCHW" =>
+                    {
+                        Some(0)
+                    }
+                    "Add" | "Sub" | "Mul" | "Div" | "Quant" | "IntQuant" | "BipolarQuant" | "PRelu"
+                    | "Min" | "Max" => {
                         if tensor.rank() > whole.len() {
                             return None;
                         }
@@ -149,7 +157,9 @@ fn parts(folded: &Folded, join: &Applied, applied: &Applied, axis: usize) -> Opt
                 };
                 match at.map(|at| (at, tensor.shape[at])) {
                     None | Some((_, 1)) => Some(Input::Constant(tensor.clone())),
-                    Some((at, n)) if n == whole[axis] => Some(Input::Constant(Arc::new(slice(tensor, at, range.clone())))),
+                    Some((at, n)) if n == whole[axis] => {
+                        Some(Input::Constant(Arc::new(slice(tensor, at, range.clone()))))
+                    }
                     Some(_) => None,
                 }
             }
@@ -175,7 +185,10 @@ fn apply(folded: &mut Folded, at: usize, chains: &[Vec<usize>]) {
     {
         let folded = &*folded;
         let join = &folded.nodes[at];
-        let Some((axis, extents)) = axis(join).and_then(|axis| Some((axis, extents(folded, join, axis)?))) else { return };
+        let Some((axis, extents)) = axis(join).and_then(|axis| Some((axis, extents(folded, join, axis)?)))
+        else {
+            return;
+        };
         for chain in chains {
             let mut heads: Vec<Input> = join.inputs.clone();
             for n in chain {
@@ -190,7 +203,13 @@ fn apply(folded: &mut Folded, at: usize, chains: &[Vec<usize>]) {
                     node.outputs = vec![name.clone()];
                     let mut shape = applied.shapes[0].clone();
                     shape[axis] = extents[k];
-                    made.push(Applied { node, operator: applied.operator, inputs, shapes: vec![shape], codes: None });
+                    made.push(Applied {
+                        node,
+                        operator: applied.operator,
+                        inputs,
+                        shapes: vec![shape],
+                        codes: None,
+                    });
                     *head = Input::Tensor(name);
                 }
             }

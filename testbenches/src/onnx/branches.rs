@@ -156,7 +156,10 @@ pub fn random(seed: u64) -> Vec<u8> {
             }
             9 => {
                 let mean = m.rng.random();
-                let (sum, s) = (m.builder.node(if mean { "Mean" } else { "Sum" }, &[&a, &b, &a, &b], vec![]), scale(&mut m));
+                let (sum, s) = (
+                    m.builder.node(if mean { "Mean" } else { "Sum" }, &[&a, &b, &a, &b], vec![]),
+                    scale(&mut m),
+                );
                 (m.quant(&sum, s, 3, true), channels)
             }
             10 => {
