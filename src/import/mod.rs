@@ -10,7 +10,7 @@
 //! 4. `chain` cuts the graph into runs, one per branch: a run ends where branches begin or join. `rewrite` turns every product
 //!    into a MatMul or a Conv. `input` inserts the fixed-point type of a real-valued input.
 //! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs (`terms`,
-//!    `factors`, `settle` and `gate` for sums of unequal scales and products). They use
+//!    `factors`, `offsets`, `decide` and `gate` for sums of unequal scales and products). They use
 //!    `weights` (integer weights and scales), `grid` (the levels of a layer's input), `images` (kernels and padding), `order`
 //!    (the stream order of elements) and `activation` (thresholds). `draft` holds a layer until it is built. `pixels` turns the
 //!    input quantiser into a layer if the options ask for it.

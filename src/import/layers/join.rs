@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
             }
             Some(join) => self.add(run, join, from, (behind, later), tail).map_err(|e| e.placed(&join.place)),
         };
-        if keep(done, self.errors).is_none() || self.level.is_none() {
+        if keep(done, self.errors).is_none() || self.level.is_none() && self.pending.is_none() {
             (self.level, self.order) = (None, Order::default());
         }
     }
@@ -244,7 +244,7 @@ impl<'a> Walk<'a> {
         let Some(level) = grid(None, &channels.one, &local)? else {
             return Err(unquantised(origin, None).into());
         };
-        self.settle(origin, terms, &local, level).map_err(|e| e.placed(&origin.place))?;
+        self.decide(origin, terms, &local, level).map_err(|e| e.placed(&origin.place))?;
         self.moves(&channels.one, range);
         Ok(())
     }
@@ -274,7 +274,7 @@ impl<'a> Walk<'a> {
             if let Some(level) = grid(None, &channels.one, &local)?.filter(|_| selects_last(steps)) {
                 // Thresholds over all combinations of integers are exact. Without them multiples of one scale are within the
                 // rounding errors of the graph.
-                match self.settle(join, terms, &local, level) {
+                match self.decide(join, terms, &local, level) {
                     Ok(()) => {
                         self.moves(&channels.one, range);
                         return Ok(());

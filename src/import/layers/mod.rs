@@ -3,6 +3,7 @@
 //! May use: `arith`, `graph`, `layer`, `import::runs`. Used by: `import`.
 
 pub(crate) mod activation;
+pub(crate) mod decide;
 pub(crate) mod draft;
 pub(crate) mod factors;
 pub(crate) mod gate;
@@ -13,7 +14,6 @@ pub(crate) mod members;
 pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
-pub(crate) mod settle;
 pub mod sums;
 pub(crate) mod survey;
 pub(crate) mod terms;

@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn what_cannot_be_joined_is_refused() {
         let mut product = applied(2, &["a", "b"], &["y"]);
-        product.operator = op::find("", "Mul").unwrap();
+        product.operator = op::find("", "Div").unwrap();
         let nodes = vec![applied(0, &["x"], &["a"]), applied(1, &["x"], &["b"]), product];
         let text = runs(folded(nodes)).unwrap_err().to_string();
         assert!(text.contains("n2") && text.contains("a, b"), "{text}");

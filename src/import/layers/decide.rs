@@ -33,7 +33,7 @@ impl Walk<'_> {
     ///
     /// # Errors
     /// If no integer factors of the streams put all combinations of integers on the right side of every threshold.
-    pub(crate) fn settle(&mut self, origin: &Step, terms: Terms, steps: &[Step], level: Grid) -> Result<()> {
+    pub(crate) fn decide(&mut self, origin: &Step, terms: Terms, steps: &[Step], level: Grid) -> Result<()> {
         let slopes = terms.slopes();
         let one = terms.one.clone();
         let shape = origin.shape.clone();
@@ -64,7 +64,11 @@ impl Walk<'_> {
                 tables = examined.tables(&level, last)?;
                 values = offsets(&tables);
             }
-            if let Some(values) = values {
+            let wide = |values: &Offsets| {
+                let fits = |v: i64| v.saturating_mul(values.factor).abs() < 1 << 29;
+                !terms.streams[last].rows.iter().all(|row| fits(row.low) && fits(row.high()))
+            };
+            if let Some(values) = values.filter(|values| !wide(values)) {
                 found = Some(self.tabulate(origin, &stream, &mut terms, (&tables, last), values));
             }
         }
