@@ -33,7 +33,7 @@ impl Lattice {
     }
 
     /// Sum number `point`; the maximum sum if there are fewer.
-    fn at(self, point: i64) -> i32 {
+    pub fn at(self, point: i64) -> i32 {
         (self.low + point.min(self.points - 1) * self.step) as i32
     }
 }

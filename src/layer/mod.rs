@@ -26,5 +26,6 @@ kinds! {
     topk,
     globalpool,
     add,
+    mul,
     concat,
 }

@@ -89,6 +89,20 @@ const FIXTURES: &[(&str, Fixture)] = &[
             m.bipolar(&x, 1.0)
         })
     }),
+    ("join-scales", |bed| {
+        let mut model = Builder::new(&[1, 2]);
+        let x = model.bipolar("x", 1.0);
+        let branch = |model: &mut Builder, scale| {
+            let w = model.floats(&[2, 2], &[0.5, -0.5, 0.5, 0.5]);
+            let y = model.node("MatMul", &[&x, &w], Vec::new());
+            model.quant(&y, scale, 3, true, "ROUND")
+        };
+        let (a, b) = (branch(&mut model, 0.5), branch(&mut model, 0.314_159));
+        let sum = model.node("Add", &[&a, &b], Vec::new());
+        let w = model.floats(&[2, 1], &[1.0, -1.0]);
+        let y = model.node("MatMul", &[&sum, &w], Vec::new());
+        inspect(bed, model.finish(&y))
+    }),
     ("sum-too-wide", |bed| {
         let mut wide = Builder::new(&[1, 300]);
         let weights: Vec<f32> = (0..300).map(|i| if i % 2 == 0 { 127.0 } else { 126.0 }).collect();

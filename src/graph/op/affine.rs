@@ -14,6 +14,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
     arithmetic("Mul", 2, &[0, 1], Scaled, |_, x| binary(x, |a, b| a * b, i64::checked_mul)),
     // c / x has a pole at 0, so Div is monotone in its dividend only.
     arithmetic("Div", 2, &[0], Scaled, |_, x| binary(x, |a, b| a / b, i64::checked_div)),
+    Operator { inputs: (1, usize::MAX), ..arithmetic("Sum", 1, &[0], Kept, |_, x| sum(x)) },
+    Operator { inputs: (1, usize::MAX), ..arithmetic("Mean", 1, &[0], Kept, |_, x| mean(x)) },
     arithmetic("Neg", 1, &[0], Scaled, |_, x| unary(x[0], |a| -a, i64::checked_neg)),
     // NaN below 0.
     arithmetic("Sqrt", 1, &[], Lost, |_, x| unary(x[0], f32::sqrt, |_| None)),
@@ -65,6 +67,20 @@ fn binary(
         (v, w) => return Err(invalid(format!("operands of {} and {}", v.kind(), w.kind()))),
     };
     Ok(vec![Tensor { shape, data }])
+}
+
+/// The sum, from the first operand to the last.
+fn sum(x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let add = |sum: Tensor, x: &&Tensor| {
+        binary(&[&sum, x], |a, b| a + b, i64::checked_add).map(|mut out| out.remove(0))
+    };
+    Ok(vec![x[1..].iter().try_fold(x[0].clone(), add)?])
+}
+
+/// The sum divided by the number of operands.
+fn mean(x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let count = Tensor::scalar(x.len() as f32);
+    binary(&[&sum(x)?[0], &count], |a, b| a / b, |_, _| None)
 }
 
 fn overflow() -> crate::diagnostic::Diagnostics {
@@ -161,6 +177,14 @@ mod tests {
             Tensor::vector(vec![1.0f32 / 3.0 - 1.0, 1.0f32 / 3.0 + 3.0])
         );
         assert_eq!(run("Neg", &[x]).unwrap(), Tensor::vector(vec![-1.0, 3.0]));
+    }
+
+    #[test]
+    fn sums_and_means_of_several() {
+        let parts = [Tensor::vector(vec![1.0, -3.0]), Tensor::scalar(0.5), Tensor::vector(vec![2.0, 4.0])];
+        assert_eq!(run("Sum", &parts).unwrap(), Tensor::vector(vec![3.5, 1.5]));
+        assert_eq!(run("Mean", &parts).unwrap(), Tensor::vector(vec![3.5 / 3.0, 0.5]));
+        assert_eq!(run("Sum", &parts[..1]).unwrap(), parts[0]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod compare;
 pub(crate) mod conv;
 mod curve;
 mod exact;
-mod fixed;
+pub(crate) mod fixed;
 pub(crate) mod fused;
 pub(crate) mod geometry;
 mod index;
@@ -88,6 +88,12 @@ pub fn unknown(domain: &str, name: &str) -> Diagnostic {
         &OPERATOR_UNSUPPORTED,
         format!("operator {name} of domain {domain} has no translation"),
     );
+    if ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"].contains(&name) {
+        return found.help(
+            "its scale is computed anew for every frame, and hardware has fixed ones: quantise with calibration \
+             (quantize_static of onnxruntime.quantization, not quantize_dynamic)",
+        );
+    }
     found.help(match elsewhere {
         Some(o) => format!("{name} is known in the domains {}", o.domains.join(", ")),
         None => format!("express it with the operators there are: {}", names.join(", ")),
@@ -130,6 +136,7 @@ mod tests {
         assert!(find("", "Relu6").is_none());
         let said = unknown("", "BipolarQuant");
         assert!(said.help.unwrap().contains("onnx.brevitas"));
+        assert!(unknown("", "DynamicQuantizeLinear").help.unwrap().contains("quantize_static"));
         let shape = find("", "Transpose").unwrap();
         let odd = Attributes::new(9).with("twist", crate::graph::attributes::Attribute::Int(1));
         assert!(shape.accepts(&odd, 1).unwrap_err().to_string().contains("attribute twist"));

@@ -84,10 +84,39 @@ pub fn activation(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid
     keeps_order(shape, steps)?;
     let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
     let grid = &narrowed(rows, steps, grid, &mut f)?;
-    let levels: Vec<i32> = match grid.bipolar {
-        true => vec![1],
-        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
-    };
+    match tried(rows, shape, steps, grid)? {
+        Ok(stairs) => {
+            let negate = stairs.iter().map(|s| s.negate).collect();
+            Ok(Found::Monotone(staircase(grid, rows, stairs), negate))
+        }
+        Err(turn) => bumps(rows, steps, grid, f, turn).map(Found::Bumps),
+    }
+}
+
+/// The thresholds of every row for the levels of `grid` above its minimum. Parameters as for [`activation`].
+///
+/// # Errors
+/// If the activation is not monotone, or the search takes too many operations.
+pub fn stairs(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Vec<Stairs>> {
+    tried(rows, shape, steps, grid)?.map_err(|found| {
+        let (from, to) = found.again;
+        let message = format!(
+            "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
+            found.row
+        );
+        inexact(message).placed(&steps[0].place)
+    })
+}
+
+/// [`stairs`], or where an output turns back.
+fn tried(
+    rows: &[Lattice],
+    shape: &[usize],
+    steps: &[Step],
+    grid: &Grid,
+) -> Result<std::result::Result<Vec<Stairs>, NotMonotone>> {
+    let f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let levels = above_minimum(grid);
     let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
     let searched = threshold::search_calls(rows, levels.len());
     let search = steps.iter().all(Step::is_monotone) && searched < most;
@@ -104,16 +133,7 @@ pub fn activation(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid
             .help("use fewer bits for the weights, the inputs or the activation")
             .into());
     }
-    let stairs = if search {
-        threshold::search(rows, &levels, &mut f)?
-    } else {
-        match threshold::enumerate(rows, &levels, &mut f)? {
-            Ok(stairs) => stairs,
-            Err(found) => return bumps(rows, steps, grid, f, found).map(Found::Bumps),
-        }
-    };
-    let negate = stairs.iter().map(|s| s.negate).collect();
-    Ok(Found::Monotone(staircase(grid, rows, stairs), negate))
+    if search { threshold::search(rows, &levels, f).map(Ok) } else { threshold::enumerate(rows, &levels, f) }
 }
 
 /// The thresholds of an activation that rises and falls.
@@ -172,6 +192,19 @@ fn bumps(
     })
 }
 
+/// The levels of `grid` above its minimum, in ascending order.
+pub fn above_minimum(grid: &Grid) -> Vec<i32> {
+    match grid.bipolar {
+        true => vec![1],
+        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
+    }
+}
+
+/// Whether an activation can have the levels of `grid`.
+pub fn fits(grid: &Grid) -> bool {
+    grid.element().bits() <= MAX_BITS && grid.most - grid.least < MAX_LEVELS
+}
+
 /// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
 fn narrowed(
     rows: &[Lattice],
@@ -179,7 +212,6 @@ fn narrowed(
     grid: &Grid,
     f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
 ) -> Result<Grid> {
-    let fits = |g: &Grid| g.element().bits() <= MAX_BITS && g.most - g.least < MAX_LEVELS;
     if fits(grid) {
         return Ok(*grid);
     }
@@ -198,7 +230,10 @@ fn narrowed(
         format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
     Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
         .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
-        .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
+        .help(format!(
+            "between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example, as every row of a layer stores a \
+             threshold for each: quantise to 8 bits or fewer (activation_type QUInt8 or QInt8 in ONNX Runtime)"
+        ))
         .into())
 }
 
@@ -239,7 +274,7 @@ fn numbers(x: &Tensor) -> Vec<f64> {
 }
 
 /// The activation of a layer, from the thresholds of its rows.
-fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
+pub fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
     // Levels -1, 0 and +1 without any sum at 0 are bipolar: a Sign whose input is never 0.
     if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {

@@ -4,16 +4,21 @@
 
 pub(crate) mod activation;
 pub(crate) mod bumps;
+pub(crate) mod decide;
 pub(crate) mod draft;
+pub(crate) mod factors;
+pub(crate) mod gate;
 pub(crate) mod grid;
 pub(crate) mod images;
 pub(crate) mod join;
 pub(crate) mod members;
+pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
 pub(crate) mod select;
 pub mod sums;
 pub(crate) mod survey;
+pub(crate) mod terms;
 pub(crate) mod walk;
 pub(crate) mod weights;
 
@@ -76,7 +81,10 @@ pub fn layers(
             errors.push(
                 Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
                     .at(place.clone())
-                    .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
+                    .help(format!(
+                        "quantise the input to {MAX_INPUT_BITS} bits or fewer, its zero point subtracted: uint16 with a zero point \
+                         has 17, int16 with a zero point of 0 has 16 (ActivationSymmetric in ONNX Runtime)"
+                    )),
             );
         }
         bits <= MAX_INPUT_BITS
@@ -128,6 +136,7 @@ pub fn layers(
 fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
     let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
     let mut found = BTreeMap::new();
+    let quantised = join::quantised_later(runs, segments);
     for (index, (run, segments)) in runs.iter().zip(segments).enumerate() {
         let tail = &run.chain.steps[segments.tail.clone()];
         if index > 0 {
@@ -135,12 +144,13 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
                 run.from.iter().filter_map(|name| streams.get(&name[..])).cloned().collect();
             let alone = segments.layers.is_empty() && run.leaves;
             let behind = (!alone).then(|| segments.front.clone());
-            walk.begin(run, &from, behind, tail);
+            walk.begin(run, &from, behind, tail, quantised[index]);
         }
-        for (index, segment) in segments.layers.iter().enumerate() {
+        for (at, segment) in segments.layers.iter().enumerate() {
             let feeds_pool =
-                segments.layers.get(index + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
-            walk.layer(segment, feeds_pool, tail);
+                segments.layers.get(at + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
+            let feeds_sums = quantised[index] && at + 1 == segments.layers.len();
+            walk.layer(segment, feeds_pool, feeds_sums, tail);
         }
         if run.leaves {
             let leaving = segments

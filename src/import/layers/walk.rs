@@ -21,6 +21,7 @@ use crate::import::layers::images::{Padded, at_one_position, is_pool, one_positi
 use crate::import::layers::order::{Order, transposition};
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
 use crate::import::layers::survey::PartialLayer;
+use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::layers::{images, weights};
 use crate::import::options::LayerOptions;
@@ -52,6 +53,8 @@ pub struct Walk<'a> {
     pub(crate) level: Option<Grid>,
     /// The sums of a product, if the stream is not quantised before an average.
     sums: Option<Sums>,
+    /// The real numbers at the end of the run, if a later run quantises them.
+    pub(crate) pending: Option<Terms>,
     /// The derivation of the last layer's values; `None` if it has no activation.
     pub(crate) made: Option<Values>,
     /// The host's steps on the last layer's sums, before the rest of the graph.
@@ -69,11 +72,16 @@ pub struct Stream {
     pub order: Order,
     /// Its levels; `None` if unknown.
     pub level: Option<Grid>,
+    /// The real numbers that the graph computes from streams, if they are not quantised yet.
+    pub pending: Option<Terms>,
 }
 
-/// The sums of a product as the input of an average, and the steps that turn them into the graph's numbers.
+/// The sums of a product as the input of an average or a join, and the steps that turn them into the graph's numbers.
 struct Sums {
+    rows: Vec<Lattice>,
     range: (i64, i64),
+    /// Shape of the sums at one position.
+    one: Vec<usize>,
     steps: Vec<Step>,
 }
 
@@ -157,6 +165,7 @@ impl<'a> Walk<'a> {
             free: true,
             level,
             sums: None,
+            pending: None,
             made: None,
             tail: Vec::new(),
             sketches,
@@ -171,16 +180,21 @@ impl<'a> Walk<'a> {
 
     /// Continues with another run, whose input is `stream`.
     pub fn resume(&mut self, chain: &'a Chain, stream: &Stream) {
-        let Stream { source, order, level } = stream.clone();
+        let Stream { source, order, level, .. } = stream.clone();
         self.chain = chain;
         (self.source, self.order, self.level, self.free) = (source, order, level, false);
-        (self.sums, self.made) = (None, None);
+        (self.sums, self.pending, self.made) = (None, None, None);
         self.tail = Vec::new();
     }
 
     /// The current stream.
     pub fn stream(&self) -> Stream {
-        Stream { source: self.source, order: self.order.clone(), level: self.level }
+        let raw = |sums: &Sums| {
+            let term = Term { source: self.source, rows: sums.rows.clone() };
+            Terms::stream(term, sums.steps.clone(), sums.one.clone())
+        };
+        let pending = self.pending.clone().or_else(|| self.sums.as_ref().map(raw));
+        Stream { source: self.source, order: self.order.clone(), level: self.level, pending }
     }
 
     /// Ends the walk and returns the layers.
@@ -188,8 +202,9 @@ impl<'a> Walk<'a> {
         self.drafts
     }
 
-    /// Adds the layer of `segment`, and the steps between it and the next layer.
-    pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, tail: &[Step]) {
+    /// Adds the layer of `segment`, and the steps between it and the next layer. `feeds_sums` says whether the real numbers behind
+    /// it may stay unquantised: a later run quantises them.
+    pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, feeds_sums: bool, tail: &[Step]) {
         let chain = self.chain;
         let step = &chain.steps[segment.anchor];
         let place = self.place(segment.anchor);
@@ -209,7 +224,9 @@ impl<'a> Walk<'a> {
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
-            let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
+            let steps = &chain.steps[range.clone()];
+            let stays = |s: &Step| !matches!(s.operator.role, Role::Select);
+            let pooled = feeds_pool && steps.iter().all(is_affine) || feeds_sums && steps.iter().all(stays);
             let rounded = behind.steps.iter().any(rounds);
             if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
                 self.errors.push(unquantised(step, chain.steps.get(range.end)));
@@ -323,7 +340,7 @@ impl<'a> Walk<'a> {
         let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
         let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
         let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
-        self.settle(inner)?;
+        self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
@@ -349,7 +366,7 @@ impl<'a> Walk<'a> {
     /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs; an error
     /// if the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
+        self.recover(before)?;
         if self.order == wanted {
             return Ok(());
         }
@@ -372,7 +389,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the order has another number of elements, and nothing was refused before.
-    fn settle(&mut self, shape: &[usize]) -> Result<()> {
+    fn recover(&mut self, shape: &[usize]) -> Result<()> {
         if self.order.fits(shape.iter().product()) {
             return Ok(());
         }
@@ -469,7 +486,7 @@ impl<'a> Walk<'a> {
             level => level,
         };
         let Some(mut level) = level else {
-            self.sums = Some(Sums { range, steps: steps.clone() });
+            self.sums = Some(Sums { rows, range, one: place.one(), steps: steps.clone() });
             return Ok(Some(Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let one = place.one();
@@ -576,7 +593,7 @@ impl<'a> Walk<'a> {
     }
 
     fn layout(&mut self, step: &Step, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
+        self.recover(before)?;
         self.order = std::mem::take(&mut self.order).through(step, before)?;
         Ok(())
     }

@@ -16,8 +16,8 @@ use crate::graph::operator::{Codes, Operator, Role};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::options::MAX_MEMBERS;
 use crate::import::read::file::Node;
-use crate::import::simplify::codes;
 use crate::import::simplify::validate::Graph;
+use crate::import::simplify::{batch, codes};
 
 /// Upper bound on elementary operations of constant folding and shape inference together: 2^28.
 const MAX_WORK: usize = 1 << 28;
@@ -141,6 +141,11 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
             Diagnostic::new(&MODEL_INVALID, format!("the output {output} does not depend on the input"))
                 .help("name the tensor that the network computes as the graph's output"),
         );
+    }
+    if errors.is_empty()
+        && let Err(found) = batch::single(&mut folded)
+    {
+        errors.extend(found);
     }
     folded
 }
