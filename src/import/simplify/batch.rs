@@ -48,6 +48,7 @@ fn per_frame(folded: &Folded, batch: usize) -> Result<Vec<OneFrame>> {
     shapes.insert(&folded.input.0, with_batch(&folded.input.1, 1));
     let mut integer: BTreeMap<&str, bool> = BTreeMap::from([(&*folded.input.0, false)]);
     let mut nodes = Vec::with_capacity(folded.nodes.len());
+    let mut work: usize = 0;
     for applied in &folded.nodes {
         let mixed = |fact: String| refuse(applied, batch, &fact);
         let inputs: Vec<Input> =
@@ -88,6 +89,11 @@ fn per_frame(folded: &Folded, batch: usize) -> Result<Vec<OneFrame>> {
         }
         // Neither mixes frames.
         if !product && applied.operator.name != "IntegerInput" {
+            let elements = first.iter().map(|t| t.len()).chain(one.iter().map(Tensor::len)).sum::<usize>();
+            work = work.saturating_add(batch.saturating_mul(elements + 16));
+            if work > MAX_WORK {
+                return Err(mixed(format!("trying that takes more than {MAX_WORK} steps")));
+            }
             let together = operands(None)?;
             let together: Vec<&Tensor> = together.iter().collect();
             let together = (applied.operator.eval)(attributes, &together)?;
@@ -121,7 +127,7 @@ fn per_frame(folded: &Folded, batch: usize) -> Result<Vec<OneFrame>> {
 fn refuse(applied: &Applied, batch: usize, fact: &str) -> Diagnostics {
     Diagnostic::new(
         &OPERATOR_UNSUPPORTED,
-        format!("the graph's input is a batch of {batch} frames, and this node mixes them: {fact}"),
+        format!("the graph's input is a batch of {batch} frames, and this node may mix them: {fact}"),
     )
     .at(applied.node.to_string())
     .help("export the model with a batch of 1, or with a symbolic batch (dynamic_axes)")
@@ -150,6 +156,9 @@ fn resized(applied: &Applied, at: usize, input: &Input, batch: usize) -> Input {
         _ => input.clone(),
     }
 }
+
+/// Upper bound on elements that operators are tried with: 2^28.
+const MAX_WORK: usize = 1 << 28;
 
 /// How many numbers the operators are tried with. All fit int8.
 const SPREAD: u64 = 97;

@@ -112,7 +112,8 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         }
         match apply(&node, &known, &mut work) {
             Ok(Outcome { kept, loose, outputs }) => {
-                for (name, tensor) in node.outputs.iter().zip(outputs) {
+                // An empty name is an omitted output; as an input it is an omitted operand.
+                for (name, tensor) in node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty()) {
                     known.insert(name.clone(), tensor);
                 }
                 if let Some(Kept { operator, inputs, shapes, codes }) = kept {
@@ -121,7 +122,8 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
                 }
             }
             Err(found) => {
-                let nothing = node.outputs.iter().map(|name| (name.clone(), Known::Nothing));
+                let named = node.outputs.iter().filter(|name| !name.is_empty());
+                let nothing = named.map(|name| (name.clone(), Known::Nothing));
                 known.extend(nothing);
                 errors.extend(found.placed(&node.to_string()));
             }
