@@ -54,7 +54,7 @@ use crate::import::options::LayerOptions;
 use crate::import::read::external::External;
 use crate::import::read::{file, limits};
 use crate::import::runs::{chain, input, levels, rewrite};
-use crate::import::simplify::fold::{Applied, Folded};
+use crate::import::simplify::folded::{Applied, Folded};
 use crate::import::simplify::validate::Graph;
 use crate::import::simplify::{distribute, expand, fold, fuse, member, prune, validate};
 use crate::network::Network;

@@ -8,7 +8,7 @@ use crate::frame::element::Element;
 use crate::graph::op::product::transposed;
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// A part of the graph without branches: steps on one running tensor.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use crate::graph::op;
 use crate::graph::operator::Role;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::read::file::Node;
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// Turns the batch of `folded` into a batch of 1. A graph that mixes the entries of axis 0, but gives one result, takes the whole
 /// tensor as one frame.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::graph::operator::Role;
 use crate::graph::tensor::Tensor;
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// Moves quantisers in front of concatenations whose inputs are not known to have one scale.
 pub fn distribute(mut folded: Folded) -> Folded {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Result};
 use crate::graph::op;
 use crate::graph::tensor::{Tensor, broadcast};
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// Replaces every Sum and Mean of several tensors by Adds and a Div, in the order of the operands. Nodes that cannot be replaced
 /// stay, and their errors are added to `errors`.

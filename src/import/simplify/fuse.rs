@@ -11,7 +11,7 @@ use crate::graph::op;
 use crate::graph::op::fused::PROGRAM;
 use crate::graph::operator::{CONFIGURED, OWN, Role};
 use crate::import::read::file::Node;
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// Maximum number of operators that one node holds.
 const MAX_OPERATORS: usize = 256;

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod distribute;
 pub mod expand;
 pub mod fold;
+pub mod folded;
 pub mod fuse;
 pub mod member;
 pub mod prune;
