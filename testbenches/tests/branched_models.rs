@@ -152,7 +152,10 @@ fn vectors_branch_as_images_do() {
     let b = m.dense(&twice, [6, 5]);
     let b = m.builder.bipolar(&b, 0.5);
     let both = m.builder.node("Concat", &[&b, &difference], vec![Attribute::int("axis", -1)]);
-    is_exact("two scales", &m.builder.clone().finish(&m.dense(&both, [11, 2])));
+    let w = m.weights(&[11, 2]);
+    let mut two = m.builder.clone();
+    let y = two.node("MatMul", &[&both, &w], vec![]);
+    is_exact("two scales", &two.finish(&y));
     let y = m.dense(&b, [5, 3]);
     let network = is_exact("vectors", &m.finish(&[y]));
     assert!(kinds(&network).starts_with(&["dense", "add"]), "{:?}", kinds(&network));
@@ -265,7 +268,7 @@ fn raw_sums_meet_in_front_of_a_quantiser() {
 fn sums_and_means_of_several_branches() {
     let mut m = Model::new(24, &[1, 2, 4, 4]);
     let x = m.quant("x", 0.5, 3, true);
-    let parts: Vec<String> = [0.25, 0.3, 0.7].iter().map(|s| m.block(&x, [2, 3], *s)).collect();
+    let parts: Vec<String> = [0.25, 0.313_7, 0.707_1].iter().map(|s| m.block(&x, [2, 3], *s)).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let sum = m.builder.node("Sum", &parts, vec![]);
     let sum = m.quant(&sum, 0.5, 3, true);
