@@ -155,7 +155,10 @@ pub fn interleaved(x: &Tensor, groups: usize, block: &[usize]) -> Result<Tensor>
     let (rank, axes) = (x.rank(), block.len());
     let places = block.iter().fold(groups, |n, b| n.saturating_mul(*b));
     if rank != axes + 2 || places == 0 || !x.shape[1].is_multiple_of(places) {
-        return Err(invalid(format!("channels of shape {:?} in {groups} groups are not blocks of {block:?}", x.shape)));
+        return Err(invalid(format!(
+            "channels of shape {:?} in {groups} groups are not blocks of {block:?}",
+            x.shape
+        )));
     }
     let depth = x.shape[1] / places;
     let split = [&[x.shape[0], groups][..], block, &[depth], &x.shape[2..]].concat();
@@ -168,7 +171,8 @@ pub fn interleaved(x: &Tensor, groups: usize, block: &[usize]) -> Result<Tensor>
 
 fn interleave(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let extent = |v: &i64| usize::try_from(*v).map_err(|_| invalid(format!("an extent of {v}")));
-    let block: Vec<usize> = attributes.ints("block")?.unwrap_or_default().iter().map(extent).collect::<Result<_>>()?;
+    let block: Vec<usize> =
+        attributes.ints("block")?.unwrap_or_default().iter().map(extent).collect::<Result<_>>()?;
     Ok(vec![interleaved(x[0], extent(&attributes.int("groups", 1)?)?, &block)?])
 }
 

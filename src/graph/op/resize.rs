@@ -345,7 +345,11 @@ mod tests {
         assert_eq!(of("edge", [2, -1]).unwrap(), Data::Float(vec![1.0, 1.0, 1.0, 2.0]));
         assert_eq!(of("reflect", [1, 2]).unwrap(), Data::Float(vec![2.0, 1.0, 2.0, 3.0, 2.0, 1.0]));
         assert_eq!(of("wrap", [1, 1]).unwrap(), Data::Float(vec![3.0, 1.0, 2.0, 3.0, 1.0]));
-        assert!(of("reflect", [3, 0]).is_err() && of("constant", [-2, -2]).is_err() && of("mirror", [0, 0]).is_err());
+        assert!(
+            of("reflect", [3, 0]).is_err()
+                && of("constant", [-2, -2]).is_err()
+                && of("mirror", [0, 0]).is_err()
+        );
     }
 
     #[test]

@@ -63,28 +63,45 @@ impl Plan {
         let (inputs, outputs, given) = match *weights {
             [i, o, h, w] if !shape.line => (i, o, [h, w]),
             [i, o, l] if shape.line => (i, o, [1, l]),
-            _ => return Err(invalid(format!("weights of shape {weights:?} for an image of shape {image:?}"))),
+            _ => {
+                return Err(invalid(format!("weights of shape {weights:?} for an image of shape {image:?}")));
+            }
         };
         let groups = usize::try_from(attributes.int("group", 1)?).unwrap_or(0);
-        if groups == 0 || inputs != shape.channels || !inputs.is_multiple_of(groups) || outputs == 0 || inputs == 0 {
-            return Err(invalid(format!("{} channels, {groups} groups and weights of shape {weights:?} don't fit", shape.channels)));
+        if groups == 0
+            || inputs != shape.channels
+            || !inputs.is_multiple_of(groups)
+            || outputs == 0
+            || inputs == 0
+        {
+            return Err(invalid(format!(
+                "{} channels, {groups} groups and weights of shape {weights:?} don't fit",
+                shape.channels
+            )));
         }
         if listed(&shape, attributes)?.is_some_and(|k| k != given) || given.contains(&0) {
             return Err(invalid(format!("kernel_shape is not that of weights of shape {weights:?}")));
         }
         if attributes.ints("output_shape")?.is_some() || attributes.text("auto_pad", "NOTSET")? != "NOTSET" {
-            return Err(unsupported("ConvTranspose with output_shape or auto_pad; give pads and output_padding"));
+            return Err(unsupported(
+                "ConvTranspose with output_shape or auto_pad; give pads and output_padding",
+            ));
         }
         let axes = if shape.line { 1 } else { 2 };
-        let pair = |name: &str, otherwise: i64, least: i64, first: usize, missing: usize| -> Result<[usize; 2]> {
-            let list = attributes.ints(name)?;
-            let list = list.map_or_else(|| vec![otherwise; first + axes], <[i64]>::to_vec);
-            let own = list.get(first..first + axes).ok_or_else(|| invalid(format!("{name} has {} entries", list.len())))?;
-            if let Some(bad) = own.iter().find(|v| !(least..=MAX_EXTENT).contains(*v)) {
-                return Err(unsupported(format!("{name} holds {bad}; {least} to {MAX_EXTENT} are supported")));
-            }
-            Ok(if axes == 1 { [missing, own[0] as usize] } else { [own[0] as usize, own[1] as usize] })
-        };
+        let pair =
+            |name: &str, otherwise: i64, least: i64, first: usize, missing: usize| -> Result<[usize; 2]> {
+                let list = attributes.ints(name)?;
+                let list = list.map_or_else(|| vec![otherwise; first + axes], <[i64]>::to_vec);
+                let own = list
+                    .get(first..first + axes)
+                    .ok_or_else(|| invalid(format!("{name} has {} entries", list.len())))?;
+                if let Some(bad) = own.iter().find(|v| !(least..=MAX_EXTENT).contains(*v)) {
+                    return Err(unsupported(format!(
+                        "{name} holds {bad}; {least} to {MAX_EXTENT} are supported"
+                    )));
+                }
+                Ok(if axes == 1 { [missing, own[0] as usize] } else { [own[0] as usize, own[1] as usize] })
+            };
         let (stride, dilation) = (pair("strides", 1, 1, 0, 1)?, pair("dilations", 1, 1, 0, 1)?);
         let more = pair("output_padding", 0, 0, 0, 0)?;
         let pads = [pair("pads", 0, 0, 0, 0)?, pair("pads", 0, 0, axes, 0)?];
@@ -107,7 +124,12 @@ impl Plan {
             let extent = (given[a].min(1 << 10) - 1) * dilation[a] + 1;
             let full = input.saturating_sub(1).saturating_mul(s) + extent;
             let cut = pads[0][a] + pads[1][a];
-            if input == 0 || given[a] > 1 << 10 || pads.iter().any(|p| p[a] >= extent) || full + more[a] <= cut || more[a] >= s.max(2) {
+            if input == 0
+                || given[a] > 1 << 10
+                || pads.iter().any(|p| p[a] >= extent)
+                || full + more[a] <= cut
+                || more[a] >= s.max(2)
+            {
                 return Err(unsupported(format!(
                     "ConvTranspose of {} taps with pads {} and {} and output_padding {} over {input} places",
                     given[a], pads[0][a], pads[1][a], more[a]
@@ -154,7 +176,9 @@ impl Plan {
         });
         let mut taps = Vec::new();
         for (g, y, x, c) in rows {
-            for (i, u, v) in (0..self.inputs).flat_map(|i| (0..kh).flat_map(move |u| (0..kw).map(move |v| (i, u, v)))) {
+            for (i, u, v) in
+                (0..self.inputs).flat_map(|i| (0..kh).flat_map(move |u| (0..kw).map(move |v| (i, u, v))))
+            {
                 let channel = ((g * self.inputs + i) * self.outputs + c) * gh * gw;
                 let tap = of(y, u, 0).zip(of(x, v, 1)).map(|(u, v)| channel + u * gw + v);
                 taps.push((tap, channel));
@@ -174,7 +198,9 @@ impl Plan {
     pub fn codes(&self, codes: &Codes) -> Result<Codes> {
         let taps = self.taps();
         if codes.rounding.is_some() && taps.iter().any(|(tap, _)| tap.is_none()) {
-            return Err(unsupported("stochastic weights of a ConvTranspose whose stride does not divide its kernel"));
+            return Err(unsupported(
+                "stochastic weights of a ConvTranspose whose stride does not divide its kernel",
+            ));
         }
         let scales = codes.scales.floats("the scales")?;
         let scales = taps.iter().map(|(tap, first)| scales[tap.unwrap_or(*first)]).collect();
@@ -187,7 +213,8 @@ impl Plan {
 
     /// The convolution's attributes.
     pub fn attributes(&self) -> Attributes {
-        let list = |pair: [usize; 2]| pair[usize::from(self.line)..].iter().map(|v| *v as i64).collect::<Vec<_>>();
+        let list =
+            |pair: [usize; 2]| pair[usize::from(self.line)..].iter().map(|v| *v as i64).collect::<Vec<_>>();
         Attributes::new(11)
             .with("group", Attribute::Int(self.groups as i64))
             .with("pads", Attribute::Ints([list(self.before), list(self.after)].concat()))
@@ -241,10 +268,13 @@ mod tests {
     /// By the definition: every input pixel adds its kernel to the output.
     fn scattered(x: &Tensor, w: &Tensor, form: [[usize; 2]; 5], groups: usize) -> Tensor {
         let [stride, dilation, before, after, more] = form;
-        let ([_, ci, h, wide], [_, co, kh, kw]) = (x.shape[..].try_into().unwrap(), w.shape[..].try_into().unwrap());
+        let ([_, ci, h, wide], [_, co, kh, kw]) =
+            (x.shape[..].try_into().unwrap(), w.shape[..].try_into().unwrap());
         let ([h, wide], [ci, co]): ([usize; 2], [usize; 2]) = ([h, wide], [ci, co]);
         let (kh, kw): (usize, usize) = (kh, kw);
-        let size = |a: usize, n: usize, k: usize| (n - 1) * stride[a] + (k - 1) * dilation[a] + 1 + more[a] - before[a] - after[a];
+        let size = |a: usize, n: usize, k: usize| {
+            (n - 1) * stride[a] + (k - 1) * dilation[a] + 1 + more[a] - before[a] - after[a]
+        };
         let (oh, ow) = (size(0, h, kh), size(1, wide, kw));
         let mut out = vec![0.0; groups * co * oh * ow];
         let (xs, ws) = (x.floats("").unwrap(), w.floats("").unwrap());
@@ -253,7 +283,11 @@ mod tests {
                 for c in 0..co {
                     for (u, v) in (0..kh).flat_map(|u| (0..kw).map(move |v| (u, v))) {
                         let at = [y * stride[0] + u * dilation[0], xx * stride[1] + v * dilation[1]];
-                        let (Some(oy), Some(ox)) = (at[0].checked_sub(before[0]), at[1].checked_sub(before[1])) else { continue };
+                        let (Some(oy), Some(ox)) =
+                            (at[0].checked_sub(before[0]), at[1].checked_sub(before[1]))
+                        else {
+                            continue;
+                        };
                         if oy < oh && ox < ow {
                             let channel = i / (ci / groups) * co + c;
                             out[(channel * oh + oy) * ow + ox] +=
@@ -283,8 +317,10 @@ mod tests {
             let lists = [form[0], form[1], form[4]];
             let ints = |l: [usize; 2]| Attribute::Ints(l.map(|v| v as i64).to_vec());
             let pads = [form[2], form[3]].concat().iter().map(|v| *v as i64).collect();
-            let attributes = names.iter().zip(lists).fold(Attributes::new(11), |a, (name, l)| a.with(name, ints(l)));
-            let attributes = attributes.with("pads", Attribute::Ints(pads)).with("group", Attribute::Int(groups as i64));
+            let attributes =
+                names.iter().zip(lists).fold(Attributes::new(11), |a, (name, l)| a.with(name, ints(l)));
+            let attributes =
+                attributes.with("pads", Attribute::Ints(pads)).with("group", Attribute::Int(groups as i64));
             let found = conv_transpose(&attributes, &[&x, &w]).unwrap().remove(0);
             assert_eq!(found, scattered(&x, &w, form, groups), "{kernel:?} {form:?} {groups}");
         }

@@ -52,7 +52,10 @@ impl Padded {
         let pads = picks.as_ref().and_then(|picks| picks.pads(before)).unwrap_or_default();
         let others = (0..pads.len()).all(|a| axes.contains(&Some(a)) || pads[a] == [0, 0]);
         let (Some(picks), true, false) = (picks, others, pads.is_empty()) else {
-            return Err(refuse("it is no padding of height and width with a constant", "pad height and width only"));
+            return Err(refuse(
+                "it is no padding of height and width with a constant",
+                "pad height and width only",
+            ));
         };
         let sides = axes.map(|a| a.map_or([0, 0], |a| pads[a]).map(usize::try_from));
         let [[Ok(top), Ok(bottom)], [Ok(left), Ok(right)]] = sides else {
@@ -276,7 +279,11 @@ fn restored(of: &Step, steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
         made(of, "Reshape", operands, Attributes::new(13), shape)
     };
     let picks = vec![Operand::Running, Operand::Constant(Arc::new(Tensor::integers(places)))];
-    Ok(vec![reshaped(&[elements])?, made(of, "Gather", picks, Attributes::new(13), &[elements])?, reshaped(one)?])
+    Ok(vec![
+        reshaped(&[elements])?,
+        made(of, "Gather", picks, Attributes::new(13), &[elements])?,
+        reshaped(one)?,
+    ])
 }
 
 /// Whether a step of a tensor of shape `before` selects channels: places along an axis that a position, of shape `one`, has several of.

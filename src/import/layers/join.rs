@@ -380,7 +380,11 @@ impl<'a> Walk<'a> {
             Diagnostic::new(&OPERATOR_UNSUPPORTED, fact).at(join.place.clone()).help(help.to_owned())
         };
         let rank = join.shape.len();
-        let axis = join.attributes.int("axis", 0).and_then(|a| operator::axis(a, rank)).map_err(|e| e.placed(&join.place))?;
+        let axis = join
+            .attributes
+            .int("axis", 0)
+            .and_then(|a| operator::axis(a, rank))
+            .map_err(|e| e.placed(&join.place))?;
         let image = Channels::of(&join.shape).image;
         if axis == 0 || axis > 1 && !image {
             let message = format!("it concatenates shape {:?} along axis {axis}", join.shape);
@@ -409,6 +413,9 @@ impl<'a> Walk<'a> {
         let pixels: Vec<usize> = channels.stream[..axis].to_vec();
         let block = |shape: &Vec<usize>| Channels::of(shape).stream[axis..].iter().product();
         let counts: Vec<usize> = run.shapes.iter().map(block).collect();
+        if counts.contains(&0) || pixels.contains(&0) {
+            return Err(refuse("one of its inputs is empty".to_owned(), "leave empty tensors out").into());
+        }
         self.joined(
             join,
             sources,

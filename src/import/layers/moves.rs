@@ -59,7 +59,8 @@ fn places(picks: &[Option<usize>], extent: usize) -> Option<(usize, Places)> {
     };
     for factor in 1..=MAX_FACTOR {
         // The step is near the distance of the last place from the first one, times the factor.
-        let ratio = ((last.1 as f64 - place as f64) / (last.0 - index).max(1) as f64 * factor as f64).max(1.0);
+        let ratio =
+            ((last.1 as f64 - place as f64) / (last.0 - index).max(1) as f64 * factor as f64).max(1.0);
         for step in [ratio.floor(), ratio.ceil(), (ratio - 1.0).ceil().max(1.0), (ratio + 1.0).floor()] {
             let step = step as usize;
             for phase in 0..factor {
@@ -102,7 +103,8 @@ impl Walk<'_> {
     /// Whether the step behind `at` is a window, which takes the padding `at` or has it made a layer.
     fn has_window(&self, at: usize) -> bool {
         self.chain.steps.get(at + 1).is_some_and(|next| {
-            let sums = matches!(next.operator.role, Role::Product | Role::Pool) && next.operator.name != "MatMul";
+            let sums =
+                matches!(next.operator.role, Role::Product | Role::Pool) && next.operator.name != "MatMul";
             sums || is_maximum(next)
         })
     }
@@ -110,7 +112,8 @@ impl Walk<'_> {
     /// The padding of the Pad `at` if the window behind it can take it: `None` if it has to be a layer of its own.
     pub(crate) fn absorbed(&self, at: usize) -> Option<Padded> {
         let chain = self.chain;
-        let (inner, before, next) = (chain.shape_before(at), chain.shape_before(at + 1), &chain.steps[at + 1]);
+        let (inner, before, next) =
+            (chain.shape_before(at), chain.shape_before(at + 1), &chain.steps[at + 1]);
         let padded = Some(Padded::of(&chain.steps[at], inner, next).ok()?);
         let Some(level) = self.level else { return padded };
         let takes = match next.operator.role {
@@ -162,7 +165,8 @@ impl Walk<'_> {
         let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
         let image = images::image(step, inner)?;
         self.reorder(step, Order::of(&image), inner)?;
-        let layer: Arc<dyn Layer> = Arc::new(MaxPool::new(images::maximum(step, before, padded, &level)?, minimum));
+        let layer: Arc<dyn Layer> =
+            Arc::new(MaxPool::new(images::maximum(step, before, padded, &level)?, minimum));
         let out = Image { size: layer_size(&layer, &image)?, ..image };
         self.fixed(step, layer);
         self.order = Order::of(&out);
@@ -180,7 +184,10 @@ impl Walk<'_> {
         };
         let picks = Picks::of(step, before).ok_or_else(|| {
             refuse(
-                format!("{} of shape {before:?} is no selection of channels, rows and columns", step.operator.name),
+                format!(
+                    "{} of shape {before:?} is no selection of channels, rows and columns",
+                    step.operator.name
+                ),
                 "select whole channels, rows and columns, and keep the number of axes",
             )
         })?;
@@ -214,10 +221,12 @@ impl Walk<'_> {
             ));
         }
         let shape = [height * down, width * across, depth];
-        let pads = channels.contains(&None) || [(&rows, shape[0]), (&columns, shape[1])].iter().any(|(p, extent)| {
-            p.first < 0 || p.first + ((p.count - 1) * p.step) as i64 >= *extent as i64
-        });
-        let values = if pads { self.padding(&picks, &axes, at..end, &level)? } else { vec![0; channels.len()] };
+        let pads = channels.contains(&None)
+            || [(&rows, shape[0]), (&columns, shape[1])].iter().any(|(p, extent)| {
+                p.first < 0 || p.first + ((p.count - 1) * p.step) as i64 >= *extent as i64
+            });
+        let values =
+            if pads { self.padding(&picks, &axes, at..end, &level)? } else { vec![0; channels.len()] };
         if down * across > 1 {
             self.fixed(step, Arc::new(Upsample::new([height, width, depth], [down, across])));
         }
@@ -229,10 +238,15 @@ impl Walk<'_> {
         let mut shape = shape;
         let mut left = [rows, columns];
         let outside = (0..2).any(|a| {
-            left[a].first < 0 || left[a].first + ((left[a].count - 1) * left[a].step) as i64 >= shape[a] as i64
+            left[a].first < 0
+                || left[a].first + ((left[a].count - 1) * left[a].step) as i64 >= shape[a] as i64
         });
         if outside && cropped != [0, 0] {
-            let rest = [0, 1].map(|a| Places { first: cropped[a], count: shape[a] - cropped[a] as usize, ..whole[a] });
+            let rest = [0, 1].map(|a| Places {
+                first: cropped[a],
+                count: shape[a] - cropped[a] as usize,
+                ..whole[a]
+            });
             self.inserted(step, Arc::new(Select::new(shape, rest, identity())));
             for a in 0..2 {
                 shape[a] -= cropped[a] as usize;
@@ -290,17 +304,22 @@ impl Walk<'_> {
         let steps = &chain.steps[range.start + 1..range.end];
         let shape = &chain.steps[range.start].shape;
         let one = one_position(shape, axes.channels);
-        let mut now = Tensor { shape: one.clone(), data: Data::Float(vec![picks.value; shape[axes.channels]]) };
+        let mut now =
+            Tensor { shape: one.clone(), data: Data::Float(vec![picks.value; shape[axes.channels]]) };
         for step in at_one_position(steps, shape, &one)? {
             now = step.eval(&now)?;
         }
         let integer = |value: &f32| {
-            level.decode(*value).and_then(|v| i32::try_from(v).ok()).filter(|v| v.unsigned_abs() < 1 << 24).ok_or_else(|| {
-                refuse(
-                    format!("padding with {value}, which is no multiple of the scale {}", level.scale),
-                    "pad with a level of the quantiser, or with 0",
-                )
-            })
+            level
+                .decode(*value)
+                .and_then(|v| i32::try_from(v).ok())
+                .filter(|v| v.unsigned_abs() < 1 << 24)
+                .ok_or_else(|| {
+                    refuse(
+                        format!("padding with {value}, which is no multiple of the scale {}", level.scale),
+                        "pad with a level of the quantiser, or with 0",
+                    )
+                })
         };
         now.floats("the padding")?.iter().map(integer).collect()
     }

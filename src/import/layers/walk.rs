@@ -416,8 +416,11 @@ impl<'a> Walk<'a> {
         let steps = &self.chain.steps[range];
         let one = place.one();
         let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
-        let steps =
-            if place.positions > 1 || selects { at_one_position(steps, &place.step.shape, &one)? } else { steps.to_vec() };
+        let steps = if place.positions > 1 || selects {
+            at_one_position(steps, &place.step.shape, &one)?
+        } else {
+            steps.to_vec()
+        };
         let level = grid(None, &one, &steps)?;
         Ok(Behind { steps, level })
     }
@@ -564,7 +567,8 @@ impl<'a> Walk<'a> {
         };
         let one = place.one();
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
-        let steps: Vec<Step> = at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
+        let steps: Vec<Step> =
+            at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
         // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),

@@ -169,7 +169,8 @@ fn sink(chain: &mut Chain, mut at: usize) {
                 if !alike(-1) && (other != value || !alike(1)) {
                     return;
                 }
-                let both: Vec<[i64; 2]> = pads.iter().zip(&more).map(|(a, b)| [a[0] + b[0], a[1] + b[1]]).collect();
+                let both: Vec<[i64; 2]> =
+                    pads.iter().zip(&more).map(|(a, b)| [a[0] + b[0], a[1] + b[1]]).collect();
                 padding(next, &both, value, &next.shape).map(|pad| vec![pad])
             }
             Role::Elementwise { .. } | Role::Quantiser(_) => {
@@ -195,7 +196,8 @@ fn spatial(step: &Step, before: &[usize]) -> Option<(Vec<[i64; 2]>, f32)> {
 
 /// What an elementwise step makes of `value` in every channel, if that is one number and all positions are alike.
 fn through(step: &Step, before: &[usize], value: f32) -> Option<f32> {
-    let one: Vec<usize> = before.iter().enumerate().map(|(a, e)| if a == CHANNELS { *e } else { 1 }).collect();
+    let one: Vec<usize> =
+        before.iter().enumerate().map(|(a, e)| if a == CHANNELS { *e } else { 1 }).collect();
     let elements = one.iter().product();
     let found = step.eval(&Tensor { shape: one.clone(), data: Data::Float(vec![value; elements]) }).ok()?;
     let values = found.floats("the padding").ok()?;

@@ -35,13 +35,20 @@ impl Picks {
         let (first, second) = (numbered(1)?, numbered(2)?);
         let (first, second) = (first.floats("places").ok()?, second.floats("places").ok()?);
         let from = |i: usize| {
-            if first[i] + 1.0 == second[i] { Some(Some(first[i] as usize - 1)) } else { (first[i] == second[i]).then_some(None) }
+            if first[i] + 1.0 == second[i] {
+                Some(Some(first[i] as usize - 1))
+            } else {
+                (first[i] == second[i]).then_some(None)
+            }
         };
         let from: Vec<Option<usize>> = (0..first.len()).map(from).collect::<Option<_>>()?;
         let value = from.iter().position(Option::is_none).map_or(0.0, |i| first[i]);
-        let strides = |shape: &[usize]| (0..rank).map(|a| shape[a + 1..].iter().product()).collect::<Vec<usize>>();
+        let strides =
+            |shape: &[usize]| (0..rank).map(|a| shape[a + 1..].iter().product()).collect::<Vec<usize>>();
         let (ins, outs) = (strides(before), strides(&step.shape));
-        let at = |index: usize, axis: usize, strides: &[usize], shape: &[usize]| index / strides[axis] % shape[axis];
+        let at = |index: usize, axis: usize, strides: &[usize], shape: &[usize]| {
+            index / strides[axis] % shape[axis]
+        };
         let mut axes: Vec<Vec<Option<usize>>> = step.shape.iter().map(|extent| vec![None; *extent]).collect();
         for (i, place) in from.iter().enumerate() {
             let Some(place) = place else { continue };

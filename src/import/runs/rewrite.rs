@@ -150,7 +150,9 @@ fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
 /// away, and an Add of the bias.
 fn transposed_convolution(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     let constants = step.constants();
-    let (Some(0), Some(Some(weights))) = (step.position(), constants.get(1)) else { return Err(two_running()) };
+    let (Some(0), Some(Some(weights))) = (step.position(), constants.get(1)) else {
+        return Err(two_running());
+    };
     let plan = Plan::of(&step.attributes, before, &weights.shape)?;
     let (block, crop) = (plan.block(), plan.crop());
     let weights = plan.weights(weights)?;
@@ -166,7 +168,8 @@ fn transposed_convolution(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     now[2..].iter_mut().zip(&block).for_each(|(extent, b)| *extent *= b);
     let ints = |values: Vec<i64>| Attribute::Ints(values);
     if places > 1 {
-        let domain = if plan.groups == 1 && block.len() == 2 && block[0] == block[1] { "" } else { CONFIGURED };
+        let domain =
+            if plan.groups == 1 && block.len() == 2 && block[0] == block[1] { "" } else { CONFIGURED };
         let (name, attributes) = match domain {
             "" => ("DepthToSpace", Attributes::new(13).with("blocksize", Attribute::Int(block[0] as i64))),
             _ => (
@@ -258,7 +261,11 @@ fn reduction(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     }
     let mut whole = vec![1; rank];
     (whole[0], whole[1]) = (before[0], before[channels]);
-    let (domain, name) = if step.operator.name == "ReduceMean" { ("", "GlobalAveragePool") } else { (CONFIGURED, "GlobalSumPool") };
+    let (domain, name) = if step.operator.name == "ReduceMean" {
+        ("", "GlobalAveragePool")
+    } else {
+        (CONFIGURED, "GlobalSumPool")
+    };
     let attributes = Attributes::new(step.attributes.opset);
     let mut pooled = made(step, "GlobalAveragePool", vec![Operand::Running], attributes.clone(), &whole)?;
     pooled.operator = op::find(domain, name).ok_or_else(|| op::unknown(domain, name))?;

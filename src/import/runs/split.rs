@@ -23,7 +23,9 @@ fn slices(applied: Applied) -> Vec<Applied> {
     let slice = op::find("", "Slice");
     let rank = applied.shapes.first().map_or(0, Vec::len);
     let at = applied.node.attributes.int("axis", 0).ok().and_then(|a| axis(a, rank).ok());
-    let (Some(operator), Some(at), "Split") = (slice, at, applied.operator.name) else { return vec![applied] };
+    let (Some(operator), Some(at), "Split") = (slice, at, applied.operator.name) else {
+        return vec![applied];
+    };
     let mut start = 0;
     let mut part = |(output, shape): (&String, &Vec<usize>)| {
         let ends = [start, start + shape[at] as i64, at as i64];

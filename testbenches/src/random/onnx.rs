@@ -381,13 +381,15 @@ impl Draw {
                 let start = self.random.random_range(0..3);
                 let axis = self.random.random_range(1..shape.len().max(2)) as i64;
                 let step = self.one_of(&[1, 1, 2, -1]);
-                let (start, end) = if step < 0 { (-1, -100) } else { (start, start + self.one_of(&[1, 2, 100])) };
+                let (start, end) =
+                    if step < 0 { (-1, -100) } else { (start, start + self.one_of(&[1, 2, 100])) };
                 let lists = [start, end, axis, step].map(|v| self.graph.ints(&[1], &[v]));
                 self.graph.node("Slice", &[&x, &lists[0], &lists[1], &lists[2], &lists[3]], vec![])
             }
             2 => {
                 let count = self.random.random_range(1..5);
-                let picks: Vec<i64> = (0..count).map(|_| self.random.random_range(0..channels) as i64).collect();
+                let picks: Vec<i64> =
+                    (0..count).map(|_| self.random.random_range(0..channels) as i64).collect();
                 let picks = self.graph.ints(&[count], &picks);
                 self.graph.node("Gather", &[&x, &picks], vec![Attribute::int("axis", 1)])
             }
