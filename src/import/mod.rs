@@ -8,7 +8,7 @@
 //!    quantised constants. `expand` rewrites sums and means of several tensors, `distribute` moves the quantiser behind a
 //!    concatenation into its branches. `fuse` makes one node of operators that read one tensor on several ways.
 //! 4. `chain` cuts the graph into runs, one per branch: a run ends where branches begin or join. `rewrite` turns every product
-//!    into a MatMul or a Conv. `levels` finds written-out quantisers. `input` inserts the fixed-point type of a real-valued input.
+//!    into a MatMul or a Conv. `arrange` moves selections and padding to where layers take them, `picks` reads them. `levels` finds written-out quantisers. `input` inserts the fixed-point type of a real-valued input.
 //! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs (`terms`,
 //!    `factors`, `offsets`, `decide` and `gate` for sums of unequal scales and products). They use
 //!    `weights` (integer weights and scales), `grid` (the levels of a layer's input), `images` (kernels and padding), `order`
@@ -53,7 +53,7 @@ use crate::import::layers::{members, weights};
 use crate::import::options::LayerOptions;
 use crate::import::read::external::External;
 use crate::import::read::{file, limits};
-use crate::import::runs::{chain, input, levels, rewrite};
+use crate::import::runs::{arrange, chain, input, levels, rewrite, split};
 use crate::import::simplify::folded::{Applied, Folded};
 use crate::import::simplify::validate::Graph;
 use crate::import::simplify::{distribute, expand, fold, fuse, member, prune, validate};
@@ -234,9 +234,10 @@ fn parts(
         on_chip: options.on_chip,
     };
     let outputs = folded.outputs.clone();
-    let mut runs = chain::runs(folded)?;
+    let mut runs = chain::runs(split::split(folded))?;
     for run in &mut runs {
-        run.chain = levels::told(rewrite::rewrite(std::mem::take(&mut run.chain), reasons));
+        let chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+        run.chain = levels::told(arrange::arrange(chain));
     }
     let first = input::quantise_input(runs.remove(0), options, reasons);
     runs.insert(0, first);

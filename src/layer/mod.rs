@@ -28,4 +28,5 @@ kinds! {
     add,
     mul,
     concat,
+    select,
 }

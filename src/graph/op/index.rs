@@ -44,7 +44,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         domains: ONNX,
         inputs: (2, 2),
         attributes: &["axis"],
-        role: Role::Host,
+        role: Role::Select,
         eval: gather,
     },
     Operator {

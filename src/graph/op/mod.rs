@@ -18,8 +18,8 @@ mod exact;
 pub(crate) mod fixed;
 pub(crate) mod fused;
 pub(crate) mod geometry;
-mod index;
-mod layout;
+pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod pool;
 pub(crate) mod product;
 mod qcdq;
@@ -28,8 +28,10 @@ mod quantise;
 pub(crate) mod reduce;
 mod resize;
 pub mod rounding;
+mod slice;
 pub mod stochastic;
 mod tail;
+pub(crate) mod transposed;
 
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
 use crate::graph::attributes::Attributes;
@@ -54,8 +56,10 @@ pub static OPERATORS: &[&[Operator]] = &[
     quantise::OPERATORS,
     reduce::OPERATORS,
     resize::OPERATORS,
+    slice::OPERATORS,
     stochastic::OPERATORS,
     tail::OPERATORS,
+    transposed::OPERATORS,
 ];
 
 /// The operator `name` of `domain`, if it is known.

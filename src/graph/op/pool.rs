@@ -7,7 +7,7 @@ use crate::graph::op::geometry;
 use crate::graph::op::geometry::Image;
 use crate::graph::op::product::bounded;
 use crate::graph::operator::{
-    Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, numbers, unsupported,
+    CONFIGURED, Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, numbers, unsupported,
 };
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
@@ -44,6 +44,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         role: Role::Pool,
         eval: reduce_mean,
     },
+    pool("GlobalSumPool", &[CONFIGURED], &[], Role::Pool, |a, x| average("GlobalSumPool", a, x[0])),
     pool(
         "QuantAvgPool2d",
         QUANTISED,
@@ -130,6 +131,9 @@ fn blind() -> crate::diagnostic::Diagnostics {
 /// adds.
 pub fn divisors(operator: &str, attributes: &Attributes, shape: &[usize]) -> Result<(Window, Vec<usize>)> {
     let kernel = geometry::kernel(operator, attributes, shape)?;
+    if operator == "GlobalSumPool" {
+        return Ok((Window::whole(kernel), vec![1]));
+    }
     let (window, overhang) = geometry::overhanging(operator, attributes, shape, kernel)?;
     let padded = attributes.int("count_include_pad", 0)? != 0;
     let counted = |axis: usize, position: usize| {

@@ -317,26 +317,36 @@ fn cost(step: &Step) -> u64 {
 /// Rejects steps that move elements: output c must depend on sum c only.
 fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     let elements: usize = shape.iter().product();
-    let ramp = || Data::Int((0..elements as i64).collect());
-    let mut before = shape;
+    let ramp = Data::Int((0..elements as i64).collect());
+    let mut now = Tensor { shape: shape.to_vec(), data: ramp.clone() };
+    let mut first = None;
     for step in steps {
-        let moved = match step.operator.role {
-            Role::Layout => step.eval(&Tensor { shape: before.to_vec(), data: ramp() })?.data != ramp(),
-            _ => step.shape.iter().product::<usize>() != elements,
-        };
-        if moved {
+        let before = now.shape.clone();
+        match step.operator.role {
+            Role::Layout | Role::Select => now = step.eval(&now)?,
+            _ => now.shape.clone_from(&step.shape),
+        }
+        if now.data != ramp || step.shape.iter().product::<usize>() != elements {
+            first = first.or(Some((step, before)));
+        }
+        if step.shape.iter().product::<usize>() != elements {
+            break;
+        }
+    }
+    // Steps that move elements may move them back.
+    match first {
+        Some((step, before)) if now.data != ramp || now.shape.iter().product::<usize>() != elements => {
             let message = format!(
                 "it reorders or repeats the {elements} outputs of a layer (shape {before:?} to {:?})",
                 step.shape
             );
-            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
                 .at(step.place.clone())
                 .help("between two layers the order of the elements must stay")
-                .into());
+                .into())
         }
-        before = &step.shape;
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Evaluates `steps` at one sum per output and writes the resulting integers to `out`.

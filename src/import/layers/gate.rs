@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         let steps = &chain.steps[range.clone()];
-        let local = channels.local(steps)?;
+        let local = channels.local(steps, shape)?;
         let mut outgoing = Postprocessing { shape: one.clone(), steps: Vec::new(), moved: true };
         match grid(None, &one, &local)? {
             Some(level) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::arith::threshold::Lattice;
 use crate::diagnostic::{Diagnostic, JOIN_SCALES, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::operator;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
@@ -129,9 +130,9 @@ impl Channels {
         self.one.iter().product()
     }
 
-    /// The steps as applied to one position.
-    pub fn local(&self, steps: &[Step]) -> Result<Vec<Step>> {
-        if self.image { at_one_position(steps, &self.one) } else { Ok(steps.to_vec()) }
+    /// The steps as applied to one position of a tensor of shape `before`.
+    pub fn local(&self, steps: &[Step], before: &[usize]) -> Result<Vec<Step>> {
+        if self.image { at_one_position(steps, before, &self.one) } else { Ok(steps.to_vec()) }
     }
 }
 
@@ -191,25 +192,35 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds the layers before a run's first product: thresholds and steps that move elements. The input of the run is integers.
-    pub(crate) fn lead(&mut self, range: Range<usize>, later: bool) -> Result<()> {
+    pub(crate) fn lead(&mut self, mut range: Range<usize>, later: bool) -> Result<()> {
         let chain = self.chain;
+        let quantises = |s: &Step| matches!(s.operator.role, Role::Elementwise { .. } | Role::Quantiser(_));
+        if self.level.is_none() {
+            return Ok(());
+        }
+        let first = range.clone().find(|at| quantises(&chain.steps[*at])).unwrap_or(range.end);
+        if chain.steps[range.start..first].iter().any(|s| matches!(s.operator.role, Role::Select)) {
+            self.moves(&[], range.start..first);
+            range.start = first;
+        }
         let steps = &chain.steps[range.clone()];
         let Some(level) = self.level else { return Ok(()) };
-        let quantises = |s: &Step| matches!(s.operator.role, Role::Elementwise { .. } | Role::Quantiser(_));
         let Some(origin) = steps.iter().find(|s| quantises(s)) else {
             self.moves(&[], range);
             return Ok(());
         };
-        let channels = Channels::of(&chain.input);
-        let wanted = if channels.image { whole_order(&chain.input) } else { Order::default() };
-        self.reorder(origin, wanted, &chain.input)?;
+        let before = chain.shape_before(range.start);
+        let channels = Channels::of(before);
+        let wanted = if channels.image { whole_order(before) } else { Order::default() };
+        self.reorder(origin, wanted, before)?;
         let one = channels.one.clone();
         let scaling = scaling(origin, level.scale, &one)?;
-        let all: Vec<Step> = scaling.iter().cloned().chain(channels.local(steps)?).collect();
+        let local = channels.local(steps, before)?;
+        let all: Vec<Step> = scaling.iter().chain(&local).cloned().collect();
         let row = row(&level);
         let mut next = match grid(None, &one, &all)? {
             Some(next) => next,
-            None => match follow_grid(&level, &one, &channels.local(steps)?) {
+            None => match follow_grid(&level, &one, &local) {
                 Ok(next) => next,
                 Err(_) if later && !steps.iter().any(is_select) => {
                     let term = Term { source: self.source, rows: vec![row; channels.count()] };
@@ -248,7 +259,7 @@ impl<'a> Walk<'a> {
         let Some(origin) = steps.first().filter(|_| terms.one == channels.one) else {
             return Err(unquantised(&identity("a branch")?, None).into());
         };
-        let local = channels.local(steps)?;
+        let local = channels.local(steps, &chain.input)?;
         let Some(level) = grid(None, &channels.one, &local)? else {
             return Err(unquantised(origin, None).into());
         };
@@ -278,7 +289,7 @@ impl<'a> Walk<'a> {
                 parts.into_iter().map(|part| part.terms(join, &channels.one)).collect::<Result<_>>()?;
             let terms = Terms::joined(join, parts);
             let steps = &chain.steps[range.clone()];
-            let local = channels.local(steps)?;
+            let local = channels.local(steps, shape)?;
             if let Some(level) = grid(None, &channels.one, &local)?.filter(|_| selects_last(steps)) {
                 // Thresholds over all combinations of integers are exact. Without them multiples of one scale are within the
                 // rounding errors of the graph.
@@ -328,7 +339,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         let steps = &chain.steps[behind.clone()];
-        let local = channels.local(steps)?;
+        let local = channels.local(steps, shape)?;
         let all: Vec<Step> = scaling.iter().cloned().chain(local.iter().cloned()).collect();
         let changes = local.iter().any(|s| !matches!(s.operator.role, Role::Layout));
         let level = match grid(None, &one, &all)? {
@@ -368,11 +379,16 @@ impl<'a> Walk<'a> {
         let refuse = |fact: String, help: &str| {
             Diagnostic::new(&OPERATOR_UNSUPPORTED, fact).at(join.place.clone()).help(help.to_owned())
         };
-        let rank = join.shape.len() as i64;
-        let axis = join.attributes.int("axis", 0).map_err(|e| e.placed(&join.place))?;
-        if axis != 1 && axis + rank != 1 {
-            let message = format!("it concatenates along axis {axis} of {rank}");
-            return Err(refuse(message, "concatenate channels: axis 1").into());
+        let rank = join.shape.len();
+        let axis = join
+            .attributes
+            .int("axis", 0)
+            .and_then(|a| operator::axis(a, rank))
+            .map_err(|e| e.placed(&join.place))?;
+        let image = Channels::of(&join.shape).image;
+        if axis == 0 || axis > 1 && !image {
+            let message = format!("it concatenates shape {:?} along axis {axis}", join.shape);
+            return Err(refuse(message, "concatenate channels (axis 1), or rows or columns of images").into());
         }
         let Some(parts) = self.brought(run, join, from, &join.shape)? else { return Ok(()) };
         let mut sources: Vec<Source> = parts.iter().map(|part| part.source).collect();
@@ -392,8 +408,14 @@ impl<'a> Walk<'a> {
             (level.least, level.most, level.bipolar) = (level.least * factor, level.most * factor, false);
         }
         let channels = Channels::of(&join.shape);
-        let pixels: Vec<usize> = channels.stream[..channels.stream.len() - 1].to_vec();
-        let counts: Vec<usize> = run.shapes.iter().map(|shape| shape[1]).collect();
+        // Elements of all inputs take turns in blocks: those of a pixel for channels, of a row for the width, of the image for the height.
+        let axis = if channels.image && axis > 1 { axis - 2 + 4 - rank } else { channels.stream.len() - 1 };
+        let pixels: Vec<usize> = channels.stream[..axis].to_vec();
+        let block = |shape: &Vec<usize>| Channels::of(shape).stream[axis..].iter().product();
+        let counts: Vec<usize> = run.shapes.iter().map(block).collect();
+        if counts.contains(&0) || pixels.contains(&0) {
+            return Err(refuse("one of its inputs is empty".to_owned(), "leave empty tensors out").into());
+        }
         self.joined(
             join,
             sources,
@@ -423,7 +445,7 @@ impl<'a> Walk<'a> {
         for (index, stream) in from.iter().enumerate() {
             let mut own = shape.to_vec();
             if join.operator.name == "Concat" {
-                own[1] = run.shapes[index][1];
+                own.clone_from(&run.shapes[index]);
             }
             let given = &run.shapes[index];
             let repeats = repeats(given, &own).ok_or_else(|| {

@@ -12,10 +12,10 @@ pub(crate) mod grid;
 pub(crate) mod images;
 pub(crate) mod join;
 pub(crate) mod members;
+pub(crate) mod moves;
 pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
-pub(crate) mod select;
 pub mod sums;
 pub(crate) mod survey;
 pub(crate) mod terms;
@@ -191,13 +191,13 @@ fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) 
     let axis = image.ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
     let one = axis.filter(|_| chain.input.len() == shape.len()).map(|axis| one_position(&chain.input, axis));
     if let Some(one) = one
-        && let Ok(steps) = at_one_position(front, &one)
+        && let Ok(steps) = at_one_position(front, &chain.input, &one)
     {
         let Some(mut found) = grid(chain.annotation, &one, &steps)? else { return Ok(None) };
         for (at, pad) in front.iter().enumerate().filter(|(_, s)| s.operator.name == "Pad") {
             let Some(value) = images::padding(pad, chain.shape_before(at))? else { continue };
             let own = one_position(&pad.shape, axis.unwrap_or(1));
-            let rest = at_one_position(&front[at + 1..], &own)?;
+            let rest = at_one_position(&front[at + 1..], &pad.shape, &own)?;
             let fill = Tensor { data: Data::Float(vec![value; own.iter().product()]), shape: own };
             let made = rest.iter().try_fold(fill, |x, step| step.eval(&x))?;
             made.floats("padding")?

@@ -338,8 +338,17 @@ impl<'a> Walk<'a> {
         let step = &chain.steps[anchor];
         let matrix = step.operator.name == "MatMul";
         let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
-        let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
-        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
+        let before = chain.shape_before(anchor);
+        let padded = pad.and_then(|i| self.absorbed(i));
+        if let (Some(pad), None) = (pad, padded) {
+            // Padding that the window cannot take is a layer of its own.
+            let inner = chain.shape_before(pad);
+            if std::mem::take(&mut self.free) {
+                self.order = Order::of(&images::image(step, inner)?);
+            }
+            self.pick(pad, anchor)?;
+        }
+        let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
         self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
         let rank = step.shape.len();
@@ -389,7 +398,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the order has another number of elements, and nothing was refused before.
-    fn recover(&mut self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn recover(&mut self, shape: &[usize]) -> Result<()> {
         if self.order.fits(shape.iter().product()) {
             return Ok(());
         }
@@ -407,8 +416,11 @@ impl<'a> Walk<'a> {
         let steps = &self.chain.steps[range];
         let one = place.one();
         let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
-        let steps =
-            if place.positions > 1 || selects { at_one_position(steps, &one)? } else { steps.to_vec() };
+        let steps = if place.positions > 1 || selects {
+            at_one_position(steps, &place.step.shape, &one)?
+        } else {
+            steps.to_vec()
+        };
         let level = grid(None, &one, &steps)?;
         Ok(Behind { steps, level })
     }
@@ -476,7 +488,7 @@ impl<'a> Walk<'a> {
             return Ok(last.then(|| Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let range = reach(&rows, place.step)?;
-        let scaling = at_one_position(scaling.as_slice(), &place.one())?;
+        let scaling = at_one_position(scaling.as_slice(), &place.step.shape, &place.one())?;
         let steps: Vec<Step> = scaling.iter().cloned().chain(behind.steps).collect();
         let level = match behind.level {
             None if steps.iter().any(rounds) => {
@@ -555,7 +567,8 @@ impl<'a> Walk<'a> {
         };
         let one = place.one();
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
-        let steps: Vec<Step> = at_one_position(&scaling, &one)?.into_iter().chain(behind.steps).collect();
+        let steps: Vec<Step> =
+            at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
         // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),
@@ -573,28 +586,5 @@ impl<'a> Walk<'a> {
         next.narrow(found.last());
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }))
-    }
-
-    /// Processes the steps that move, repeat or select elements between a layer and the next one.
-    pub(crate) fn moves(&mut self, one: &[usize], range: Range<usize>) {
-        let chain = self.chain;
-        for at in range.clone() {
-            let step = &chain.steps[at];
-            let done = match step.operator.role {
-                Role::Layout => self.layout(step, chain.shape_before(at)),
-                Role::Select if step.operator.name == "Pad" => Ok(()),
-                Role::Select => self.select(one, range.clone(), at),
-                _ => Ok(()),
-            };
-            if keep(done.map_err(|e| e.placed(&step.place)), self.errors).is_none() {
-                self.order = Order::default();
-            }
-        }
-    }
-
-    fn layout(&mut self, step: &Step, before: &[usize]) -> Result<()> {
-        self.recover(before)?;
-        self.order = std::mem::take(&mut self.order).through(step, before)?;
-        Ok(())
     }
 }

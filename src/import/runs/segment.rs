@@ -119,20 +119,11 @@ fn can_average(steps: &[Step]) -> bool {
 
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for (at, step) in range.clone().zip(&chain.steps[range]) {
-        // Padding directly before a window belongs to that window.
-        let windowed = || {
-            let next =
-                chain.steps.get(at + 1).filter(|next| !["MatMul", "Pad"].contains(&next.operator.name));
-            next.is_some_and(|next| matches!(next.operator.role, Role::Product | Role::Pool | Role::Select))
-        };
-        if is_local(step) && (step.operator.name != "Pad" || windowed()) {
-            continue;
-        }
+    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
         errors.push(
             Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                 .at(step.place.clone())
-                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and enlargements; padding directly before a window"),
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima, enlargements, padding, and selections of channels and pixels"),
         );
     }
 }

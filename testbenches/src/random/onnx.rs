@@ -172,7 +172,7 @@ impl Draw {
             true => self.tensors.len() - 1,
             false => self.random.random_range(0..self.tensors.len()),
         };
-        match self.random.random_range(0..16) {
+        match self.random.random_range(0..18) {
             0..3 => self.quantiser(at),
             3..6 => self.product(at),
             6..8 => self.pool(at),
@@ -181,6 +181,7 @@ impl Draw {
             11 => self.pad(at),
             12 => self.layout(at),
             13..15 => self.join(at),
+            15 | 16 => self.geometry(at),
             _ => self.any(at),
         }
     }
@@ -367,6 +368,46 @@ impl Draw {
                 self.graph.node("Unsqueeze", &[&x, &axes], vec![])
             }
             _ => self.graph.node("Squeeze", &[&x], vec![]),
+        };
+        self.keep(name);
+    }
+
+    /// Selections of channels, rows and columns, blocks of pixels, transposed convolutions, and sums over pixels.
+    fn geometry(&mut self, at: usize) {
+        let (x, shape) = self.tensors[at].clone();
+        let channels = shape.get(1).copied().unwrap_or(1).max(1);
+        let name = match self.random.random_range(0..6) {
+            0 | 1 => {
+                let start = self.random.random_range(0..3);
+                let axis = self.random.random_range(1..shape.len().max(2)) as i64;
+                let step = self.one_of(&[1, 1, 2, -1]);
+                let (start, end) =
+                    if step < 0 { (-1, -100) } else { (start, start + self.one_of(&[1, 2, 100])) };
+                let lists = [start, end, axis, step].map(|v| self.graph.ints(&[1], &[v]));
+                self.graph.node("Slice", &[&x, &lists[0], &lists[1], &lists[2], &lists[3]], vec![])
+            }
+            2 => {
+                let count = self.random.random_range(1..5);
+                let picks: Vec<i64> =
+                    (0..count).map(|_| self.random.random_range(0..channels) as i64).collect();
+                let picks = self.graph.ints(&[count], &picks);
+                self.graph.node("Gather", &[&x, &picks], vec![Attribute::int("axis", 1)])
+            }
+            3 => self.graph.node("DepthToSpace", &[&x], vec![Attribute::int("blocksize", 2)]),
+            4 => {
+                let [outputs, high, wide] = std::array::from_fn(|_| self.random.random_range(1..4));
+                let w = self.weights(&[channels, outputs, high, wide]);
+                let strides = [self.random.random_range(1..4), self.random.random_range(1..3)];
+                let pads = self.pads();
+                let attributes = vec![Attribute::ints("strides", &strides), Attribute::ints("pads", &pads)];
+                self.graph.node("ConvTranspose", &[&x, &w], attributes)
+            }
+            _ => {
+                let first = self.one_of(&[2, 2, 1]);
+                let axes = self.graph.ints(&[2], &[first, first + 1]);
+                let keep = Attribute::int("keepdims", self.random.random_range(0..2));
+                self.graph.node("ReduceSum", &[&x, &axes], vec![keep])
+            }
         };
         self.keep(name);
     }
