@@ -241,6 +241,30 @@ fn parts(
     }
     let first = input::quantise_input(runs.remove(0), options, reasons);
     runs.insert(0, first);
+    let empty = |run: &chain::Run| {
+        let shapes =
+            run.shapes.iter().chain([&run.chain.input]).chain(run.chain.steps.iter().map(|s| &s.shape));
+        shapes.into_iter().any(|shape| shape.contains(&0))
+    };
+    if let Some(run) = runs.iter().find(|run| empty(run)) {
+        let message = "a tensor without elements";
+        let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(format!("tensor {}", run.to));
+        reasons.push(found.help("leave empty tensors out of the model"));
+        return Ok(None);
+    }
+    let batched = |run: &chain::Run| {
+        run.shapes
+            .iter()
+            .find(|shape| shape.len() > 1 && shape[0] != 1)
+            .filter(|_| run.join.is_some())
+            .cloned()
+    };
+    if let Some((run, shape)) = runs.iter().find_map(|run| Some((run, batched(run)?))) {
+        let message = format!("branches of shape {shape:?} are joined, whose first axis is no batch of 1");
+        let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(format!("tensor {}", run.to));
+        reasons.push(found.help("keep the batch as the first axis up to the output"));
+        return Ok(None);
+    }
     Ok(layers::layers(&runs, &outputs, wanted, sketches, reasons))
 }
 

@@ -277,7 +277,7 @@ fn numbers(x: &Tensor) -> Vec<f64> {
 pub fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
     // Levels -1, 0 and +1 without any sum at 0 are bipolar: a Sign whose input is never 0.
-    if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
+    if grid.bipolar || (grid.least, grid.most) == (-1, 1) && thresholds.iter().all(|t| t[0] == t[1]) {
         thresholds.iter_mut().for_each(|t| t.truncate(1));
         return Activation::rising(Element::Bipolar, -1, thresholds);
     }

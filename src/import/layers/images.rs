@@ -339,6 +339,14 @@ pub fn collected(node: &str, leaving: &[usize], order: &Order, tail: Vec<Step>) 
     if order.is_same() {
         return Ok(HostGraph::new(leaving.to_vec(), written_out(tail)));
     }
+    if *order != whole_order(leaving) {
+        let message =
+            format!("its elements come in an order that is not that of an image of shape {leaving:?}");
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(format!("tensor {node}"))
+            .help("keep channels, rows and columns as axes of their own, and the batch as the first one")
+            .into());
+    }
     // The stream has channels last; they are moved to the graph's axis.
     let rank = leaving.len();
     let stream: Vec<usize> = [&leaving[..1], &leaving[2..], &leaving[1..2]].concat();

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
 use crate::frame::port::Port;
+use crate::graph::operator::Role;
 use crate::graph::step::{HostGraph, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::draft::NetworkDraft;
@@ -147,8 +148,8 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
             walk.begin(run, &from, behind, tail, quantised[index]);
         }
         for (at, segment) in segments.layers.iter().enumerate() {
-            let feeds_pool =
-                segments.layers.get(at + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
+            let next = segments.layers.get(at + 1).map(|next| &run.chain.steps[next.anchor]);
+            let feeds_pool = next.is_some_and(|next| is_pool(next) && next.operator.name != "GlobalSumPool");
             let feeds_sums = quantised[index] && at + 1 == segments.layers.len();
             walk.layer(segment, feeds_pool, feeds_sums, tail);
         }
@@ -184,6 +185,18 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
 
 /// The levels that the host's steps produce. They are computed at one pixel if all pixels are treated alike.
 fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) -> Result<Option<Grid>> {
+    let quantised = front.iter().rposition(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    let mixes = |s: &&Step| matches!(s.operator.role, Role::Pool | Role::Host | Role::Product);
+    if let Some(step) = front[quantised.map_or(0, |at| at + 1)..].iter().find(mixes) {
+        let message = format!(
+            "{} of the input stands before the first layer without a quantiser behind it",
+            step.operator.name
+        );
+        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+            .at(step.place.clone())
+            .help("quantise its result, or leave it to the program around the network")
+            .into());
+    }
     let image = match first {
         Some(first) => image_of(first, shape),
         None => images::plain(shape).map(Some),
