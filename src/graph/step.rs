@@ -6,9 +6,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
-use crate::graph::attributes::{Attribute, Attributes};
-use crate::graph::op::fused;
-use crate::graph::operator::{Codes, Operator, Role};
+use crate::graph::attributes::Attributes;
+use crate::graph::operator::{Codes, Operator};
 use crate::graph::tensor::Tensor;
 
 /// One input of a [`Step`].
@@ -81,22 +80,8 @@ impl Step {
             .collect()
     }
 
-    /// Whether the step is a monotone function of the running tensor, for finite values.
-    pub fn is_monotone(&self) -> bool {
-        if let Some(Attribute::Program(program)) = self.attributes.get(fused::PROGRAM) {
-            return fused::is_monotone(program, &self.constants());
-        }
-        match (self.operator.role, self.position()) {
-            (Role::Elementwise { monotone, .. }, Some(position)) => {
-                monotone.contains(&position) && self.keeps_direction()
-            }
-            (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
-            _ => false,
-        }
-    }
-
     /// Whether the parameters of an activation are those with which it is monotone.
-    fn keeps_direction(&self) -> bool {
+    pub(crate) fn keeps_direction(&self) -> bool {
         let float = |name: &str, default: f32| self.attributes.float(name, default).unwrap_or(f32::NAN);
         match self.operator.name {
             "LeakyRelu" | "Elu" | "Celu" | "Selu" | "ThresholdedRelu" => {

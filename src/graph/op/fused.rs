@@ -4,6 +4,7 @@
 use crate::diagnostic::Result;
 use crate::graph::attributes::{Applied, Attribute, Attributes, Link};
 use crate::graph::operator::{CONFIGURED, Levels, Operator, Quantiser, Role, Spacing, invalid, numbers};
+use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 
 /// The attribute that holds the operators.
@@ -152,6 +153,22 @@ fn chosen(condition: Direction, a: Option<&Tensor>, b: Option<&Tensor>) -> Direc
         _ if a_low >= b_high => condition,
         _ if a_high <= b_low => condition.reversed(),
         _ => Direction::Any,
+    }
+}
+
+impl Step {
+    /// Whether the step is a monotone function of the running tensor, for finite values.
+    pub fn is_monotone(&self) -> bool {
+        if let Some(Attribute::Program(program)) = self.attributes.get(PROGRAM) {
+            return is_monotone(program, &self.constants());
+        }
+        match (self.operator.role, self.position()) {
+            (Role::Elementwise { monotone, .. }, Some(position)) => {
+                monotone.contains(&position) && self.keeps_direction()
+            }
+            (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
+            _ => false,
+        }
     }
 }
 

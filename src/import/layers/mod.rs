@@ -16,6 +16,7 @@ pub(crate) mod moves;
 pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
+pub mod scales;
 pub mod sums;
 pub(crate) mod survey;
 pub(crate) mod terms;

@@ -82,7 +82,15 @@ pub fn levels(program: &[Applied], operands: &[Option<&Tensor>]) -> Option<(Vec<
                 Link::Applied(i) => &made[i],
             })
             .collect();
-        let known = result(applied, &inputs).unwrap_or_else(Known::any);
+        let constants: Vec<Option<&Tensor>> = applied
+            .inputs
+            .iter()
+            .map(|link| match *link {
+                Link::Operand(i) => operands[i],
+                Link::Applied(_) => None,
+            })
+            .collect();
+        let known = result(applied, &inputs, &constants).unwrap_or_else(Known::any);
         made.push(known);
     }
     match made.pop()? {
@@ -92,7 +100,8 @@ pub fn levels(program: &[Applied], operands: &[Option<&Tensor>]) -> Option<(Vec<
     }
 }
 
-fn result(applied: &Applied, inputs: &[&Known]) -> Option<Known> {
+/// The values of one step. `constants` are its operands as they are, where they are constant: a quantiser reads their shapes.
+fn result(applied: &Applied, inputs: &[&Known], constants: &[Option<&Tensor>]) -> Option<Known> {
     let operator = op::find(applied.domain, applied.operator)?;
     let spans = inputs.iter().filter(|k| matches!(k, Known::Span(..))).count();
     if spans == 0 {
@@ -109,16 +118,10 @@ fn result(applied: &Applied, inputs: &[&Known]) -> Option<Known> {
             Some(span(&ends))
         }
         (Role::Quantiser(quantiser), _) => {
-            let constants: Vec<Tensor> = inputs[1..]
-                .iter()
-                .map(|k| match k.scalars() {
-                    one if one.len() == 1 => one.into_iter().next(),
-                    _ => None,
-                })
-                .collect::<Option<_>>()?;
-            let operands: Vec<Option<&Tensor>> =
-                std::iter::once(None).chain(constants.iter().map(Some)).collect();
-            let levels = (quantiser.levels)(&applied.attributes, &operands).ok()??;
+            if constants[0].is_some() || constants[1..].contains(&None) {
+                return None;
+            }
+            let levels = (quantiser.levels)(&applied.attributes, constants).ok()??;
             if levels.count > MAX_VALUES {
                 return None;
             }
