@@ -213,10 +213,10 @@ impl Select {
             let parts = b.concat(&parts);
             let parts = b.named("dropped", parts);
             let (any, zero) = (b.reduce_or(parts), b.constant(1, 0));
-            let none = b.and(any, zero);
-            let none = b.named("none", none);
-            let none = b.zero_extend(none, to.bits());
-            data[0] = b.or(data[0], none);
+            let masked = b.and(any, zero);
+            let masked = b.named("masked", masked);
+            let masked = b.zero_extend(masked, to.bits());
+            data[0] = b.or(data[0], masked);
         }
         let data = b.concat(&data);
         let m_ready = b.input("m_ready", 1, Role::Control);

@@ -67,8 +67,8 @@ const FIXTURES: &[(&str, Fixture)] = &[
     }),
     ("operator-unsupported", |bed| {
         model(bed, &WEIGHTS, |m, x| {
-            let x = m.node("Softplus", &[x], Vec::new());
-            let x = m.node("Erf", &[&x], Vec::new());
+            let x = m.node("Hardmax", &[x], Vec::new());
+            let x = m.node("Det", &[&x], Vec::new());
             m.bipolar(&x, 1.0)
         })
     }),
@@ -84,7 +84,7 @@ const FIXTURES: &[(&str, Fixture)] = &[
     }),
     ("threshold-inexact", |bed| {
         model(bed, &WEIGHTS, |m, x| {
-            let x = m.scalar("Pow", x, 2.0);
+            let x = m.scalar("Pow", x, -1.0);
             let x = m.scalar("Sub", &x, 0.5);
             m.bipolar(&x, 1.0)
         })

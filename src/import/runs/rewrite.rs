@@ -12,7 +12,7 @@ use crate::graph::op::conv::Convolution;
 use crate::graph::op::product::transposed;
 use crate::graph::op::transposed::Plan;
 use crate::graph::op::{geometry, pool, reduce};
-use crate::graph::operator::CONFIGURED;
+use crate::graph::operator::{CONFIGURED, Role};
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::runs::chain::Chain;
@@ -39,9 +39,12 @@ fn each(
 ) -> Chain {
     let mut steps = Vec::with_capacity(chain.steps.len());
     let mut before = chain.input.clone();
+    // Behind a step that only the host computes, no form has to suit hardware.
+    let mut on_host = false;
     for step in std::mem::take(&mut chain.steps) {
         let after = step.shape.clone();
-        if step.operator.name != name {
+        on_host |= matches!(step.operator.role, Role::Host);
+        if on_host || step.operator.name != name {
             steps.push(step);
         } else {
             match pass(&step, &before) {

@@ -1,0 +1,106 @@
+//! Networks that real exporters wrote, against the exporters' own outputs. A table says what becomes of each: `equal`, or `refused` with a
+//! code. `cases/exporters/make.py` makes the networks, `state.py` the table.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use stoxnor::{Config, Engine, Frames, Model};
+use stoxnor_testbenches::data::{data_dir, read_npy};
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+/// Names and states of a table.
+fn table(file: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    let column = |name: &str| head.iter().position(|c| *c == name).unwrap();
+    let (name, state) = (column("name"), column("state"));
+    lines.map(|row| (row[name].to_owned(), row[state].to_owned())).collect()
+}
+
+/// The arrays of a network by the name of its input or output; an only one may have none.
+fn arrays(at: &Path, stem: &str) -> BTreeMap<String, PathBuf> {
+    let named = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".npy")?.strip_prefix(stem)?.to_owned();
+        Some((name.trim_start_matches('_').to_owned(), path))
+    };
+    fs::read_dir(at).unwrap().filter_map(|entry| named(entry.unwrap().path())).collect()
+}
+
+/// The one of `arrays` for `name`, or for number `index`.
+fn of<'a>(arrays: &'a BTreeMap<String, PathBuf>, name: &str, index: usize) -> &'a PathBuf {
+    arrays.get(name).or_else(|| arrays.values().nth(index)).expect("an array for each input and output")
+}
+
+/// Imports and runs a network.
+fn state(at: &Path) -> Result<String, String> {
+    let config = at.join("config.toml");
+    let config =
+        if config.exists() { Config::load(&config).map_err(|e| e.to_string())? } else { Config::default() };
+    let model = match Model::load_with(at.join("model.onnx"), &config) {
+        Ok(model) => model,
+        Err(found) => return Ok(format!("refused {}", found.list()[0].code.word)),
+    };
+    let inputs = arrays(at, "input");
+    let frames = model.read_frames(of(&inputs, "", 0)).map_err(|e| e.to_string())?;
+    let expected = arrays(at, "expected");
+    let mut off = 0f64;
+    for output in model.run(&frames, Engine::Reference).map_err(|e| e.to_string())?.iter().enumerate() {
+        let (index, output) = output;
+        let wanted = read_npy(of(&expected, &output.name, index)).map_err(|e| e.to_string())?.values;
+        if wanted.len() != output.values.len() {
+            return Err(format!("{} values where {} are due", output.values.len(), wanted.len()));
+        }
+        let largest = wanted.iter().fold(1e-30f64, |m, w| m.max(w.abs()));
+        let differences = output.values.iter().zip(&wanted).map(|(v, w)| (f64::from(*v) - w).abs());
+        off = differences.fold(off, |m, d| m.max(d / largest));
+    }
+    // The engines agree, cycle by cycle on the first frame.
+    let elements = frames.values.len() / frames.count();
+    let first = Frames::new(elements, frames.values[..elements].to_vec());
+    for (frames, engines) in
+        [(&frames, &[Engine::Reference, Engine::Fast][..]), (&first, &[Engine::Reference, Engine::Rtl])]
+    {
+        let report = model.check(frames, engines).map_err(|e| e.to_string())?;
+        if let Some(difference) = report.first_difference {
+            return Err(format!("{difference:?}"));
+        }
+    }
+    Ok(if off <= 1e-5 { "equal".to_owned() } else { "differs".to_owned() })
+}
+
+/// Demands the table's state of every network.
+fn as_in_the_table(table: &[(String, String)], folder: &Path) {
+    let wrong: Vec<String> = table
+        .par_iter()
+        .filter_map(|(name, wanted)| match state(&folder.join(name)) {
+            Ok(found) if found == *wanted => None,
+            Ok(found) => Some(format!("{name}: {found}, and the table says {wanted}")),
+            Err(what) => Some(format!("{name}: {what}")),
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), table.len(), wrong.join("\n"));
+}
+
+#[test]
+fn networks_of_real_exporters_equal_the_exporters_outputs() {
+    let folder = cases().join("exporters");
+    let table = table(&folder.join("table.tsv"));
+    let count = |state: &str| table.iter().filter(|(_, s)| s.starts_with(state)).count();
+    assert!(count("equal") >= 60, "{} equal of {}", count("equal"), table.len());
+    // One exact tie of an average, on whose other side the exporter's float32 falls.
+    assert!(count("differs") <= 1 && count("panic") == 0);
+    as_in_the_table(&table, &folder);
+}
+
+/// The cases beside the repository: files that failed in users' hands.
+#[test]
+fn files_that_failed_in_users_hands_work_or_are_refused_as_the_table_says() {
+    let Some(data) = data_dir() else { return };
+    as_in_the_table(&table(&cases().join("shared.tsv")), &data.join("cases"));
+}
