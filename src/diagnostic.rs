@@ -32,6 +32,7 @@ codes! {
     ACTIVATION_UNSUPPORTED = "activation-unsupported", 2, "An activation is not of a kind that the hardware computes.";
     INPUT_NOT_QUANTISED = "input-not-quantised", 2, "The graph feeds real numbers to a layer without quantising them first.";
     THRESHOLD_INEXACT = "threshold-inexact", 2, "No integer threshold reproduces the graph's activation exactly.";
+    JOIN_SCALES = "join-scales", 2, "Branches of different scales meet in a sum or a concatenation that no integers compute exactly.";
     SUM_TOO_WIDE = "sum-too-wide", 2, "A layer's sums do not fit 31 bits.";
     LANES_DO_NOT_DIVIDE = "lanes-do-not-divide", 2, "A folding asks for lanes that do not divide the layer.";
     CONFIG_UNREADABLE = "config-unreadable", 2, "The configuration file cannot be opened or is not TOML of the right types.";

@@ -142,6 +142,7 @@ fn a_line_buffer_reads_in_nested_loops() {
     let buffers = [
         // 3 x 3 taps over 4 x 5 pixels, in the ring that holds no more than they need.
         LineBuffer {
+            skip: 0,
             width: 70,
             depth: 13,
             frame: 20,
@@ -153,6 +154,7 @@ fn a_line_buffer_reads_in_nested_loops() {
         },
         // Two words a pixel, padding of a pixel around, every second position.
         LineBuffer {
+            skip: 0,
             width: 7,
             depth: 24,
             frame: 24,
@@ -164,6 +166,7 @@ fn a_line_buffer_reads_in_nested_loops() {
         },
         // The three taps of a row side by side, masked.
         LineBuffer {
+            skip: 0,
             width: 2,
             depth: 16,
             frame: 12,
@@ -175,6 +178,7 @@ fn a_line_buffer_reads_in_nested_loops() {
         },
         // Every pixel of 3 x 2 four times.
         LineBuffer {
+            skip: 0,
             width: 5,
             depth: 3,
             frame: 6,
@@ -186,6 +190,7 @@ fn a_line_buffer_reads_in_nested_loops() {
         },
         // Columns of 4 x 3 before rows.
         LineBuffer {
+            skip: 0,
             width: 9,
             depth: 24,
             frame: 12,

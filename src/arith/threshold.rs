@@ -33,7 +33,7 @@ impl Lattice {
     }
 
     /// Sum number `point`; the maximum sum if there are fewer.
-    fn at(self, point: i64) -> i32 {
+    pub fn at(self, point: i64) -> i32 {
         (self.low + point.min(self.points - 1) * self.step) as i32
     }
 }
@@ -195,6 +195,37 @@ pub fn enumerate<E>(
         .collect()))
 }
 
+/// The values of a row that may rise and fall: the smallest sum with its value, then each sum at which the value changes, with the new
+/// value.
+pub type Changes = Vec<(i64, i32)>;
+
+/// The changes of all rows, from every sum that they can give; the number of the first row that changes more than `most` times.
+pub fn changes<E>(
+    rows: &[Lattice],
+    most: usize,
+    mut f: impl Rows<E>,
+) -> Result<Result<Vec<Changes>, usize>, E> {
+    let points = rows.iter().map(|r| r.points).max().unwrap_or(0);
+    let mut sums = vec![0; rows.len()];
+    let mut now = vec![0; rows.len()];
+    let mut found: Vec<Changes> = vec![Vec::new(); rows.len()];
+    for point in 0..points {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            *sum = row.at(point);
+        }
+        f(&sums, &mut now)?;
+        for (r, changes) in found.iter_mut().enumerate() {
+            if changes.last().is_none_or(|last| last.1 != now[r]) {
+                changes.push((sums[r].into(), now[r]));
+            }
+            if changes.len() > most + 1 {
+                return Ok(Err(r));
+            }
+        }
+    }
+    Ok(Ok(found))
+}
+
 /// The thresholds of a row. `above` holds for each level the first point that reaches it, in the direction in which the row
 /// increases.
 fn stairs(row: Lattice, negate: bool, above: &[i64]) -> Stairs {
@@ -275,6 +306,18 @@ mod tests {
         assert_eq!(Lattice::of(&[2, -4], (0, 3), 1), Lattice { low: -12, step: 2, points: 10 });
         assert_eq!(Lattice::of(&[0, 0], (0, 3), 1), Lattice { low: 0, step: 1, points: 1 });
         assert_eq!(Lattice::of(&[-3], (-8, 7), 1).high(), 24);
+    }
+
+    #[test]
+    fn changes_are_all_sums_at_which_a_row_turns_or_steps() {
+        let rows = [Lattice { low: -6, step: 2, points: 7 }, Lattice { low: 1, step: 1, points: 2 }];
+        let f = |sums: &[i32], out: &mut [i32]| {
+            (out[0], out[1]) = (sums[0].abs() / 4, 5);
+            Ok::<(), Infallible>(())
+        };
+        let found = changes(&rows, 3, f).unwrap();
+        assert_eq!(found, Ok(vec![vec![(-6, 1), (-2, 0), (4, 1)], vec![(1, 5)]]));
+        assert_eq!(changes(&rows, 1, f).unwrap(), Err(0));
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Window {
     /// Number of positions along each axis.
     pub fn output(&self) -> [usize; 2] {
         let extent = self.extent();
-        [0, 1].map(|a| (self.input[a] + self.before[a] + self.after[a] - extent[a]) / self.stride[a] + 1)
+        // A kernel larger than its image is a fault, which is told when the layer is built.
+        let room = |a: usize| (self.input[a] + self.before[a] + self.after[a]).saturating_sub(extent[a]);
+        [0, 1].map(|a| room(a) / self.stride[a].max(1) + 1)
     }
 
     /// Total number of positions.

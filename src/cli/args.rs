@@ -148,6 +148,12 @@ pub struct Common {
     /// Multiply every input by this number or quotient, for example 1/255
     #[arg(long, global = true, value_name = "S", allow_hyphen_values = true)]
     pub scale: Option<String>,
+    /// Bits of the signed fixed-point type of an input that the graph doesn't quantise; needs --input-fraction
+    #[arg(long, global = true, value_name = "N")]
+    pub input_bits: Option<i64>,
+    /// How many of --input-bits stand behind the point: the last bit stands for 2^-N
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    pub input_fraction: Option<i64>,
     /// Target rate of the default folding in frames per second; needs a clock
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
@@ -175,6 +181,8 @@ impl Common {
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
         config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
         config.input.scale = self.scale.clone().or(config.input.scale);
+        config.input.bits = self.input_bits.or(config.input.bits);
+        config.input.fraction_bits = self.input_fraction.or(config.input.fraction_bits);
         config.ensemble.seed = self.seed.or(config.ensemble.seed);
         Ok(config)
     }

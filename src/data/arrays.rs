@@ -61,7 +61,7 @@ impl Frames {
     }
 }
 
-/// Reads frames of `elements` elements: an array `[N, ...]` of float32 or uint8 from a npy file, or of bytes from an IDX file
+/// Reads frames of `elements` elements: an array `[N, ...]` of float32, uint8 or int8 from a npy file, or of bytes from an IDX file
 /// (gzip-compressed or not).
 ///
 /// # Errors
@@ -104,11 +104,13 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
     };
     let bytes = match kind {
         Some((TypeChar::Float, Some(4))) => 4,
-        Some((TypeChar::Uint, Some(1))) => 1,
+        Some((TypeChar::Uint | TypeChar::Int, Some(1))) => 1,
         _ => {
-            return Err(
-                unreadable(format!("its elements are of type {descr}, not float32 or uint8"), NUMPY).into()
-            );
+            return Err(unreadable(
+                format!("its elements are of type {descr}, not float32, uint8 or int8"),
+                NUMPY,
+            )
+            .into());
         }
     };
     let total = dims.iter().try_fold(bytes as u64, |product, d| product.checked_mul(*d));
@@ -124,14 +126,22 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
         let message = format!("the array {dims:?} is stored in Fortran order");
         return Err(wrong(message).help("save numpy.ascontiguousarray(x)").into());
     }
-    let per_frame = dims.iter().skip(1).try_fold(1u64, |product, d| product.checked_mul(*d));
+    // A batch of frames may have several axes, if the frames have the model's own shape.
+    let own: Vec<u64> = shape.iter().map(|d| *d as u64).collect();
+    let skipped = if dims.len() > own.len() && dims.ends_with(&own) { dims.len() - own.len() } else { 1 };
+    let per_frame = dims.iter().skip(skipped).try_fold(1u64, |product, d| product.checked_mul(*d));
     match dims.first() {
         None => return Err(wrong("it holds one number, not an array of frames".to_owned()).into()),
-        Some(0) => return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into()),
+        Some(_) if total == Some(0) => {
+            return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into());
+        }
         Some(frames) if per_frame != Some(elements as u64) => {
             let each = per_frame.map_or("too many".to_owned(), |n| n.to_string());
             let message = format!("{dims:?} is {frames} frames of {each} elements, not of {elements}");
             return Err(wrong(message).into());
+        }
+        Some(_) if total == Some(0) => {
+            return Err(wrong(format!("an array of shape {dims:?} holds no frame")).into());
         }
         Some(_) => {}
     }
@@ -143,6 +153,8 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
     };
     let values: Vec<f32> = if bytes == 4 {
         npy.into_vec::<f32>().map_err(short)?
+    } else if matches!(kind, Some((TypeChar::Int, _))) {
+        npy.into_vec::<i8>().map_err(short)?.into_iter().map(f32::from).collect()
     } else {
         npy.into_vec::<u8>().map_err(short)?.into_iter().map(f32::from).collect()
     };
@@ -150,7 +162,7 @@ pub fn read_frames(path: &Path, elements: usize, shape: &[usize]) -> Result<Fram
 }
 
 /// Help text: how to write an input file.
-const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), or numpy.uint8; x has the shape [N, input shape]; IDX files of bytes are read too";
+const NUMPY: &str = "write it with numpy.save(path, x.astype(numpy.float32)), numpy.uint8 or numpy.int8; x has the shape [N, input shape]; IDX files of bytes are read too";
 
 /// Help text: the supported IDX files.
 const IDX: &str = "give an IDX file of bytes, compressed by gzip or not, as MNIST has them; or a npy file";

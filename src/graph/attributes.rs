@@ -21,8 +21,45 @@ pub enum Attribute {
     Floats(Vec<f32>),
     /// A list of integers.
     Ints(Vec<i64>),
+    /// Operators that one node applies, in topological order; the last one gives the result.
+    Program(Vec<Applied>),
     /// A subgraph, or another kind that no supported operator uses.
     Other,
+}
+
+/// One operator within a node.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Applied {
+    /// The operator's domain.
+    pub domain: &'static str,
+    /// The operator.
+    pub operator: &'static str,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// Its inputs.
+    pub inputs: Vec<Link>,
+    /// Which of its outputs is used.
+    pub output: usize,
+    /// The operator's function.
+    #[serde(skip)]
+    pub eval: fn(&Attributes, &[&Tensor]) -> Result<Vec<Tensor>>,
+}
+
+impl PartialEq for Applied {
+    fn eq(&self, other: &Self) -> bool {
+        let own = |a: &Self| (a.domain, a.operator, a.output);
+        own(self) == own(other) && self.attributes == other.attributes && self.inputs == other.inputs
+    }
+}
+
+/// An input of an operator within a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// An operand of the node, by number.
+    Operand(usize),
+    /// The result of an operator before it, by number.
+    Applied(usize),
 }
 
 /// The attributes of one node.
@@ -117,6 +154,7 @@ fn wrong(name: &str, wanted: &str, found: &Attribute) -> Diagnostics {
         Attribute::Tensor(_) => "a tensor",
         Attribute::Floats(_) => "a list of floats",
         Attribute::Ints(_) => "a list of integers",
+        Attribute::Program(_) => "a list of operators",
         Attribute::Other => "a subgraph or another kind",
     };
     Diagnostic::new(&MODEL_INVALID, format!("attribute {name} is {found}, not {wanted}"))

@@ -68,9 +68,10 @@ pub struct Levels {
     pub step: i64,
     /// The number of codes, at least 1.
     pub count: usize,
-    /// The distance between the values of codes that differ by 1. It broadcasts to the running tensor.
-    pub scale: Tensor,
-    /// The value of a code, a tensor of the shape of `scale`.
+    /// The distance between the values of codes that differ by 1. It broadcasts to the running tensor. `None` if the values need
+    /// not be equally spaced.
+    pub scale: Option<Tensor>,
+    /// The value of a code, a tensor of the shape of `scale`, or a scalar.
     pub value: Box<dyn Fn(f32) -> Result<Tensor>>,
 }
 

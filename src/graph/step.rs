@@ -80,6 +80,24 @@ impl Step {
             .collect()
     }
 
+    /// Whether the parameters of an activation are those with which it is monotone.
+    pub(crate) fn keeps_direction(&self) -> bool {
+        let float = |name: &str, default: f32| self.attributes.float(name, default).unwrap_or(f32::NAN);
+        match self.operator.name {
+            "LeakyRelu" | "Elu" | "Celu" | "Selu" | "ThresholdedRelu" => {
+                float("alpha", 1.0) >= 0.0 && float("gamma", 1.0) >= 0.0
+            }
+            // Whether a number is not 0.
+            "Cast" => self.attributes.int("to", 1).is_ok_and(|to| to != 9),
+            "Shrink" => (0.0..=float("lambd", 0.5)).contains(&float("bias", 0.0)),
+            "PRelu" => {
+                let slopes = self.constants().get(1).copied().flatten();
+                slopes.and_then(|t| t.floats("the slope").ok()).is_some_and(|v| v.iter().all(|s| *s >= 0.0))
+            }
+            _ => true,
+        }
+    }
+
     /// The index of the running operand; `None` unless there is exactly one.
     pub fn position(&self) -> Option<usize> {
         let mut running = self.operands.iter().enumerate().filter(|(_, o)| matches!(o, Operand::Running));

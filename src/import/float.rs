@@ -7,7 +7,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result};
 use crate::graph::tensor::Tensor;
 use crate::import::read::external::External;
 use crate::import::read::file;
-use crate::import::simplify::fold::{Applied, Folded, Input, fold};
+use crate::import::simplify::fold::fold;
+use crate::import::simplify::folded::{Applied, Folded, Input};
 use crate::import::simplify::member;
 use crate::import::simplify::{prune, validate};
 

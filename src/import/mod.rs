@@ -5,10 +5,12 @@
 //! 2. `validate` checks names and sorts the nodes topologically, `types` records the integer type of every `QuantizeLinear`, and
 //!    `prune` removes nodes that no output depends on.
 //! 3. `fold` looks operators up and folds constants in float32, one operation at a time. `codes` keeps the integers and scales of
-//!    quantised constants.
+//!    quantised constants. `expand` rewrites sums and means of several tensors, `distribute` moves the quantiser behind a
+//!    concatenation into its branches. `fuse` makes one node of operators that read one tensor on several ways.
 //! 4. `chain` cuts the graph into runs, one per branch: a run ends where branches begin or join. `rewrite` turns every product
-//!    into a MatMul or a Conv. `input` inserts the fixed-point type of a real-valued input.
-//! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs. They use
+//!    into a MatMul or a Conv. `arrange` moves selections and padding to where layers take them, `picks` reads them. `levels` finds written-out quantisers. `input` inserts the fixed-point type of a real-valued input.
+//! 5. `segment` cuts runs at their products and averages. `walk` processes the layers of a run, `join` connects runs (`terms`,
+//!    `factors`, `offsets`, `decide` and `gate` for sums of unequal scales and products). They use
 //!    `weights` (integer weights and scales), `grid` (the levels of a layer's input), `images` (kernels and padding), `order`
 //!    (the stream order of elements) and `activation` (thresholds). `draft` holds a layer until it is built. `pixels` turns the
 //!    input quantiser into a layer if the options ask for it.
@@ -51,9 +53,10 @@ use crate::import::layers::{members, weights};
 use crate::import::options::LayerOptions;
 use crate::import::read::external::External;
 use crate::import::read::{file, limits};
-use crate::import::runs::{chain, input, rewrite};
-use crate::import::simplify::fold::{Applied, Folded};
-use crate::import::simplify::{fold, member, prune, validate};
+use crate::import::runs::{arrange, chain, input, levels, rewrite, split};
+use crate::import::simplify::folded::{Applied, Folded};
+use crate::import::simplify::validate::Graph;
+use crate::import::simplify::{distribute, expand, fold, fuse, member, prune, validate};
 use crate::network::Network;
 
 pub use float::FloatGraph;
@@ -180,10 +183,10 @@ fn passes(
     let mut parsed = file::parse(bytes, external)?;
     let calibrated_layers = std::mem::take(&mut parsed.calibrated);
     let graph = prune::prune(validate::validate(parsed)?);
-    survey.input = Some(graph.shape.clone());
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
-    let folded = fold::fold(member::in_member(&graph, 0), &mut survey.reasons);
+    let folded = simplified(&graph, 0, &mut survey.reasons);
+    survey.input = Some(folded.input.1.clone());
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // Without a complete graph shapes are unknown, so only the weights can be described.
@@ -197,7 +200,7 @@ fn passes(
     if calibrated.is_some() {
         members::numbered(&parts.layers, &calibrated_layers)?;
         for member in 1..max_members {
-            let folded = fold::fold(member::in_member(&graph, member), reasons);
+            let folded = simplified(&graph, member, reasons);
             let other = self::parts(folded, options, &mut Vec::new(), reasons)?;
             let Some(other) = other.filter(|_| reasons.is_empty()) else { return Ok(None) };
             members::merge(&mut parts, other, member)?;
@@ -208,6 +211,12 @@ fn passes(
     let network =
         Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.outputs)?;
     Ok(Some(Outline { network, behind, calibrated }))
+}
+
+/// The graph of one member with folded constants, and its joins in the forms that the importer knows.
+fn simplified(graph: &Graph, member: u32, reasons: &mut Vec<Diagnostic>) -> Folded {
+    let folded = fold::fold(member::in_member(graph, member), reasons);
+    fuse::fuse(distribute::distribute(expand::expand(folded, reasons)))
 }
 
 /// The layers and host graphs of the member that the graph was folded for; `None` if `reasons` are reported.
@@ -225,12 +234,37 @@ fn parts(
         on_chip: options.on_chip,
     };
     let outputs = folded.outputs.clone();
-    let mut runs = chain::runs(folded)?;
+    let mut runs = chain::runs(split::split(folded))?;
     for run in &mut runs {
-        run.chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+        let chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+        run.chain = levels::told(arrange::arrange(chain));
     }
     let first = input::quantise_input(runs.remove(0), options, reasons);
     runs.insert(0, first);
+    let empty = |run: &chain::Run| {
+        let shapes =
+            run.shapes.iter().chain([&run.chain.input]).chain(run.chain.steps.iter().map(|s| &s.shape));
+        shapes.into_iter().any(|shape| shape.contains(&0))
+    };
+    if let Some(run) = runs.iter().find(|run| empty(run)) {
+        let message = "a tensor without elements";
+        let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(format!("tensor {}", run.to));
+        reasons.push(found.help("leave empty tensors out of the model"));
+        return Ok(None);
+    }
+    let batched = |run: &chain::Run| {
+        run.shapes
+            .iter()
+            .find(|shape| shape.len() > 1 && shape[0] != 1)
+            .filter(|_| run.join.is_some())
+            .cloned()
+    };
+    if let Some((run, shape)) = runs.iter().find_map(|run| Some((run, batched(run)?))) {
+        let message = format!("branches of shape {shape:?} are joined, whose first axis is no batch of 1");
+        let found = Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(format!("tensor {}", run.to));
+        reasons.push(found.help("keep the batch as the first axis up to the output"));
+        return Ok(None);
+    }
     Ok(layers::layers(&runs, &outputs, wanted, sketches, reasons))
 }
 
@@ -269,7 +303,7 @@ pub fn float_graph(bytes: &[u8]) -> Result<HostGraph> {
 pub fn float_graph_with(bytes: &[u8], options: &Options) -> Result<HostGraph> {
     let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
     let mut errors = Vec::new();
-    let folded = fold::fold(member::in_member(&graph, 0), &mut errors);
+    let folded = fuse::fuse(fold::fold(member::in_member(&graph, 0), &mut errors));
     Diagnostics::collected(errors)?;
     let mut runs = chain::runs(folded)?;
     if runs.len() > 1 {

@@ -229,7 +229,7 @@ fn samples() -> Vec<Sample> {
     let dilated = Window { dilation: [2, 1], before: [2, 0], after: [1, 1], ..plain([5, 4], [2, 3]) };
     let line = Window { stride: [1, 2], before: [0, 1], ..plain([1, 9], [1, 3]) };
     let far = Window { stride: [3, 3], ..plain([5, 5], [1, 1]) };
-    let forms: [Form; 12] = [
+    let forms: [Form; 13] = [
         (plain([4, 5], [3, 3]), [2, 1, 4], bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
         (same([4, 3], [3, 3]), [2, 1, 2], bits, Element::Bipolar, Fill::Mask, Some((Element::Bipolar, 1))),
         (same([3, 4], [3, 3]), [3, 1, 2], trits, Element::Bipolar, Fill::Mask, None),
@@ -262,6 +262,14 @@ fn samples() -> Vec<Sample> {
             Element::Signed(8),
             Fill::Value(0),
             Some((Element::Bipolar, 1)),
+        ),
+        (
+            plain([2, 2], [2, 2]),
+            [2, 1, 2],
+            &[-255, 255, 130, 0, -256, -1],
+            Element::Unsigned(8),
+            Fill::Value(0),
+            None,
         ),
     ];
     forms

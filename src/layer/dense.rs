@@ -178,6 +178,7 @@ fn samples() -> Vec<Sample> {
     let trits: Vec<i16> = vec![0, 1, -1, 0, -1];
     let few: Vec<i16> = vec![-4, 3, 1, 0, -1, 2, -3];
     let many: Vec<i16> = vec![-128, 127, 5, 0, -77, 1, 64];
+    let nine: Vec<i16> = vec![-255, 255, 130, 0, -256, -1, 64];
     let forms = [
         (1, 1, &bits, Element::Bipolar, Some((Element::Bipolar, 1))),
         (6, 12, &bits, Element::Bipolar, Some((Element::Bipolar, 1))),
@@ -193,6 +194,8 @@ fn samples() -> Vec<Sample> {
         (3, 8, &few, Element::Signed(16), None),
         (2, 6, &many, Element::Signed(8), Some((Element::Unsigned(8), 255))),
         (2, 6, &many, Element::Bipolar, None),
+        (2, 6, &nine, Element::Unsigned(8), Some((Element::Unsigned(8), 255))),
+        (3, 5, &nine, Element::Signed(9), None),
     ];
     forms
         .into_iter()

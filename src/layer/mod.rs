@@ -26,5 +26,7 @@ kinds! {
     topk,
     globalpool,
     add,
+    mul,
     concat,
+    select,
 }

@@ -109,6 +109,7 @@ impl Transpose {
                 rows.unwrap_or_else(|| Loop::still("y_position", 1, frame)),
             ],
             taps: vec![Loop::still("tap", 1, 0)],
+            skip: 0,
             border: None,
             user,
         })

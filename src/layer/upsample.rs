@@ -68,6 +68,7 @@ impl Upsample {
             inner,
             outer: [pixels("x_position", columns), Loop::still("y_position", height as u64, line)],
             taps: vec![Loop::still("tap", 1, 0)],
+            skip: 0,
             border: None,
             user,
         })

@@ -140,13 +140,14 @@ impl Lanes {
         (positions * rows * steps).max(words as u64).max(positions * operands * steps * read as u64)
     }
 
-    /// The default folding for a target of `cycles` per frame. It is PE = 1 with the smallest legal SIMD up to 64 that meets the
-    /// target. If there is none, SIMD is the largest legal one up to 64, and PE is the smallest legal one that meets the target.
+    /// The default folding for a target of `cycles` per frame. It is the least PE with the smallest legal SIMD up to 64 that meets
+    /// the target. If there is none, SIMD is the largest legal one up to 64, and PE is the smallest legal one that meets the target.
     /// If there is none, PE is the maximum, and SIMD is the smallest legal one that meets the target, or the maximum.
     pub fn default_folding(&self, cycles: u64) -> Folding {
         let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
-        if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(1, **s)) {
-            return Folding { pe: 1, simd };
+        let least = self.pe.first().copied().unwrap_or(1);
+        if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(least, **s)) {
+            return Folding { pe: least, simd };
         }
         let simd = self.simd.iter().copied().rfind(|s| *s <= SIMD_PREFERRED).unwrap_or(1);
         if let Some(pe) = self.pe.iter().copied().find(|p| meets(*p, simd)) {
@@ -228,6 +229,14 @@ mod tests {
     fn default(rows: usize, fan_in: usize, cycles: u64) -> (usize, usize) {
         let fold = Lanes::dense(rows, fan_in).default_folding(cycles);
         (fold.pe, fold.simd)
+    }
+
+    #[test]
+    fn default_foldings_are_legal() {
+        let whole = Lanes { pe: vec![6], simd: vec![3], ..Lanes::dense(6, 3) };
+        for cycles in [1, 6, 1 << 20] {
+            assert_eq!(whole.default_folding(cycles), Folding { pe: 6, simd: 3 });
+        }
     }
 
     #[test]

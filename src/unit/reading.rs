@@ -79,6 +79,7 @@ impl Sliding {
                 of("y_position", self.window.output()[0], [stride[0], 0]),
             ],
             taps: (0..reading.side).map(tap).collect(),
+            skip: 0,
             border: self.window.pads().then(|| Border {
                 extent: self.window.input.map(|e| e as u64),
                 before: before.map(|e| e as u64),

@@ -152,8 +152,10 @@ fn vectors_branch_as_images_do() {
     let b = m.dense(&twice, [6, 5]);
     let b = m.builder.bipolar(&b, 0.5);
     let both = m.builder.node("Concat", &[&b, &difference], vec![Attribute::int("axis", -1)]);
-    let text = refused("two scales", &m.builder.clone().finish(&both));
-    assert!(text.contains("scales"), "{text}");
+    let w = m.weights(&[11, 2]);
+    let mut two = m.builder.clone();
+    let y = two.node("MatMul", &[&both, &w], vec![]);
+    is_exact("two scales", &two.finish(&y));
     let y = m.dense(&b, [5, 3]);
     let network = is_exact("vectors", &m.finish(&[y]));
     assert!(kinds(&network).starts_with(&["dense", "add"]), "{:?}", kinds(&network));
@@ -180,23 +182,35 @@ fn what_is_no_sum_of_integers_is_refused() {
     let other = m.block(&stem, [2, 2], 0.123_456);
     let sum = m.add(&other, &stem);
     let y = m.head(&sum, [2, 2]);
+    let text = refused("two scales", &m.finish(&[y]));
     assert!(
-        refused("two scales", &m.finish(&[y]))
-            .contains("their ratio must be p/q with p at most 4096 and q at most 64")
+        text.contains("[join-scales]")
+            && text.contains("0.5 and 0.123456") | text.contains("0.123456 and 0.5"),
+        "{text}"
     );
-    // A product of two branches.
-    let (mut m, stem) = start(10);
-    let other = m.block(&stem, [2, 2], 0.5);
-    let product = m.builder.node("Mul", &[&other, &stem], vec![]);
-    let y = m.head(&product, [2, 2]);
-    assert!(refused("a product", &m.finish(&[y])).contains("joins 2 branches"));
-    // One pixel to all.
+    // A concatenation of the same.
+    let (mut m, stem) = start(9);
+    let other = m.block(&stem, [2, 2], 0.123_456);
+    let both = m.builder.node("Concat", &[&stem, &other], vec![Attribute::int("axis", 1)]);
+    let y = m.head(&both, [4, 2]);
+    let text = refused("two scales", &m.finish(&[y]));
+    assert!(text.contains("[join-scales]") && text.contains("0.5 and 0.123456"), "{text}");
+    // A maximum between a sum of unequal scales and its quantiser.
+    let (mut m, stem) = start(15);
+    let other = m.block(&stem, [2, 2], 0.123_456);
+    let sum = m.add(&other, &stem);
+    let sum = m.builder.max_pool(&sum, Sliding::apart(&[2, 2]));
+    let sum = m.normalise(&sum, 2);
+    let y = m.quant(&sum, 0.5, 3, true);
+    let y = m.head(&y, [2, 2]);
+    assert!(refused("a maximum", &m.finish(&[y])).contains("[join-scales]"));
+    // Two shapes.
     let (mut m, stem) = start(11);
-    let mean = m.builder.global_average_pool(&stem);
-    let mean = m.quant(&mean, 0.5, 3, true);
-    let sum = m.add(&stem, &mean);
+    let half = m.builder.max_pool(&stem, Sliding::apart(&[2, 2]));
+    let sum = m.add(&stem, &half);
     let y = m.head(&sum, [2, 2]);
-    assert!(refused("shapes", &m.finish(&[y])).contains("shapes"));
+    let text = import::read("shapes", &m.finish(&[y])).unwrap_err().to_string();
+    assert!(text.contains("[1, 2, 2, 2]"), "{text}");
     // A real input that branches.
     let mut m = Model::new(12, &[1, 2, 4, 4]);
     let a = m.block("x", [2, 2], 0.5);
@@ -211,7 +225,100 @@ fn what_is_no_sum_of_integers_is_refused() {
     assert_eq!(kinds(&network)[..3], ["conv", "conv", "add"]);
 }
 
-/// Random graphs of convolutions, sums, differences, concatenations and outputs.
+/// Factors of the two integers put all pairs of levels on their side of every threshold.
+#[test]
+fn sums_of_unequal_scales_are_exact() {
+    for (seed, scales) in [(20, [0.3, 0.17]), (21, [0.123_456, 0.5]), (22, [0.071, 0.713])] {
+        let mut m = Model::new(seed, &[1, 2, 4, 4]);
+        let x = m.quant("x", 0.5, 3, true);
+        let a = m.block(&x, [2, 3], scales[0]);
+        let b = m.block(&x, [2, 3], scales[1]);
+        let sum = m.builder.node(if seed == 22 { "Sub" } else { "Add" }, &[&a, &b], vec![]);
+        let sum = if seed == 20 { m.normalise(&sum, 3) } else { m.relu(&sum) };
+        let sum = m.quant(&sum, 0.5, 3, seed == 20);
+        let y = m.builder.max_pool(&sum, Sliding::apart(&[2, 2]));
+        let y = m.head(&y, [3, 2]);
+        let network = is_exact("unequal scales", &m.finish(&[y]));
+        assert_eq!(kinds(&network), ["conv", "conv", "add", "maxpool", "globalpool", "dense"]);
+    }
+}
+
+/// The real numbers of two convolutions are added, and only the sum is quantised.
+#[test]
+fn raw_sums_meet_in_front_of_a_quantiser() {
+    let mut m = Model::new(23, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let stem = m.block(&x, [2, 3], 0.5);
+    let a = m.conv(&stem, [3, 3]);
+    let a = m.normalise(&a, 3);
+    let sum = m.add(&a, &stem);
+    let sum = m.relu(&sum);
+    let first = m.quant(&sum, 0.25, 3, false);
+    let b = m.conv(&first, [3, 3]);
+    let sum = m.add(&first, &b);
+    let second = m.builder.bipolar(&sum, 1.0);
+    let y = m.head(&second, [3, 2]);
+    let network = is_exact("raw sums", &m.finish(&[y]));
+    let found = kinds(&network);
+    assert_eq!(found.iter().filter(|k| **k == "scale").count(), 2, "a factor for each channel: {found:?}");
+    assert_eq!(found.iter().filter(|k| **k == "add").count(), 2, "{found:?}");
+}
+
+#[test]
+fn sums_and_means_of_several_branches() {
+    let mut m = Model::new(24, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let parts: Vec<String> = [0.25, 0.313_7, 0.707_1].iter().map(|s| m.block(&x, [2, 3], *s)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let sum = m.builder.node("Sum", &parts, vec![]);
+    let sum = m.quant(&sum, 0.5, 3, true);
+    let other = m.block(&x, [2, 3], 0.5);
+    let mean = m.builder.node("Mean", &[&sum, &other], vec![]);
+    let y = m.quant(&mean, 0.5, 3, true);
+    let y = m.head(&y, [3, 2]);
+    let network = is_exact("sums of several", &m.finish(&[y]));
+    assert_eq!(kinds(&network).iter().filter(|k| **k == "add").count(), 2, "{:?}", kinds(&network));
+}
+
+/// The quantiser behind a concatenation becomes part of its branches.
+#[test]
+fn a_quantiser_behind_a_concatenation_takes_any_branches() {
+    let mut m = Model::new(25, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let a = m.block(&x, [2, 3], 0.3);
+    let raw = m.conv(&x, [2, 2]);
+    let both = m.builder.node("Concat", &[&a, &raw, &x], vec![Attribute::int("axis", 1)]);
+    let both = m.normalise(&both, 7);
+    let both = m.relu(&both);
+    let y = m.quant(&both, 0.5, 3, false);
+    let y = m.head(&y, [7, 2]);
+    let network = is_exact("one quantiser", &m.finish(&[y]));
+    assert_eq!(kinds(&network), ["conv", "conv", "threshold", "concat", "globalpool", "dense"]);
+}
+
+/// Squeeze and excite: every channel's factor over all positions. A gate of two maps. One pixel added to all.
+#[test]
+fn branches_are_multiplied_and_repeated() {
+    let mut m = Model::new(26, &[1, 2, 4, 4]);
+    let x = m.quant("x", 0.5, 3, true);
+    let stem = m.block(&x, [2, 3], 0.5);
+    let mean = m.builder.global_average_pool(&stem);
+    let mean = m.quant(&mean, 0.25, 3, true);
+    let product = m.builder.node("Mul", &[&stem, &mean], vec![]);
+    let y = m.quant(&product, 0.5, 3, true);
+    let gate = m.conv(&y, [3, 3]);
+    let gate = m.builder.bipolar(&gate, 1.0);
+    let product = m.builder.node("Mul", &[&gate, &y], vec![]);
+    let sum = m.add(&product, &mean);
+    let y = m.quant(&sum, 0.5, 3, true);
+    let y = m.head(&y, [3, 2]);
+    let network = is_exact("squeeze and excite", &m.finish(&[y]));
+    let found = kinds(&network);
+    assert_eq!(found.iter().filter(|k| **k == "mul").count(), 2, "{found:?}");
+    assert_eq!(found.iter().filter(|k| **k == "upsample").count(), 2, "{found:?}");
+}
+
+/// Random graphs of convolutions, sums, products, differences, concatenations and outputs.
 #[test]
 fn random_models_are_what_their_float_graphs_say() {
     let mut read = 0;

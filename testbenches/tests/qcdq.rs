@@ -10,7 +10,10 @@ use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, conform, default_folds, random, random_folds};
 use stoxnor_testbenches::graph::equals_float_graph;
 use stoxnor_testbenches::onnx::{Attribute, Builder, QONNX};
-use stoxnor_testbenches::qcdq::{ACTIVATIONS, Bits, Form, INT8, UINT8, network};
+use stoxnor_testbenches::qcdq::{ACTIVATIONS, Bits, Form, INT8, network};
+
+/// ONNX's number of int16.
+const INT16: i32 = 5;
 
 const WIDTHS: [&[usize]; 3] = [&[12, 9, 7, 5, 4], &[20, 16, 3], &[5, 8, 8, 8, 8, 8, 8, 2]];
 
@@ -188,11 +191,12 @@ fn what_is_not_exact_is_refused_with_its_node() {
     );
     let text = said(&|m| {
         let x = m.activation("x", 1.0, eight, Form::Qcdq);
-        let w = m.integers(UINT8, &[2, 2], &[1, 2, 200, 4]);
-        let w = m.dequantize(&w, &[0.5], Bits { bits: 8, signed: false, zero: 3 });
+        let w = m.integers(INT16, &[2, 2], &[1, 2, 300, 4]);
+        let scale = m.floats(&[], &[0.5]);
+        let w = m.node("DequantizeLinear", &[&w, &scale], Vec::new());
         m.node("MatMul", &[&x, &w], Vec::new())
     });
-    assert!(text.contains("197 times its scale, beyond 8 bits"), "{text}");
+    assert!(text.contains("300 times its scale, beyond 9 bits"), "{text}");
     // Real numbers that only look quantised.
     let text = said(&|m| {
         let x = m.node("Cast", &["x"], vec![Attribute::int("to", 6)]);

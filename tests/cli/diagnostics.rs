@@ -67,8 +67,8 @@ const FIXTURES: &[(&str, Fixture)] = &[
     }),
     ("operator-unsupported", |bed| {
         model(bed, &WEIGHTS, |m, x| {
-            let x = m.node("Softplus", &[x], Vec::new());
-            let x = m.node("Erf", &[&x], Vec::new());
+            let x = m.node("Hardmax", &[x], Vec::new());
+            let x = m.node("Det", &[&x], Vec::new());
             m.bipolar(&x, 1.0)
         })
     }),
@@ -84,10 +84,24 @@ const FIXTURES: &[(&str, Fixture)] = &[
     }),
     ("threshold-inexact", |bed| {
         model(bed, &WEIGHTS, |m, x| {
-            let x = m.scalar("Pow", x, 2.0);
+            let x = m.scalar("Pow", x, -1.0);
             let x = m.scalar("Sub", &x, 0.5);
             m.bipolar(&x, 1.0)
         })
+    }),
+    ("join-scales", |bed| {
+        let mut model = Builder::new(&[1, 2]);
+        let x = model.bipolar("x", 1.0);
+        let branch = |model: &mut Builder, scale| {
+            let w = model.floats(&[2, 2], &[0.5, -0.5, 0.5, 0.5]);
+            let y = model.node("MatMul", &[&x, &w], Vec::new());
+            model.quant(&y, scale, 3, true, "ROUND")
+        };
+        let (a, b) = (branch(&mut model, 0.5), branch(&mut model, 0.314_159));
+        let sum = model.node("Add", &[&a, &b], Vec::new());
+        let w = model.floats(&[2, 1], &[1.0, -1.0]);
+        let y = model.node("MatMul", &[&sum, &w], Vec::new());
+        inspect(bed, model.finish(&y))
     }),
     ("sum-too-wide", |bed| {
         let mut wide = Builder::new(&[1, 300]);

@@ -37,7 +37,7 @@ fn float32_and_uint8_are_the_same_numbers() {
 fn any_shape_with_as_many_elements_a_frame_is_taken() {
     let bed = Bed::with_frames(4);
     let wanted = sums(&bed);
-    for shape in [&[4, 24][..], &[4, 1, 24], &[4, 2, 3, 4], &[4, 24, 1, 1]] {
+    for shape in [&[4, 24][..], &[4, 1, 24], &[4, 2, 3, 4], &[4, 24, 1, 1], &[2, 2, 24], &[1, 4, 1, 24]] {
         bed.write("x.npy", npy("<f4", shape, &float_bytes(&pixels(4))));
         assert_eq!(sums(&bed), wanted, "{shape:?}");
     }
@@ -63,7 +63,8 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
         ("no frame", npy("<f4", &[0, 24], &[]), "input-shape", "holds no frame"),
         ("no frame of 2^80", npy("|u1", &[0, 1 << 40, 1 << 40], &[]), "input-shape", "holds no frame"),
         ("no frame, no elements", npy("<f4", &[0, 0], &[]), "input-shape", "holds no frame"),
-        ("frames of nothing", npy("<f4", &[4, 0], &[]), "input-shape", "4 frames of 0 elements, not of 24"),
+        ("batches of no frame", npy("<f4", &[2, 0, 24], &[]), "input-shape", "holds no frame"),
+        ("frames of nothing", npy("<f4", &[4, 0], &[]), "input-shape", "holds no frame"),
         ("one number", npy("<f4", &[], &data[..4]), "input-shape", "one number"),
         ("another size", npy("<f4", &[8, 12], &data), "input-shape", "8 frames of 12 elements, not of 24"),
         ("one axis", npy("<f4", &[96], &data), "input-shape", "96 frames of 1 elements"),

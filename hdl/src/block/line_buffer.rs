@@ -62,6 +62,8 @@ pub struct LineBuffer {
     pub depth: u64,
     /// Words per frame.
     pub frame: u64,
+    /// Words at the start of a frame that are not read. Only without a border.
+    pub skip: u64,
     /// The loops at one position, innermost first.
     pub inner: Vec<Loop>,
     /// The loop over the positions of a row, and the loop over the rows.
@@ -115,9 +117,9 @@ impl LineBuffer {
     /// The offset of the first word that is read, relative to the frame's first word. It is negative if reading begins in
     /// padding.
     pub fn start(&self) -> i64 {
-        self.border
-            .as_ref()
-            .map_or(0, |b| -((b.before[0] * b.extent[1] + b.before[1]) * b.words).cast_signed())
+        self.border.as_ref().map_or(self.skip.cast_signed(), |b| {
+            -((b.before[0] * b.extent[1] + b.before[1]) * b.words).cast_signed()
+        })
     }
 
     /// Number of words of a frame that are free once position (`row`, `column`) has been read.
@@ -134,10 +136,13 @@ impl LineBuffer {
             return self.frame;
         }
         if column + 1 == columns.count {
-            return of_row(row + 1);
+            return (of_row(row + 1) + self.skip).min(self.frame);
         }
         // The next row of positions starts at the left again.
-        (of_row(row) + of(columns, 1, column + 1, column_words)).min(of_row(row + 1).max(of_row(row)))
+        let next = of_row(row) + of(columns, 1, column + 1, column_words);
+        // Words that are skipped are free once the first row is left, so that all rows free alike within themselves.
+        let skip = if row == 0 { 0 } else { self.skip };
+        (next.min(of_row(row + 1).max(of_row(row))) + skip).min(self.frame)
     }
 
     /// Increments of a sum over all levels of `of(level)` times the level's iteration. Entry i applies to a step in which the
@@ -331,10 +336,11 @@ impl LineBuffer {
     /// Builds the module.
     ///
     /// # Panics
-    /// If the depth is less than 2, or the first tap is not at offset 0.
+    /// If the depth is less than 2, the first tap is not at offset 0, or both `skip` and a border are given.
     pub fn build(&self, name: &str) -> Arc<Module> {
         assert!(self.depth >= 2, "a ring of {} words", self.depth);
         assert!(self.taps.first().is_some_and(|t| t.words == 0), "the first tap is the word itself");
+        assert!(self.skip == 0 || self.border.is_none(), "words are skipped, or there is a border");
         let mut b = Builder::new(name);
         self.document(&mut b);
         let s = b.stream_input("s", self.width, self.user);
@@ -473,6 +479,9 @@ impl LineBuffer {
             .collect();
         let order = if levels.is_empty() { "word by word".to_owned() } else { levels.join(", ") };
         b.doc(format!("Read in nested loops, innermost first: {order}."));
+        if self.skip > 0 {
+            b.doc(format!("The first {} words of a frame are not read.", self.skip));
+        }
         if self.taps.len() > 1 {
             let taps: Vec<String> = self.taps.iter().map(|t| t.words.to_string()).collect();
             b.doc(format!(

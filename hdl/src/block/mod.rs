@@ -114,6 +114,7 @@ mod tests {
             inner: vec![level("kernel_y", 3, 4, [1, 0])],
             outer: [level("x_position", columns, 1, [0, 1]), level("y_position", rows, 4, [1, 0])],
             taps: (0..3).map(|x| level("tap", 1, x, [0, x])).collect(),
+            skip: 0,
             border: padding.map(|padding| Border { extent: [5, 4], before: [1, 1], words: 1, padding }),
             user: u32::from(around),
         }

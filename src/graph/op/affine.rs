@@ -2,8 +2,9 @@
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
+use crate::graph::op::exact;
 use crate::graph::operator::Spacing::{Kept, Lost, Scaled};
-use crate::graph::operator::{Eval, ONNX, Operator, Role, Spacing, invalid, unsupported};
+use crate::graph::operator::{Eval, ONNX, Operator, Role, Spacing, invalid, numbers, unsupported};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
@@ -13,6 +14,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
     arithmetic("Mul", 2, &[0, 1], Scaled, |_, x| binary(x, |a, b| a * b, i64::checked_mul)),
     // c / x has a pole at 0, so Div is monotone in its dividend only.
     arithmetic("Div", 2, &[0], Scaled, |_, x| binary(x, |a, b| a / b, i64::checked_div)),
+    Operator { inputs: (1, usize::MAX), ..arithmetic("Sum", 1, &[0], Kept, |_, x| sum(x)) },
+    Operator { inputs: (1, usize::MAX), ..arithmetic("Mean", 1, &[0], Kept, |_, x| mean(x)) },
     arithmetic("Neg", 1, &[0], Scaled, |_, x| unary(x[0], |a| -a, i64::checked_neg)),
     // NaN below 0.
     arithmetic("Sqrt", 1, &[], Lost, |_, x| unary(x[0], f32::sqrt, |_| None)),
@@ -66,29 +69,50 @@ fn binary(
     Ok(vec![Tensor { shape, data }])
 }
 
+/// The sum, from the first operand to the last.
+fn sum(x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let add = |sum: Tensor, x: &&Tensor| {
+        binary(&[&sum, x], |a, b| a + b, i64::checked_add).map(|mut out| out.remove(0))
+    };
+    Ok(vec![x[1..].iter().try_fold(x[0].clone(), add)?])
+}
+
+/// The sum divided by the number of operands.
+fn mean(x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let count = Tensor::scalar(x.len() as f32);
+    binary(&[&sum(x)?[0], &count], |a, b| a / b, |_, _| None)
+}
+
 fn overflow() -> crate::diagnostic::Diagnostics {
     invalid("integer arithmetic overflows or divides by 0")
 }
 
-/// Supports only exponents that IEEE arithmetic computes exactly alike on every machine. A general power differs between
-/// mathematics libraries in the last bit.
+/// The exponents 0.5, 1, 2 and 3 are float32, one operation after the other; others are computed in float64 and rounded once.
 fn pow(x: &Tensor, exponent: &Tensor) -> Result<Vec<Tensor>> {
-    x.floats("the base")?;
-    if let Some(e) = exponent.floats("the exponent")?.iter().find(|&&e| ![0.5, 1.0, 2.0, 3.0].contains(&e)) {
-        return Err(unsupported(format!(
-            "exponent {e}; the exponents 0.5, 1, 2 and 3 are exact on every machine"
-        )));
+    if let (Data::Int(base), Data::Int(e)) = (&x.data, &exponent.data) {
+        let power = |b: i64, e: i64| b.checked_pow(u32::try_from(e).ok()?);
+        let (shape, out) = tensor::zip((&x.shape, base), (&exponent.shape, e), power)?;
+        let data = Data::Int(out.into_iter().collect::<Option<_>>().ok_or_else(overflow)?);
+        return Ok(vec![Tensor { shape, data }]);
     }
+    x.floats("the base")?;
     let power = |x: f32, e: f32| match e {
         2.0 => x * x,
         3.0 => x * x * x,
         1.0 => x,
+        0.0 => 1.0,
         // C's pow(x, 0.5) is +0 for -0 and +infinity for -infinity.
-        _ if x == 0.0 => 0.0,
-        _ if x == f32::NEG_INFINITY => f32::INFINITY,
-        _ => x.sqrt(),
+        0.5 if x == 0.0 => 0.0,
+        0.5 if x == f32::NEG_INFINITY => f32::INFINITY,
+        0.5 => x.sqrt(),
+        _ if e.fract() == 0.0 && e.abs() <= 64.0 => {
+            let whole = (0..e.abs() as i32).fold(1.0, |power, _| power * f64::from(x));
+            (if e < 0.0 { 1.0 / whole } else { whole }) as f32
+        }
+        _ if x == 0.0 && e > 0.0 => 0.0,
+        _ => exact::exp(f64::from(e) * exact::log(f64::from(x))) as f32,
     };
-    binary(&[x, exponent], power, |_, _| None)
+    binary(&[x, &numbers(exponent)], power, |_, _| None)
 }
 
 /// Same order of operations as onnxruntime: r = 1 / sqrt(var + epsilon), s = r * gamma, y = x * s + (beta - mean * s).
@@ -156,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn sums_and_means_of_several() {
+        let parts = [Tensor::vector(vec![1.0, -3.0]), Tensor::scalar(0.5), Tensor::vector(vec![2.0, 4.0])];
+        assert_eq!(run("Sum", &parts).unwrap(), Tensor::vector(vec![3.5, 1.5]));
+        assert_eq!(run("Mean", &parts).unwrap(), Tensor::vector(vec![3.5 / 3.0, 0.5]));
+        assert_eq!(run("Sum", &parts[..1]).unwrap(), parts[0]);
+    }
+
+    #[test]
     fn integer_arithmetic_is_checked() {
         let x = Tensor::integers(vec![i64::MAX]);
         assert!(run("Add", &[x.clone(), Tensor::integers(vec![1])]).is_err());
@@ -169,7 +201,21 @@ mod tests {
         let root = run("Pow", &[x.clone(), Tensor::scalar(0.5)]).unwrap();
         assert_eq!(root, Tensor::vector(vec![318.196_66f32.sqrt(), 2f32.sqrt(), 0.0]));
         assert_eq!(root.floats("").unwrap()[2].to_bits(), 0);
-        assert!(run("Pow", &[x, Tensor::scalar(0.3)]).is_err());
+        let of = |x: f32, e: f32| {
+            run("Pow", &[Tensor::scalar(x), Tensor::scalar(e)]).unwrap().floats("").unwrap()[0]
+        };
+        assert_eq!(
+            [of(2.0, 0.3), of(-2.0, 5.0), of(4.0, -2.0), of(0.0, 1.5)],
+            [1.231_144_4, -32.0, 0.0625, 0.0]
+        );
+        assert!(of(-2.0, 0.3).is_nan());
+        let whole = run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![4])]).unwrap();
+        assert_eq!(whole, Tensor::integers(vec![81]));
+        assert!(run("Pow", &[Tensor::integers(vec![3]), Tensor::integers(vec![-1])]).is_err());
+        assert_eq!(
+            run("Pow", &[Tensor::vector(vec![3.0]), Tensor::integers(vec![2])]).unwrap(),
+            Tensor::vector(vec![9.0])
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
-use crate::graph::dtype::type_name;
+use crate::graph::dtype::{to_brain, to_half, type_name};
 use crate::graph::operator::Spacing::{Kept, Lost};
 use crate::graph::operator::{ONNX, Operator, Role, Spacing, invalid, number, unsupported};
 use crate::graph::tensor::{Data, Tensor};
@@ -92,13 +92,20 @@ fn clip_integers(attributes: &Attributes, x: &[&Tensor], values: &[i64]) -> Resu
 fn cast(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let to = attributes.int("to", 0)?;
     let data = match (to, &x[0].data) {
-        (1, Data::Float(v)) => Data::Float(v.clone()),
-        (1, Data::Int(v)) => Data::Float(v.iter().map(|&i| i as f32).collect()),
+        // float64 is computed in float32.
+        (1 | 11, Data::Float(v)) => Data::Float(v.clone()),
+        (1 | 11, Data::Int(v)) => Data::Float(v.iter().map(|&i| i as f32).collect()),
+        (10, Data::Float(v)) => Data::Float(v.iter().map(|&f| to_half(f)).collect()),
+        (10, Data::Int(v)) => Data::Float(v.iter().map(|&i| to_half(i as f32)).collect()),
+        (16, Data::Float(v)) => Data::Float(v.iter().map(|&f| to_brain(f)).collect()),
+        (16, Data::Int(v)) => Data::Float(v.iter().map(|&i| to_brain(i as f32)).collect()),
+        (9, Data::Float(v)) => Data::Int(v.iter().map(|&f| i64::from(f != 0.0)).collect()),
+        (9, Data::Int(v)) => Data::Int(v.iter().map(|&i| i64::from(i != 0)).collect()),
         (2..=7, Data::Float(v)) => Data::Int(v.iter().map(|&f| f as i64).collect()),
         (2..=7, Data::Int(v)) => Data::Int(v.clone()),
         _ => {
             return Err(unsupported(format!(
-                "a Cast to {}; float32, int64 and integers to 32 bits are known",
+                "a Cast to {}; float16 to float64, bool, int64 and integers to 32 bits are known",
                 type_name(to)
             )));
         }
@@ -172,7 +179,14 @@ mod tests {
         let whole = run("Cast", &to(7), &[&x]).unwrap();
         assert_eq!(whole, Tensor::integers(vec![-1, 2]));
         assert_eq!(run("Cast", &to(1), &[&whole]).unwrap(), Tensor::vector(vec![-1.0, 2.0]));
-        assert!(run("Cast", &to(11), &[&x]).unwrap_err().to_string().contains("float64"));
+        assert_eq!(
+            run("Cast", &to(9), &[&Tensor::vector(vec![0.0, -0.5])]).unwrap(),
+            Tensor::integers(vec![0, 1])
+        );
+        for (kind, value) in [(1, 0.1), (11, 0.1), (10, 0.099_975_586), (16, 0.100_097_656)] {
+            assert_eq!(run("Cast", &to(kind), &[&Tensor::scalar(0.1)]).unwrap(), Tensor::scalar(value));
+        }
+        assert!(run("Cast", &to(14), &[&x]).unwrap_err().to_string().contains("complex64"));
         for (kind, low, high) in [(2, 0, 255), (3, -128, 127), (4, 0, 65535), (5, -32768, 32767)] {
             let ends = Tensor::integers(vec![low, high]);
             assert_eq!(run("Cast", &to(kind), &[&ends]).unwrap(), ends);

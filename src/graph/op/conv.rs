@@ -102,7 +102,7 @@ pub fn zeros(attributes: &Attributes, x: &[&Tensor]) -> Result<Tensor> {
 }
 
 /// Each sum is float32: taps in row-major order, for each tap the channels of the group. Padding is 0; the bias is added last.
-fn conv(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+pub fn conv(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let form = Convolution::of(attributes, &x[0].shape, &x[1].shape)?;
     let (image, output) = (form.image, form.output());
     let (values, weights) = (x[0].floats("the image")?, x[1].floats("the weights")?);

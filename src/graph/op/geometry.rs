@@ -9,7 +9,7 @@ use crate::graph::operator::{invalid, unsupported};
 use crate::graph::tensor::MAX_ELEMENTS;
 
 /// Operators whose window is the whole image.
-const WHOLE: [&str; 3] = ["GlobalAveragePool", "GlobalMaxPool", "ReduceMean"];
+const WHOLE: [&str; 4] = ["GlobalAveragePool", "GlobalMaxPool", "GlobalSumPool", "ReduceMean"];
 
 /// The axes of a batch of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,22 @@ pub(crate) const OPERATORS: &[Operator] = &[
         eval: constant,
     },
     Operator {
+        name: "ConstantOfShape",
+        domains: ONNX,
+        inputs: (1, 1),
+        attributes: &["value"],
+        role: Role::Constant,
+        eval: constant_of_shape,
+    },
+    Operator {
+        name: "Range",
+        domains: ONNX,
+        inputs: (3, 3),
+        attributes: &[],
+        role: Role::Constant,
+        eval: range,
+    },
+    Operator {
         name: "Shape",
         domains: ONNX,
         inputs: (1, 1),
@@ -28,7 +44,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         domains: ONNX,
         inputs: (2, 2),
         attributes: &["axis"],
-        role: Role::Host,
+        role: Role::Select,
         eval: gather,
     },
     Operator {
@@ -38,6 +54,14 @@ pub(crate) const OPERATORS: &[Operator] = &[
         attributes: &["axis"],
         role: Role::Host,
         eval: concat,
+    },
+    Operator {
+        name: "Expand",
+        domains: ONNX,
+        inputs: (2, 2),
+        attributes: &[],
+        role: Role::Host,
+        eval: expand,
     },
     Operator {
         name: "ArgMax",
@@ -68,6 +92,39 @@ fn constant(attributes: &Attributes, _: &[&Tensor]) -> Result<Vec<Tensor>> {
         _ => return Err(unsupported("the constant is not one tensor, float or integer list")),
     };
     Ok(vec![tensor])
+}
+
+/// Equal elements, float32 zeros if no value is given.
+fn constant_of_shape(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let extent = |&e: &i64| usize::try_from(e).map_err(|_| invalid(format!("an extent is {e}")));
+    let shape = x[0].ints("the shape")?.iter().map(extent).collect::<Result<Vec<_>>>()?;
+    let count = tensor::elements(&shape)?;
+    let data = match attributes.get("value") {
+        None => Data::Float(vec![0.0; count]),
+        Some(Attribute::Tensor(t)) if t.len() == 1 => t.data.pick(std::iter::repeat_n(0, count)),
+        Some(_) => return Err(invalid("the value is not a tensor of one element")),
+    };
+    Ok(vec![Tensor { shape, data }])
+}
+
+/// The integers from the first operand to before the second, by steps of the third.
+fn range(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let mut parts = [0; 3];
+    for (part, tensor) in parts.iter_mut().zip(x) {
+        match tensor.ints("a bound of Range")? {
+            [one] => *part = *one,
+            more => return Err(invalid(format!("a bound of Range has {} elements, not one", more.len()))),
+        }
+    }
+    let [start, limit, delta] = parts.map(i128::from);
+    if delta == 0 {
+        return Err(invalid("Range by steps of 0"));
+    }
+    let count =
+        usize::try_from(((limit - start).abs() + delta.abs() - 1) / delta.abs()).unwrap_or(usize::MAX);
+    let count = if (limit - start).signum() == delta.signum() { count } else { 0 };
+    tensor::elements(&[count])?;
+    Ok(vec![Tensor::integers((0..count as i128).map(|i| (start + i * delta) as i64).collect())])
 }
 
 fn shape(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -143,6 +200,15 @@ fn concat(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             Data::Int(all.copied().collect())
         }
     };
+    Ok(vec![Tensor { shape, data }])
+}
+
+/// Repeats along axes, as broadcasting with a tensor of the given shape does.
+fn expand(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let extent = |&e: &i64| usize::try_from(e).map_err(|_| invalid(format!("an extent is {e}")));
+    let wanted = x[1].ints("the shape")?.iter().map(extent).collect::<Result<Vec<_>>>()?;
+    let shape = tensor::broadcast(&x[0].shape, &wanted)?;
+    let data = x[0].data.pick(tensor::broadcast_indices(&x[0].shape, &shape));
     Ok(vec![Tensor { shape, data }])
 }
 
@@ -240,6 +306,31 @@ mod tests {
         assert_eq!(batch, Tensor { shape: vec![], data: Data::Int(vec![1]) });
         let both = [&Tensor::integers(vec![1]), &Tensor::integers(vec![-1])];
         assert_eq!(run("Concat", &[("axis", 0)], &both).unwrap()[0], Tensor::integers(vec![1, -1]));
+    }
+
+    #[test]
+    fn expand_repeats_along_axes() {
+        let x = Tensor::new(vec![2, 1], Data::Int(vec![3, 4])).unwrap();
+        let wide = run("Expand", &[], &[&x, &Tensor::integers(vec![1, 1, 2])]).unwrap().remove(0);
+        assert_eq!((wide.shape, wide.data), (vec![1, 2, 2], Data::Int(vec![3, 3, 4, 4])));
+        assert!(run("Expand", &[], &[&x, &Tensor::integers(vec![3, 1])]).is_err());
+        assert!(run("Expand", &[], &[&x, &Tensor::integers(vec![1 << 40])]).is_err());
+    }
+
+    #[test]
+    fn constants_of_a_shape_and_ranges() {
+        let shape = Tensor::integers(vec![2, 1]);
+        assert_eq!(run("ConstantOfShape", &[], &[&shape]).unwrap()[0], Tensor::zeros(&[2, 1]).unwrap());
+        let one = Attributes::new(9).with("value", Attribute::Tensor(Tensor::integers(vec![7])));
+        let sevens = (find("", "ConstantOfShape").unwrap().eval)(&one, &[&shape]).unwrap().remove(0);
+        assert_eq!((sevens.shape, sevens.data), (vec![2, 1], Data::Int(vec![7, 7])));
+        assert!(run("ConstantOfShape", &[], &[&Tensor::integers(vec![-1])]).is_err());
+        assert!(run("ConstantOfShape", &[], &[&Tensor::integers(vec![1 << 40])]).is_err());
+        let of = |a, b, c| run("Range", &[], &[a, b, c].map(|v| Tensor::integers(vec![v])).each_ref());
+        assert_eq!(of(1, 8, 3).unwrap()[0], Tensor::integers(vec![1, 4, 7]));
+        assert_eq!(of(2, -1, -1).unwrap()[0], Tensor::integers(vec![2, 1, 0]));
+        assert_eq!(of(2, -1, 1).unwrap()[0], Tensor::integers(vec![]));
+        assert!(of(0, 1, 0).is_err() && of(i64::MIN, i64::MAX, 1).is_err());
     }
 
     #[test]

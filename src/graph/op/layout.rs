@@ -1,8 +1,8 @@
 //! Operators that move elements and change no value.
 
 use crate::diagnostic::Result;
-use crate::graph::attributes::Attributes;
-use crate::graph::operator::{Eval, ONNX, Operator, Role, axis, invalid, list, unsupported};
+use crate::graph::attributes::{Attribute, Attributes};
+use crate::graph::operator::{CONFIGURED, Eval, ONNX, Operator, Role, axis, invalid, list, unsupported};
 use crate::graph::tensor;
 use crate::graph::tensor::Tensor;
 
@@ -14,6 +14,16 @@ pub(crate) const OPERATORS: &[Operator] = &[
     layout("Transpose", (1, 1), &["perm"], transpose),
     layout("Unsqueeze", (1, 2), &["axes"], unsqueeze),
     layout("Squeeze", (1, 2), &["axes"], squeeze),
+    layout("DepthToSpace", (1, 1), &["blocksize", "mode"], depth_to_space),
+    layout("SpaceToDepth", (1, 1), &["blocksize"], space_to_depth),
+    Operator {
+        name: "Interleave",
+        domains: &[CONFIGURED],
+        inputs: (1, 1),
+        attributes: &["block", "groups"],
+        role: Role::Layout,
+        eval: interleave,
+    },
 ];
 
 const fn layout(
@@ -107,6 +117,75 @@ fn transpose(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     Ok(vec![Tensor { shape, data }])
 }
 
+/// `x` as a tensor of `split`, with axis i of the result axis `perm[i]`, and that as a tensor of `shape`.
+fn rearranged(x: &Tensor, split: Vec<usize>, perm: &[i64], shape: Vec<usize>) -> Result<Vec<Tensor>> {
+    let split = reshaped(x, split)?.remove(0);
+    let perm = Attributes::new(1).with("perm", Attribute::Ints(perm.to_vec()));
+    reshaped(&transpose(&perm, &[&split])?[0], shape)
+}
+
+/// The axes of images [N, C, H, W] and the extent of blocks, at least 1.
+fn blocks(attributes: &Attributes, x: &Tensor) -> Result<([usize; 4], usize)> {
+    let [n, c, h, w] = x.shape[..] else {
+        return Err(unsupported(format!("blocks of shape {:?}; [N, C, H, W] is supported", x.shape)));
+    };
+    let block = attributes.int("blocksize", 0)?;
+    let block = usize::try_from(block).ok().filter(|b| (1..=1024).contains(b));
+    Ok(([n, c, h, w], block.ok_or_else(|| invalid("blocksize is not 1 to 1024"))?))
+}
+
+/// Channels become blocks of pixels: mode DCR has the channels of a pixel's place in its block together, CRD the places of a channel.
+fn depth_to_space(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let ([n, c, h, w], b) = blocks(attributes, x[0])?;
+    if !c.is_multiple_of(b * b) {
+        return Err(invalid(format!("{c} channels are not blocks of {b} x {b} pixels")));
+    }
+    let depth = c / (b * b);
+    let shape = vec![n, depth, h.saturating_mul(b), w.saturating_mul(b)];
+    match attributes.text("mode", "DCR")? {
+        "DCR" => rearranged(x[0], vec![n, b, b, depth, h, w], &[0, 3, 4, 1, 5, 2], shape),
+        "CRD" => rearranged(x[0], vec![n, depth, b, b, h, w], &[0, 1, 4, 2, 5, 3], shape),
+        other => Err(invalid(format!("mode {other}"))),
+    }
+}
+
+/// Channels of each of `groups` groups become blocks of pixels, those of a place in the block together: DepthToSpace with a block of any
+/// extents.
+pub fn interleaved(x: &Tensor, groups: usize, block: &[usize]) -> Result<Tensor> {
+    let (rank, axes) = (x.rank(), block.len());
+    let places = block.iter().fold(groups, |n, b| n.saturating_mul(*b));
+    if rank != axes + 2 || places == 0 || !x.shape[1].is_multiple_of(places) {
+        return Err(invalid(format!(
+            "channels of shape {:?} in {groups} groups are not blocks of {block:?}",
+            x.shape
+        )));
+    }
+    let depth = x.shape[1] / places;
+    let split = [&[x.shape[0], groups][..], block, &[depth], &x.shape[2..]].concat();
+    let pixels = (0..axes as i64).flat_map(|a| [3 + axes as i64 + a, 2 + a]);
+    let perm: Vec<i64> = [0, 1, 2 + axes as i64].into_iter().chain(pixels).collect();
+    let size = x.shape[2..].iter().zip(block).map(|(e, b)| e.saturating_mul(*b));
+    let shape = [x.shape[0], groups * depth].into_iter().chain(size).collect();
+    Ok(rearranged(x, split, &perm, shape)?.remove(0))
+}
+
+fn interleave(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let extent = |v: &i64| usize::try_from(*v).map_err(|_| invalid(format!("an extent of {v}")));
+    let block: Vec<usize> =
+        attributes.ints("block")?.unwrap_or_default().iter().map(extent).collect::<Result<_>>()?;
+    Ok(vec![interleaved(x[0], extent(&attributes.int("groups", 1)?)?, &block)?])
+}
+
+/// Blocks of pixels become channels, those of a place in the block together.
+fn space_to_depth(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let ([n, c, h, w], b) = blocks(attributes, x[0])?;
+    if !h.is_multiple_of(b) || !w.is_multiple_of(b) {
+        return Err(invalid(format!("{h} x {w} pixels are not blocks of {b} x {b}")));
+    }
+    let shape = vec![n, c.saturating_mul(b * b), h / b, w / b];
+    rearranged(x[0], vec![n, c, h / b, b, w / b, b], &[0, 3, 5, 1, 2, 4], shape)
+}
+
 fn unsqueeze(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
     let axes = list(attributes, "axes", x, 1)?.ok_or_else(|| invalid("no axes are given"))?;
     let rank = x[0].rank() + axes.len();
@@ -144,7 +223,6 @@ fn squeeze(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::attributes::Attribute;
     use crate::graph::op::find;
     use crate::graph::tensor::Data;
 
@@ -193,6 +271,22 @@ mod tests {
         assert!(run("Squeeze", given("axes", &[1]), &[&x]).is_err());
         assert!(run("Unsqueeze", given("axes", &[0, 0]), &[&x]).is_err());
         assert!(run("Unsqueeze", given("axes", &[0; 1000]), &[&x]).is_err());
+    }
+
+    #[test]
+    fn blocks_become_channels_and_channels_blocks() {
+        let x = ramp(&[1, 4, 1, 2]);
+        let block = Attributes::new(13).with("blocksize", Attribute::Int(2));
+        let y = run("DepthToSpace", block.clone(), &[&x]).unwrap();
+        assert_eq!((y.shape.clone(), &y.data), (vec![1, 1, 2, 4], &Data::Int(vec![0, 2, 1, 3, 4, 6, 5, 7])));
+        assert_eq!(run("SpaceToDepth", block.clone(), &[&y]).unwrap(), x);
+        let x = ramp(&[1, 8, 1, 1]);
+        let mode = |mode: &str| block.clone().with("mode", Attribute::String(mode.into()));
+        let of = |name: &str| run("DepthToSpace", mode(name), &[&x]).unwrap().data;
+        assert_eq!(of("DCR"), Data::Int(vec![0, 2, 4, 6, 1, 3, 5, 7]));
+        assert_eq!(of("CRD"), Data::Int(vec![0, 1, 2, 3, 4, 5, 6, 7]));
+        assert!(run("DepthToSpace", mode("DRC"), &[&x]).is_err());
+        assert!(run("SpaceToDepth", block, &[&x]).is_err());
     }
 
     #[test]

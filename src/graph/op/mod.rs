@@ -11,20 +11,27 @@
 
 mod affine;
 mod clamp;
+mod compare;
 pub(crate) mod conv;
-mod fixed;
+mod curve;
+mod exact;
+pub(crate) mod fixed;
+pub(crate) mod fused;
 pub(crate) mod geometry;
-mod index;
-mod layout;
+pub(crate) mod index;
+pub(crate) mod layout;
 pub(crate) mod pool;
 pub(crate) mod product;
 mod qcdq;
 mod quant;
 mod quantise;
+pub(crate) mod reduce;
 mod resize;
 pub mod rounding;
+mod slice;
 pub mod stochastic;
 mod tail;
+pub(crate) mod transposed;
 
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED};
 use crate::graph::attributes::Attributes;
@@ -35,8 +42,11 @@ use crate::graph::tensor::Tensor;
 pub static OPERATORS: &[&[Operator]] = &[
     affine::OPERATORS,
     clamp::OPERATORS,
+    compare::OPERATORS,
     conv::OPERATORS,
+    curve::OPERATORS,
     fixed::OPERATORS,
+    fused::OPERATORS,
     index::OPERATORS,
     layout::OPERATORS,
     pool::OPERATORS,
@@ -44,14 +54,32 @@ pub static OPERATORS: &[&[Operator]] = &[
     qcdq::OPERATORS,
     quant::OPERATORS,
     quantise::OPERATORS,
+    reduce::OPERATORS,
     resize::OPERATORS,
+    slice::OPERATORS,
     stochastic::OPERATORS,
     tail::OPERATORS,
+    transposed::OPERATORS,
 ];
 
 /// The operator `name` of `domain`, if it is known.
 pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
     OPERATORS.iter().copied().flatten().find(|o| o.name == name && o.domains.contains(&domain))
+}
+
+/// For a ReduceMean over other axes than all spatial ones, which is no average of an image, the operator that computes it on the
+/// host or of constants.
+pub fn other_mean(
+    operator: &Operator,
+    attributes: &Attributes,
+    inputs: &[&Tensor],
+) -> Option<&'static Operator> {
+    let [x, ..] = inputs else { return None };
+    if operator.name != "ReduceMean" || operator.domains == [CONFIGURED] {
+        return None;
+    }
+    let spatial = reduce::axes(attributes, inputs).ok()?.iter().copied().eq(2..x.rank()) && x.rank() > 2;
+    if spatial { None } else { find(CONFIGURED, "ReduceMean") }
 }
 
 /// The diagnostic for an unknown operator. Its help lists the known ones.
@@ -64,6 +92,12 @@ pub fn unknown(domain: &str, name: &str) -> Diagnostic {
         &OPERATOR_UNSUPPORTED,
         format!("operator {name} of domain {domain} has no translation"),
     );
+    if ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"].contains(&name) {
+        return found.help(
+            "its scale is computed anew for every frame, and hardware has fixed ones: quantise with calibration \
+             (quantize_static of onnxruntime.quantization, not quantize_dynamic)",
+        );
+    }
     found.help(match elsewhere {
         Some(o) => format!("{name} is known in the domains {}", o.domains.join(", ")),
         None => format!("express it with the operators there are: {}", names.join(", ")),
@@ -106,6 +140,7 @@ mod tests {
         assert!(find("", "Relu6").is_none());
         let said = unknown("", "BipolarQuant");
         assert!(said.help.unwrap().contains("onnx.brevitas"));
+        assert!(unknown("", "DynamicQuantizeLinear").help.unwrap().contains("quantize_static"));
         let shape = find("", "Transpose").unwrap();
         let odd = Attributes::new(9).with("twist", crate::graph::attributes::Attribute::Int(1));
         assert!(shape.accepts(&odd, 1).unwrap_err().to_string().contains("attribute twist"));

@@ -6,7 +6,9 @@ use crate::graph::attributes::Attributes;
 use crate::graph::op::geometry;
 use crate::graph::op::geometry::Image;
 use crate::graph::op::product::bounded;
-use crate::graph::operator::{Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, unsupported};
+use crate::graph::operator::{
+    CONFIGURED, Eval, ONNX, Operator, QUANTISED, Role, axis, invalid, list, numbers, unsupported,
+};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
@@ -42,6 +44,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         role: Role::Pool,
         eval: reduce_mean,
     },
+    pool("GlobalSumPool", &[CONFIGURED], &[], Role::Pool, |a, x| average("GlobalSumPool", a, x[0])),
     pool(
         "QuantAvgPool2d",
         QUANTISED,
@@ -97,6 +100,18 @@ fn max_pool(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
 
 /// The maximum of each window. NaN is ignored unless all values are NaN.
 fn largest(operator: &str, attributes: &Attributes, x: &Tensor) -> Result<Vec<Tensor>> {
+    if let Data::Int(values) = &x.data {
+        // float32 holds these integers exactly.
+        if let Some(v) = values.iter().find(|v| v.unsigned_abs() > 1 << 24) {
+            return Err(unsupported(format!("{operator} of {v}; integers to 2^24 are known")));
+        }
+        let mut made = largest(operator, attributes, &numbers(x))?;
+        for tensor in &mut made {
+            let data = tensor.floats("the maxima")?.iter().map(|v| *v as i64).collect();
+            tensor.data = Data::Int(data);
+        }
+        return Ok(made);
+    }
     let kernel = geometry::kernel(operator, attributes, &x.shape)?;
     let window = geometry::window(operator, attributes, &x.shape, kernel)?;
     let larger = |best: f32, v: f32| if v > best || best.is_nan() { v } else { best };
@@ -116,6 +131,9 @@ fn blind() -> crate::diagnostic::Diagnostics {
 /// adds.
 pub fn divisors(operator: &str, attributes: &Attributes, shape: &[usize]) -> Result<(Window, Vec<usize>)> {
     let kernel = geometry::kernel(operator, attributes, shape)?;
+    if operator == "GlobalSumPool" {
+        return Ok((Window::whole(kernel), vec![1]));
+    }
     let (window, overhang) = geometry::overhanging(operator, attributes, shape, kernel)?;
     let padded = attributes.int("count_include_pad", 0)? != 0;
     let counted = |axis: usize, position: usize| {

@@ -157,7 +157,7 @@ fn quantize_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Result<Opt
     let (first, last) = range(attributes, has_zero)?;
     let value = |code| Ok(Tensor { shape: Vec::new(), data: Data::Int(vec![code as i64]) });
     let count = (last - first + 1) as usize;
-    Ok(Some(Levels { first, step: 1, count, scale: Tensor::scalar(1.0), value: Box::new(value) }))
+    Ok(Some(Levels { first, step: 1, count, scale: Some(Tensor::scalar(1.0)), value: Box::new(value) }))
 }
 
 /// (x - zero) * scale.

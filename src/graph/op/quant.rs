@@ -97,7 +97,7 @@ impl Range {
             )?;
             Ok(Tensor { shape, data: Data::Float(v) })
         };
-        Ok(Some(Levels { first, step, count, scale, value: Box::new(value) }))
+        Ok(Some(Levels { first, step, count, scale: Some(scale), value: Box::new(value) }))
     }
 }
 

@@ -66,7 +66,7 @@ fn bipolar_levels(_: &Attributes, x: &[Option<&Tensor>]) -> Result<Option<Levels
         let data = Data::Float(values.floats("the scale")?.iter().map(|s| code * s).collect());
         Ok(Tensor { shape: values.shape.clone(), data })
     };
-    Ok(Some(Levels { first: -1, step: 2, count: 2, scale, value: Box::new(value) }))
+    Ok(Some(Levels { first: -1, step: 2, count: 2, scale: Some(scale), value: Box::new(value) }))
 }
 
 /// out_scale * (number of thresholds t with x >= t) + out_bias.
@@ -109,14 +109,14 @@ fn multi_threshold_levels(attributes: &Attributes, x: &[Option<&Tensor>]) -> Res
         first: 0,
         step: 1,
         count: steps + 1,
-        scale: Tensor::scalar(scale),
+        scale: Some(Tensor::scalar(scale)),
         value: Box::new(move |count| Ok(Tensor::scalar(scale * count + bias))),
     }))
 }
 
 fn sign_levels() -> Levels {
     let value = Box::new(|code| Ok(Tensor::scalar(code)));
-    Levels { first: -1, step: 1, count: 3, scale: Tensor::scalar(1.0), value }
+    Levels { first: -1, step: 1, count: 3, scale: Some(Tensor::scalar(1.0)), value }
 }
 
 fn sign(_: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {

@@ -71,24 +71,34 @@ fn axes(listed: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
     each.collect()
 }
 
-/// Constant padding. `pads` holds the padding before each axis, then the padding after each axis.
+/// Padding with a constant, or with pixels of the image. `pads` holds the padding before each axis, then the padding after each axis; a
+/// negative number cuts away.
 fn pad(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    only(attributes, "mode", "constant")?;
-    let (value, x, rest) = (given(x, 2), x[0], x);
+    let (value, rest) = (given(x, 2), x);
     let pads = list(attributes, "pads", rest, 1)?.ok_or_else(|| invalid("no pads are given"))?;
-    let axes = axes(given(rest, 3).map(|t| t.ints("axes")).transpose()?, x.rank())?;
+    let axes = axes(given(rest, 3).map(|t| t.ints("axes")).transpose()?, x[0].rank())?;
     if pads.len() != 2 * axes.len() {
         return Err(invalid(format!("{} pads for {} axes", pads.len(), axes.len())));
     }
+    let mode = attributes.text("mode", "constant")?;
+    let mut x = x[0].clone();
     let mut shape = x.shape.clone();
     let mut before = vec![0; x.rank()];
     for (i, &axis) in axes.iter().enumerate() {
-        let extents = [pads[i], pads[i + axes.len()]].map(usize::try_from);
-        let [Ok(first), Ok(last)] = extents else {
-            return Err(unsupported(format!("pads {pads:?}; elements are added and not cut away")));
-        };
-        before[axis] = first;
-        shape[axis] = shape[axis].saturating_add(first).saturating_add(last);
+        let ends = [pads[i], pads[i + axes.len()]];
+        let picks = picks(mode, x.shape[axis], ends)?;
+        if picks.len() != x.shape[axis] || !picks.iter().copied().eq(0..picks.len()) {
+            let mut shape = x.shape.clone();
+            shape[axis] = picks.len();
+            tensor::elements(&shape)?;
+            x = Tensor { data: along(&x, axis, &picks), shape };
+        }
+        shape[axis] = picks.len();
+        if mode == "constant" {
+            let [first, last] = ends.map(|v| usize::try_from(v).unwrap_or(0));
+            before[axis] = first;
+            shape[axis] = shape[axis].saturating_add(first).saturating_add(last);
+        }
     }
     let size = tensor::elements(&shape)?;
     let mut strides = vec![1; x.rank()];
@@ -112,6 +122,35 @@ fn pad(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         }
     };
     Ok(vec![Tensor { shape, data }])
+}
+
+/// The places of an axis of extent `extent` that `pads` (before, after) leave or repeat, without constants.
+fn picks(mode: &str, extent: usize, pads: [i64; 2]) -> Result<Vec<usize>> {
+    let whole = i64::try_from(extent).unwrap_or(i64::MAX);
+    if pads.iter().any(|p| p.unsigned_abs() > tensor::MAX_ELEMENTS as u64) {
+        return Err(unsupported(format!("pads of {pads:?}; the limit is {}", tensor::MAX_ELEMENTS)));
+    }
+    let cut = pads.map(|p| (-p).max(0));
+    if cut[0] + cut[1] > whole {
+        return Err(invalid(format!("pads {pads:?} cut more away than the extent of {extent}")));
+    }
+    let source = |at: i64| match mode {
+        "edge" => at.clamp(0, whole - 1),
+        "reflect" if at < 0 => -at,
+        "reflect" if at >= whole => 2 * (whole - 1) - at,
+        "wrap" => at.rem_euclid(whole),
+        _ => at,
+    };
+    let range = match mode {
+        "constant" => cut[0]..whole - cut[1],
+        "edge" | "reflect" | "wrap" if whole > 0 => -pads[0]..whole + pads[1],
+        _ => return Err(unsupported(format!("mode {mode}; constant, edge, reflect and wrap are supported"))),
+    };
+    let picks: Vec<i64> = range.map(source).collect();
+    match picks.iter().all(|at| (0..whole).contains(at)) {
+        true => Ok(picks.into_iter().map(|at| at as usize).collect()),
+        false => Err(invalid(format!("pads {pads:?} reflect more than the extent of {extent}"))),
+    }
 }
 
 /// `out` with `values` at `places`.
@@ -296,14 +335,30 @@ mod tests {
     }
 
     #[test]
-    fn padding_that_cuts_or_reflects_is_refused() {
+    fn padding_cuts_repeats_and_reflects() {
+        let x = line(&[1.0, 2.0, 3.0]);
+        let of = |mode: &str, pads: [i64; 2]| {
+            let pads = Tensor::integers(vec![0, 0, pads[0], 0, 0, pads[1]]);
+            run("Pad", &texts(19, &[("mode", mode)]), &[&x, &pads]).map(|t| t.data)
+        };
+        assert_eq!(of("constant", [-1, 1]).unwrap(), Data::Float(vec![2.0, 3.0, 0.0]));
+        assert_eq!(of("edge", [2, -1]).unwrap(), Data::Float(vec![1.0, 1.0, 1.0, 2.0]));
+        assert_eq!(of("reflect", [1, 2]).unwrap(), Data::Float(vec![2.0, 1.0, 2.0, 3.0, 2.0, 1.0]));
+        assert_eq!(of("wrap", [1, 1]).unwrap(), Data::Float(vec![3.0, 1.0, 2.0, 3.0, 1.0]));
+        assert!(
+            of("reflect", [3, 0]).is_err()
+                && of("constant", [-2, -2]).is_err()
+                && of("mirror", [0, 0]).is_err()
+        );
+    }
+
+    #[test]
+    fn padding_without_sense_is_refused() {
         let x = ramp(&[2]);
         let of = |pads: &[i64]| run("Pad", &Attributes::new(11), &[&x, &Tensor::integers(pads.to_vec())]);
-        for pads in [&[-1, 0][..], &[0], &[i64::MAX, i64::MAX], &[i64::MIN, 0], &[1 << 26, 0]] {
+        for pads in [&[-2, -1][..], &[0], &[i64::MAX, i64::MAX], &[i64::MIN, 0], &[1 << 26, 0]] {
             assert!(of(pads).is_err(), "{pads:?}");
         }
-        let none = Tensor::integers(vec![0, 0]);
-        assert!(run("Pad", &texts(11, &[("mode", "reflect")]), &[&x, &none]).is_err());
         let twice = Tensor::integers(vec![0, -1]);
         let pads = Tensor::integers(vec![0; 4]);
         assert!(run("Pad", &Attributes::new(18), &[&x, &pads, &Tensor::scalar(0.0), &twice]).is_err());

@@ -7,12 +7,14 @@ use std::cmp::Ordering;
 
 use crate::arith::activation::Activation;
 use crate::arith::threshold;
-use crate::arith::threshold::{Lattice, Stairs};
+use crate::arith::threshold::{Lattice, NotMonotone, Stairs};
 use crate::diagnostic::{
     ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
     THRESHOLD_INEXACT,
 };
 use crate::frame::element::Element;
+use crate::graph::attributes::Attribute;
+use crate::graph::op::fused::PROGRAM;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
@@ -22,8 +24,54 @@ use crate::import::layers::grid::Grid;
 const MAX_WORK: u64 = 1 << 31;
 /// Maximum number of levels of an activation.
 const MAX_LEVELS: i64 = 1 << 8;
+/// Maximum number of steps upwards, and of steps downwards, of an activation that rises and falls.
+const MAX_STEPS: usize = (1 << 10) - 1;
 /// Maximum bit width of an activation: 256 levels with a zero point may lie on both sides of 0.
 const MAX_BITS: u32 = 9;
+
+/// An activation that rises and falls: the number of its steps upwards up to a sum, less that of its steps downwards.
+#[derive(Debug)]
+pub struct Bumps {
+    /// Steps upwards, and how far the first value is above the lowest.
+    pub up: Activation,
+    /// Steps downwards.
+    pub down: Activation,
+    /// The activation of their difference.
+    pub difference: Activation,
+}
+
+/// The activation of a layer.
+#[derive(Debug)]
+pub enum Found {
+    /// Thresholds, and for each row whether its weights must be negated (decreasing activation).
+    Monotone(Activation, Vec<bool>),
+    /// Two sets of thresholds.
+    Bumps(Bumps),
+}
+
+impl Found {
+    /// The thresholds of an activation where no other kind can be built.
+    ///
+    /// # Errors
+    /// If the activation rises and falls.
+    pub fn monotone(self, steps: &[Step]) -> Result<(Activation, Vec<bool>)> {
+        match self {
+            Self::Monotone(activation, negate) => Ok((activation, negate)),
+            Self::Bumps(_) => {
+                let found = inexact("the activation rises and falls".to_owned());
+                Err(steps.first().map_or(found.clone(), |s| found.clone().placed(&s.place)))
+            }
+        }
+    }
+
+    /// The last activation: its values are those of the layer.
+    pub fn last(&self) -> &Activation {
+        match self {
+            Self::Monotone(activation, _) => activation,
+            Self::Bumps(bumps) => &bumps.difference,
+        }
+    }
+}
 
 /// Computes the activation of a layer, and for each row whether its weights must be negated (decreasing activation).
 ///
@@ -32,22 +80,46 @@ const MAX_BITS: u32 = 9;
 ///
 /// # Errors
 /// If steps reorder elements, the activation is not monotone or has too many levels, or the search takes too many operations.
-pub fn activation(
+pub fn activation(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Found> {
+    keeps_order(shape, steps)?;
+    let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let grid = &narrowed(rows, steps, grid, &mut f)?;
+    match tried(rows, shape, steps, grid)? {
+        Ok(stairs) => {
+            let negate = stairs.iter().map(|s| s.negate).collect();
+            Ok(Found::Monotone(staircase(grid, rows, stairs), negate))
+        }
+        Err(turn) => bumps(rows, steps, grid, f, turn).map(Found::Bumps),
+    }
+}
+
+/// The thresholds of every row for the levels of `grid` above its minimum. Parameters as for [`activation`].
+///
+/// # Errors
+/// If the activation is not monotone, or the search takes too many operations.
+pub fn stairs(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Vec<Stairs>> {
+    tried(rows, shape, steps, grid)?.map_err(|found| {
+        let (from, to) = found.again;
+        let message = format!(
+            "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
+            found.row
+        );
+        inexact(message).placed(&steps[0].place)
+    })
+}
+
+/// [`stairs`], or where an output turns back.
+fn tried(
     rows: &[Lattice],
     shape: &[usize],
     steps: &[Step],
     grid: &Grid,
-) -> Result<(Activation, Vec<bool>)> {
-    keeps_order(shape, steps)?;
-    let mut f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
-    let grid = &narrowed(rows, steps, grid, &mut f)?;
-    let levels: Vec<i32> = match grid.bipolar {
-        true => vec![1],
-        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
-    };
+) -> Result<std::result::Result<Vec<Stairs>, NotMonotone>> {
+    let f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
+    let levels = above_minimum(grid);
     let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
     let searched = threshold::search_calls(rows, levels.len());
-    let search = steps.iter().all(monotone) && searched < most;
+    let search = steps.iter().all(Step::is_monotone) && searched < most;
     let work = if search { searched } else { most }
         .saturating_mul(rows.len() as u64)
         .saturating_mul(steps.iter().map(cost).sum());
@@ -61,20 +133,76 @@ pub fn activation(
             .help("use fewer bits for the weights, the inputs or the activation")
             .into());
     }
-    let stairs = if search {
-        threshold::search(rows, &levels, f)?
-    } else {
-        threshold::enumerate(rows, &levels, f)?.map_err(|found| {
-            let (from, to) = found.again;
-            let message = format!(
-                "the activation of output {} rises and falls: it turns back between the sums {from} and {to}",
-                found.row
-            );
-            inexact(message).placed(&steps[0].place)
-        })?
+    if search { threshold::search(rows, &levels, f).map(Ok) } else { threshold::enumerate(rows, &levels, f) }
+}
+
+/// The thresholds of an activation that rises and falls.
+///
+/// # Errors
+/// If a row has more than [`MAX_STEPS`] steps, upwards or downwards.
+fn bumps(
+    rows: &[Lattice],
+    steps: &[Step],
+    grid: &Grid,
+    f: impl FnMut(&[i32], &mut [i32]) -> Result<()>,
+    turn: NotMonotone,
+) -> Result<Bumps> {
+    let most = MAX_STEPS;
+    let many = |row: usize| {
+        let (from, to) = turn.again;
+        let message = format!(
+            "the activation of output {row} rises and falls, and has more than {most} steps upwards or downwards (that of output {} turns between the sums {from} and {to})",
+            turn.row
+        );
+        inexact(message).placed(&steps[0].place)
     };
-    let negate = stairs.iter().map(|s| s.negate).collect();
-    Ok((staircase(grid, rows, stairs), negate))
+    let changes = threshold::changes(rows, 2 * most, f)?.map_err(many)?;
+    let grain = grid.grain();
+    let lowest = changes.iter().flatten().map(|c| i64::from(c.1)).min().unwrap_or(grid.least);
+    let highest = changes.iter().flatten().map(|c| i64::from(c.1)).max().unwrap_or(grid.most);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for (row, changes) in changes.iter().enumerate() {
+        let (mut rises, mut falls) = (Vec::new(), Vec::new());
+        let mut before = lowest;
+        for &(sum, value) in changes {
+            let by = (i64::from(value) - before) / grain;
+            let list = if by > 0 { &mut rises } else { &mut falls };
+            list.extend(std::iter::repeat_n(sum as i32, by.unsigned_abs() as usize));
+            before = value.into();
+        }
+        if rises.len().max(falls.len()) > most {
+            return Err(many(row));
+        }
+        up.push(rises);
+        down.push(falls);
+    }
+    let steps = |mut lists: Vec<Vec<i32>>| {
+        let count = lists.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        // Thresholds that no sum reaches.
+        lists.iter_mut().zip(rows).for_each(|(list, row)| list.resize(count, row.high() as i32 + 1));
+        let bits = usize::BITS - count.leading_zeros();
+        Activation::rising(Element::Unsigned(bits), 0, lists)
+    };
+    let found = Grid { least: lowest, most: highest, ..*grid };
+    let identity: Vec<i32> = (1..=((highest - lowest) / grain) as i32).collect();
+    Ok(Bumps {
+        up: steps(up),
+        down: steps(down),
+        difference: Activation::rising(found.element(), lowest as i32, vec![identity; rows.len()]),
+    })
+}
+
+/// The levels of `grid` above its minimum, in ascending order.
+pub fn above_minimum(grid: &Grid) -> Vec<i32> {
+    match grid.bipolar {
+        true => vec![1],
+        false => (grid.least + 1..=grid.most).map(|v| v as i32).collect(),
+    }
+}
+
+/// Whether an activation can have the levels of `grid`.
+pub fn fits(grid: &Grid) -> bool {
+    grid.element().bits() <= MAX_BITS && grid.most - grid.least < MAX_LEVELS
 }
 
 /// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
@@ -84,12 +212,11 @@ fn narrowed(
     grid: &Grid,
     f: &mut impl FnMut(&[i32], &mut [i32]) -> Result<()>,
 ) -> Result<Grid> {
-    let fits = |g: &Grid| g.element().bits() <= MAX_BITS && g.most - g.least < MAX_LEVELS;
     if fits(grid) {
         return Ok(*grid);
     }
     let mut found = *grid;
-    if steps.iter().all(monotone) {
+    if steps.iter().all(Step::is_monotone) {
         let (mut low, mut high) = (vec![0; rows.len()], vec![0; rows.len()]);
         f(&rows.iter().map(|r| r.low as i32).collect::<Vec<_>>(), &mut low)?;
         f(&rows.iter().map(|r| r.high() as i32).collect::<Vec<_>>(), &mut high)?;
@@ -103,7 +230,10 @@ fn narrowed(
         format!("the activation has {} bits ({} to {})", found.element().bits(), found.least, found.most);
     Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
         .at(steps.last().map_or_else(String::new, |s| s.place.clone()))
-        .help(format!("between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example; quantise to fewer bits"))
+        .help(format!(
+            "between two layers up to {MAX_LEVELS} values are supported, 0 to 255 for example, as every row of a layer stores a \
+             threshold for each: quantise to 8 bits or fewer (activation_type QUInt8 or QInt8 in ONNX Runtime)"
+        ))
         .into())
 }
 
@@ -114,7 +244,7 @@ fn narrowed(
 /// # Errors
 /// If a step of `before` is not known to be monotone.
 pub fn falls(rows: &[Lattice], shape: &[usize], before: &[Step], all: &[Step]) -> Result<Vec<bool>> {
-    if let Some(step) = before.iter().find(|s| !monotone(s)) {
+    if let Some(step) = before.iter().find(|s| !s.is_monotone()) {
         let message = format!("a maximum stands behind {}, which need not rise or fall", step.operator.name);
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
             .at(step.place.clone())
@@ -144,10 +274,10 @@ fn numbers(x: &Tensor) -> Vec<f64> {
 }
 
 /// The activation of a layer, from the thresholds of its rows.
-fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
+pub fn staircase(grid: &Grid, rows: &[Lattice], stairs: Vec<Stairs>) -> Activation {
     let mut thresholds: Vec<Vec<i32>> = stairs.iter().map(|s| s.thresholds.clone()).collect();
     // Levels -1, 0 and +1 without any sum at 0 are bipolar: a Sign whose input is never 0.
-    if (grid.least, grid.most) == (-1, 1) && (grid.bipolar || thresholds.iter().all(|t| t[0] == t[1])) {
+    if grid.bipolar || (grid.least, grid.most) == (-1, 1) && thresholds.iter().all(|t| t[0] == t[1]) {
         thresholds.iter_mut().for_each(|t| t.truncate(1));
         return Activation::rising(Element::Bipolar, -1, thresholds);
     }
@@ -171,48 +301,52 @@ fn inexact(message: String) -> Diagnostics {
         .into()
 }
 
-/// Whether the step is a monotone function of the running tensor, for finite values.
-fn monotone(step: &Step) -> bool {
-    match (step.operator.role, step.position()) {
-        (Role::Elementwise { monotone, .. }, Some(position)) => monotone.contains(&position),
-        (Role::Quantiser(_) | Role::Layout, Some(0)) => true,
-        _ => false,
-    }
-}
-
 /// Elementary operations per element. MultiThreshold compares its thresholds one at a time.
 fn cost(step: &Step) -> u64 {
     match step.operator.name {
         "MultiThreshold" => {
             step.constants().get(1).copied().flatten().map_or(1, |t| t.shape.get(1).map_or(1, |&n| n as u64))
         }
-        _ => 4,
+        _ => match step.attributes.get(PROGRAM) {
+            Some(Attribute::Program(program)) => 4 * program.len() as u64,
+            _ => 4,
+        },
     }
 }
 
 /// Rejects steps that move elements: output c must depend on sum c only.
 fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     let elements: usize = shape.iter().product();
-    let ramp = || Data::Int((0..elements as i64).collect());
-    let mut before = shape;
+    let ramp = Data::Int((0..elements as i64).collect());
+    let mut now = Tensor { shape: shape.to_vec(), data: ramp.clone() };
+    let mut first = None;
     for step in steps {
-        let moved = match step.operator.role {
-            Role::Layout => step.eval(&Tensor { shape: before.to_vec(), data: ramp() })?.data != ramp(),
-            _ => step.shape.iter().product::<usize>() != elements,
-        };
-        if moved {
+        let before = now.shape.clone();
+        match step.operator.role {
+            Role::Layout | Role::Select => now = step.eval(&now)?,
+            _ => now.shape.clone_from(&step.shape),
+        }
+        if now.data != ramp || step.shape.iter().product::<usize>() != elements {
+            first = first.or(Some((step, before)));
+        }
+        if step.shape.iter().product::<usize>() != elements {
+            break;
+        }
+    }
+    // Steps that move elements may move them back.
+    match first {
+        Some((step, before)) if now.data != ramp || now.shape.iter().product::<usize>() != elements => {
             let message = format!(
                 "it reorders or repeats the {elements} outputs of a layer (shape {before:?} to {:?})",
                 step.shape
             );
-            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
                 .at(step.place.clone())
                 .help("between two layers the order of the elements must stay")
-                .into());
+                .into())
         }
-        before = &step.shape;
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Evaluates `steps` at one sum per output and writes the resulting integers to `out`.
@@ -248,7 +382,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::graph::attributes::{Attribute, Attributes};
+    use crate::graph::attributes::Attributes;
     use crate::graph::op;
     use crate::graph::step::Operand;
     use crate::import::layers::grid::grid;
@@ -288,7 +422,7 @@ pub(crate) mod tests {
     /// Checks every sum of 4 equal rows against the steps themselves.
     fn holds(row: Lattice, steps: &[Step]) -> Result<Activation> {
         let grid = grid(None, &[1, 4], steps)?.expect("a quantiser");
-        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?;
+        let (found, negate) = activation(&[row; 4], &[1, 4], steps, &grid)?.monotone(steps)?;
         for point in 0..row.points {
             let sum = (row.low + point * row.step) as i32;
             let mut wanted = [0; 4];
@@ -381,12 +515,58 @@ pub(crate) mod tests {
         assert_eq!(holds(bits(4), &[none]).unwrap().thresholds[0], [5]);
     }
 
+    /// Checks every sum of 4 rows against the steps, for an activation that rises and falls.
+    fn bumps_hold(row: Lattice, steps: &[Step]) -> Bumps {
+        let grid = grid(None, &[1, 4], steps).unwrap().expect("a quantiser");
+        let found = match activation(&[row; 4], &[1, 4], steps, &grid).unwrap() {
+            Found::Bumps(bumps) => bumps,
+            Found::Monotone(..) => panic!("it rises and falls"),
+        };
+        for part in [&found.up, &found.down, &found.difference] {
+            part.assert_fits(4);
+        }
+        for point in 0..row.points {
+            let sum = (row.low + point * row.step) as i32;
+            let mut wanted = [0; 4];
+            evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted).unwrap();
+            for c in 0..4 {
+                let difference = found.up.value(c, sum) - found.down.value(c, sum);
+                assert_eq!(found.difference.value(c, difference), wanted[c], "channel {c} at {sum}");
+            }
+        }
+        found
+    }
+
     #[test]
-    fn bumps_and_infinities_are_inexact() {
+    fn activations_that_rise_and_fall_are_differences_of_thresholds() {
+        let of = |name: &str| step("", name, &[], &[1, 4]);
+        let by = |v: [f32; 4]| step("", "Mul", &[Tensor::vector(v.to_vec())], &[1, 4]);
+        let row = Lattice { low: -40, step: 1, points: 81 };
+        for name in ["HardSwish", "Gelu", "Mish", "Abs"] {
+            // Rows that bump, one that is constant, and one that bumps elsewhere.
+            let steps = [by([0.1, -0.1, 0.0, 0.25]), of(name), quant(0.0625, 0.0, 5, true)];
+            let found = bumps_hold(row, &steps);
+            assert!(found.down.steps() > 0 && found.difference.least < 1, "{name}");
+        }
         let square = step("", "Pow", &[Tensor::scalar(2.0)], &[1, 4]);
         let less = step("", "Sub", &[Tensor::scalar(5.0)], &[1, 4]);
-        let text = holds(bits(8), &[square, less, bipolar(1.0)]).unwrap_err().to_string();
-        assert!(text.contains("[threshold-inexact]") && text.contains("turns back"), "{text}");
+        let found = bumps_hold(bits(8), &[square, less, bipolar(1.0)]);
+        assert_eq!(
+            (found.difference.element, found.up.steps(), found.down.steps()),
+            (Element::Bipolar, 2, 1)
+        );
+        // A saw of 8 bits takes more steps than thresholds are built for.
+        let saw = step("", "Mod", &[Tensor::scalar(40.0)], &[1, 4]);
+        let saw = Step { attributes: Attributes::new(13).with("fmod", Attribute::Int(1)), ..saw };
+        let steps = [saw, quant(1.0, 0.0, 8, true)];
+        let grid = grid(None, &[1, 4], &steps).unwrap().unwrap();
+        let wide = Lattice { low: 0, step: 1, points: 3000 };
+        let text = activation(&[wide; 4], &[1, 4], &steps, &grid).unwrap_err().to_string();
+        assert!(text.contains("[threshold-inexact]") && text.contains("more than 1023 steps"), "{text}");
+    }
+
+    #[test]
+    fn infinities_are_inexact() {
         let huge = step("", "Mul", &[Tensor::scalar(f32::MAX)], &[1, 4]);
         let text = holds(bits(8), &[huge, bipolar(1.0)]).unwrap_err().to_string();
         assert!(text.contains("[threshold-inexact]") && text.contains("inf"), "{text}");

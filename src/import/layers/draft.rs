@@ -14,6 +14,7 @@ use crate::layer::avgpool::AveragePool;
 use crate::layer::conv::Conv;
 use crate::layer::dense::Dense;
 use crate::layer::globalpool::GlobalPool;
+use crate::layer::mul::Mul;
 use crate::network::layer::Layer;
 use crate::network::{Output, Source, UnnamedLayer};
 
@@ -65,6 +66,8 @@ pub enum Core {
         /// The factor of each stream.
         factors: Vec<i32>,
     },
+    /// Elementwise product of two streams, with the shape of the streams, channels last.
+    Gate(Vec<usize>),
     /// A layer without weights and without activation.
     Fixed(Arc<dyn Layer>),
 }
@@ -77,6 +80,7 @@ impl PartialEq for Core {
             }
             (Self::Average(kernel), Self::Average(other)) => kernel == other,
             (Self::Sum { shape, factors }, Self::Sum { shape: s, factors: f }) => shape == s && factors == f,
+            (Self::Gate(shape), Self::Gate(other)) => shape == other,
             (Self::Fixed(layer), Self::Fixed(other)) => format!("{layer:?}") == format!("{other:?}"),
             _ => false,
         }
@@ -125,6 +129,7 @@ impl Draft {
             }
             Core::Average(kernel) => Arc::new(AveragePool::new(kernel, activations)),
             Core::Sum { shape, factors } => Arc::new(Add::new(shape, factors, activations)),
+            Core::Gate(shape) => Arc::new(Mul::new(shape, activations)),
             Core::Fixed(layer) => layer,
         };
         UnnamedLayer { origin: self.origin, inputs: self.inputs, layer }

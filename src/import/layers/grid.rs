@@ -2,6 +2,8 @@
 //!
 //! The levels of the last quantiser are propagated through the steps after it, by the graph's own operators.
 
+use std::collections::BTreeSet;
+
 use crate::arith::activation::Activation;
 use crate::arith::threshold::Lattice;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Diagnostics, MODEL_TOO_LARGE, Result};
@@ -10,6 +12,7 @@ use crate::graph::operator::{Levels, Role, Spacing};
 use crate::graph::step::Step;
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor, broadcast_indices};
+use crate::import::runs::levels::rounds;
 
 /// Upper bound on evaluated elements when propagating the levels of one activation: 2^28.
 const MAX_WORK: usize = 1 << 28;
@@ -116,22 +119,39 @@ pub fn grid(start: Option<Element>, before: &[usize], steps: &[Step]) -> Result<
         first: min,
         step,
         count: ((max - min) / step + 1) as usize,
-        scale: Tensor::scalar(1.0),
+        scale: Some(Tensor::scalar(1.0)),
         value: Box::new(|code| Ok(Tensor::scalar(code))),
     };
     follow(&levels, before, steps).map(Some)
 }
 
+/// The levels of the results of `steps` whose input is the sums of `rows`: those at every sum that can occur; `None` if no step
+/// rounds to levels, or that takes too many operations.
+pub fn of_rows(rows: &[Lattice], shape: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
+    let points = rows.iter().map(|r| r.points).max().unwrap_or(0);
+    let work = (points as u64).saturating_mul(rows.len() as u64).saturating_mul(steps.len() as u64 + 1);
+    if !steps.iter().any(rounds) || work > MAX_WORK as u64 {
+        return Ok(None);
+    }
+    let mut values = BTreeSet::new();
+    for point in 0..points {
+        let sums = rows.iter().map(|r| (r.low + point.min(r.points - 1) * r.step) as f32).collect();
+        let x = Tensor { shape: shape.to_vec(), data: Data::Float(sums) };
+        collect(&steps.iter().try_fold(x, |x, step| step.eval(&x))?, &mut values)?;
+    }
+    of_values(&values).map(Some)
+}
+
 /// The levels of the results of `steps` whose input is the sums of `row`; `None` if no step is a quantiser.
 pub fn of_sums(row: &Lattice, shape: &[usize], steps: &[Step]) -> Result<Option<Grid>> {
-    if !steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_))) {
+    if !steps.iter().any(rounds) {
         return Ok(None);
     }
     let levels = Levels {
         first: row.low,
         step: row.step,
         count: row.points as usize,
-        scale: Tensor::scalar(1.0),
+        scale: Some(Tensor::scalar(1.0)),
         value: Box::new(|code| Ok(Tensor::scalar(code))),
     };
     follow(&levels, shape, steps).map(Some)
@@ -144,7 +164,7 @@ pub fn follow_grid(start: &Grid, shape: &[usize], steps: &[Step]) -> Result<Grid
         first: start.least,
         step: start.grain(),
         count: ((start.most - start.least) / start.grain() + 1) as usize,
-        scale: Tensor::scalar(scale),
+        scale: Some(Tensor::scalar(scale)),
         value: Box::new(move |code| Ok(Tensor::scalar(code * scale))),
     };
     follow(&levels, shape, steps)
@@ -165,7 +185,8 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
         Ok(Tensor { shape: shape.to_vec(), data })
     };
     let apply = |t: Tensor| steps.iter().try_fold(spread(t, shape)?, |t, step| step.eval(&t));
-    let elements = if steps.is_empty() { levels.scale.len() } else { shape.iter().product() };
+    let elements =
+        if steps.is_empty() { levels.scale.as_ref().map_or(1, Tensor::len) } else { shape.iter().product() };
     let work = levels.count.saturating_mul(elements).saturating_mul(steps.len() + 1);
     if work > MAX_WORK {
         let message = format!("{} levels of {elements} elements are more than can be followed", levels.count);
@@ -173,8 +194,14 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
             .help("put the quantiser directly before the layer")
             .into());
     }
-    let Some(spacing) = spacing(spread(levels.scale.clone(), shape)?, steps)? else {
-        return Err(unfit("the levels of the activation are not equally spaced".to_owned()));
+    let scale =
+        levels.scale.clone().map(|scale| spacing(spread(scale, shape)?, steps)).transpose()?.flatten();
+    let Some(spacing) = scale else {
+        let mut values = BTreeSet::new();
+        for code in levels.codes() {
+            collect(&apply((levels.value)(code as f32)?)?, &mut values)?;
+        }
+        return of_values(&values);
     };
     let smallest = spacing
         .floats("the scale")?
@@ -216,6 +243,63 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
     }
     Err(unfit(reason))
 }
+
+/// Maximum number of different values that are listed to find their scale.
+const MAX_VALUES: usize = 1 << 16;
+
+/// Adds the values of `tensor`, as bits.
+fn collect(tensor: &Tensor, values: &mut BTreeSet<u32>) -> Result<()> {
+    // -0 and +0 are one level.
+    values.extend(tensor.floats("a level")?.iter().map(|v| (v + 0.0).to_bits()));
+    if values.len() > MAX_VALUES {
+        return Err(unfit(format!("the activation has more than {MAX_VALUES} values")));
+    }
+    Ok(())
+}
+
+/// The levels that are these values, given as bits: the largest scale of which all are multiples.
+fn of_values(values: &BTreeSet<u32>) -> Result<Grid> {
+    let mut values: Vec<f32> = values.iter().map(|bits| f32::from_bits(*bits)).collect();
+    values.sort_by(f32::total_cmp);
+    if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+        return Err(unfit(format!("a level of the activation is {bad}")));
+    }
+    let largest = values.iter().fold(0f64, |m, v| m.max(f64::from(v.abs())));
+    if values.is_empty() || largest == 0.0 {
+        return Ok(Grid { scale: 1.0, least: 0, most: 0, bipolar: false });
+    }
+    let gaps = values.windows(2).map(|w| f64::from(w[1]) - f64::from(w[0]));
+    let sizes = values.iter().map(|v| f64::from(v.abs()));
+    let smallest = gaps.chain(sizes).filter(|d| *d > largest * SLACK).fold(f64::INFINITY, f64::min);
+    for parts in 1..=MAX_PARTS {
+        // The largest value tells the scale best.
+        let scale = largest / (largest * f64::from(parts) / smallest).round();
+        let code = |v: &f32| (f64::from(*v) / scale).round();
+        let near = |v: &f32| (f64::from(*v) / scale - code(v)).abs() <= SLACK * code(v).abs().max(1.0);
+        if !values.iter().all(near) {
+            continue;
+        }
+        // The float32 of which most values are multiples, exactly.
+        let hits = |s: &f32| values.iter().filter(|v| (code(v) as f32) * s == **v).count();
+        let scales = values.iter().filter(|v| code(v) != 0.0).take(64).map(|v| v / code(v) as f32);
+        let Some(scale) = scales.max_by_key(hits) else { continue };
+        let grid = Grid { scale, least: code(&values[0]) as i64, most: 0, bipolar: false };
+        let codes: Option<Vec<i64>> = values.iter().map(|v| grid.decode(*v)).collect();
+        let Some(codes) = codes.filter(|_| scale.is_normal() && scale > 0.0) else { continue };
+        let (least, most) = (codes[0], codes[codes.len() - 1]);
+        return Ok(Grid { scale, least, most, bipolar: codes.iter().all(|c| c.abs() == 1) });
+    }
+    let some: Vec<String> = values.iter().take(4).map(f32::to_string).collect();
+    Err(unfit(format!(
+        "the {} levels of the activation ({}{}) are no multiples of one scale",
+        values.len(),
+        some.join(", "),
+        if values.len() > 4 { " .." } else { "" }
+    )))
+}
+
+/// Upper bound on the multiples of the scale that lie between two neighbouring levels.
+const MAX_PARTS: u32 = 64;
 
 /// The distance between levels after `steps`, from the distance `scale` before them; `None` if the levels are not equally spaced.
 fn spacing(mut scale: Tensor, steps: &[Step]) -> Result<Option<Tensor>> {
@@ -287,7 +371,13 @@ mod tests {
         assert_eq!(relu.element(), Element::Unsigned(2));
         assert!(found(&[quant(0.5, 0.0, 3, true), of("Add", 0.2)]).is_err());
         assert!(found(&[quant(0.5, 0.0, 3, true), of("Mul", 0.0)]).is_err());
-        assert!(found(&[quant(0.5, 0.0, 3, true), of("Pow", 2.0)]).is_err());
+        // Squares aren't equally spaced, but multiples of one scale.
+        let g = found(&[quant(0.5, 0.0, 3, true), of("Pow", 2.0)]).unwrap();
+        assert_eq!((g.scale, g.least, g.most), (0.25, 0, 16));
+        assert!(found(&[quant(0.5, 0.0, 3, true), of("Pow", 0.5)]).is_err());
+        // Levels of thirds, in float32: the scale is that of which most are multiples.
+        let g = found(&[quant(1.0, 0.0, 4, false), of("Div", 15.0), step("", "Abs", &[], &[1, 4])]).unwrap();
+        assert_eq!((g.scale, g.least, g.most), (1.0 / 15.0, 0, 15));
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! Images in a graph: kernels of convolutions and pools, padding, and steps that are equal at every position.
 
+use std::sync::Arc;
+
 use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::attributes::Attributes;
 use crate::graph::op::conv::Convolution;
 use crate::graph::op::geometry::Image;
 use crate::graph::op::{geometry, pool};
 use crate::graph::operator::Role;
-use crate::graph::step::{HostGraph, Step};
+use crate::graph::step::{HostGraph, Operand, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::grid::Grid;
 use crate::import::layers::order::Order;
-use crate::import::runs::steps::transposed;
+use crate::import::runs::levels::written_out;
+use crate::import::runs::picks::Picks;
+use crate::import::runs::steps::{made, transposed};
 
 fn refuse(fact: impl Into<String>, help: &str) -> Diagnostics {
     Diagnostic::new(&OPERATOR_UNSUPPORTED, fact.into()).help(help).into()
@@ -37,22 +42,26 @@ pub struct Padded {
 impl Padded {
     /// The padding of a Pad node before node `next`. `before` is the shape of the Pad node's input.
     pub fn of(pad: &Step, before: &[usize], next: &Step) -> Result<Self> {
-        let (inner, outer) = (image(next, before)?, image(next, &pad.shape)?);
-        if inner.channels != outer.channels {
-            return Err(refuse("channels are padded", "pad height and width only"));
-        }
-        let [zeros, ones] = of_zeros_and_ones(pad, before)?;
-        let (zeros, ones) = (zeros.floats("the image")?, ones.floats("the image")?);
-        let at = |pixel: usize| outer.element(0, 0, pixel);
-        let wide = outer.size[1];
-        let pixels = 0..outer.size[0] * wide;
-        let Some(first) = pixels.clone().find(|p| zeros[at(*p)] != ones[at(*p)]) else {
-            return Err(refuse("nothing of the image is left", "give an image with pixels"));
+        let inner = image(next, before)?;
+        let axes = match (inner.channels_last, inner.line) {
+            (true, _) => [Some(1), Some(2)],
+            (false, false) => [Some(2), Some(3)],
+            (false, true) => [None, Some(2)],
         };
-        let (top, left) = (first / wide, first % wide);
-        let value = pixels.map(at).find(|i| zeros[*i] == ones[*i]).map_or(0.0, |i| zeros[i]);
-        let behind = |a: usize, before: usize| outer.size[a] - inner.size[a] - before;
-        Ok(Self { before: [top, left], after: [behind(0, top), behind(1, left)], value })
+        let picks = Picks::of(pad, before);
+        let pads = picks.as_ref().and_then(|picks| picks.pads(before)).unwrap_or_default();
+        let others = (0..pads.len()).all(|a| axes.contains(&Some(a)) || pads[a] == [0, 0]);
+        let (Some(picks), true, false) = (picks, others, pads.is_empty()) else {
+            return Err(refuse(
+                "it is no padding of height and width with a constant",
+                "pad height and width only",
+            ));
+        };
+        let sides = axes.map(|a| a.map_or([0, 0], |a| pads[a]).map(usize::try_from));
+        let [[Ok(top), Ok(bottom)], [Ok(left), Ok(right)]] = sides else {
+            return Err(refuse("it cuts pixels away", "crop in front of the quantiser"));
+        };
+        Ok(Self { before: [top, left], after: [bottom, right], value: picks.value })
     }
 }
 
@@ -189,67 +198,102 @@ pub fn plain(shape: &[usize]) -> Result<Image> {
     }
 }
 
-/// The factors of a nearest-neighbour upsampling, [height, width].
-pub fn repeats(step: &Step, before: &[usize]) -> Result<[usize; 2]> {
-    let (from, to) = (plain(before)?, plain(&step.shape)?);
-    let elements: usize = before.iter().product();
-    let ramp =
-        Tensor { shape: before.to_vec(), data: Data::Float((0..elements).map(|i| i as f32).collect()) };
-    let found = step.eval(&ramp)?;
-    let factor = [0, 1].map(|a| (to.size[a] / from.size[a].max(1)).max(1));
-    let nearest = |i: &usize| {
-        let (pixels, wide) = (to.size[0] * to.size[1], to.size[1]);
-        let (channel, y, x) = (i / pixels, i % pixels / wide, i % wide);
-        let source = [y / factor[0], x / factor[1]];
-        (source[0] < from.size[0] && source[1] < from.size[1])
-            .then(|| from.element(0, channel, source[0] * from.size[1] + source[1]))
-    };
-    let values = found.floats("the image")?;
-    let whole = from.channels == to.channels && elements < 1 << 24;
-    if whole && (0..values.len()).all(|i| nearest(&i).is_some_and(|n| n as f32 == values[i])) {
-        return Ok(factor);
-    }
-    Err(refuse(
-        format!("shape {before:?} becomes {:?}, and not by repeating every pixel equally often", step.shape),
-        "enlarge by whole factors to the nearest neighbour (asymmetric coordinates, floor)",
-    ))
-}
-
 /// The shape of one position of a tensor of `shape` whose channels are on `axis`.
 pub fn one_position(shape: &[usize], axis: usize) -> Vec<usize> {
     shape.iter().enumerate().map(|(a, extent)| if a == axis { *extent } else { 1 }).collect()
 }
 
-/// The steps of `steps` that change values, applied to a tensor of shape `one`, a single position.
+/// The steps of `steps` that change values, applied to a tensor of shape `one`, a single position of a tensor of shape `before`.
 ///
 /// # Errors
 /// If a step is not equal at all positions.
-pub fn at_one_position(steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
+pub fn at_one_position(steps: &[Step], before: &[usize], one: &[usize]) -> Result<Vec<Step>> {
     let mut now = Tensor::zeros(one)?;
     let elements = now.len();
-    let mut local = Vec::new();
+    let mut local: Vec<Step> = Vec::new();
+    let mut moved = false;
     let differs = |step: &Step| {
         let message = "it does not do the same at every position of an image";
         refuse(message, "use constants with one number for each channel, or one for all").placed(&step.place)
     };
     for (at, step) in steps.iter().enumerate() {
         if matches!(step.operator.role, Role::Select) {
+            let before = at.checked_sub(1).map_or(before, |i| &steps[i].shape);
+            // Channels that were interleaved are pixels now, which later constants do not tell apart.
+            let own: Vec<usize> = if moved { one_position(&now.shape, 1) } else { now.shape.clone() };
+            if selects_channels(step, before, &own) && !steps[at + 1..].iter().all(is_uniform) {
+                let message = "it selects channels before constants with a number for each channel";
+                return Err(refuse(message, "quantise before the selection").placed(&step.place));
+            }
             continue;
         }
         let next = step.eval(&now).ok().filter(|t| t.len() == elements);
+        let uniform = || steps[at + 1..].iter().all(is_uniform);
         match (next, step.operator.role) {
+            (Some(next), Role::Layout) if !keeps_order(step, &now.shape) => {
+                // Moving elements is irrelevant if all later steps treat all elements alike.
+                if !uniform() {
+                    moved = true;
+                    let mut step = step.clone();
+                    step.shape.clone_from(&next.shape);
+                    local.push(step);
+                    now = next;
+                }
+            }
             (Some(next), _) => {
                 let mut step = step.clone();
                 step.shape.clone_from(&next.shape);
                 local.push(step);
                 now = next;
             }
-            // Moving elements is irrelevant if all later steps treat all elements alike.
-            (None, Role::Layout) if steps[at + 1..].iter().all(is_uniform) => {}
+            (None, Role::Layout) if uniform() => {}
             (None, _) => return Err(differs(step)),
         }
     }
+    if let (true, Some(of)) = (moved, local.last().cloned()) {
+        local.extend(restored(&of, &local, one)?);
+    }
     Ok(local)
+}
+
+/// Whether a layout leaves the elements of a tensor of `shape` in their order.
+fn keeps_order(step: &Step, shape: &[usize]) -> bool {
+    let ramp = Data::Int((0..shape.iter().product::<usize>() as i64).collect());
+    step.eval(&Tensor { shape: shape.to_vec(), data: ramp.clone() }).is_ok_and(|moved| moved.data == ramp)
+}
+
+/// The steps that bring the elements of the results of `steps` back to their places in the input, a tensor of shape `one`.
+fn restored(of: &Step, steps: &[Step], one: &[usize]) -> Result<Vec<Step>> {
+    let elements: usize = one.iter().product();
+    let mut now = Tensor { shape: one.to_vec(), data: Data::Int((0..elements as i64).collect()) };
+    for step in steps.iter().filter(|s| matches!(s.operator.role, Role::Layout)) {
+        now = step.eval(&now)?;
+    }
+    let mut places = vec![0; elements];
+    for (at, from) in now.ints("places")?.iter().enumerate() {
+        places[*from as usize] = at as i64;
+    }
+    let reshaped = |shape: &[usize]| {
+        let to = Tensor::integers(shape.iter().map(|e| *e as i64).collect());
+        let operands = vec![Operand::Running, Operand::Constant(Arc::new(to))];
+        made(of, "Reshape", operands, Attributes::new(13), shape)
+    };
+    let picks = vec![Operand::Running, Operand::Constant(Arc::new(Tensor::integers(places)))];
+    Ok(vec![
+        reshaped(&[elements])?,
+        made(of, "Gather", picks, Attributes::new(13), &[elements])?,
+        reshaped(one)?,
+    ])
+}
+
+/// Whether a step of a tensor of shape `before` selects channels: places along an axis that a position, of shape `one`, has several of.
+fn selects_channels(step: &Step, before: &[usize], one: &[usize]) -> bool {
+    const NAMES: [&str; 5] = ["Pad", "Slice", "Split", "Gather", "Expand"];
+    NAMES.contains(&step.operator.name)
+        && (before.len() != one.len()
+            || Picks::of(step, before).is_none_or(|picks| {
+                (0..one.len()).any(|axis| one[axis] > 1 && !picks.keeps(axis, before[axis]))
+            }))
 }
 
 /// Whether every constant of the step is a single number.
@@ -293,12 +337,20 @@ pub fn streamed(first: Option<&Step>, shape: &[usize]) -> Result<(Vec<usize>, Op
 /// The host graph after the hardware. Its input is a stream of order `order`, which is a tensor of shape `leaving` in the graph.
 pub fn collected(node: &str, leaving: &[usize], order: &Order, tail: Vec<Step>) -> Result<HostGraph> {
     if order.is_same() {
-        return Ok(HostGraph::new(leaving.to_vec(), tail));
+        return Ok(HostGraph::new(leaving.to_vec(), written_out(tail)));
+    }
+    if *order != whole_order(leaving) {
+        let message =
+            format!("its elements come in an order that is not that of an image of shape {leaving:?}");
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .at(format!("tensor {node}"))
+            .help("keep channels, rows and columns as axes of their own, and the batch as the first one")
+            .into());
     }
     // The stream has channels last; they are moved to the graph's axis.
     let rank = leaving.len();
     let stream: Vec<usize> = [&leaving[..1], &leaving[2..], &leaving[1..2]].concat();
     let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
     let turn = transposed(node, perm, leaving)?;
-    Ok(HostGraph::new(stream, std::iter::once(turn).chain(tail).collect()))
+    Ok(HostGraph::new(stream, written_out(std::iter::once(turn).chain(tail).collect())))
 }

@@ -3,43 +3,110 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arith::threshold::Lattice;
-use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::operator;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::activation;
+use crate::import::layers::activation::{Found, activation};
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::grid::{Grid, follow_grid, grid};
 use crate::import::layers::images;
 use crate::import::layers::images::{at_one_position, collected, one_position, whole_order};
 use crate::import::layers::order::Order;
-use crate::import::layers::sums::{falling, keep, reach};
+use crate::import::layers::scales::{common, row, scaling, sum, unequal};
+use crate::import::layers::sums::{falling, keep, reach, unquantised};
+use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::walk::{Stream, Values, Walk};
 use crate::import::runs::chain::Run;
+use crate::import::runs::segment::Segments;
 use crate::import::runs::steps::{identity, with};
 use crate::layer::concat::Concat;
+use crate::layer::scale::Scale;
 use crate::layer::threshold::Threshold;
+use crate::layer::upsample::Upsample;
 use crate::network::{Output, Source};
 
-/// Maximum ratio between a scale and the common scale of the inputs of a sum.
-const MAX_FACTOR: i64 = 1 << 12;
-
-/// Maximum number of parts that the smallest scale is divided into to find the common scale.
-const MAX_PARTS: u32 = 64;
-
 /// A tensor as a stream of channels.
-struct Channels {
+pub struct Channels {
     /// Shape of the tensor at one position.
-    one: Vec<usize>,
+    pub one: Vec<usize>,
     /// Shape of the stream, channels last.
-    stream: Vec<usize>,
+    pub stream: Vec<usize>,
     /// Whether the tensor is an image.
-    image: bool,
+    pub image: bool,
+}
+
+/// One input of a join, in the order and shape of the joined tensor.
+pub struct Part {
+    /// Source of the stream.
+    pub source: Source,
+    /// Its levels.
+    pub level: Option<Grid>,
+    /// The real numbers that are not quantised yet.
+    pub pending: Option<Terms>,
+}
+
+impl Part {
+    /// The real numbers of the input.
+    pub fn terms(self, join: &Step, one: &[usize]) -> Result<Terms> {
+        match (self.pending, self.level) {
+            (Some(terms), _) => Ok(terms),
+            (None, Some(level)) => {
+                let rows = vec![row(&level); one.iter().product()];
+                Ok(Terms::stream(
+                    Term { source: self.source, rows },
+                    scaling(join, level.scale, one)?,
+                    one.to_vec(),
+                ))
+            }
+            (None, None) => Err(unquantised(join, None).into()),
+        }
+    }
+}
+
+/// Whether a step selects, repeats or adds elements.
+pub fn is_select(step: &Step) -> bool {
+    matches!(step.operator.role, Role::Select)
+}
+
+/// Whether no value changes behind the first step that selects elements.
+pub fn selects_last(steps: &[Step]) -> bool {
+    let first = steps.iter().position(is_select).unwrap_or(steps.len());
+    steps[first..].iter().all(|s| is_select(s) || matches!(s.operator.role, Role::Layout))
+}
+
+/// For each run, whether all readers of its output are sums or quantisers, so that its real numbers need no quantiser of their own.
+pub fn quantised_later(runs: &[Run], segments: &[Segments]) -> Vec<bool> {
+    let mut later = vec![false; runs.len()];
+    for index in (0..runs.len()).rev() {
+        if runs[index].leaves {
+            continue;
+        }
+        let takes = |reader: usize| {
+            let run = &runs[reader];
+            if run.join.as_ref().is_some_and(|join| !["Add", "Sub"].contains(&join.operator.name)) {
+                return false;
+            }
+            let steps = &run.chain.steps[segments[reader].front.clone()];
+            let quantises = |s: &Step| matches!(s.operator.role, Role::Quantiser(_));
+            let stays =
+                |s: &Step| quantises(s) || matches!(s.operator.role, Role::Elementwise { .. } | Role::Layout);
+            match steps.iter().rposition(quantises) {
+                Some(last) => steps[..last].iter().all(stays) && selects_last(steps),
+                None => segments[reader].layers.is_empty() && steps.iter().all(stays) && later[reader],
+            }
+        };
+        let mut readers =
+            (index + 1..runs.len()).filter(|r| runs[*r].from.contains(&runs[index].to)).peekable();
+        later[index] = readers.peek().is_some() && readers.all(takes);
+    }
+    later
 }
 
 impl Channels {
-    fn of(shape: &[usize]) -> Self {
+    /// The channels of a tensor of `shape`.
+    pub fn of(shape: &[usize]) -> Self {
         match images::plain(shape) {
             Ok(image) => Self {
                 one: one_position(shape, 1),
@@ -50,29 +117,43 @@ impl Channels {
         }
     }
 
-    fn count(&self) -> usize {
+    /// Number of channels.
+    pub fn count(&self) -> usize {
         self.one.iter().product()
     }
 
-    /// The steps as applied to one position.
-    fn local(&self, steps: &[Step]) -> Result<Vec<Step>> {
-        if self.image { at_one_position(steps, &self.one) } else { Ok(steps.to_vec()) }
+    /// The steps as applied to one position of a tensor of shape `before`.
+    pub fn local(&self, steps: &[Step], before: &[usize]) -> Result<Vec<Step>> {
+        if self.image { at_one_position(steps, before, &self.one) } else { Ok(steps.to_vec()) }
     }
 }
 
 impl<'a> Walk<'a> {
     /// Starts a run with inputs `from`. `behind` are the steps before the run's first layer or its end; `None` if the host
-    /// computes the rest of the run.
-    pub fn begin(&mut self, run: &'a Run, from: &[Stream], behind: Option<Range<usize>>, tail: &[Step]) {
+    /// computes the rest of the run. `later` says whether the run's output may stay unquantised.
+    pub fn begin(
+        &mut self,
+        run: &'a Run,
+        from: &[Stream],
+        behind: Option<Range<usize>>,
+        tail: &[Step],
+        later: bool,
+    ) {
         self.resume(&run.chain, &from[0]);
         let done = match &run.join {
-            None => self.lead(behind.unwrap_or_default()),
+            None => match from[0].pending.clone() {
+                Some(terms) => self.resolve(terms, behind.unwrap_or_default()),
+                None => self.lead(behind.unwrap_or_default(), later),
+            },
             Some(join) if join.operator.name == "Concat" => {
-                self.concat(run, join, from).and_then(|()| self.lead(behind.unwrap_or_default()))
+                self.concat(run, join, from).and_then(|()| self.lead(behind.unwrap_or_default(), false))
             }
-            Some(join) => self.add(run, join, from, behind, tail).map_err(|e| e.placed(&join.place)),
+            Some(join) if join.operator.name == "Mul" => {
+                self.multiply(run, join, from, behind, tail).map_err(|e| e.placed(&join.place))
+            }
+            Some(join) => self.add(run, join, from, (behind, later), tail).map_err(|e| e.placed(&join.place)),
         };
-        if keep(done, self.errors).is_none() || self.level.is_none() {
+        if keep(done, self.errors).is_none() || self.level.is_none() && self.pending.is_none() {
             (self.level, self.order) = (None, Order::default());
         }
     }
@@ -103,36 +184,79 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds the layers before a run's first product: thresholds and steps that move elements. The input of the run is integers.
-    fn lead(&mut self, range: Range<usize>) -> Result<()> {
+    pub(crate) fn lead(&mut self, mut range: Range<usize>, later: bool) -> Result<()> {
         let chain = self.chain;
+        let quantises = |s: &Step| matches!(s.operator.role, Role::Elementwise { .. } | Role::Quantiser(_));
+        if self.level.is_none() {
+            return Ok(());
+        }
+        let first = range.clone().find(|at| quantises(&chain.steps[*at])).unwrap_or(range.end);
+        if chain.steps[range.start..first].iter().any(|s| matches!(s.operator.role, Role::Select)) {
+            self.moves(&[], range.start..first);
+            range.start = first;
+        }
         let steps = &chain.steps[range.clone()];
         let Some(level) = self.level else { return Ok(()) };
-        let quantises = |s: &Step| matches!(s.operator.role, Role::Elementwise { .. } | Role::Quantiser(_));
         let Some(origin) = steps.iter().find(|s| quantises(s)) else {
             self.moves(&[], range);
             return Ok(());
         };
-        let channels = Channels::of(&chain.input);
-        let wanted = if channels.image { whole_order(&chain.input) } else { Order::default() };
-        self.reorder(origin, wanted, &chain.input)?;
+        let before = chain.shape_before(range.start);
+        let channels = Channels::of(before);
+        let wanted = if channels.image { whole_order(before) } else { Order::default() };
+        self.reorder(origin, wanted, before)?;
         let one = channels.one.clone();
         let scaling = scaling(origin, level.scale, &one)?;
-        let all: Vec<Step> = scaling.iter().cloned().chain(channels.local(steps)?).collect();
+        let local = channels.local(steps, before)?;
+        let all: Vec<Step> = scaling.iter().chain(&local).cloned().collect();
         let row = row(&level);
         let mut next = match grid(None, &one, &all)? {
             Some(next) => next,
-            None => {
-                follow_grid(&level, &one, &channels.local(steps)?).map_err(|e| e.placed(&origin.place))?
-            }
+            None => match follow_grid(&level, &one, &local) {
+                Ok(next) => next,
+                Err(_) if later && !steps.iter().any(is_select) => {
+                    let term = Term { source: self.source, rows: vec![row; channels.count()] };
+                    self.pending = Some(Terms::stream(term, all, one.clone()));
+                    self.level = None;
+                    self.moves(&one, range);
+                    return Ok(());
+                }
+                Err(found) => return Err(found.placed(&origin.place)),
+            },
         };
         let rows = vec![row; channels.count()];
-        let (found, negate) = activation(&rows, &one, &all, &next)?;
-        let found = falling(found, negate);
-        next.narrow(&found);
-        self.inserted(origin, Arc::new(Threshold::new(channels.stream, vec![found])));
+        let found = activation(&rows, &one, &all, &next)?;
+        next.narrow(found.last());
+        match found {
+            Found::Monotone(found, negate) => {
+                let layer = Threshold::new(channels.stream, vec![falling(found, negate)]);
+                self.inserted(origin, Arc::new(layer));
+            }
+            Found::Bumps(bumps) => {
+                let behind = Postprocessing { shape: origin.shape.clone(), steps: Vec::new(), moved: false };
+                self.bumps(origin, &channels.stream, bumps, behind);
+            }
+        }
         self.level = Some(next);
         self.made = Some(Values { rows, one: one.clone(), scaling, all });
         self.moves(&one, range);
+        Ok(())
+    }
+
+    /// Quantises real numbers of an earlier run.
+    fn resolve(&mut self, terms: Terms, range: Range<usize>) -> Result<()> {
+        let chain = self.chain;
+        let channels = Channels::of(&chain.input);
+        let steps = &chain.steps[range.clone()];
+        let Some(origin) = steps.first().filter(|_| terms.one == channels.one) else {
+            return Err(unquantised(&identity("a branch")?, None).into());
+        };
+        let local = channels.local(steps, &chain.input)?;
+        let Some(level) = grid(None, &channels.one, &local)? else {
+            return Err(unquantised(origin, None).into());
+        };
+        self.decide(origin, terms, &local, level).map_err(|e| e.placed(&origin.place))?;
+        self.moves(&channels.one, range);
         Ok(())
     }
 
@@ -142,19 +266,47 @@ impl<'a> Walk<'a> {
         run: &Run,
         join: &'a Step,
         from: &[Stream],
-        behind: Option<Range<usize>>,
+        (behind, later): (Option<Range<usize>>, bool),
         tail: &[Step],
     ) -> Result<()> {
         let chain = self.chain;
         let shape = &join.shape;
-        let levels = self.brought(run, join, from, shape)?;
-        let Some((sources, levels)) = levels else { return Ok(()) };
-        let (scale, mut factors) = common(&levels)?;
+        let Some(parts) = self.brought(run, join, from, shape)? else { return Ok(()) };
+        let channels = Channels::of(shape);
+        let levels: Option<Vec<Grid>> = parts.iter().map(|part| part.level).collect();
+        let multiples = levels.as_ref().and_then(|levels| common(levels));
+        let sources: Vec<Source> = parts.iter().map(|part| part.source).collect();
+        if let Some(range) = behind.clone() {
+            let parts: Vec<Terms> =
+                parts.into_iter().map(|part| part.terms(join, &channels.one)).collect::<Result<_>>()?;
+            let terms = Terms::joined(join, parts);
+            let steps = &chain.steps[range.clone()];
+            let local = channels.local(steps, shape)?;
+            if let Some(level) = grid(None, &channels.one, &local)?.filter(|_| selects_last(steps)) {
+                // Thresholds over all combinations of integers are exact. Without them multiples of one scale are within the
+                // rounding errors of the graph.
+                match self.decide(join, terms, &local, level) {
+                    Ok(()) => {
+                        self.moves(&channels.one, range);
+                        return Ok(());
+                    }
+                    Err(found) if multiples.is_none() => return Err(found),
+                    Err(_) => {}
+                }
+            } else if multiples.is_none() && later && !steps.iter().any(is_select) {
+                self.pending = Some(terms.then(&local));
+                self.level = None;
+                self.moves(&channels.one, range);
+                return Ok(());
+            }
+        }
+        let (Some(levels), Some((scale, mut factors))) = (&levels, multiples) else {
+            return Err(unequal("adds", levels.as_deref().unwrap_or_default()).into());
+        };
         if join.operator.name == "Sub" {
             factors[1..].iter_mut().for_each(|f| *f = -*f);
         }
-        let row = sum(&levels, &factors);
-        let channels = Channels::of(shape);
+        let row = sum(levels, &factors);
         let rows = vec![row; channels.count()];
         let range = reach(&rows, join)?;
         let one = channels.one.clone();
@@ -172,14 +324,14 @@ impl<'a> Walk<'a> {
         };
         let Some(behind) = behind else {
             // The sums are the layer's output, without an activation.
-            self.tail = self::scaling(join, scale, shape)?;
+            self.tail = crate::import::layers::scales::scaling(join, scale, shape)?;
             let steps = [&self.tail[..], tail].concat();
             self.joined(join, sources, core, None, whole(&steps));
             self.level = Some(sums);
             return Ok(());
         };
         let steps = &chain.steps[behind.clone()];
-        let local = channels.local(steps)?;
+        let local = channels.local(steps, shape)?;
         let all: Vec<Step> = scaling.iter().cloned().chain(local.iter().cloned()).collect();
         let changes = local.iter().any(|s| !matches!(s.operator.role, Role::Layout));
         let level = match grid(None, &one, &all)? {
@@ -194,10 +346,18 @@ impl<'a> Walk<'a> {
                 self.level = Some(sums);
             }
             Some(mut level) => {
-                let (found, negate) = activation(&rows, &one, &all, &level)?;
-                let found = falling(found, negate);
-                level.narrow(&found);
-                self.joined(join, sources, core, Some(found), outgoing);
+                let found = activation(&rows, &one, &all, &level)?;
+                level.narrow(found.last());
+                match found {
+                    Found::Monotone(found, negate) => {
+                        self.joined(join, sources, core, Some(falling(found, negate)), outgoing);
+                    }
+                    Found::Bumps(bumps) => {
+                        let sums = Postprocessing { steps: Vec::new(), ..outgoing.clone() };
+                        self.joined(join, sources, core, None, sums);
+                        self.bumps(join, &channels.stream, bumps, outgoing);
+                    }
+                }
                 self.level = Some(level);
                 self.made = Some(Values { rows, one: one.clone(), scaling, all });
             }
@@ -211,21 +371,43 @@ impl<'a> Walk<'a> {
         let refuse = |fact: String, help: &str| {
             Diagnostic::new(&OPERATOR_UNSUPPORTED, fact).at(join.place.clone()).help(help.to_owned())
         };
-        let rank = join.shape.len() as i64;
-        let axis = join.attributes.int("axis", 0).map_err(|e| e.placed(&join.place))?;
-        if axis != 1 && axis + rank != 1 {
-            let message = format!("it concatenates along axis {axis} of {rank}");
-            return Err(refuse(message, "concatenate channels: axis 1").into());
+        let rank = join.shape.len();
+        let axis = join
+            .attributes
+            .int("axis", 0)
+            .and_then(|a| operator::axis(a, rank))
+            .map_err(|e| e.placed(&join.place))?;
+        let image = Channels::of(&join.shape).image;
+        if axis == 0 || axis > 1 && !image {
+            let message = format!("it concatenates shape {:?} along axis {axis}", join.shape);
+            return Err(refuse(message, "concatenate channels (axis 1), or rows or columns of images").into());
         }
-        let Some((sources, levels)) = self.brought(run, join, from, &join.shape)? else { return Ok(()) };
-        let scale = levels[0].scale;
-        if let Some(other) = levels.iter().find(|l| !close(f64::from(l.scale) / f64::from(scale))) {
-            let message = format!("it concatenates integers of the scales {scale} and {}", other.scale);
-            return Err(refuse(message, "give the quantisers of all branches one scale").into());
+        let Some(parts) = self.brought(run, join, from, &join.shape)? else { return Ok(()) };
+        let mut sources: Vec<Source> = parts.iter().map(|part| part.source).collect();
+        let levels: Option<Vec<Grid>> = parts.iter().map(|part| part.level).collect();
+        let Some(mut levels) = levels else { return Err(unquantised(join, None).into()) };
+        let Some((scale, factors)) = common(&levels) else {
+            return Err(unequal("concatenates", &levels).at(join.place.clone()).into());
+        };
+        for (index, factor) in factors.iter().enumerate().filter(|(_, factor)| **factor != 1) {
+            // Integers of a larger scale become multiples of the smallest.
+            let own = Channels::of(&run.shapes[index]).stream;
+            let count = own[own.len() - 1];
+            self.source = sources[index];
+            self.fixed(join, Arc::new(Scale::new(own, vec![*factor as i32; count], vec![0; count])));
+            sources[index] = self.source;
+            let level = &mut levels[index];
+            (level.least, level.most, level.bipolar) = (level.least * factor, level.most * factor, false);
         }
         let channels = Channels::of(&join.shape);
-        let pixels: Vec<usize> = channels.stream[..channels.stream.len() - 1].to_vec();
-        let counts: Vec<usize> = run.shapes.iter().map(|shape| shape[1]).collect();
+        // Elements of all inputs take turns in blocks: those of a pixel for channels, of a row for the width, of the image for the height.
+        let axis = if channels.image && axis > 1 { axis - 2 + 4 - rank } else { channels.stream.len() - 1 };
+        let pixels: Vec<usize> = channels.stream[..axis].to_vec();
+        let block = |shape: &Vec<usize>| Channels::of(shape).stream[axis..].iter().product();
+        let counts: Vec<usize> = run.shapes.iter().map(block).collect();
+        if counts.contains(&0) || pixels.contains(&0) {
+            return Err(refuse("one of its inputs is empty".to_owned(), "leave empty tensors out").into());
+        }
         self.joined(
             join,
             sources,
@@ -242,130 +424,79 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The sources and levels of all inputs of a join, brought into stream order: channels last for images, graph order for
-    /// vectors. `None` if levels are unknown.
-    fn brought(
+    /// All inputs of a join, brought into stream order: channels last for images, graph order for vectors. An input of one pixel
+    /// is repeated at every position. `None` if levels are unknown.
+    pub(crate) fn brought(
         &mut self,
         run: &Run,
         join: &Step,
         from: &[Stream],
         shape: &[usize],
-    ) -> Result<Option<(Vec<Source>, Vec<Grid>)>> {
-        let mut sources = Vec::new();
-        let mut levels = Vec::new();
+    ) -> Result<Option<Vec<Part>>> {
+        let mut parts = Vec::new();
         for (index, stream) in from.iter().enumerate() {
             let mut own = shape.to_vec();
             if join.operator.name == "Concat" {
-                own[1] = run.shapes[index][1];
-            } else if run.shapes[index] != own {
-                let message = format!("it adds tensors of the shapes {:?} and {shape:?}", run.shapes[index]);
-                return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                    .help("bring both branches to one shape before they are added")
-                    .into());
+                own.clone_from(&run.shapes[index]);
             }
+            let given = &run.shapes[index];
+            let repeats = repeats(given, &own).ok_or_else(|| {
+                let message = format!("its inputs have the shapes {given:?} and {shape:?}");
+                Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                    .help("bring both branches to one shape before they are joined; one pixel for all positions is taken too")
+            })?;
             self.resume(self.chain, stream);
-            let wanted = if Channels::of(shape).image { whole_order(&own) } else { Order::default() };
-            self.reorder(join, wanted.clone(), &own)?;
-            self.order = wanted;
-            sources.push(self.source);
-            levels.extend(self.level);
+            let order = |shape: &[usize]| {
+                if Channels::of(shape).image { whole_order(shape) } else { Order::default() }
+            };
+            let mut pending = stream.pending.clone();
+            let mut sources: Vec<Source> = match &pending {
+                Some(terms) => terms.streams.iter().map(|term| term.source).collect(),
+                None => vec![self.source],
+            };
+            let fits = |terms: &Terms| {
+                terms.one == Channels::of(&own).one
+                    && (terms.streams.len() == 1 || stream.order == order(given))
+            };
+            if pending.as_ref().is_some_and(|terms| !fits(terms)) {
+                return Err(unquantised(join, None).into());
+            }
+            for source in &mut sources {
+                (self.source, self.order) = (*source, stream.order.clone());
+                self.reorder(join, order(given), given)?;
+                if let Some((image, factor)) = repeats {
+                    self.fixed(join, Arc::new(Upsample::new(image, factor)));
+                }
+                *source = self.source;
+            }
+            if let Some(terms) = &mut pending {
+                terms.streams.iter_mut().zip(&sources).for_each(|(term, source)| term.source = *source);
+            }
+            if pending.is_none() && stream.level.is_none() {
+                continue;
+            }
+            parts.push(Part { source: sources[0], level: stream.level, pending });
         }
+        self.pending = None;
         self.order = if Channels::of(shape).image { whole_order(shape) } else { Order::default() };
-        if levels.len() < from.len() {
+        if parts.len() < from.len() {
             self.level = None;
             return Ok(None);
         }
-        Ok(Some((sources, levels)))
+        Ok(Some(parts))
     }
 }
 
-/// The multiplication by `scale` that turns integers into the graph's numbers, for a tensor of `shape`.
-fn scaling(of: &Step, scale: f32, shape: &[usize]) -> Result<Vec<Step>> {
-    if scale == 1.0 {
-        return Ok(Vec::new());
+/// How to repeat an image of the shape `from` so that its shape becomes `to`: its size and channels, and the factors. The inner
+/// `None` if the shapes are equal, the outer one if `from` is not repeated along height and width.
+#[allow(clippy::option_option)]
+fn repeats(from: &[usize], to: &[usize]) -> Option<Option<([usize; 3], [usize; 2])>> {
+    if from == to {
+        return Some(None);
     }
-    let mut step = with(of, "Mul", Tensor::scalar(scale), shape)?;
-    step.node = format!("{}_scale", of.node);
-    Ok(vec![step])
-}
-
-/// The levels of a stream as the possible sums of a channel.
-fn row(level: &Grid) -> Lattice {
-    let step = level.grain();
-    Lattice { low: level.least, step, points: (level.most - level.least) / step + 1 }
-}
-
-/// The possible sums of `levels` times `factors`.
-fn sum(levels: &[Grid], factors: &[i64]) -> Lattice {
-    let ends = |(level, factor): (&Grid, &i64)| {
-        let (a, b) = (level.least * factor, level.most * factor);
-        (a.min(b), a.max(b))
-    };
-    let (low, high) =
-        levels.iter().zip(factors).map(ends).fold((0, 0), |(low, high), (a, b)| (low + a, high + b));
-    let grains = levels.iter().zip(factors).filter(|(level, _)| level.least < level.most);
-    let step = grains.map(|(level, factor)| (level.grain() * factor).abs()).fold(0, gcd).max(1);
-    Lattice { low, step, points: (high - low) / step + 1 }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Whether a ratio of scales is 1 up to float32 rounding errors.
-fn close(ratio: f64) -> bool {
-    (ratio - 1.0).abs() < 1.0 / f64::from(1 << 20)
-}
-
-/// A common scale of which all scales are multiples, and the multiples.
-fn common(levels: &[Grid]) -> Result<(f32, Vec<i64>)> {
-    let smallest = levels.iter().map(|l| l.scale).fold(f32::INFINITY, f32::min);
-    for parts in 1..=MAX_PARTS {
-        let scale = f64::from(smallest) / f64::from(parts);
-        let factors: Vec<f64> = levels.iter().map(|l| f64::from(l.scale) / scale).collect();
-        let whole = |f: &f64| f.round() >= 1.0 && close(f / f.round()) && f.round() <= MAX_FACTOR as f64;
-        if factors.iter().all(whole) {
-            return Ok((scale as f32, factors.iter().map(|f| f.round() as i64).collect()));
-        }
-    }
-    let scales: Vec<String> = levels.iter().map(|l| l.scale.to_string()).collect();
-    let message = format!(
-        "its inputs have the scales {}; their ratio must be p/q with p at most {MAX_FACTOR} and q at most {MAX_PARTS}",
-        scales.join(" and ")
-    );
-    Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
-        .help(
-            "give the quantisers of both branches one scale, or scales whose ratio is one of small integers",
-        )
-        .into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn level(scale: f32, least: i64, most: i64) -> Grid {
-        Grid { scale, least, most, bipolar: (least, most) == (-1, 1) }
-    }
-
-    #[test]
-    fn scales_have_a_common_part_or_are_refused() {
-        let of = |a, b| common(&[level(a, 0, 3), level(b, 0, 3)]);
-        assert_eq!(of(0.5, 0.5).unwrap(), (0.5, vec![1, 1]));
-        assert_eq!(of(0.25, 1.0).unwrap(), (0.25, vec![1, 4]));
-        assert_eq!(of(3.0, 2.0).unwrap(), (1.0, vec![3, 2]));
-        assert!(of(1.0, std::f32::consts::PI).is_err());
-        assert!(of(1.0, 1e6).is_err());
-    }
-
-    #[test]
-    fn sums_keep_what_their_parts_have_in_common() {
-        let signs = level(1.0, -1, 1);
-        assert_eq!(sum(&[signs, signs], &[1, 1]), Lattice { low: -2, step: 2, points: 3 });
-        assert_eq!(sum(&[signs, level(1.0, 0, 3)], &[1, -1]), Lattice { low: -4, step: 1, points: 6 });
-        assert_eq!(
-            sum(&[level(1.0, 0, 3), level(1.0, 0, 1)], &[4, 2]),
-            Lattice { low: 0, step: 2, points: 8 }
-        );
-    }
+    let (own, all) = (images::plain(from).ok()?, images::plain(to).ok()?);
+    let factor = [0, 1].map(|a| if own.size[a] == 1 { all.size[a] } else { 1 });
+    let repeated = [0, 1].iter().all(|a| own.size[*a] * factor[*a] == all.size[*a]);
+    (from.len() == to.len() && own.channels == all.channels && repeated)
+        .then_some(Some(([own.size[0], own.size[1], own.channels], factor)))
 }

@@ -3,16 +3,23 @@
 //! May use: `arith`, `graph`, `layer`, `import::runs`. Used by: `import`.
 
 pub(crate) mod activation;
+pub(crate) mod bumps;
+pub(crate) mod decide;
 pub(crate) mod draft;
+pub(crate) mod factors;
+pub(crate) mod gate;
 pub(crate) mod grid;
 pub(crate) mod images;
 pub(crate) mod join;
 pub(crate) mod members;
 pub(crate) mod moves;
+pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pixels;
+pub mod scales;
 pub mod sums;
 pub(crate) mod survey;
+pub(crate) mod terms;
 pub(crate) mod walk;
 pub(crate) mod weights;
 
@@ -20,6 +27,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, CONFIG_VALUE, Diagnostic, Result};
 use crate::frame::port::Port;
+use crate::graph::operator::Role;
 use crate::graph::step::{HostGraph, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::draft::NetworkDraft;
@@ -32,6 +40,7 @@ use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::walk::{Stream, Walk};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::{Chain, Run};
+use crate::import::runs::levels::written_out;
 use crate::import::runs::segment::{Segments, segment};
 use crate::import::runs::steps::identity;
 use crate::import::runs::steps::integers;
@@ -74,7 +83,10 @@ pub fn layers(
             errors.push(
                 Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
                     .at(place.clone())
-                    .help(format!("quantise the input to {MAX_INPUT_BITS} bits or fewer")),
+                    .help(format!(
+                        "quantise the input to {MAX_INPUT_BITS} bits or fewer, its zero point subtracted: uint16 with a zero point \
+                         has 17, int16 with a zero point of 0 has 16 (ActivationSymmetric in ONNX Runtime)"
+                    )),
             );
         }
         bits <= MAX_INPUT_BITS
@@ -126,6 +138,7 @@ pub fn layers(
 fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
     let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
     let mut found = BTreeMap::new();
+    let quantised = join::quantised_later(runs, segments);
     for (index, (run, segments)) in runs.iter().zip(segments).enumerate() {
         let tail = &run.chain.steps[segments.tail.clone()];
         if index > 0 {
@@ -133,12 +146,13 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
                 run.from.iter().filter_map(|name| streams.get(&name[..])).cloned().collect();
             let alone = segments.layers.is_empty() && run.leaves;
             let behind = (!alone).then(|| segments.front.clone());
-            walk.begin(run, &from, behind, tail);
+            walk.begin(run, &from, behind, tail, quantised[index]);
         }
-        for (index, segment) in segments.layers.iter().enumerate() {
-            let feeds_pool =
-                segments.layers.get(index + 1).is_some_and(|next| is_pool(&run.chain.steps[next.anchor]));
-            walk.layer(segment, feeds_pool, tail);
+        for (at, segment) in segments.layers.iter().enumerate() {
+            let next = segments.layers.get(at + 1).map(|next| &run.chain.steps[next.anchor]);
+            let feeds_pool = next.is_some_and(|next| is_pool(next) && next.operator.name != "GlobalSumPool");
+            let feeds_sums = quantised[index] && at + 1 == segments.layers.len();
+            walk.layer(segment, feeds_pool, feeds_sums, tail);
         }
         if run.leaves {
             let leaving = segments
@@ -165,13 +179,25 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
     }
     steps.extend(turn);
     Ok(HostFront {
-        host: HostGraph::new(chain.input.clone(), steps),
+        host: HostGraph::new(chain.input.clone(), written_out(steps)),
         input: Port { shape: own, element: level.element() },
     })
 }
 
 /// The levels that the host's steps produce. They are computed at one pixel if all pixels are treated alike.
 fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) -> Result<Option<Grid>> {
+    let quantised = front.iter().rposition(|s| matches!(s.operator.role, Role::Quantiser(_)));
+    let mixes = |s: &&Step| matches!(s.operator.role, Role::Pool | Role::Host | Role::Product);
+    if let Some(step) = front[quantised.map_or(0, |at| at + 1)..].iter().find(mixes) {
+        let message = format!(
+            "{} of the input stands before the first layer without a quantiser behind it",
+            step.operator.name
+        );
+        return Err(Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+            .at(step.place.clone())
+            .help("quantise its result, or leave it to the program around the network")
+            .into());
+    }
     let image = match first {
         Some(first) => image_of(first, shape),
         None => images::plain(shape).map(Some),
@@ -179,13 +205,13 @@ fn levels(chain: &Chain, front: &[Step], first: Option<&Step>, shape: &[usize]) 
     let axis = image.ok().flatten().map(|i| if i.channels_last { shape.len() - 1 } else { 1 });
     let one = axis.filter(|_| chain.input.len() == shape.len()).map(|axis| one_position(&chain.input, axis));
     if let Some(one) = one
-        && let Ok(steps) = at_one_position(front, &one)
+        && let Ok(steps) = at_one_position(front, &chain.input, &one)
     {
         let Some(mut found) = grid(chain.annotation, &one, &steps)? else { return Ok(None) };
         for (at, pad) in front.iter().enumerate().filter(|(_, s)| s.operator.name == "Pad") {
             let Some(value) = images::padding(pad, chain.shape_before(at))? else { continue };
             let own = one_position(&pad.shape, axis.unwrap_or(1));
-            let rest = at_one_position(&front[at + 1..], &own)?;
+            let rest = at_one_position(&front[at + 1..], &pad.shape, &own)?;
             let fill = Tensor { data: Data::Float(vec![value; own.iter().product()]), shape: own };
             let made = rest.iter().try_fold(fill, |x, step| step.eval(&x))?;
             made.floats("padding")?

@@ -82,12 +82,12 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
     // Layouts move the integers on the host.
     front.extend(steps.iter().filter(|s| moves(s)).cloned());
     all.extend_from_slice(steps);
-    let all = if image.is_some() { at_one_position(&all, &one)? } else { all };
+    let all = if image.is_some() { at_one_position(&all, &chain.input, &one)? } else { all };
     let (min, max) = element.range();
     let step = if element == Element::Bipolar { 2 } else { 1 };
     let row = Lattice { low: min, step, points: (max - min) / step + 1 };
     let rows = vec![row; one.iter().product()];
-    let (mut found, negated) = activation(&rows, &one, &all, grid)?;
+    let (mut found, negated) = activation(&rows, &one, &all, grid)?.monotone(&all)?;
     found = falling(found, negated);
     if found.thresholds.len() < channels {
         found.thresholds = vec![found.thresholds[0].clone(); channels];

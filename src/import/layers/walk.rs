@@ -14,17 +14,19 @@ use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::activation;
+use crate::import::layers::activation::{Found, activation};
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
-use crate::import::layers::grid::{Grid, grid, of_sums};
+use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
 use crate::import::layers::order::{Order, transposition};
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
 use crate::import::layers::survey::PartialLayer;
+use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::layers::{images, weights};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
+use crate::import::runs::levels::rounds;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
 use crate::layer::transpose::Transpose;
@@ -51,6 +53,8 @@ pub struct Walk<'a> {
     pub(crate) level: Option<Grid>,
     /// The sums of a product, if the stream is not quantised before an average.
     sums: Option<Sums>,
+    /// The real numbers at the end of the run, if a later run quantises them.
+    pub(crate) pending: Option<Terms>,
     /// The derivation of the last layer's values; `None` if it has no activation.
     pub(crate) made: Option<Values>,
     /// The host's steps on the last layer's sums, before the rest of the graph.
@@ -68,11 +72,16 @@ pub struct Stream {
     pub order: Order,
     /// Its levels; `None` if unknown.
     pub level: Option<Grid>,
+    /// The real numbers that the graph computes from streams, if they are not quantised yet.
+    pub pending: Option<Terms>,
 }
 
-/// The sums of a product as the input of an average, and the steps that turn them into the graph's numbers.
+/// The sums of a product as the input of an average or a join, and the steps that turn them into the graph's numbers.
 struct Sums {
+    rows: Vec<Lattice>,
     range: (i64, i64),
+    /// Shape of the sums at one position.
+    one: Vec<usize>,
     steps: Vec<Step>,
 }
 
@@ -130,7 +139,7 @@ struct Behind {
 /// The parts of a layer, and the levels of its output.
 struct Made {
     core: Core,
-    activation: Option<Activation>,
+    activation: Option<Found>,
     steps: Vec<Step>,
     level: Option<Grid>,
 }
@@ -156,6 +165,7 @@ impl<'a> Walk<'a> {
             free: true,
             level,
             sums: None,
+            pending: None,
             made: None,
             tail: Vec::new(),
             sketches,
@@ -170,16 +180,21 @@ impl<'a> Walk<'a> {
 
     /// Continues with another run, whose input is `stream`.
     pub fn resume(&mut self, chain: &'a Chain, stream: &Stream) {
-        let Stream { source, order, level } = stream.clone();
+        let Stream { source, order, level, .. } = stream.clone();
         self.chain = chain;
         (self.source, self.order, self.level, self.free) = (source, order, level, false);
-        (self.sums, self.made) = (None, None);
+        (self.sums, self.pending, self.made) = (None, None, None);
         self.tail = Vec::new();
     }
 
     /// The current stream.
     pub fn stream(&self) -> Stream {
-        Stream { source: self.source, order: self.order.clone(), level: self.level }
+        let raw = |sums: &Sums| {
+            let term = Term { source: self.source, rows: sums.rows.clone() };
+            Terms::stream(term, sums.steps.clone(), sums.one.clone())
+        };
+        let pending = self.pending.clone().or_else(|| self.sums.as_ref().map(raw));
+        Stream { source: self.source, order: self.order.clone(), level: self.level, pending }
     }
 
     /// Ends the walk and returns the layers.
@@ -187,8 +202,9 @@ impl<'a> Walk<'a> {
         self.drafts
     }
 
-    /// Adds the layer of `segment`, and the steps between it and the next layer.
-    pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, tail: &[Step]) {
+    /// Adds the layer of `segment`, and the steps between it and the next layer. `feeds_sums` says whether the real numbers behind
+    /// it may stay unquantised: a later run quantises them.
+    pub fn layer(&mut self, segment: &Segment, feeds_pool: bool, feeds_sums: bool, tail: &[Step]) {
         let chain = self.chain;
         let step = &chain.steps[segment.anchor];
         let place = self.place(segment.anchor);
@@ -208,8 +224,11 @@ impl<'a> Walk<'a> {
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
-            let pooled = feeds_pool && chain.steps[range.clone()].iter().all(is_affine);
-            if behind.level.is_none() && !pooled && !is_pool(step) {
+            let steps = &chain.steps[range.clone()];
+            let stays = |s: &Step| !matches!(s.operator.role, Role::Select);
+            let pooled = feeds_pool && steps.iter().all(is_affine) || feeds_sums && steps.iter().all(stays);
+            let rounded = behind.steps.iter().any(rounds);
+            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
                 self.errors.push(unquantised(step, chain.steps.get(range.end)));
                 return None;
             }
@@ -230,7 +249,7 @@ impl<'a> Walk<'a> {
         };
         let made = keep(made, self.errors).flatten();
         if let Some(activation) = made.as_ref().and_then(|m| m.activation.as_ref()) {
-            sketch.output = Some(activation.element);
+            sketch.output = Some(activation.last().element);
         }
         self.sketches.push(sketch);
         self.level = made.as_ref().and_then(|m| m.level);
@@ -242,8 +261,21 @@ impl<'a> Walk<'a> {
                 outgoing.shape.clone_from(&step.shape);
                 outgoing.moved |= place.positions > 1;
             }
-            outgoing.steps = steps;
-            self.push(step, core, activation, outgoing);
+            match activation {
+                Some(Found::Bumps(bumps)) => {
+                    self.push(step, core, None, outgoing.clone());
+                    outgoing.steps = steps;
+                    self.bumps(step, &[place.positions, place.channels()], bumps, outgoing);
+                }
+                Some(Found::Monotone(activation, negate)) => {
+                    outgoing.steps = steps;
+                    self.push(step, core, Some(falling(activation, negate)), outgoing);
+                }
+                None => {
+                    outgoing.steps = steps;
+                    self.push(step, core, None, outgoing);
+                }
+            }
         }
         self.order = place.order();
         if let Some(range) = segment.behind.clone() {
@@ -267,8 +299,20 @@ impl<'a> Walk<'a> {
         activation: Option<Activation>,
         outgoing: Postprocessing,
     ) {
-        self.number += 1;
         self.seed_number += 1;
+        self.inserted_join(step, inputs, core, activation, outgoing);
+    }
+
+    /// Adds a layer that joins several streams and is no node of the file: it has no number in the order of seeds.
+    pub(crate) fn inserted_join(
+        &mut self,
+        step: &Step,
+        inputs: Vec<Source>,
+        core: Core,
+        activation: Option<Activation>,
+        outgoing: Postprocessing,
+    ) {
+        self.number += 1;
         self.push(step, core, activation, outgoing);
         if let Some(draft) = self.drafts.last_mut() {
             draft.inputs = inputs;
@@ -294,9 +338,18 @@ impl<'a> Walk<'a> {
         let step = &chain.steps[anchor];
         let matrix = step.operator.name == "MatMul";
         let pad = anchor.checked_sub(1).filter(|i| !matrix && chain.steps[*i].operator.name == "Pad");
-        let (inner, before) = (chain.shape_before(pad.unwrap_or(anchor)), chain.shape_before(anchor));
-        let padded = pad.map(|i| Padded::of(&chain.steps[i], inner, step)).transpose()?;
-        self.settle(inner)?;
+        let before = chain.shape_before(anchor);
+        let padded = pad.and_then(|i| self.absorbed(i));
+        if let (Some(pad), None) = (pad, padded) {
+            // Padding that the window cannot take is a layer of its own.
+            let inner = chain.shape_before(pad);
+            if std::mem::take(&mut self.free) {
+                self.order = Order::of(&images::image(step, inner)?);
+            }
+            self.pick(pad, anchor)?;
+        }
+        let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
+        self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
@@ -322,7 +375,7 @@ impl<'a> Walk<'a> {
     /// Brings the stream, a tensor of shape `before`, into order `wanted`. Adds a Transpose layer if the order differs; an error
     /// if the permutation is no transposition.
     pub(crate) fn reorder(&mut self, step: &Step, wanted: Order, before: &[usize]) -> Result<()> {
-        self.settle(before)?;
+        self.recover(before)?;
         if self.order == wanted {
             return Ok(());
         }
@@ -345,7 +398,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the order has another number of elements, and nothing was refused before.
-    pub(crate) fn settle(&mut self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn recover(&mut self, shape: &[usize]) -> Result<()> {
         if self.order.fits(shape.iter().product()) {
             return Ok(());
         }
@@ -363,8 +416,11 @@ impl<'a> Walk<'a> {
         let steps = &self.chain.steps[range];
         let one = place.one();
         let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
-        let steps =
-            if place.positions > 1 || selects { at_one_position(steps, &one)? } else { steps.to_vec() };
+        let steps = if place.positions > 1 || selects {
+            at_one_position(steps, &place.step.shape, &one)?
+        } else {
+            steps.to_vec()
+        };
         let level = grid(None, &one, &steps)?;
         Ok(Behind { steps, level })
     }
@@ -432,30 +488,38 @@ impl<'a> Walk<'a> {
             return Ok(last.then(|| Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let range = reach(&rows, place.step)?;
-        let scaling = at_one_position(scaling.as_slice(), &place.one())?;
+        let scaling = at_one_position(scaling.as_slice(), &place.step.shape, &place.one())?;
         let steps: Vec<Step> = scaling.iter().cloned().chain(behind.steps).collect();
-        let Some(mut level) = behind.level else {
-            self.sums = Some(Sums { range, steps: steps.clone() });
+        let level = match behind.level {
+            None if steps.iter().any(rounds) => {
+                let found = of_rows(&rows, &place.one(), &steps)?;
+                Some(found.ok_or_else(|| unquantised(place.step, Some(place.step)))?)
+            }
+            level => level,
+        };
+        let Some(mut level) = level else {
+            self.sums = Some(Sums { rows, range, one: place.one(), steps: steps.clone() });
             return Ok(Some(Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let one = place.one();
-        let (activation, negate) = activation(&rows, &one, &steps, &level)?;
+        let found = activation(&rows, &one, &steps, &level)?;
+        // If fewer levels occur, the next layer gets only those.
+        level.narrow(found.last());
+        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
-        let (weights, activation) = match read.matrix {
-            // Weights of rows with a decreasing activation are negated. Weights stay if they are sampled, or with `keep_signs` or
-            // calibrated members (whose direction may differ between members): there the activation is decreasing.
-            Matrix::Integers(matrix) if !keep_signs => {
+        let (weights, found) = match (read.matrix, found) {
+            // Weights of rows with a decreasing activation are negated. Sampled weights stay, as do the weights of models with
+            // `keep_signs` or calibrated members (whose direction may differ between members): there the activation is
+            // decreasing.
+            (Matrix::Integers(matrix), Found::Monotone(activation, negate)) if !keep_signs => {
                 let sign = |row: usize| if negate[row] { -1 } else { 1 };
                 let value = |row: usize, column| sign(row) * matrix.at(row, column);
                 let negated = IntMatrix::from_fn(matrix.rows(), matrix.columns(), value);
-                (Matrix::Integers(negated), activation)
+                (Matrix::Integers(negated), Found::Monotone(activation, Vec::new()))
             }
-            matrix => (matrix, falling(activation, negate)),
+            pair => pair,
         };
-        // If fewer levels occur, the next layer gets only those.
-        level.narrow(&activation);
-        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
-        Ok(Some(Made { core: core(weights), activation: Some(activation), steps, level: Some(level) }))
+        Ok(Some(Made { core: core(weights), activation: Some(found), steps, level: Some(level) }))
     }
 
     fn pool(&mut self, place: &Place<'_>, behind: Option<Behind>, last: bool) -> Result<Option<Made>> {
@@ -503,7 +567,8 @@ impl<'a> Walk<'a> {
         };
         let one = place.one();
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
-        let steps: Vec<Step> = at_one_position(&scaling, &one)?.into_iter().chain(behind.steps).collect();
+        let steps: Vec<Step> =
+            at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
         // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),
@@ -517,10 +582,9 @@ impl<'a> Walk<'a> {
             let level = Grid { scale, least: range.0, most: range.1, bipolar: false };
             return Ok(Some(Made { core, activation: None, steps, level: Some(level) }));
         };
-        let (activation, negate) = activation(&rows, &one, &steps, &next)?;
-        let activation = falling(activation, negate);
-        next.narrow(&activation);
+        let found = activation(&rows, &one, &steps, &next)?;
+        next.narrow(found.last());
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
-        Ok(Some(Made { core, activation: Some(activation), steps, level: Some(next) }))
+        Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }))
     }
 }

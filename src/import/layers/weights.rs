@@ -12,8 +12,10 @@ use crate::graph::tensor::Tensor;
 
 /// Maximum fan-in: float32 represents every sum of that number of ±1 exactly.
 const MAX_FAN_IN: usize = 1 << 24;
-/// Maximum magnitude of a weight.
-const MAX_WEIGHT: f32 = 128.0;
+/// Maximum magnitude of a weight: uint8 less any zero point has 9 bits.
+const MAX_WEIGHT: f32 = 256.0;
+/// Maximum magnitude of the integers that are looked for first in weights without codes.
+const FEW: f32 = 128.0;
 
 /// The weights of a layer: a matrix and one scale per output.
 #[derive(Debug, PartialEq)]
@@ -112,7 +114,7 @@ fn coded(codes: &Codes, inputs: usize, outputs: usize) -> Result<Weights> {
         return Err(unfit(format!("a weight is {w} times its scale (its zero point is no integer)")));
     }
     if let Some(w) = integers.iter().find(|w| w.abs() > MAX_WEIGHT) {
-        return Err(unfit(format!("a weight is {w} times its scale, beyond 8 bits")));
+        return Err(unfit(format!("a weight is {w} times its scale, beyond 9 bits")));
     }
     let of_rows = scales_of(scales, outputs, f32::abs)?;
     let value = |row: usize, column: usize| {
@@ -153,11 +155,16 @@ fn plain(values: &[f32], inputs: usize, outputs: usize) -> Result<Weights> {
         // A row of zeros has scale 1.
         Some(largest.iter().map(|s| if *s == 0.0 { 1.0 } else { *s }).collect())
     } else {
-        let of_all = scale(values.iter()).map(|s| vec![s; outputs]);
-        of_all.or_else(|| (0..outputs).map(|row| scale(column(row))).collect::<Option<Vec<f32>>>())
+        let near = || near_scale(values.iter()).map(|s| vec![s; outputs]);
+        let near_each = || (0..outputs).map(|row| near_scale(column(row))).collect::<Option<Vec<f32>>>();
+        let exact = [FEW, MAX_WEIGHT].into_iter().find_map(|most| {
+            let of_all = scale(values.iter(), most).map(|s| vec![s; outputs]);
+            of_all.or_else(|| (0..outputs).map(|row| scale(column(row), most)).collect::<Option<Vec<f32>>>())
+        });
+        exact.or_else(near).or_else(near_each)
     };
     let Some(scales) = scales else {
-        let row = (0..outputs).find(|row| scale(column(*row)).is_none()).unwrap_or(0);
+        let row = (0..outputs).find(|row| scale(column(*row), MAX_WEIGHT).is_none()).unwrap_or(0);
         let mut magnitudes: Vec<f32> = column(row).map(|v| v.abs()).filter(|v| *v > 0.0).collect();
         magnitudes.sort_by(f32::total_cmp);
         magnitudes.dedup();
@@ -178,9 +185,9 @@ fn plain(values: &[f32], inputs: usize, outputs: usize) -> Result<Weights> {
     Ok(Weights { matrix: Matrix::Integers(IntMatrix::from_fn(outputs, inputs, value)), scales })
 }
 
-/// The scale s for which all `values` are exactly s times integers of at max 8 bits: 1, else a power of two, else the largest
-/// such s.
-fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
+/// The scale s for which all `values` are exactly s times integers up to `most` in magnitude: 1, else a power of two, else the
+/// largest such s.
+fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone, most: f32) -> Option<f32> {
     let magnitudes = values.map(|v| v.abs()).filter(|v| *v > 0.0);
     let (min, max) = magnitudes.clone().fold((f32::INFINITY, 0f32), |(l, m), v| (l.min(v), m.max(v)));
     if max == 0.0 {
@@ -190,7 +197,7 @@ fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
         s.is_normal()
             && magnitudes.clone().all(|v| {
                 let q = (v / s).round();
-                q <= MAX_WEIGHT && q * s == v
+                q <= most && q * s == v
             })
     };
     if fits(1.0) {
@@ -198,13 +205,27 @@ fn scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
     }
     // The largest power of two that divides all values, if there is one.
     let powers = (0..24).map(|k| f32::from_bits(min.to_bits() & 0x7f80_0000) * 2f32.powi(-k));
-    powers.chain((1..=MAX_WEIGHT as u32).map(|k| min / k as f32)).find(|s| fits(*s))
+    powers.chain((1..=most as u32).map(|k| min / k as f32)).find(|s| fits(*s))
+}
+
+/// The scale of which all `values` are integers of at max 8 bits up to rounding errors, a few of the largest value's last places: what
+/// a written-out quantiser of the weights gives, `2 * round(3 * w) / 3 - 1` for example.
+fn near_scale<'a>(values: impl Iterator<Item = &'a f32> + Clone) -> Option<f32> {
+    let magnitudes = values.map(|v| f64::from(v.abs()));
+    let max = magnitudes.clone().fold(0.0, f64::max);
+    let slack = max / f64::from(1 << 21);
+    let fits = |s: &f64| magnitudes.clone().all(|v| ((v / s).round() * s - v).abs() <= slack);
+    if max == 0.0 {
+        return Some(1.0);
+    }
+    // The largest weight is an integer times the scale.
+    (1..=FEW as u32).map(|k| max / f64::from(k)).find(fits).map(|s| s as f32)
 }
 
 fn unfit(fact: String) -> Diagnostics {
     Diagnostic::new(&WEIGHTS_UNSUPPORTED, fact)
         .help(
-            "weights are integers of up to 8 bits times one scale for each output: quantise them in the graph (Quant, DequantizeLinear, BipolarQuant), \
+            "weights are integers of up to 9 bits times one scale for each output: quantise them in the graph (Quant, DequantizeLinear, BipolarQuant), \
              or have them sampled (StochasticQuant, or weights = { stochastic = \"ternary\" } in the layer's configuration)",
         )
         .into()
@@ -286,6 +307,16 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_a_written_out_quantiser_are_integers_up_to_rounding_errors() {
+        // 2 * round(3 * w) / 3 - 1 in float32.
+        let of = |n: f32| n * 2.0 / 3.0 - 1.0;
+        let values = [of(0.0), of(1.0), of(2.0), of(3.0)].map(|v: f32| v * 0.718_862_3);
+        let found = read(&[4, 1], &values);
+        assert_eq!(found.row(0), [-3, -1, 1, 3]);
+        assert!((found.scales[0] * 3.0 - 0.718_862_3).abs() < 1e-6);
+    }
+
+    #[test]
     fn codes_are_taken_as_they_are() {
         let tensor = |v: &[f32]| Tensor::new(vec![2, 2], Data::Float(v.to_vec())).unwrap();
         let mut p = product(&[2, 2], &[1.0, -0.75, -2.0, 0.0]);
@@ -297,7 +328,7 @@ mod tests {
         assert_eq!((found.row(0), found.row(1)), (&[2, -4][..], &[-3, 0][..]));
         assert_eq!(found.scales, [0.5, 0.25]);
         for (integers, scales, word) in [
-            ([2.0, 3.0, 300.0, 0.0], [0.5; 4], "beyond 8 bits"),
+            ([2.0, 3.0, 300.0, 0.0], [0.5; 4], "beyond 9 bits"),
             ([2.5, 3.0, 3.0, 0.0], [0.5; 4], "zero point"),
             ([1.0; 4], [0.5, 0.5, 0.25, 0.5], "scales 0.5 and 0.25"),
             ([1.0; 4], [0.0; 4], "the scale 0"),
@@ -318,6 +349,6 @@ mod tests {
         assert!(said(&[2, 1], &[1.0, f32::NAN], &[1, 2]).contains("NaN"));
         assert!(said(&[2, 1], &[1.0, 1.0], &[3, 2]).contains("[3, 2]"));
         assert!(said(&[2, 1], &[1e-45, 1e-45], &[1, 2]).contains("the scale 0.000"));
-        assert!(said(&[2, 1], &[129.0, 127.0], &[1, 2]).contains("magnitudes"));
+        assert!(said(&[2, 1], &[257.0, 255.0], &[1, 2]).contains("magnitudes"));
     }
 }

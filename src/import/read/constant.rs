@@ -1,7 +1,7 @@
 //! Tensors in all of ONNX's storage forms.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result, SAVE_AGAIN};
-use crate::graph::dtype::type_name;
+use crate::graph::dtype::{brain, half, type_name};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::read::external::External;
@@ -38,6 +38,7 @@ pub fn read(message: &[u8], external: &External) -> Result<Constant> {
             (5 | 7 | 11, value) => value.ints(&mut parts.ints)?,
             (8, value) => title = name(value)?,
             (9, value) => parts.raw = Some(value.bytes()?),
+            (10, value) => value.doubles(&mut parts.doubles)?,
             (13, value) => {
                 limit("keys of external data", parts.place.len(), MAX_FIELDS)?;
                 parts.place.push(pair(value.bytes()?)?);
@@ -64,6 +65,7 @@ struct TensorFields<'a> {
     /// Location of external data, as key-value pairs.
     place: Vec<(&'a str, &'a str)>,
     floats: Vec<f32>,
+    doubles: Vec<f64>,
     ints: Vec<i64>,
     raw: Option<&'a [u8]>,
 }
@@ -88,6 +90,8 @@ impl TensorFields<'_> {
         }
         let data = match self.raw {
             Some(raw) => from_raw(self.kind, raw, count)?,
+            // Numbers of 64 bits become the nearest float32.
+            None if self.kind == 11 => Data::Float(self.doubles.iter().map(|&v| v as f32).collect()),
             None => from_typed(self.kind, self.floats, self.ints, count)?,
         };
         Tensor::new(shape, data)
@@ -109,9 +113,9 @@ fn packed(kind: i64) -> Option<(u32, bool)> {
 fn bytes(kind: i64, count: usize) -> Result<usize> {
     Ok(match kind {
         2 | 3 | 9 => count,
-        4 | 5 => count * 2,
+        4 | 5 | 10 | 16 => count * 2,
         1 | 6 | 12 => count * 4,
-        7 => count * 8,
+        7 | 11 => count * 8,
         _ => match packed(kind) {
             Some((bits, _)) => (count * bits as usize).div_ceil(8),
             None => return Err(type_unsupported(kind)),
@@ -157,6 +161,9 @@ fn from_raw(kind: i64, raw: &[u8], count: usize) -> Result<Data> {
         6 => ints(raw, |b| i32::from_le_bytes(b).into()),
         7 => ints(raw, i64::from_le_bytes),
         9 => ints(raw, |[b]| i64::from(b != 0)),
+        10 => Data::Float(raw.as_chunks().0.iter().map(|b| half(u16::from_le_bytes(*b))).collect()),
+        11 => Data::Float(raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()),
+        16 => Data::Float(raw.as_chunks().0.iter().map(|b| brain(u16::from_le_bytes(*b))).collect()),
         _ => ints(raw, |b| u32::from_le_bytes(b).into()),
     })
 }
@@ -171,6 +178,8 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>, count: usize) -> Resu
         6 => (i32::MIN.into(), i32::MAX.into()),
         7 => (i64::MIN, i64::MAX),
         9 => (0, 1),
+        // The bits of numbers of 16 bits.
+        10 | 16 => (0, u16::MAX.into()),
         12 => (0, u32::MAX.into()),
         // Bytes with several elements each.
         _ if packed(kind).is_some() => (0, u8::MAX.into()),
@@ -182,6 +191,8 @@ fn from_typed(kind: i64, floats: Vec<f32>, ints: Vec<i64>, count: usize) -> Resu
                 .help(SAVE_AGAIN)
                 .into())
         }
+        None if kind == 10 => Ok(Data::Float(ints.iter().map(|&bits| half(bits as u16)).collect())),
+        None if kind == 16 => Ok(Data::Float(ints.iter().map(|&bits| brain(bits as u16)).collect())),
         None => match packed(kind) {
             Some(form) => {
                 fill(kind, count, ints.len())?;
@@ -196,7 +207,7 @@ fn type_unsupported(kind: i64) -> Diagnostics {
     Diagnostic::new(
         &OPERATOR_UNSUPPORTED,
         format!(
-            "elements of {} are not supported; float32, bool and integers to 64 bits, but for uint64, are",
+            "elements of {} are not supported; float16 to float64, bool and integers to 64 bits, but for uint64, are",
             type_name(kind)
         ),
     )
@@ -248,10 +259,27 @@ mod tests {
         assert!(said(&message(7, &[2], &[(9, &[0; 8])])).contains("need 16 bytes, the file gives 8"));
         assert!(said(&message(7, &[2], &[(7, &[1])])).contains("2 elements, the data 1"));
         assert!(said(&message(2, &[1], &[(5, &[0xac, 0x02])])).contains("300 is outside"));
-        assert!(said(&message(10, &[1], &[(9, &[0; 2])])).contains("float16"));
+        assert!(said(&message(14, &[1], &[(9, &[0; 8])])).contains("complex64"));
+        assert!(said(&message(10, &[2], &[(9, &[0; 2])])).contains("2 elements of float16 need 4 bytes"));
+        assert!(said(&message(11, &[2], &[(10, &[0; 8])])).contains("2 elements, the data 1"));
         assert!(said(&message(1, &[0x7f; 9], &[])).contains("limit"));
         assert!(said(&message(1, &[1], &[(8, b"w"), (13, b"")])).contains("tensor w"));
         assert!(said(&message(22, &[3], &[(9, &[0])])).contains("3 elements of int4 need 2 bytes"));
+    }
+
+    #[test]
+    fn numbers_of_16_and_64_bits_become_the_nearest_float32() {
+        let tenth = 0.1f64.to_le_bytes();
+        for field in [9, 10] {
+            assert_eq!(read(&message(11, &[1], &[(field, &tenth)])).unwrap().1, Tensor::vector(vec![0.1]));
+        }
+        // float16: 1.5, the largest, the least subnormal, -infinity; as raw bytes, and as the numbers of their bits.
+        let bytes = [0x00, 0x3e, 0xff, 0x7b, 0x01, 0x00, 0x00, 0xfc];
+        let values = Tensor::vector(vec![1.5, 65504.0, 2f32.powi(-24), f32::NEG_INFINITY]);
+        assert_eq!(read(&message(10, &[4], &[(9, &bytes)])).unwrap().1, values);
+        let typed = [0x80, 0x7c, 0xff, 0xf7, 0x01, 0x01, 0x80, 0xf8, 0x03];
+        assert_eq!(read(&message(10, &[4], &[(5, &typed)])).unwrap().1, values);
+        assert_eq!(read(&message(16, &[1], &[(9, &[0xc0, 0xbf])])).unwrap().1, Tensor::vector(vec![-1.5]));
     }
 
     #[test]

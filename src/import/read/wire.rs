@@ -77,6 +77,22 @@ impl<'a> Value<'a> {
         }
         Ok(())
     }
+
+    /// Appends one float64, or a packed list of them.
+    pub fn doubles(self, to: &mut Vec<f64>) -> Result<()> {
+        match self {
+            Self::Fixed64(b) => to.push(f64::from_le_bytes(b)),
+            Self::Bytes(b) => {
+                let (whole, rest) = b.as_chunks();
+                if !rest.is_empty() {
+                    return Err(malformed("a list of doubles ends within a number"));
+                }
+                to.extend(whole.iter().map(|b| f64::from_le_bytes(*b)));
+            }
+            _ => return Err(malformed("a field that should hold doubles does not")),
+        }
+        Ok(())
+    }
 }
 
 /// Iterator over the fields of one message, in file order: (field number, value).

@@ -8,7 +8,7 @@ use crate::frame::element::Element;
 use crate::graph::op::product::transposed;
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
-use crate::import::simplify::fold::{Applied, Folded, Input};
+use crate::import::simplify::folded::{Applied, Folded, Input};
 
 /// A part of the graph without branches: steps on one running tensor.
 #[derive(Debug, Default)]
@@ -159,7 +159,7 @@ fn used(applied: &Applied, taken: impl Fn(&str) -> bool) -> Result<usize> {
     }
 }
 
-/// Errors of all joins. Sums, differences and concatenations are supported.
+/// Errors of all joins. Sums, differences, products and concatenations are supported.
 pub fn joins(folded: &Folded) -> Vec<Diagnostic> {
     folded.nodes.iter().filter_map(join).collect()
 }
@@ -170,7 +170,7 @@ fn join(applied: &Applied) -> Option<Diagnostic> {
         return None;
     }
     let known =
-        ["Add", "Sub", "Concat"].contains(&applied.operator.name) && all.len() == applied.inputs.len();
+        ["Add", "Sub", "Mul", "Concat"].contains(&applied.operator.name) && all.len() == applied.inputs.len();
     (!known).then(|| {
         let names: BTreeSet<&str> = all.iter().map(String::as_str).collect();
         let first: Vec<&str> = names.iter().copied().take(4).collect();
@@ -178,7 +178,7 @@ fn join(applied: &Applied) -> Option<Diagnostic> {
             format!("it joins {} branches that depend on the input: {}", names.len(), first.join(", "));
         Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
             .at(applied.node.to_string())
-            .help("branches may be added, subtracted and concatenated; give products and scales constants")
+            .help("branches may be added, subtracted, multiplied and concatenated")
     })
 }
 
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn what_cannot_be_joined_is_refused() {
         let mut product = applied(2, &["a", "b"], &["y"]);
-        product.operator = op::find("", "Mul").unwrap();
+        product.operator = op::find("", "Div").unwrap();
         let nodes = vec![applied(0, &["x"], &["a"]), applied(1, &["x"], &["b"]), product];
         let text = runs(folded(nodes)).unwrap_err().to_string();
         assert!(text.contains("n2") && text.contains("a, b"), "{text}");

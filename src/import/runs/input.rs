@@ -31,8 +31,10 @@ pub fn quantise_input(mut run: Run, options: &Options, errors: &mut Vec<Diagnost
         let message =
             format!("it takes {elements} real numbers of the graph's input, which is not quantised");
         errors.push(Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(place).help(
-            "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10 \
-             (signed, rounded half to even, saturated), or quantise the input in the graph (Quant, QuantizeLinear, BipolarQuant)",
+            "state their fixed-point type in the configuration, for example [input] bits = 16, fraction_bits = 10, or by \
+             --input-bits 16 --input-fraction 10 (signed, rounded half to even, saturated), or quantise the input in the graph \
+             (Quant, QuantizeLinear, BipolarQuant). In QKeras, QActivation(quantized_bits(9, 1)) in front of the first layer is \
+             [input] bits = 9, fraction_bits = 7",
         ));
         return run;
     };

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::attributes::{Attribute, Attributes};
 use crate::graph::op;
+use crate::graph::op::conv::Convolution;
 use crate::graph::op::product::transposed;
-use crate::graph::op::{geometry, pool};
+use crate::graph::op::transposed::Plan;
+use crate::graph::op::{geometry, pool, reduce};
+use crate::graph::operator::{CONFIGURED, Role};
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::runs::chain::Chain;
@@ -19,8 +22,11 @@ use crate::import::runs::steps::{made, with};
 pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
     let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
     let chain = each(chain, "Gemm", gemm, errors);
+    let chain = each(chain, "ConvTranspose", transposed_convolution, errors);
     let chain = each(chain, "Conv", biased, errors);
     let chain = each(chain, "QuantAvgPool2d", quantised_average, errors);
+    let chain = each(chain, "ReduceMean", reduction, errors);
+    let chain = each(chain, "ReduceSum", reduction, errors);
     each(chain, "MatMul", constant_on_the_left, errors)
 }
 
@@ -33,9 +39,12 @@ fn each(
 ) -> Chain {
     let mut steps = Vec::with_capacity(chain.steps.len());
     let mut before = chain.input.clone();
+    // Behind a step that only the host computes, no form has to suit hardware.
+    let mut on_host = false;
     for step in std::mem::take(&mut chain.steps) {
         let after = step.shape.clone();
-        if step.operator.name != name {
+        on_host |= matches!(step.operator.role, Role::Host);
+        if on_host || step.operator.name != name {
             steps.push(step);
         } else {
             match pass(&step, &before) {
@@ -140,6 +149,58 @@ fn biased(step: &Step, _: &[usize]) -> Result<Vec<Step>> {
     Ok(vec![product, with(step, "Add", bias, &step.shape)?])
 }
 
+/// ConvTranspose: a Conv with an output for each place of a block of pixels, whose channels are interleaved, a Slice that cuts the padding
+/// away, and an Add of the bias.
+fn transposed_convolution(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let constants = step.constants();
+    let (Some(0), Some(Some(weights))) = (step.position(), constants.get(1)) else {
+        return Err(two_running());
+    };
+    let plan = Plan::of(&step.attributes, before, &weights.shape)?;
+    let (block, crop) = (plan.block(), plan.crop());
+    let weights = plan.weights(weights)?;
+    let attributes = plan.attributes();
+    let shape = Convolution::of(&attributes, before, &weights.shape)?.output().shape();
+    let operands = vec![Operand::Running, Operand::Constant(Arc::new(weights))];
+    let mut product = made(step, "Conv", operands, attributes, &shape)?;
+    product.codes = step.codes.as_deref().map(|codes| plan.codes(codes)).transpose()?.map(Arc::new);
+    let mut steps = vec![product];
+    let places: usize = block.iter().product();
+    let mut now = shape;
+    now[1] /= places;
+    now[2..].iter_mut().zip(&block).for_each(|(extent, b)| *extent *= b);
+    let ints = |values: Vec<i64>| Attribute::Ints(values);
+    if places > 1 {
+        let domain =
+            if plan.groups == 1 && block.len() == 2 && block[0] == block[1] { "" } else { CONFIGURED };
+        let (name, attributes) = match domain {
+            "" => ("DepthToSpace", Attributes::new(13).with("blocksize", Attribute::Int(block[0] as i64))),
+            _ => (
+                "Interleave",
+                Attributes::new(13)
+                    .with("block", ints(block.iter().map(|b| *b as i64).collect()))
+                    .with("groups", Attribute::Int(plan.groups as i64)),
+            ),
+        };
+        let mut moved = made(step, "DepthToSpace", vec![Operand::Running], attributes, &now)?;
+        moved.operator = op::find(domain, name).ok_or_else(|| op::unknown(domain, name))?;
+        steps.push(moved);
+    }
+    if now != step.shape {
+        let list = |values: Vec<i64>| Operand::Constant(Arc::new(Tensor::integers(values)));
+        let side = |end: usize| list(crop.iter().map(|c| c[end] as i64).collect());
+        let axes = list((2..now.len() as i64).collect());
+        let operands = vec![Operand::Running, side(0), side(1), axes];
+        steps.push(made(step, "Slice", operands, Attributes::new(13), &step.shape)?);
+    }
+    if let Some(bias) = constants.get(2).copied().flatten().filter(|b| !b.is_empty()) {
+        let mut shape = vec![1; step.shape.len() - 1];
+        shape[0] = bias.len();
+        steps.push(with(step, "Add", Tensor { shape, data: bias.data.clone() }, &step.shape)?);
+    }
+    Ok(steps)
+}
+
 /// QuantAvgPool2d: an AveragePool, a Mul by the number of pixels, and a Trunc that drops bits. Channels-last inputs are
 /// transposed before and back after.
 fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
@@ -173,6 +234,52 @@ fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     steps.push(dropped);
     if last {
         steps.push(turned([0, 2, 3, 1], &shape)?);
+    }
+    Ok(steps)
+}
+
+/// A mean or a sum over the pixels of images: over all axes behind [N, C]. Images with channels last are transposed before. Other axes
+/// stay for the host.
+fn reduction(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let rank = before.len();
+    let constants = step.constants();
+    let axes = constants.get(1).copied().flatten().filter(|axes| !axes.is_empty());
+    let mut inputs = vec![Tensor::zeros(before)?];
+    inputs.extend(axes.cloned());
+    let axes = reduce::axes(&step.attributes, &inputs.iter().collect::<Vec<_>>())?;
+    let behind = |first: usize| rank > 2 && axes.iter().copied().eq(first..first + rank - 2);
+    let keep = step.attributes.int("keepdims", 1)? != 0;
+    let channels = match (behind(2), behind(1)) {
+        (true, _) => 1,
+        (_, true) => rank - 1,
+        // Not over the pixels of an image: only the host can compute it.
+        _ => return Ok(vec![step.clone()]),
+    };
+    let mut steps = Vec::new();
+    if channels != 1 {
+        let perm: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
+        let to: Vec<usize> = perm.iter().map(|a| before[*a as usize]).collect();
+        let attributes = Attributes::new(step.attributes.opset).with("perm", Attribute::Ints(perm));
+        steps.push(made(step, "Transpose", vec![Operand::Running], attributes, &to)?);
+    }
+    let mut whole = vec![1; rank];
+    (whole[0], whole[1]) = (before[0], before[channels]);
+    let (domain, name) = if step.operator.name == "ReduceMean" {
+        ("", "GlobalAveragePool")
+    } else {
+        (CONFIGURED, "GlobalSumPool")
+    };
+    let attributes = Attributes::new(step.attributes.opset);
+    let mut pooled = made(step, "GlobalAveragePool", vec![Operand::Running], attributes.clone(), &whole)?;
+    pooled.operator = op::find(domain, name).ok_or_else(|| op::unknown(domain, name))?;
+    steps.push(pooled);
+    if !keep {
+        steps.push(made(step, "Flatten", vec![Operand::Running], attributes.clone(), &whole[..2])?);
+    }
+    if channels != 1 && keep {
+        let perm: Vec<i64> = [0].into_iter().chain(2..rank as i64).chain([1]).collect();
+        let attributes = Attributes::new(step.attributes.opset).with("perm", Attribute::Ints(perm));
+        steps.push(made(step, "Transpose", vec![Operand::Running], attributes, &step.shape)?);
     }
     Ok(steps)
 }

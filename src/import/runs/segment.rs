@@ -57,7 +57,10 @@ pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Optio
     while run.leaves
         && let [.., last] = anchors[..]
         && matches!(chain.steps[last].operator.role, Role::Pool)
-        && !can_average(&chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last])
+        && !can_average(
+            &chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last],
+            &chain.steps[last],
+        )
     {
         anchors.pop();
     }
@@ -102,37 +105,31 @@ pub fn is_local(step: &Step) -> bool {
 pub fn is_affine(step: &Step) -> bool {
     let name = step.operator.name;
     let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
-    matches!(step.operator.role, Role::Layout)
+    let regroups = ["DepthToSpace", "SpaceToDepth", "Interleave"].contains(&name);
+    matches!(step.operator.role, Role::Layout) && !regroups
         || step.position() == Some(0) && (linear || name == "Div")
         || step.position() == Some(1) && linear
 }
 
-/// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average.
-fn can_average(steps: &[Step]) -> bool {
+/// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average. A sum counts
+/// an offset once for each element, so it commutes with none.
+fn can_average(steps: &[Step], pool: &Step) -> bool {
     let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
     let moves = steps.iter().any(|s| matches!(s.operator.role, Role::Layout));
     // Of moved elements, an average has those of several channels.
     let uniform = |s: &Step| s.constants().iter().flatten().all(|t| t.len() <= 1);
-    let affine = steps.iter().all(|s| is_affine(s) && (!moves || uniform(s)));
+    let affine =
+        pool.operator.name != "GlobalSumPool" && steps.iter().all(|s| is_affine(s) && (!moves || uniform(s)));
     steps.iter().all(is_local) && (quantised || affine)
 }
 
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for (at, step) in range.clone().zip(&chain.steps[range]) {
-        // Padding directly before a window belongs to that window.
-        let windowed = || {
-            let next =
-                chain.steps.get(at + 1).filter(|next| !["MatMul", "Pad"].contains(&next.operator.name));
-            next.is_some_and(|next| matches!(next.operator.role, Role::Product | Role::Pool | Role::Select))
-        };
-        if is_local(step) && (step.operator.name != "Pad" || windowed()) {
-            continue;
-        }
+    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
         errors.push(
             Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                 .at(step.place.clone())
-                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima and nearest-neighbour upsampling; padding directly before a window"),
+                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima, nearest-neighbour upsampling, padding, and selections of channels and pixels"),
         );
     }
 }

@@ -9,59 +9,18 @@ use std::sync::Arc;
 use crate::diagnostic::{
     Diagnostic, Diagnostics, MODEL_INVALID, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result,
 };
-use crate::frame::element::Element;
 use crate::graph::op;
 use crate::graph::op::stochastic::picks;
 use crate::graph::operator::{Codes, Operator, Role};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::options::MAX_MEMBERS;
 use crate::import::read::file::Node;
-use crate::import::simplify::codes;
+use crate::import::simplify::folded::{Applied, Folded, Input};
 use crate::import::simplify::validate::Graph;
+use crate::import::simplify::{batch, codes};
 
 /// Upper bound on elementary operations of constant folding and shape inference together: 2^28.
 const MAX_WORK: usize = 1 << 28;
-
-/// An input of a node that remains after folding.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A tensor that depends on the graph's input, by name.
-    Tensor(String),
-    /// A constant.
-    Constant(Arc<Tensor>),
-}
-
-/// A node that depends on the graph's input.
-#[derive(Debug)]
-pub struct Applied {
-    /// The node.
-    pub node: Node,
-    /// Its operator.
-    pub operator: &'static Operator,
-    /// Its inputs.
-    pub inputs: Vec<Input>,
-    /// Shapes of its outputs.
-    pub shapes: Vec<Vec<usize>>,
-    /// For a matrix product, the integers and scales of its constant operand.
-    pub codes: Option<Arc<Codes>>,
-}
-
-/// A graph with all constants folded.
-#[derive(Debug, Default)]
-pub struct Folded {
-    /// The remaining nodes, in topological order.
-    pub nodes: Vec<Applied>,
-    /// Name and shape of the input.
-    pub input: (String, Vec<usize>),
-    /// The input's integer type, if the file annotates it.
-    pub annotation: Option<Element>,
-    /// Names of the outputs.
-    pub outputs: Vec<String>,
-    /// The number of members that constants are given for; `None` if the graph has no `Member` node.
-    pub members: Option<u32>,
-    /// Matrix products downstream of a node with an error: their constants are known, their shapes are not.
-    pub loose: Vec<Applied>,
-}
 
 /// An [`Applied`] before its node is attached.
 struct Kept {
@@ -112,7 +71,8 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         }
         match apply(&node, &known, &mut work) {
             Ok(Outcome { kept, loose, outputs }) => {
-                for (name, tensor) in node.outputs.iter().zip(outputs) {
+                // An empty name is an omitted output; as an input it is an omitted operand.
+                for (name, tensor) in node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty()) {
                     known.insert(name.clone(), tensor);
                 }
                 if let Some(Kept { operator, inputs, shapes, codes }) = kept {
@@ -121,7 +81,8 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
                 }
             }
             Err(found) => {
-                let nothing = node.outputs.iter().map(|name| (name.clone(), Known::Nothing));
+                let named = node.outputs.iter().filter(|name| !name.is_empty());
+                let nothing = named.map(|name| (name.clone(), Known::Nothing));
                 known.extend(nothing);
                 errors.extend(found.placed(&node.to_string()));
             }
@@ -141,6 +102,11 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
             Diagnostic::new(&MODEL_INVALID, format!("the output {output} does not depend on the input"))
                 .help("name the tensor that the network computes as the graph's output"),
         );
+    }
+    if errors.is_empty()
+        && let Err(found) = batch::single(&mut folded)
+    {
+        errors.extend(found);
     }
     folded
 }
@@ -209,6 +175,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
             None => return Err(Diagnostic::new(&MODEL_INVALID, format!("input {name} is not there")).into()),
         }
     }
+    let operator = op::other_mean(operator, &node.attributes, &tensors).unwrap_or(operator);
     let sampled = integers.iter().flatten().any(|c| c.rounding.is_some());
     let codes = kept_codes.filter(|_| matches!(operator.role, Role::Product));
     if loose {
@@ -245,9 +212,32 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
     if sampled && !matches!(operator.role, Role::Product) {
         return Err(no_longer_sampled(operator.name));
     }
+    if ["Where", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Min", "Max"].contains(&operator.name) {
+        let running: Vec<&[usize]> = inputs
+            .iter()
+            .zip(&tensors)
+            .filter_map(|(input, t)| matches!(input, Input::Tensor(_)).then_some(&t.shape[..]))
+            .collect();
+        if running.contains(&&outputs[0].shape[..]) {
+            inputs.iter_mut().for_each(one_number);
+        }
+    }
     let shapes = outputs.iter().map(|t| t.shape.clone()).collect();
     let outputs = outputs.into_iter().map(|t| Known::Running(Arc::new(zeroed(t)))).collect();
     Ok(Outcome { kept: Some(Kept { operator, inputs, shapes, codes }), loose, outputs })
+}
+
+/// Makes a constant of equal elements, such as `ones_like(x)`, a scalar.
+fn one_number(input: &mut Input) {
+    if let Input::Constant(tensor) = input
+        && tensor.len() > 1
+        && match &tensor.data {
+            Data::Float(v) => v.iter().all(|x| x.to_bits() == v[0].to_bits()),
+            Data::Int(v) => v.iter().all(|x| *x == v[0]),
+        }
+    {
+        *tensor = Arc::new(Tensor { shape: Vec::new(), data: tensor.data.pick(std::iter::once(0)) });
+    }
 }
 
 /// The diagnostic for stochastic weights whose sampling an operator would lose.

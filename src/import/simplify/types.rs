@@ -7,22 +7,35 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::SAVE_AGAIN;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
-use crate::graph::attributes::Attribute;
+use crate::graph::attributes::{Attribute, Attributes};
 use crate::graph::dtype::type_name;
+use crate::graph::operator::CONFIGURED;
 use crate::import::read::file::Node;
 
 /// Operators whose output has the type of their first input.
-const KEEPING: [&str; 8] =
-    ["Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Clip", "Gather"];
+const KEEPING: [&str; 12] = [
+    "Identity",
+    "Reshape",
+    "Flatten",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Clip",
+    "Gather",
+    "MaxPool",
+    "Concat",
+    "Slice",
+    "Resize",
+];
 
 /// Sets `output_dtype` in `nodes`, which are in topological order. `kinds` are the ONNX codes of the element types of the file's
-/// constants, by name.
+/// constants, by name; the types of outputs are added to them.
 ///
 /// If the type of a zero point is unknown, nothing is written, and the operator rejects the node later.
 ///
 /// # Errors
 /// If a stated `output_dtype` differs from the type of the zero point.
-pub fn settle(nodes: &mut [Node], mut kinds: BTreeMap<String, i64>) -> Result<()> {
+pub fn settle(nodes: &mut [Node], kinds: &mut BTreeMap<String, i64>) -> Result<()> {
     for node in nodes {
         let of = |input: usize| node.inputs.get(input).and_then(|name| kinds.get(name)).copied();
         let kind = match node.op.as_str() {
@@ -53,6 +66,35 @@ pub fn settle(nodes: &mut [Node], mut kinds: BTreeMap<String, i64>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Puts `IntegerInput` in front of the graph: frames are numbers, and `nodes` take input `name` as integers of type `kind`.
+pub fn integer_input(
+    nodes: Vec<Node>,
+    name: &str,
+    kind: i64,
+    kinds: &mut BTreeMap<String, i64>,
+) -> Vec<Node> {
+    let used = |stem: &String| kinds.contains_key(stem) || nodes.iter().any(|n| n.outputs.contains(stem));
+    let mut integers = format!("{name}_integers");
+    while used(&integers) {
+        integers.push('_');
+    }
+    kinds.insert(integers.clone(), kind);
+    let first = Node {
+        index: 0,
+        op: "IntegerInput".to_owned(),
+        domain: CONFIGURED.to_owned(),
+        name: format!("{name} as integers"),
+        inputs: vec![name.to_owned()],
+        outputs: vec![integers.clone()],
+        attributes: Attributes::new(1).with("type", Attribute::Int(kind)),
+    };
+    let renamed = nodes.into_iter().map(|mut node| {
+        node.inputs.iter_mut().filter(|i| *i == name).for_each(|i| i.clone_from(&integers));
+        node
+    });
+    std::iter::once(first).chain(renamed).collect()
 }
 
 #[cfg(test)]
@@ -88,11 +130,11 @@ mod tests {
             node("QuantizeLinear", &["x", "s", "unknown"], "d", none()),
             node("QuantizeLinear", &["x", "s"], "e", none()),
         ];
-        settle(&mut nodes, kinds()).unwrap();
+        settle(&mut nodes, &mut kinds()).unwrap();
         let found: Vec<i64> = nodes.iter().map(|n| n.attributes.int("output_dtype", 0).unwrap()).collect();
         assert_eq!(found, [0, 3, 0, 2, 3, 0, 0]);
         let mut nodes = [node("QuantizeLinear", &["x", "s", "i8"], "a", stated(2))];
-        let text = settle(&mut nodes, kinds()).unwrap_err().to_string();
+        let text = settle(&mut nodes, &mut kinds()).unwrap_err().to_string();
         assert!(text.contains("output_dtype is uint8, the zero point int8"), "{text}");
     }
 }

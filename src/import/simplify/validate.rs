@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::diagnostic::SAVE_AGAIN;
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, OPERATOR_UNSUPPORTED, Result};
 use crate::frame::element::Element;
+use crate::graph::op::fixed;
 use crate::graph::tensor;
 use crate::graph::tensor::Tensor;
 use crate::import::read::file;
 use crate::import::read::file::{Edge, Node};
-use crate::import::simplify::types;
+use crate::import::simplify::{qoperator, types};
 
 /// A graph with valid names, one input, at least one output, and nodes in topological order.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub struct Graph {
     pub annotations: BTreeMap<String, Element>,
     /// Name of the input.
     pub input: String,
-    /// Shape of the input, including the leading batch of 1.
+    /// Shape of the input, including the leading batch, 1 if it is symbolic.
     pub shape: Vec<usize>,
     /// Names of the outputs, at least one.
     pub outputs: Vec<String>,
@@ -66,9 +67,20 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     };
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
-    let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
-    types::settle(&mut nodes, file.kinds)?;
-    let annotations = file.annotations.into_iter().collect();
+    let nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    let (mut annotations, mut kinds) = (BTreeMap::from_iter(file.annotations), file.kinds);
+    let kind = input.element.filter(|k| *k != 1);
+    let nodes = match kind {
+        Some(kind) => {
+            if let Some(Some(element)) = fixed::input_type(kind) {
+                annotations.entry(input.name.clone()).or_insert(element);
+            }
+            types::integer_input(nodes, &input.name, kind, &mut kinds)
+        }
+        None => nodes,
+    };
+    let (nodes, more) = qoperator::expand(nodes, &constants, kinds)?;
+    constants.extend(more.into_iter().map(|(name, tensor)| (name, Arc::new(tensor))));
     Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
 }
 
@@ -114,8 +126,11 @@ fn only<'a>(edges: &'a [Edge], what: &str, errors: &mut Vec<Diagnostic>) -> Opti
 
 fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
     let at = format!("graph input {}", input.name);
-    if let Some(kind) = input.element.filter(|k| *k != 1) {
-        let message = format!("the elements are {}, not float32", crate::graph::dtype::type_name(kind));
+    if let Some(kind) = input.element.filter(|k| *k != 1 && fixed::input_type(*k).is_none()) {
+        let message = format!(
+            "the elements are {}, neither float32 nor integers",
+            crate::graph::dtype::type_name(kind)
+        );
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
             .at(at)
             .help("export the model with a float32 input"));
@@ -127,7 +142,7 @@ fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
     let mut shape = Vec::new();
     for (axis, extent) in declared.iter().enumerate() {
         match (axis, extent) {
-            // The batch axis: its extent is often symbolic, and is always 1 here.
+            // The batch axis: a symbolic extent is 1 here.
             (0, None) => shape.push(1),
             (_, Some(extent)) => shape.push(*extent),
             (axis, None) => {
@@ -137,8 +152,8 @@ fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
             }
         }
     }
-    if shape.len() < 2 || shape[0] != 1 {
-        let message = format!("shape {shape:?} does not start with a batch of 1");
+    if shape.len() < 2 {
+        let message = format!("shape {shape:?} does not start with a batch");
         return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(at).help(fixed));
     }
     match tensor::elements(&shape) {
@@ -264,9 +279,9 @@ mod tests {
         let mut open = graph(&[("x w", "y")]);
         open.inputs[1].shape = Some(vec![None, None]);
         assert!(validate(open).unwrap_err().to_string().contains("axis 1 has no size"));
-        let mut batch = graph(&[("x w", "y")]);
-        batch.inputs[1].shape = Some(vec![Some(8), Some(4)]);
-        assert!(validate(batch).unwrap_err().to_string().contains("batch of 1"));
+        let mut flat = graph(&[("x w", "y")]);
+        flat.inputs[1].shape = Some(vec![Some(8)]);
+        assert!(validate(flat).unwrap_err().to_string().contains("start with a batch"));
         let mut huge = graph(&[("x w", "y")]);
         huge.inputs[1].shape = Some(vec![None, Some(usize::MAX), Some(usize::MAX)]);
         assert!(validate(huge).unwrap_err().to_string().contains("limit"));

@@ -257,6 +257,7 @@ fn buffer(window: &Window, side: bool, padding: Option<Padding>, user: u32) -> L
             level("y_position", positions[0], 0, stride[0]),
         ],
         taps: (0..taps).map(|x| level("tap", 1, 1, x * dilation[1])).collect(),
+        skip: 0,
         border: padding.map(|padding| Border {
             extent: across,
             before: wide(window.before),

@@ -124,7 +124,7 @@ pub fn random(seed: u64) -> Vec<u8> {
         let (a, channels) = all[m.rng.random_range(0..all.len())].clone();
         let same: Vec<String> = all.iter().filter(|(_, c)| *c == channels).map(|(t, _)| t.clone()).collect();
         let b = same[m.rng.random_range(0..same.len())].clone();
-        let made = match m.rng.random_range(0..8) {
+        let made = match m.rng.random_range(0..12) {
             0..=2 => {
                 let (to, s) = (m.rng.random_range(1..4), scale(&mut m));
                 (m.block(&a, [channels, to], s), to)
@@ -142,6 +142,33 @@ pub fn random(seed: u64) -> Vec<u8> {
             6 => {
                 let (difference, s) = (m.builder.node("Sub", &[&a, &b], vec![]), scale(&mut m));
                 (m.quant(&difference, s, 2, true), channels)
+            }
+            7 => {
+                // A shortcut around a convolution whose sums are quantised behind the Add only.
+                let raw = m.conv(&a, [channels, channels]);
+                let raw = if m.rng.random() { m.normalise(&raw, channels) } else { raw };
+                let (sum, s) = (m.add(&raw, &b), scale(&mut m));
+                (m.quant(&sum, s, 3, true), channels)
+            }
+            8 => {
+                let (product, s) = (m.builder.node("Mul", &[&a, &b], vec![]), scale(&mut m));
+                (if m.rng.random() { m.quant(&product, s, 3, true) } else { product }, channels)
+            }
+            9 => {
+                let mean = m.rng.random();
+                let (sum, s) = (
+                    m.builder.node(if mean { "Mean" } else { "Sum" }, &[&a, &b, &a, &b], vec![]),
+                    scale(&mut m),
+                );
+                (m.quant(&sum, s, 3, true), channels)
+            }
+            10 => {
+                // One quantiser for all branches.
+                let (other, more) = all[m.rng.random_range(0..all.len())].clone();
+                let raw = m.conv(&a, [channels, 2]);
+                let both = m.builder.node("Concat", &[&raw, &other], vec![Attribute::int("axis", 1)]);
+                let (both, s) = (m.normalise(&both, 2 + more), scale(&mut m));
+                (m.quant(&both, s, 3, true), 2 + more)
             }
             _ => {
                 let (other, more) = all[m.rng.random_range(0..all.len())].clone();

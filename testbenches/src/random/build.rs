@@ -18,6 +18,7 @@ use stoxnor::layer::conv::Conv;
 use stoxnor::layer::dense::Dense;
 use stoxnor::layer::globalpool::GlobalPool;
 use stoxnor::layer::maxpool::MaxPool;
+use stoxnor::layer::mul::Mul;
 use stoxnor::layer::scale::Scale;
 use stoxnor::layer::threshold::Threshold;
 use stoxnor::layer::topk::TopK;
@@ -198,6 +199,11 @@ fn make(make: &Make, shape: &[usize], inputs: &[Port], members: usize) -> Result
             let range = Add::new(shape.to_vec(), factors.clone(), vec![]).sum_range(&elements);
             Arc::new(Add::new(shape.to_vec(), factors.clone(), stairs(activation, last, range)?))
         }
+        Make::Mul { activation } => {
+            need(inputs.len() == 2, "no two inputs")?;
+            let range = Mul::range(inputs[0].element, inputs[1].element);
+            Arc::new(Mul::new(shape.to_vec(), stairs(activation, last, range)?))
+        }
         Make::Concat => {
             let pixels: usize = shape[..shape.len() - 1].iter().product();
             let fits = |port: &Port| port.elements().is_multiple_of(pixels);
@@ -228,7 +234,7 @@ fn product(
         }
         Weights::Ternary { seed } => Product::new(of(seed, -1, 1), activations),
         Weights::Few { bits, seed } => {
-            need((2..=8).contains(&bits), "2 to 8 bits")?;
+            need((2..=9).contains(&bits), "2 to 9 bits")?;
             let end = 1 << (bits - 1);
             Product::new(of(seed, -end, end - 1), activations)
         }

@@ -170,7 +170,8 @@ impl Draft<'_> {
                 let most = port.elements().min(5);
                 (vec![from], Make::TopK { k: self.rng.random_range(1..=most) })
             }
-            79..90 => self.add(from),
+            79..88 => self.add(from),
+            88..91 => self.mul(from),
             _ => self.concat(from, &shape),
         };
         let view = (shape != port.shape).then_some(shape);
@@ -272,7 +273,7 @@ impl Draft<'_> {
         match self.rng.random_range(0..kinds) {
             0 | 1 => Weights::Binary { seed },
             2 => Weights::Ternary { seed },
-            3 => Weights::Few { bits: self.rng.random_range(2..=8), seed },
+            3 => Weights::Few { bits: self.rng.random_range(2..=9), seed },
             // Also without an ensemble: one member is sampled as well.
             4 if self.recipe.members == 1 && !chance(self.rng, 40) => Weights::Binary { seed },
             _ => {
@@ -315,6 +316,13 @@ impl Draft<'_> {
         let mut factor = || self.pick(&[1, 1, 1, 1, -1, 2, -3, 5]);
         let factors = inputs.iter().map(|_| factor()).collect();
         (inputs, Make::Add { factors, activation: self.maybe_stairs() })
+    }
+
+    fn mul(&mut self, from: Feed) -> (Vec<Feed>, Make) {
+        let elements = self.port(from).elements();
+        let alike = |other: &Feed| self.port(*other).elements() == elements;
+        let others: Vec<Feed> = self.all().into_iter().filter(alike).collect();
+        (vec![from, self.pick(&others)], Make::Mul { activation: self.maybe_stairs() })
     }
 
     fn concat(&mut self, from: Feed, shape: &[usize]) -> (Vec<Feed>, Make) {

@@ -133,6 +133,9 @@ pub enum Make {
         factors: Vec<i32>,
         activation: Option<Staircase>,
     },
+    Mul {
+        activation: Option<Staircase>,
+    },
     Concat,
 }
 
@@ -190,6 +193,7 @@ impl Make {
             Self::Scale { .. } => "scale",
             Self::TopK { .. } => "topk",
             Self::Add { .. } => "add",
+            Self::Mul { .. } => "mul",
             Self::Concat => "concat",
         }
     }
@@ -209,6 +213,7 @@ impl Make {
             | Self::Conv { activation, .. }
             | Self::AvgPool { activation, .. }
             | Self::GlobalPool { activation }
+            | Self::Mul { activation }
             | Self::Add { activation, .. } => activation.as_ref(),
             Self::Threshold { activation } => Some(activation),
             _ => None,

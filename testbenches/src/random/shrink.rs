@@ -179,6 +179,7 @@ fn simpler(make: &Make) -> Vec<Make> {
             all.push(Make::Add { factors: vec![1; factors.len()], activation });
             all.push(Make::Add { factors, activation: None });
         }
+        Make::Mul { .. } => all.push(Make::Mul { activation: None }),
         Make::Threshold { .. } | Make::Transpose { .. } | Make::Concat => {}
     }
     all

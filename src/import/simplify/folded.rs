@@ -1,0 +1,49 @@
+//! A graph whose constants are folded: the nodes that depend on its input.
+
+use std::sync::Arc;
+
+use crate::frame::element::Element;
+use crate::graph::operator::{Codes, Operator};
+use crate::graph::tensor::Tensor;
+use crate::import::read::file::Node;
+
+/// An input of a node that remains after folding.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A tensor that depends on the graph's input, by name.
+    Tensor(String),
+    /// A constant.
+    Constant(Arc<Tensor>),
+}
+
+/// A node that depends on the graph's input.
+#[derive(Debug)]
+pub struct Applied {
+    /// The node.
+    pub node: Node,
+    /// Its operator.
+    pub operator: &'static Operator,
+    /// Its inputs.
+    pub inputs: Vec<Input>,
+    /// Shapes of its outputs.
+    pub shapes: Vec<Vec<usize>>,
+    /// For a matrix product, the integers and scales of its constant operand.
+    pub codes: Option<Arc<Codes>>,
+}
+
+/// A graph with all constants folded.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// The remaining nodes, in topological order.
+    pub nodes: Vec<Applied>,
+    /// Name and shape of the input.
+    pub input: (String, Vec<usize>),
+    /// The input's integer type, if the file annotates it.
+    pub annotation: Option<Element>,
+    /// Names of the outputs.
+    pub outputs: Vec<String>,
+    /// The number of members that constants are given for; `None` if the graph has no `Member` node.
+    pub members: Option<u32>,
+    /// Matrix products downstream of a node with an error: their constants are known, their shapes are not.
+    pub loose: Vec<Applied>,
+}
