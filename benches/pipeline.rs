@@ -34,7 +34,7 @@ fn network() -> (Network, Hardware) {
 }
 
 fn frames(network: &Network, count: usize) -> Vec<Vec<i32>> {
-    let elements = network.input.elements();
+    let elements = network.entry_elements();
     (0..count)
         .map(|f| (0..elements).map(|e| if (e * 7 + f * 13 + e * f) % 5 < 2 { 1 } else { -1 }).collect())
         .collect()

@@ -16,7 +16,7 @@ use crate::graph::tensor::{Data, Tensor};
 use crate::import;
 use crate::import::options::{Options, SamplingOptions};
 use crate::import::{Outline, Postprocessing, Statistics};
-use crate::network::{Network, Node, Source};
+use crate::network::{Entry, Network, Node, Source};
 
 /// A calibrated model.
 #[derive(Debug)]
@@ -70,8 +70,16 @@ pub fn calibrate(
             .into());
     }
     let network = &outline.network;
+    let [Entry { port: input, .. }] = &network.entries[..] else {
+        let names: Vec<&str> = network.entries.iter().map(|entry| entry.name.as_str()).collect();
+        let message = format!("the model has {} inputs ({})", names.len(), names.join(", "));
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .help("calibrate takes models with one input: train with the statistics of each member instead")
+            .into());
+    };
+    let input = input.clone();
     let chained = |(index, node): (usize, &Node)| {
-        node.inputs == [index.checked_sub(1).map_or(Source::Input, Source::Layer)]
+        node.inputs == [index.checked_sub(1).map_or(Source::Input(0), Source::Layer)]
     };
     if network.outputs.len() > 1 || !network.nodes.iter().enumerate().all(chained) {
         return Err(Diagnostic::new(
@@ -84,7 +92,7 @@ pub fn calibrate(
     let members = ensemble.max_members as usize;
     let network = &outline.network;
     let frames = frames(network)?;
-    let mut inputs = vec![Batch::pack(network.input.element, network.input.elements(), &frames)];
+    let mut inputs = vec![Batch::pack(input.element, input.elements(), &frames)];
     let mut layers = Vec::new();
     for index in 0..outline.network.nodes.len() {
         let layer_name = outline.network.nodes[index].name.clone();

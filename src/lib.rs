@@ -70,5 +70,5 @@ pub use engine::{Engine, Figures};
 
 pub use frame::element::Element;
 pub use frame::port::Port;
-pub use model::{LayerInfo, Model, Output};
+pub use model::{InputInfo, LayerInfo, Model, Output};
 pub use unit::resources::Resources;

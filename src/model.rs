@@ -17,6 +17,7 @@ use crate::data::arrays::{Frames, read_frames};
 use crate::data::scale::Scale;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, INPUT_SHAPE, Result, SIMULATION_STUCK};
 use crate::emit::bench::{self, BenchFrames};
+use crate::emit::readme::count;
 use crate::engine::Engine;
 use crate::engine::compare::{self, Report};
 use crate::engine::results::Conditions;
@@ -24,7 +25,7 @@ use crate::engine::{self, Figures};
 use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
-use crate::network::Network;
+use crate::network::{Entry, Network};
 use crate::unit::folding::Folding;
 use crate::unit::resources::Resources;
 use crate::{emit, import};
@@ -80,6 +81,15 @@ pub struct LayerInfo {
     /// Lanes and memory bits, counted from the layer's structure.
     #[serde(flatten)]
     pub resources: Resources,
+}
+
+/// One input of a [`Model`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputInfo {
+    /// Its name in the model file.
+    pub name: String,
+    /// Shape of a frame, without batch.
+    pub shape: Vec<usize>,
 }
 
 /// One output of the graph, for a number of frames.
@@ -160,9 +170,18 @@ impl Model {
         &self.network.name
     }
 
-    /// Shape of one frame of the graph's input, without batch.
+    /// Shape of one frame of the graph's first input, without batch.
     pub fn input_shape(&self) -> &[usize] {
-        &self.network.front.input_shape()[1..]
+        &self.network.entries[0].front.input_shape()[1..]
+    }
+
+    /// The graph's inputs, in its order. Inputs that no output depends on are left out.
+    pub fn inputs(&self) -> Vec<InputInfo> {
+        let info = |entry: &Entry| InputInfo {
+            name: entry.name.clone(),
+            shape: entry.front.input_shape()[1..].to_vec(),
+        };
+        self.network.entries.iter().map(info).collect()
     }
 
     /// The layers, in topological order.
@@ -196,10 +215,28 @@ impl Model {
     /// Reads frames of the model's input from a npy or IDX file.
     ///
     /// # Errors
-    /// If the file cannot be read, or its frames do not fit the input.
+    /// If the file cannot be read, its frames do not fit the input, or the model has several inputs.
     pub fn read_frames(&self, path: impl AsRef<Path>) -> Result<Frames> {
-        let shape = self.input_shape();
-        read_frames(path.as_ref(), shape.iter().product(), shape)
+        self.read_inputs(&[path.as_ref()])
+    }
+
+    /// Reads frames of all inputs: a file for each of [`inputs`](Self::inputs), in their order.
+    ///
+    /// # Errors
+    /// If a file cannot be read or its frames do not fit the input, the files have different numbers of frames, or an input has no file.
+    pub fn read_inputs(&self, paths: &[impl AsRef<Path>]) -> Result<Frames> {
+        let inputs = self.inputs();
+        if inputs.len() != paths.len() {
+            let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+            let (inputs, files) = (count(names.len(), "input"), count(paths.len(), "file"));
+            let message = format!("{files} for a model with {inputs} ({})", names.join(", "));
+            return Err(Diagnostic::new(&INPUT_SHAPE, message).help("give a file for each input").into());
+        }
+        let read = |(input, path): (&InputInfo, &_)| {
+            read_frames(AsRef::<Path>::as_ref(path), input.shape.iter().product(), &input.shape)
+        };
+        let frames = inputs.iter().zip(paths).map(read).collect::<Result<Vec<_>>>()?;
+        Frames::of_inputs(&frames)
     }
 
     /// Computes the graph's outputs for some frames with an engine. All engines give the same numbers.
@@ -261,10 +298,16 @@ impl Model {
 
     /// The first `count` frames as integer inputs of the hardware.
     pub(crate) fn quantised(&self, frames: &Frames, count: usize) -> Result<Vec<Vec<i32>>> {
-        let wanted: usize = self.input_shape().iter().product();
+        let inputs = self.inputs();
+        let wanted: usize = inputs.iter().map(|input| input.shape.iter().product::<usize>()).sum();
         if frames.elements != wanted {
-            let message = format!("frames of {} elements where the input has {wanted}", frames.elements);
-            let help = format!("give frames of the model's input, {:?}", self.input_shape());
+            let what = if inputs.len() == 1 { "input has" } else { "inputs have" };
+            let message = format!("frames of {} elements where the {what} {wanted}", frames.elements);
+            let shapes: Vec<String> = inputs.iter().map(|input| format!("{:?}", input.shape)).collect();
+            let help = match &shapes[..] {
+                [one] => format!("give frames of the model's input, {one}"),
+                all => format!("give frames of all inputs, {} (Frames::of_inputs)", all.join(" and ")),
+            };
             return Err(Diagnostic::new(&INPUT_SHAPE, message).help(help).into());
         }
         frames.quantise(&self.network, self.scale, count)

@@ -3,7 +3,7 @@
 use stoxnor_hdl::Bits;
 
 use crate::engine::{Simulator, Slot};
-use crate::stall::{SINK, SOURCE, Stall};
+use crate::stall::{Stall, sink, source};
 use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, exit_name};
 
 struct Tap {
@@ -33,6 +33,37 @@ impl Tap {
     }
 }
 
+/// A source of beats.
+struct Source {
+    port: Tap,
+    /// Data, `last` and user bits of every beat.
+    words: Vec<(Bits, bool, Bits)>,
+    /// The next beat.
+    next: usize,
+    /// Whether it is offered already.
+    holding: bool,
+}
+
+impl Source {
+    fn new(simulator: &Simulator, index: usize, shape: &StreamShape, stimulus: &Stimulus) -> Self {
+        let words = stimulus.words(index, shape).iter().map(|w| split(w, shape)).collect();
+        Self { port: Tap::new(simulator, shape), words, next: 0, holding: false }
+    }
+
+    /// Offers the next beat, unless the source stalls and offers none yet. Tells whether one is offered.
+    fn offer(&self, simulator: &mut Simulator, stands: bool) -> bool {
+        let valid = self.next < self.words.len() && (self.holding || !stands);
+        simulator.set_bit(self.port.valid, valid);
+        if valid && !self.holding {
+            let (data, last, user) = &self.words[self.next];
+            simulator.set(self.port.data, data);
+            simulator.set_bit(self.port.last, *last);
+            self.port.user.iter().for_each(|slot| simulator.set(*slot, user));
+        }
+        valid
+    }
+}
+
 /// Runs the rtl engine. `each_cycle` is called with the settled simulator in every cycle from 0 on, just before its edge.
 ///
 /// # Errors
@@ -43,45 +74,38 @@ pub fn simulate(
     stimulus: &Stimulus,
     mut each_cycle: impl FnMut(u64, &Simulator),
 ) -> Result<Trace, Stuck> {
-    let input = Tap::new(simulator, &design.input);
+    let mut sources: Vec<Source> =
+        design.inputs.iter().enumerate().map(|(k, s)| Source::new(simulator, k, s, stimulus)).collect();
     let sinks: Vec<Slot> = (0..design.exits.len())
         .map(|k| format!("{}_ready", exit_name(k)))
         .map(|ready| simulator.port(&ready).unwrap_or_else(|| panic!("the top has no {ready}")))
         .collect();
     let taps: Vec<Tap> = design.taps.iter().map(|t| Tap::new(simulator, t)).collect();
-    let words: Vec<(Bits, bool, Bits)> =
-        stimulus.words(&design.input).iter().map(|w| split(w, &design.input)).collect();
-    let ports = std::iter::once(SOURCE).chain((0..sinks.len()).map(|k| SINK + k as u64));
+    let ports = (0..sources.len()).map(source).chain((0..sinks.len()).map(sink));
     let mut stalls: Vec<Stall> =
         stimulus.stall.iter().flat_map(|seed| ports.clone().map(|port| Stall::new(*seed, port))).collect();
     let mut trace = Trace { taps: vec![Vec::new(); taps.len()], cycles: 0 };
 
-    simulator.set_bit(input.valid, false);
+    sources.iter().for_each(|source| simulator.set_bit(source.port.valid, false));
     sinks.iter().for_each(|sink| simulator.set_bit(*sink, false));
     for _ in 0..2 {
         simulator.settle();
         simulator.edge(true);
     }
-    let (mut next, mut holding) = (0, false);
     let mut beats = vec![0; taps.len()];
     let mut end = None;
     for cycle in 0..stimulus.limit {
         let mut stands: Vec<bool> = stalls.iter_mut().map(|bits| bits.next() == Some(true)).collect();
-        stands.resize(1 + sinks.len(), false);
+        stands.resize(sources.len() + sinks.len(), false);
         let reset = stimulus.reset.is_some_and(|r| (r.at..r.at + r.cycles).contains(&cycle));
         if reset {
-            (next, holding) = (0, false);
+            sources.iter_mut().for_each(|source| (source.next, source.holding) = (0, false));
             beats.fill(0);
         }
-        let valid = !reset && next < words.len() && (holding || !stands[0]);
-        simulator.set_bit(input.valid, valid);
-        if valid && !holding {
-            let (data, last, user) = &words[next];
-            simulator.set(input.data, data);
-            simulator.set_bit(input.last, *last);
-            input.user.iter().for_each(|slot| simulator.set(*slot, user));
-        }
-        for (sink, stands) in sinks.iter().zip(&stands[1..]) {
+        let offers = sources.iter().zip(&stands);
+        let offers: Vec<bool> =
+            offers.map(|(source, stands)| source.offer(simulator, reset || *stands)).collect();
+        for (sink, stands) in sinks.iter().zip(&stands[sources.len()..]) {
             simulator.set_bit(*sink, !reset && !stands && cycle >= stimulus.hold);
         }
         simulator.settle();
@@ -100,8 +124,10 @@ pub fn simulate(
                     });
                 }
             }
-            holding = valid && !simulator.bit(input.ready);
-            next += usize::from(valid && !holding);
+            for (source, valid) in sources.iter_mut().zip(offers) {
+                source.holding = valid && !simulator.bit(source.port.ready);
+                source.next += usize::from(valid && !source.holding);
+            }
             if !before && complete(&beats) {
                 end = Some(cycle + DRAIN);
             }

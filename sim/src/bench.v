@@ -1,4 +1,4 @@
-// Test bench around one module: a source, a sink with stall patterns, and a record of every accepted beat.
+// Test bench around one module: sources and sinks with stall patterns, and a record of every accepted beat.
 // One clocked process on purpose: the clock comes from outside, so that any simulator can drive it.
 // Names in capitals between at signs are filled in by the adapter.
 
@@ -8,12 +8,8 @@ module stoxnor_bench (
   input wire clk
 );
 
-  localparam WIDTH = @WIDTH@;
-  localparam WORD = @WORD@;
   localparam CAPACITY = @CAPACITY@;
 
-  reg  [WORD-1:0] words [0:CAPACITY-1];
-  integer count;
   integer trace;
   reg  [63:0] limit;
   reg  [63:0] hold;
@@ -24,29 +20,23 @@ module stoxnor_bench (
   reg  [1:0] start;
   reg  [63:0] cycle;
   reg  [63:0] end_at;
-  integer next;
-  reg  holding;
-  reg  [63:0] source_first;
+@SOURCES@
 @TAP_COUNTS@
 @SINKS@
 
   initial begin
-    if (!$value$plusargs("count=%d", count)) count = 0;
     if (!$value$plusargs("limit=%d", limit)) limit = 0;
     if (!$value$plusargs("hold=%d", hold)) hold = 0;
     if (!$value$plusargs("drain=%d", drain)) drain = 0;
     if (!$value$plusargs("reset_at=%d", reset_at)) reset_at = 0;
     if (!$value$plusargs("reset_end=%d", reset_end)) reset_end = 0;
-    if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
+@SOURCE_ARGUMENTS@
 @TAP_ARGUMENTS@
 @SINK_ARGUMENTS@
-    $readmemh("words.mem", words, 0, count - 1);
     trace = $fopen("trace.txt", "w");
     start = 2'd0;
     cycle = 64'd0;
     end_at = 64'hffffffffffffffff;
-    next = 0;
-    holding = 1'b0;
   end
 
   // Two edges of reset, then cycle 0.
@@ -54,12 +44,7 @@ module stoxnor_bench (
   wire resetting = cycle >= reset_at && cycle < reset_end;
   wire rst = !running || resetting;
 
-  wire source_stalls;
-  stall_pattern u_source_stall (.clk(clk), .running(running), .first(source_first), .stalls(source_stalls));
-
-  wire s_valid = !rst && next < count && (holding || !source_stalls);
-  wire s_ready;
-  wire [WORD-1:0] word = words[next < count ? next : 0];
+@SOURCE_WORDS@
 @SINK_READIES@
 
   @TOP@ dut (
@@ -72,12 +57,10 @@ module stoxnor_bench (
     end else begin
       cycle <= cycle + 64'd1;
       if (resetting) begin
-        next <= 0;
-        holding <= 1'b0;
+@SOURCE_RESETS@
 @TAP_RESETS@
       end else begin
-        holding <= s_valid && !s_ready;
-        if (s_valid && s_ready) next <= next + 1;
+@SOURCE_STEPS@
 @TAPS@
       end
       if (!resetting && !(@COMPLETE@) && @COMPLETES@) end_at <= cycle + drain;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use stoxnor_hdl::{Bits, verilog};
 
-use crate::stall::{SINK, SOURCE, VERILOG, start};
-use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, exit_name};
+use crate::stall::{VERILOG, sink, source, start};
+use crate::stimulus::{Beat, DRAIN, Design, Stimulus, StreamShape, Stuck, Trace, entry_name, exit_name};
 use crate::tool::ToolError;
 
 /// The top module of the test bench. Its only port is `clk`.
@@ -30,22 +30,21 @@ pub fn write_sources(design: &Design, capacity: usize, directory: &Path) -> Resu
 }
 
 fn bench(design: &Design, capacity: usize) -> String {
-    let (width, user) = (design.input.width, design.input.user);
-    let mut connections = vec![
-        ".clk(clk)".to_owned(),
-        ".rst(rst)".to_owned(),
-        ".s_data(word[WIDTH-1:0])".to_owned(),
-        ".s_valid(s_valid)".to_owned(),
-        ".s_ready(s_ready)".to_owned(),
-        ".s_last(word[WIDTH])".to_owned(),
-    ];
+    let mut connections = vec![".clk(clk)".to_owned(), ".rst(rst)".to_owned()];
+    for (k, input) in design.inputs.iter().enumerate() {
+        let (s, width, user) = (entry_name(k), input.width, input.user);
+        connections.push(format!(".{s}_data({s}_word[{width}-1:0])"));
+        connections.extend(["valid", "ready"].map(|part| format!(".{s}_{part}({s}_{part})")));
+        connections.push(format!(".{s}_last({s}_word[{width}])"));
+        if user > 0 {
+            connections.push(format!(".{s}_user({s}_word[{}:{}])", width + user, width + 1));
+        }
+    }
     let exits = || design.exits.iter().enumerate();
     connections.extend(exits().map(|(k, _)| format!(".{0}_ready({0}_ready)", exit_name(k))));
-    if user > 0 {
-        connections.push(".s_user(word[WORD-1:WIDTH+1])".to_owned());
-    }
     // Outputs that no tap observes are left unconnected.
-    for port in design.top.ports.iter().filter(|p| p.output && p.name != "s_ready") {
+    let readies: Vec<String> = (0..design.inputs.len()).map(|k| format!("{}_ready", entry_name(k))).collect();
+    for port in design.top.ports.iter().filter(|p| p.output && !readies.contains(&p.name)) {
         connections.push(format!(".{}()", port.name));
     }
     let mut taps = String::new();
@@ -69,10 +68,44 @@ fn bench(design: &Design, capacity: usize) -> String {
     let completes = |index: usize, tap: &str| {
         format!("accepted_{index} + (dut.{tap}_valid && dut.{tap}_ready ? 1 : 0) >= wanted_{index}")
     };
+    let each_source = |part: &dyn Fn(&str, &StreamShape) -> String| {
+        let of = |(k, input): (usize, &StreamShape)| part(&entry_name(k), input);
+        design.inputs.iter().enumerate().map(of).collect::<Vec<_>>().join("\n")
+    };
+    let words = |s: &str, input: &StreamShape| {
+        let high = input.width + input.user;
+        format!(
+            "  reg  [{high}:0] {s}_words [0:CAPACITY-1];\n  integer {s}_count;\n  integer {s}_next;\n  reg  {s}_holding;\n  reg  [63:0] {s}_first;"
+        )
+    };
+    let arguments = |s: &str, _: &StreamShape| {
+        format!(
+            "    if (!$value$plusargs(\"{s}_count=%d\", {s}_count)) {s}_count = 0;\n    if (!$value$plusargs(\"{s}_first=%h\", {s}_first)) {s}_first = 64'd0;\n    $readmemh(\"{s}_words.mem\", {s}_words, 0, {s}_count - 1);\n    {s}_next = 0;\n    {s}_holding = 1'b0;"
+        )
+    };
+    let sources = |s: &str, input: &StreamShape| {
+        let high = input.width + input.user;
+        format!(
+            "  wire {s}_stalls;\n  stall_pattern u_{s}_stall (.clk(clk), .running(running), .first({s}_first), .stalls({s}_stalls));\n  wire {s}_valid = !rst && {s}_next < {s}_count && ({s}_holding || !{s}_stalls);\n  wire {s}_ready;\n  wire [{high}:0] {s}_word = {s}_words[{s}_next < {s}_count ? {s}_next : 0];"
+        )
+    };
     include_str!("bench.v")
-        .replace("@WIDTH@", &width.to_string())
-        .replace("@WORD@", &(width + 1 + user).to_string())
         .replace("@CAPACITY@", &capacity.max(1).to_string())
+        .replace("@SOURCES@", &each_source(&words))
+        .replace("@SOURCE_ARGUMENTS@", &each_source(&arguments))
+        .replace("@SOURCE_WORDS@", &each_source(&sources))
+        .replace(
+            "@SOURCE_RESETS@",
+            &each_source(&|s, _| format!("        {s}_next <= 0;\n        {s}_holding <= 1'b0;")),
+        )
+        .replace(
+            "@SOURCE_STEPS@",
+            &each_source(&|s, _| {
+                format!(
+                    "        {s}_holding <= {s}_valid && !{s}_ready;\n        if ({s}_valid && {s}_ready) {s}_next <= {s}_next + 1;"
+                )
+            }),
+        )
         .replace("@TOP@", &design.top.name)
         .replace(
             "@CONNECTIONS@",
@@ -113,22 +146,24 @@ pub fn write_stimulus(
 ) -> Result<Vec<String>, ToolError> {
     // A stale trace of an earlier run must not be read.
     let _ = fs::remove_file(directory.join("trace.txt"));
-    let words = stimulus.words(&design.input);
-    let text: String = words.iter().map(|w| format!("{w}\n")).collect();
-    fs::write(directory.join("words.mem"), text)?;
     let mut arguments = vec![
-        format!("+count={}", words.len()),
         format!("+limit={}", stimulus.limit),
         format!("+hold={}", stimulus.hold),
         format!("+drain={}", DRAIN),
     ];
+    for (k, input) in design.inputs.iter().enumerate() {
+        let (s, words) = (entry_name(k), stimulus.words(k, input));
+        let text: String = words.iter().map(|w| format!("{w}\n")).collect();
+        fs::write(directory.join(format!("{s}_words.mem")), text)?;
+        arguments.push(format!("+{s}_count={}", words.len()));
+    }
     for (index, wanted) in stimulus.tap_beats.iter().enumerate() {
         arguments.push(format!("+wanted_{index}={wanted}"));
     }
     if let Some(seed) = stimulus.stall {
-        arguments.push(format!("+source={:016x}", start(seed, SOURCE)));
-        let sinks = (0..design.exits.len()).map(|k| (exit_name(k), start(seed, SINK + k as u64)));
-        arguments.extend(sinks.map(|(m, first)| format!("+{m}_first={first:016x}")));
+        let sources = (0..design.inputs.len()).map(|k| (entry_name(k), source(k)));
+        let ports = sources.chain((0..design.exits.len()).map(|k| (exit_name(k), sink(k))));
+        arguments.extend(ports.map(|(name, port)| format!("+{name}_first={:016x}", start(seed, port))));
     }
     if let Some(reset) = stimulus.reset {
         arguments.push(format!("+reset_at={}", reset.at));

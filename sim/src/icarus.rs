@@ -41,8 +41,7 @@ impl Icarus {
         work: &WorkDirectory,
     ) -> Result<Trace, ToolError> {
         let directory = work.path();
-        let capacity = stimulus.frames.iter().map(Vec::len).sum();
-        let sources = write_sources(design, capacity, directory)?;
+        let sources = write_sources(design, stimulus.capacity(), directory)?;
         let clock = format!(
             "module clock;\n  reg clk = 1'b0;\n  always #1 clk = ~clk;\n  {BENCH} bench (.clk(clk));\nendmodule\n"
         );

@@ -22,5 +22,5 @@ pub mod work;
 pub use bench::simulate;
 pub use engine::{Simulator, Slot};
 pub use netlist::{Flat, FlatNet, flatten};
-pub use stimulus::{Beat, DRAIN, Design, Reset, Stimulus, StreamShape, Stuck, Trace, exit_name};
+pub use stimulus::{Beat, DRAIN, Design, Reset, Stimulus, StreamShape, Stuck, Trace, entry_name, exit_name};
 pub use tool::{ToolError, version};

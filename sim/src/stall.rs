@@ -11,8 +11,9 @@
 //! | 2 | `s[0] \| s[1] \| s[2]` | 7/8 |
 //! | 3 | 1 | all |
 //!
-//! So a port stalls 19/32 of the time, from no stalls to stalls of a multiple of 64 cycles. The first 64 bits of seed 1, cycle 0
-//! in the least significant bit, are the words in the test of this module.
+//! So a port stalls 19/32 of the time, from no stalls to stalls of a multiple of 64 cycles.
+//! The first input is port 0, output k is port 1 + k, and input k is port 2^16 + k - 1 where k is 1 or more.
+//! The first 64 bits of seed 1, cycle 0 in the least significant bit, are the words in the tests of this module.
 
 /// The pattern of one port in Verilog: the module `stall_pattern`, which the test benches instantiate.
 pub const VERILOG: &str = include_str!("stall_pattern.v");
@@ -21,6 +22,18 @@ pub const VERILOG: &str = include_str!("stall_pattern.v");
 pub const SOURCE: u64 = 0;
 /// The port number of the first sink.
 pub const SINK: u64 = 1;
+/// Number of the port of input 1; inputs beyond the first count from here, above every sink.
+const MORE_SOURCES: u64 = 1 << 16;
+
+/// The port of input `index`: [`SOURCE`] for the first one, 2^16 + `index` - 1 for the others.
+pub fn source(index: usize) -> u64 {
+    if index == 0 { SOURCE } else { MORE_SOURCES + index as u64 - 1 }
+}
+
+/// The port of output `index`: [`SINK`] + `index`.
+pub fn sink(index: usize) -> u64 {
+    SINK + index as u64
+}
 
 /// One port's stall pattern, cycle by cycle.
 #[derive(Debug, Clone)]
@@ -100,6 +113,17 @@ mod tests {
                 0xffffffffffffffff,
                 0x1e63291f52674b93
             ]
+        );
+    }
+
+    /// Inputs beyond the first have patterns of their own, and no sink has one of theirs.
+    #[test]
+    fn vectors_of_a_second_input() {
+        assert_eq!([source(0), source(1), source(2), sink(0), sink(2)], [0, 65536, 65537, 1, 3]);
+        assert_eq!(start(1, source(1)), 0xc5a7_15aa_918d_b3c4);
+        assert_eq!(
+            words(1, source(1), 4),
+            [0xfbfc3bfb87fe3ff9, 0xffffffffffffffff, 0x61a0a6d14bea37d1, 0xffffff3fffffffff]
         );
     }
 

@@ -21,20 +21,26 @@ pub fn exit_name(index: usize) -> String {
     if index == 0 { "m".to_owned() } else { format!("m{index}") }
 }
 
-/// A module to simulate, with input stream `s` and output stream `m`, or several ([`exit_name`]).
+/// Name of an input stream of the top: `s`, and if there are several `s1`, `s2` and so on.
+pub fn entry_name(index: usize) -> String {
+    if index == 0 { "s".to_owned() } else { format!("s{index}") }
+}
+
+/// A module to simulate. Its input streams are `s`, `s1` and so on ([`entry_name`]), its output streams `m`, `m1` and so on
+/// ([`exit_name`]).
 #[derive(Debug, Clone)]
 pub struct Design {
     /// The module.
     pub top: Arc<Module>,
-    /// Its input stream, named `s`.
-    pub input: StreamShape,
+    /// Its input streams.
+    pub inputs: Vec<StreamShape>,
     /// The observed streams: named nets or ports of the top module.
     pub taps: Vec<StreamShape>,
     /// For each output stream, the index of the tap at its source.
     pub exits: Vec<usize>,
 }
 
-/// A reset during a run. After it the source starts again with the first frame.
+/// A reset during a run. After it the sources start again with the first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reset {
     /// The first cycle with reset high.
@@ -49,11 +55,11 @@ pub const DRAIN: u64 = 64;
 /// The stimulus of a simulation.
 #[derive(Debug, Clone, Default)]
 pub struct Stimulus {
-    /// The beats of each frame.
-    pub frames: Vec<Vec<Bits>>,
-    /// The user bits of each frame; empty if the input stream has none.
+    /// For each input stream, the beats of each frame.
+    pub frames: Vec<Vec<Vec<Bits>>>,
+    /// The user bits of each frame, the same on all input streams; empty if they have none.
     pub users: Vec<Bits>,
-    /// Seed of the stall patterns of source and sinks; `None` means no stalls.
+    /// Seed of the stall patterns of sources and sinks; `None` means no stalls.
     pub stall: Option<u64>,
     /// The sinks are not ready before this cycle.
     pub hold: u64,
@@ -66,10 +72,16 @@ pub struct Stimulus {
 }
 
 impl Stimulus {
-    /// All beats as one word each: data in the low bits, then `last`, then user bits.
-    pub(crate) fn words(&self, input: &StreamShape) -> Vec<Bits> {
+    /// The maximum number of beats of an input stream.
+    pub fn capacity(&self) -> usize {
+        let beats = |frames: &Vec<Vec<Bits>>| frames.iter().map(Vec::len).sum();
+        self.frames.iter().map(beats).max().unwrap_or(0)
+    }
+
+    /// All beats of input stream `index` as one word each: data in the low bits, then `last`, then user bits.
+    pub(crate) fn words(&self, index: usize, input: &StreamShape) -> Vec<Bits> {
         let mut words = Vec::new();
-        for (index, frame) in self.frames.iter().enumerate() {
+        for (index, frame) in self.frames.get(index).into_iter().flatten().enumerate() {
             for (at, beat) in frame.iter().enumerate() {
                 let mut word = Bits::zero(input.width + 1 + input.user);
                 let copied = beat.words().iter().copied();

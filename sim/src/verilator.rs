@@ -55,7 +55,7 @@ int main(int argc, char** argv) {{
 }
 
 impl Verilator {
-    /// Builds a simulator of the printed Verilog, for stimuli of at most `capacity` beats.
+    /// Builds a simulator of the printed Verilog, for stimuli of at most `capacity` beats on each input stream.
     ///
     /// # Errors
     /// If Verilator or a C++ compiler is missing or fails; the directory is kept then.
@@ -182,7 +182,7 @@ impl Verilated {
     /// # Panics
     /// If the stimulus has more beats than the simulator was built for.
     pub fn simulate(&mut self, stimulus: &Stimulus) -> Result<Trace, ToolError> {
-        let beats: usize = stimulus.frames.iter().map(Vec::len).sum();
+        let beats = stimulus.capacity();
         assert!(beats <= self.capacity, "{beats} beats, built for {}", self.capacity);
         let result = self.simulate_in(stimulus);
         judge(&mut self.work, &result);

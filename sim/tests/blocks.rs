@@ -58,7 +58,7 @@ fn blocks_keep_every_bit_in_every_simulator() {
         let output_beats = (FRAMES * beats * u64::from(input) / u64::from(output)) as usize;
         let frames = frames(input, FRAMES, beats);
         let base = Stimulus {
-            frames,
+            frames: vec![frames],
             users: users(user, FRAMES),
             tap_beats: vec![output_beats],
             limit: 20_000,
@@ -67,7 +67,7 @@ fn blocks_keep_every_bit_in_every_simulator() {
         let mut verilated =
             Verilator::default().build(&design, (FRAMES * beats) as usize).expect("Verilator builds");
         let sent: Vec<bool> =
-            base.frames.iter().flatten().flat_map(|b| (0..b.width()).map(|i| b.bit(i))).collect();
+            base.frames[0].iter().flatten().flat_map(|b| (0..b.width()).map(|i| b.bit(i))).collect();
         let reset = Some(Reset { at: 41, cycles: 2 });
         for (stall, hold, reset) in
             [(None, 0, None), (Some(1), 0, None), (Some(2), 0, None), (Some(3), 0, reset), (None, 200, reset)]
@@ -202,10 +202,14 @@ fn cells_compute_what_they_say_in_every_simulator() {
         let ones = Bits::from_words(2 * width, [u64::MAX; 8]);
         beats.extend([Bits::zero(2 * width), ones]);
         let frames = vec![beats];
-        let stimulus =
-            Stimulus { tap_beats: vec![frames[0].len()], frames, limit: 100, ..Stimulus::default() };
+        let stimulus = Stimulus {
+            tap_beats: vec![frames[0].len()],
+            frames: vec![frames],
+            limit: 100,
+            ..Stimulus::default()
+        };
         let trace = rtl(&design, &stimulus);
-        for (beat, sent) in trace.taps[0].iter().zip(&stimulus.frames[0]) {
+        for (beat, sent) in trace.taps[0].iter().zip(&stimulus.frames[0][0]) {
             assert_eq!(stream_of(std::slice::from_ref(beat)), expected(width, sent), "width {width}, {sent}");
         }
         let mut verilated =

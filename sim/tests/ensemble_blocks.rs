@@ -41,7 +41,7 @@ fn obeys(what: &str, design: &Design, frames: &[Vec<Bits>], users: &[Bits], mode
         (None, 100, reset(104, 3)),
     ] {
         let stimulus = Stimulus {
-            frames: frames.to_vec(),
+            frames: vec![frames.to_vec()],
             users: users.to_vec(),
             stall,
             hold,
@@ -255,7 +255,8 @@ fn a_replay_buffer_gives_each_frame_as_often_as_it_says() {
             // One pass each, however many are possible.
             let users = vec![Bits::new(replay_user(most), 1); frames.len()];
             let tap_beats = vec![FRAMES as usize * beats as usize];
-            let stimulus = Stimulus { frames, users, tap_beats, limit: 20_000, ..Stimulus::default() };
+            let stimulus =
+                Stimulus { frames: vec![frames], users, tap_beats, limit: 20_000, ..Stimulus::default() };
             let trace = rtl(&design, &stimulus);
             assert!(consecutive(&trace.taps[0], 0) && consecutive(&trace.taps[1], 2), "{what}: full rate");
         }
@@ -281,7 +282,7 @@ fn a_frame_is_replayed_as_its_first_beat_says() {
     for stall in [None, Some(1), Some(5)] {
         // A frame of the stimulus has the same user bits in all of its beats; so every beat is one.
         let stimulus = Stimulus {
-            frames: words.iter().map(|w| vec![w.clone()]).collect(),
+            frames: vec![words.iter().map(|w| vec![w.clone()]).collect()],
             users: said.iter().map(|n| Bits::new(replay_user(most), *n)).collect(),
             stall,
             tap_beats: vec![0, model.len()],
@@ -438,8 +439,13 @@ fn an_lfsr_leaps_as_one_goes_step_by_step() {
         }
         let (s, m) = (shape("s", window, users[0].width()), shape("m", leap, 0));
         let design = design(lfsr_bench(leap, restores), s, vec![m]);
-        let stimulus =
-            Stimulus { tap_beats: vec![frames.len()], frames, users, limit: 1000, ..Stimulus::default() };
+        let stimulus = Stimulus {
+            tap_beats: vec![frames.len()],
+            frames: vec![frames],
+            users,
+            limit: 1000,
+            ..Stimulus::default()
+        };
         let trace = rtl(&design, &stimulus);
         for (step, (beat, words)) in trace.taps[0].iter().zip(&model).enumerate() {
             assert_eq!(beat.data, *words, "leap {leap}, restores {restores}: before step {step}");
@@ -514,7 +520,7 @@ fn rounding_units_round_as_the_laws_say() {
         let design = design(rounding_bench(lane, lanes, bits), s, vec![shape("m", output, 0)]);
         let stimulus = Stimulus {
             tap_beats: vec![beats.len()],
-            frames: vec![beats],
+            frames: vec![vec![beats]],
             limit: 5000,
             ..Stimulus::default()
         };
@@ -561,9 +567,10 @@ fn thresholds_are_counted_up_or_down() {
         let m = shape("m", bits_for(steps.into()), 0);
         let design = design(top, shape("s", width, 0), vec![m]);
         let frames = vec![(0..200).map(|n| pattern(width, n)).collect::<Vec<_>>()];
-        let stimulus = Stimulus { tap_beats: vec![200], frames, limit: 1000, ..Stimulus::default() };
+        let stimulus =
+            Stimulus { tap_beats: vec![200], frames: vec![frames], limit: 1000, ..Stimulus::default() };
         let trace = rtl(&design, &stimulus);
-        for (sent, beat) in stimulus.frames[0].iter().zip(&trace.taps[0]) {
+        for (sent, beat) in stimulus.frames[0][0].iter().zip(&trace.taps[0]) {
             let number = |i: u32| sent.extract(i * BITS, BITS);
             let falls = falling && sent.bit(width - 1);
             let count = (1..=steps).filter(|i| (number(0) >= number(*i)) != falls).count();

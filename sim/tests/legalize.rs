@@ -193,7 +193,8 @@ fn unary_operators_in_a_row_stay_two() {
     b.output("beat", beat, Role::Control);
     let design = design(checked(b.finish()));
     let beats: Vec<Bits> = (0..16).map(|v| Bits::new(4, v)).collect();
-    let stimulus = Stimulus { tap_beats: vec![16], frames: vec![beats], limit: 100, ..Stimulus::default() };
+    let stimulus =
+        Stimulus { tap_beats: vec![16], frames: vec![vec![beats]], limit: 100, ..Stimulus::default() };
     let ours = simulate(&design, &mut Simulator::new(&design.top), &stimulus, |_, _| {}).expect("ends");
     assert_eq!(Icarus::default().simulate(&design, &stimulus).expect("Icarus runs"), ours);
 }
@@ -358,7 +359,7 @@ fn design(top: Arc<Module>) -> Design {
     let width = |name: &str| top.width(top.port(name).unwrap().net);
     let shape = |name: &str, width| StreamShape { name: name.to_owned(), width, user: 0 };
     let (input, output) = (shape("s", width("s_data")), shape("m", width("m_data")));
-    Design { top, input, taps: vec![output], exits: vec![0] }
+    Design { top, inputs: vec![input], taps: vec![output], exits: vec![0] }
 }
 
 fn stimulus(width: u32, words: &[u64]) -> Stimulus {
@@ -372,7 +373,7 @@ fn stimulus(width: u32, words: &[u64]) -> Stimulus {
         })
         .collect();
     beats.extend([Bits::zero(width), Bits::from_words(width, [u64::MAX; 8]), Bits::zero(width)]);
-    Stimulus { tap_beats: vec![beats.len()], frames: vec![beats], limit: 1000, ..Stimulus::default() }
+    Stimulus { tap_beats: vec![beats.len()], frames: vec![vec![beats]], limit: 1000, ..Stimulus::default() }
 }
 
 proptest! {
@@ -384,7 +385,7 @@ proptest! {
         let legal = legalize(&module);
         prop_assert!(!has_popcount(&legal));
         let (written, printed) = (design(module), design(legal));
-        let stimulus = stimulus(written.input.width, &words);
+        let stimulus = stimulus(written.inputs[0].width, &words);
         let run = |d: &Design| simulate(d, &mut Simulator::new(&d.top), &stimulus, |_, _| {}).expect("ends");
         prop_assert_eq!(run(&written), run(&printed));
     }
@@ -397,7 +398,7 @@ proptest! {
     #[test]
     fn random_modules_compute_the_same_in_icarus(recipe in recipes(), words in prop::collection::vec(any::<u64>(), 6)) {
         let design = design(random_module(&recipe));
-        let stimulus = stimulus(design.input.width, &words);
+        let stimulus = stimulus(design.inputs[0].width, &words);
         let ours = simulate(&design, &mut Simulator::new(&design.top), &stimulus, |_, _| {}).expect("ends");
         let theirs = Icarus::default().simulate(&design, &stimulus).expect("Icarus runs");
         prop_assert_eq!(theirs, ours);

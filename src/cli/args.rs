@@ -54,7 +54,7 @@ pub struct Compile {
     pub out: PathBuf,
     /// Inputs for the test bench, in the formats of check; random if omitted
     #[arg(long, value_name = "X.npy")]
-    pub input: Option<PathBuf>,
+    pub input: Vec<PathBuf>,
     /// Frames of the test bench
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub frames: usize,
@@ -67,9 +67,9 @@ pub struct Compile {
 pub struct Run {
     #[command(flatten)]
     pub model: Model,
-    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
-    #[arg(long, value_name = "X.npy")]
-    pub input: PathBuf,
+    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX; NAME=X.npy for each input if the model has several
+    #[arg(long, value_name = "X.npy", required = true)]
+    pub input: Vec<PathBuf>,
     /// Output file for the graph's outputs: npy, float32, [N, output shape]
     #[arg(long, value_name = "Y.npy")]
     pub output: PathBuf,
@@ -85,9 +85,9 @@ pub struct Run {
 pub struct Check {
     #[command(flatten)]
     pub model: Model,
-    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
-    #[arg(long, value_name = "X.npy")]
-    pub input: PathBuf,
+    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX; NAME=X.npy for each input if the model has several
+    #[arg(long, value_name = "X.npy", required = true)]
+    pub input: Vec<PathBuf>,
     /// Engines to compare, the others with the first: reference, fast, rtl, verilator, icarus
     #[arg(long, value_delimiter = ',', default_value = "reference,fast,rtl", value_name = "A,B,...")]
     pub engines: Vec<Engine>,

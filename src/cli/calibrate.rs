@@ -68,7 +68,7 @@ pub fn run(arguments: &Calibrate, common: &Common) -> Result<ExitCode> {
     let mut count = 0;
     let images = &arguments.images;
     let frames = |network: &Network| {
-        let shape = network.front.input_shape();
+        let shape = network.entries[0].front.input_shape();
         let frames = read_frames(images, shape.iter().product(), &shape[1..])?;
         count = arguments.frames.unwrap_or(usize::MAX).min(frames.count());
         frames.quantise(network, scale, count)

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::args::{Check, Common};
-use crate::cli::view;
+use crate::cli::{inputs, view};
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::engine::wave;
 
@@ -20,7 +20,7 @@ pub fn run(arguments: &Check, common: &Common) -> Result<ExitCode> {
     }
     let model = common.model(&arguments.model.model)?;
     let network = model.network();
-    let input = model.read_frames(&arguments.input)?;
+    let input = inputs::read(&model, &arguments.input)?;
     let count = arguments.frames.unwrap_or(usize::MAX).min(input.count());
     let frames = model.quantised(&input, count)?;
     let conditions = model.conditions(arguments.stall);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::args::{Common, Compile};
-use crate::cli::view;
+use crate::cli::{inputs, view};
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
 use crate::engine::Figures;
@@ -27,7 +27,8 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
             .help("give 1 or more")
             .into());
     }
-    let input = arguments.input.as_ref().map(|path| model.read_frames(path)).transpose()?;
+    let given = &arguments.input;
+    let input = if given.is_empty() { None } else { Some(inputs::read(&model, given)?) };
     let files = model.files(&model.bench_frames(input.as_ref(), arguments.frames, &common.members)?);
     emit::write(&arguments.out, &files, arguments.force)?;
     let hardware = model.hardware();

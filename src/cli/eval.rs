@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::cli::args::{Common, Eval};
-use crate::cli::view;
+use crate::cli::{inputs, view};
 use crate::data::arrays::{Frames, read_labels};
 use crate::diagnostic::{Diagnostic, INPUT_SHAPE, Result};
 use crate::engine::answers::{Confusion, Decision};
@@ -32,6 +32,7 @@ const CHUNK: usize = 2000;
 pub fn run(arguments: &Eval, common: &Common) -> Result<ExitCode> {
     let model = common.model(&arguments.model.model)?;
     let network = model.network();
+    inputs::only_one(&model, "eval")?;
     let frames = model.read_frames(&arguments.images)?;
     let labels = read_labels(&arguments.labels)?;
     if labels.len() != frames.count() {

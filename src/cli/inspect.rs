@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use stoxnor_sim::entry_name;
 
 use crate::arith::sampling::Sampling;
 use crate::cli::args::{Common, Model};
@@ -19,11 +20,22 @@ use crate::model::LayerInfo;
 struct Inspection<'a> {
     model: &'a str,
     input: &'a Port,
+    /// All inputs of the graph, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<Input<'a>>,
     layers: Vec<LayerInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ensemble: Option<Built>,
     #[serde(flatten)]
     figures: Figures,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    name: &'a str,
+    stream: String,
+    #[serde(flatten)]
+    port: &'a Port,
 }
 
 pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
@@ -35,7 +47,14 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     let network = model.network();
     let inspection = Inspection {
         model: &network.name,
-        input: &network.input,
+        input: &network.entries[0].port,
+        inputs: network
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|_| network.entries.len() > 1)
+            .map(|(k, entry)| Input { name: &entry.name, stream: entry_name(k), port: &entry.port })
+            .collect(),
         layers: model.layers(),
         ensemble: model.hardware().members,
         figures: model.figures(),
@@ -46,8 +65,12 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
     }
     view::line(&format!("{}: {}", network.name, view::count(network.nodes.len(), "layer")));
     view::line("");
-    view::line(&format!("host before  {}", view::host(&network.front, "the model's input goes in as it is")));
-    view::line(&format!("hardware in  {}", view::port(&network.input)));
+    for entry in &network.entries {
+        let of = if network.entries.len() > 1 { format!(" (input {})", entry.name) } else { String::new() };
+        let front = view::host(&entry.front, "the model's input goes in as it is");
+        view::line(&format!("host before  {front}"));
+        view::line(&format!("hardware in  {}{of}", view::port(&entry.port)));
+    }
     let head = [
         "layer",
         "from",
@@ -116,7 +139,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
 fn sketch(model: &Path, common: &Common) {
     let options = common.config().and_then(|config| config.import_options());
     let Some(survey) = options.and_then(|options| import::survey(model, &options)).ok() else { return };
-    if survey.reasons.is_empty() || survey.input.is_none() {
+    if survey.reasons.is_empty() || survey.inputs.is_empty() {
         return;
     }
     let (operators, known) = survey.operators;

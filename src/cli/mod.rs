@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod demo;
 mod eval;
+mod inputs;
 mod inspect;
 mod run;
 mod view;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::args::{Common, Run};
-use crate::cli::view;
+use crate::cli::{inputs, view};
 use crate::data::arrays::write_npy;
 use crate::diagnostic::Result;
 use crate::engine::Engine;
@@ -48,7 +48,7 @@ fn file_of(given: &Path, index: usize, outputs: &[Output]) -> PathBuf {
 pub fn run(arguments: &Run, common: &Common) -> Result<ExitCode> {
     let model = common.model(&arguments.model.model)?;
     let network = model.network();
-    let frames = model.read_frames(&arguments.input)?;
+    let frames = inputs::read(&model, &arguments.input)?;
     let progress = common.progress(frames.count() as u64);
     let members = model.conditions(None).members(network, frames.count());
     let sums = model.sums(&frames, &members, arguments.engine, &progress)?;

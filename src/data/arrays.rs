@@ -14,7 +14,7 @@ use crate::data::scale::Scale;
 use crate::diagnostic::{Diagnostic, Diagnostics, INPUT_SHAPE, INPUT_UNREADABLE, OUTPUT_UNWRITABLE, Result};
 use crate::network::Network;
 
-/// Frames of input for the graph.
+/// Frames of the graph's inputs. A frame holds all inputs, one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frames {
     /// Elements per frame.
@@ -31,6 +31,27 @@ impl Frames {
     pub fn new(elements: usize, values: Vec<f32>) -> Self {
         assert!(elements > 0 && values.len().is_multiple_of(elements), "whole frames of {elements} elements");
         Self { elements, values }
+    }
+
+    /// Frames of all inputs from the frames of each, in the order of the inputs.
+    ///
+    /// # Errors
+    /// If the inputs do not have equally many frames.
+    pub fn of_inputs(inputs: &[Self]) -> Result<Self> {
+        let counts: Vec<usize> = inputs.iter().map(Self::count).collect();
+        let count = counts.first().copied().unwrap_or(0);
+        if counts.iter().any(|other| *other != count) {
+            let message = format!(
+                "the inputs have {} frames",
+                counts.iter().map(usize::to_string).collect::<Vec<_>>().join(" and ")
+            );
+            return Err(Diagnostic::new(&INPUT_SHAPE, message)
+                .help("give every input the same number of frames")
+                .into());
+        }
+        let frame = |index| inputs.iter().flat_map(move |i| &i.values[index * i.elements..][..i.elements]);
+        let values = (0..count).flat_map(frame).copied().collect();
+        Ok(Self { elements: inputs.iter().map(|i| i.elements).sum(), values })
     }
 
     /// Number of frames.

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use stoxnor_hdl::Bits;
-use stoxnor_sim::stall::{SINK, SOURCE, VERILOG, start};
+use stoxnor_sim::stall::{VERILOG, sink, source, start};
 use stoxnor_sim::verilator::driver;
-use stoxnor_sim::{DRAIN, exit_name};
+use stoxnor_sim::{DRAIN, StreamShape, entry_name, exit_name};
 
 use crate::engine;
-use crate::engine::{cycle_limit, frames_to_beats};
+use crate::engine::{cycle_limit, entry_beats, frames_to_beats};
 use crate::frame::element::Element;
 use crate::lower::Hardware;
 use crate::network::Network;
@@ -25,7 +25,7 @@ const STALL_SEED: u64 = 1;
 /// The frames of a test bench.
 #[derive(Debug, Clone)]
 pub struct BenchFrames {
-    /// The input integers of each frame.
+    /// The input integers of each frame: those of all inputs, one input after another.
     pub frames: Vec<Vec<i32>>,
     /// Members of each frame; empty without an ensemble.
     pub members: Vec<u32>,
@@ -45,7 +45,7 @@ impl BenchFrames {
 /// Random frames, identical on every machine.
 pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchFrames {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let mut element = || match network.input.element {
+    let mut one = |element: Element| match element {
         Element::Bipolar => {
             if random.random() {
                 1
@@ -58,18 +58,25 @@ pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchF
             random.random_range(least..=most) as i32
         }
     };
-    let frames = (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect();
+    let ports = || network.entries.iter().map(|entry| &entry.port);
+    let mut frame =
+        || ports().flat_map(|p| std::iter::repeat_n(p.element, p.elements())).map(&mut one).collect();
+    let frames = (0..count).map(|_| frame()).collect();
     BenchFrames::new(network, frames, members)
 }
 
 /// The files of `tb/`, with outputs computed by the reference engine: relative paths and contents.
 pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
-    let input = frames_to_beats(&of.frames, hardware.input_lanes(), network.input.element);
-    let user = hardware.design.input.user;
+    let user = hardware.design.inputs[0].user;
     let members: Vec<Bits> =
         of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();
     let mut files = BTreeMap::new();
-    files.insert("tb/stimulus.mem".to_owned(), image(&input, &members));
+    let mut beats = Vec::new();
+    for k in 0..network.entries.len() {
+        let input = entry_beats(network, hardware, &of.frames, k);
+        files.insert(format!("tb/{}", stimulus_file(k)), image(&input, &members));
+        beats.push(input.iter().map(Vec::len).sum());
+    }
     let mut boundaries = Vec::new();
     let results = engine::reference(network, &of.frames, &of.members);
     for (boundary, result) in hardware.boundaries.iter().zip(results) {
@@ -85,10 +92,7 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
         });
     }
     let top = &hardware.design.top.name;
-    files.insert(
-        format!("tb/{top}_tb.v"),
-        bench(hardware, &boundaries, &of.members, input.iter().map(Vec::len).sum()),
-    );
+    files.insert(format!("tb/{top}_tb.v"), bench(hardware, &boundaries, &of.members, &beats));
     files.insert("tb/clock.v".to_owned(), format!(
         "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
     ));
@@ -196,7 +200,70 @@ impl Boundary<'_> {
     }
 }
 
-fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: usize) -> String {
+/// The file of an input's beats.
+fn stimulus_file(index: usize) -> String {
+    if index == 0 { "stimulus.mem".to_owned() } else { format!("stimulus{index}.mem") }
+}
+
+/// An input beyond the first in the test bench: its beats, and its source.
+struct Source<'a> {
+    s: String,
+    file: String,
+    shape: &'a StreamShape,
+    beats: usize,
+}
+
+impl Source<'_> {
+    fn high(&self) -> u32 {
+        self.shape.width + self.shape.user
+    }
+
+    fn declarations(&self) -> String {
+        let Self { s, beats, .. } = self;
+        format!(
+            "  reg  [{}:0] {s}_stimulus [0:{}];\n  integer {s}_sent;\n  reg  {s}_holding;\n  reg  [63:0] {s}_first;\n",
+            self.high(),
+            beats - 1
+        )
+    }
+
+    fn initial(&self) -> String {
+        let Self { s, file, .. } = self;
+        format!(
+            "    $readmemh(\"{file}\", {s}_stimulus);\n    {s}_sent = 0;\n    {s}_holding = 1'b0;\n    if (!$value$plusargs(\"{s}_first=%h\", {s}_first)) {s}_first = 64'd0;\n"
+        )
+    }
+
+    fn wires(&self) -> String {
+        let Self { s, beats, .. } = self;
+        format!(
+            "  wire {s}_stalls;\n  stall_pattern u_{s}_stall (.clk(clk), .running(running), .first({s}_first), .stalls({s}_stalls));\n  wire {s}_valid = !rst && {s}_sent < {beats} && ({s}_holding || !{s}_stalls);\n  wire {s}_ready;\n  wire [{}:0] {s}_beat = {s}_stimulus[{s}_sent < {beats} ? {s}_sent : 0];\n",
+            self.high()
+        )
+    }
+
+    fn ports(&self) -> String {
+        let Self { s, shape, .. } = self;
+        let width = shape.width;
+        let user = if shape.user > 0 {
+            format!("    .{s}_user({s}_beat[{}:{}]),\n", self.high(), width + 1)
+        } else {
+            String::new()
+        };
+        format!(
+            "    .{s}_data({s}_beat[{width}-1:0]),\n    .{s}_valid({s}_valid),\n    .{s}_last({s}_beat[{width}]),\n{user}    .{s}_ready({s}_ready),\n"
+        )
+    }
+
+    fn steps(&self) -> String {
+        let s = &self.s;
+        format!(
+            "      {s}_holding <= {s}_valid && !{s}_ready;\n      if ({s}_valid && {s}_ready) {s}_sent <= {s}_sent + 1;\n"
+        )
+    }
+}
+
+fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: &[usize]) -> String {
     let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
     let complete: Vec<String> =
         boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
@@ -211,7 +278,12 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
     let parameters =
         if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
     let limit = cycle_limit(hardware, members, true);
-    let input = &hardware.design.input;
+    let input = &hardware.design.inputs[0];
+    let others = hardware.design.inputs.iter().zip(beats).enumerate().skip(1);
+    let others: Vec<Source<'_>> = others
+        .map(|(k, (shape, beats))| Source { s: entry_name(k), file: stimulus_file(k), shape, beats: *beats })
+        .collect();
+    let more = |part: &dyn Fn(&Source<'_>) -> String| others.iter().map(part).collect::<String>();
     let user = if input.user > 0 {
         format!("    .s_user(beat[{}:{}]),\n", input.width + input.user, input.width + 1)
     } else {
@@ -220,7 +292,12 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
     let stuck = |b: &Boundary<'_>| format!(" {} has %0d of {} beats", b.name, b.total());
     include_str!("bench.v")
         .replace("@TOP@", &hardware.design.top.name)
-        .replace("@BEATS@", &beats.to_string())
+        .replace("@BEATS@", &beats[0].to_string())
+        .replace("@SOURCES@\n", &more(&|s: &Source<'_>| s.declarations()))
+        .replace("@SOURCE_INITIAL@\n", &more(&|s: &Source<'_>| s.initial()))
+        .replace("@SOURCE_WIRES@\n", &more(&|s: &Source<'_>| s.wires()))
+        .replace("@SOURCE_PORTS@\n", &more(&|s: &Source<'_>| s.ports()))
+        .replace("@SOURCE_STEPS@\n", &more(&|s: &Source<'_>| s.steps()))
         .replace("@DRAIN@", &DRAIN.to_string())
         .replace("@LIMIT@", &limit.to_string())
         .replace("@WIDTH@", &input.width.to_string())
@@ -263,8 +340,10 @@ fn sinks(hardware: &Hardware, text: impl Fn(&str) -> String) -> String {
 
 fn makefile(hardware: &Hardware) -> String {
     let top = &hardware.design.top.name;
-    let first = |k: usize| format!("+{}_first={:016x}", exit_name(k), start(STALL_SEED, SINK + k as u64));
-    let first: Vec<String> = (0..hardware.design.exits.len()).map(first).collect();
+    let first = |(name, port): (String, u64)| format!("+{name}_first={:016x}", start(STALL_SEED, port));
+    let inputs = (1..hardware.design.inputs.len()).map(|k| (entry_name(k), source(k)));
+    let outputs = (0..hardware.design.exits.len()).map(|k| (exit_name(k), sink(k)));
+    let first: Vec<String> = inputs.chain(outputs).map(first).collect();
     format!(
         "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
 SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v stall_pattern.v
@@ -292,7 +371,7 @@ verilator:
 clean:
 \trm -rf build bench.vvp icarus.log verilator.log
 ",
-        start(STALL_SEED, SOURCE),
+        start(STALL_SEED, source(0)),
         first.join(" ")
     )
 }

@@ -23,12 +23,14 @@ module @TOP@_tb (
   integer sent;
   reg  holding;
   reg  [63:0] source_first;
+@SOURCES@
 @SINKS@
 
   initial begin
     $readmemh("stimulus.mem", stimulus);
 @INITIAL@
     if (!$value$plusargs("source=%h", source_first)) source_first = 64'd0;
+@SOURCE_INITIAL@
 @SINK_ARGUMENTS@
     stop = 1'b0;
     rest = @DRAIN@;
@@ -48,6 +50,7 @@ module @TOP@_tb (
   wire s_valid = !rst && sent < BEATS && (holding || !source_stalls);
   wire s_ready;
   wire [@WORD@:0] beat = stimulus[sent < BEATS ? sent : 0];
+@SOURCE_WIRES@
 @SINK_READIES@
 
   @TOP@ @PARAMETERS@dut (
@@ -58,6 +61,7 @@ module @TOP@_tb (
     .s_last(beat[@WIDTH@]),
     @USER@
     .s_ready(s_ready),
+@SOURCE_PORTS@
 @SINK_PORTS@
   );
 
@@ -68,6 +72,7 @@ module @TOP@_tb (
       cycle <= cycle + 64'd1;
       holding <= s_valid && !s_ready;
       if (s_valid && s_ready) sent <= sent + 1;
+@SOURCE_STEPS@
 @CHECKS@
       // A beat too many would come in the cycles after the last.
       if (@COMPLETE@) rest = rest - 1;

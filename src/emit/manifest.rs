@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stoxnor_hdl::{Module, Net};
-use stoxnor_sim::exit_name;
+use stoxnor_sim::{entry_name, exit_name};
 
 use crate::arith::lfsr;
 use crate::arith::matrix::WeightKind;
@@ -15,7 +15,7 @@ use crate::engine::Figures;
 use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::lower::{Built, Hardware};
-use crate::network::{Network, Node, Output};
+use crate::network::{Entry, Network, Node, Output};
 use crate::unit::folding::Folding;
 use crate::unit::resources::Resources;
 
@@ -40,6 +40,9 @@ pub(crate) struct Manifest<'a> {
     pub(crate) reset: &'static str,
     pub(crate) ports: Vec<ManifestPort<'a>>,
     pub(crate) input: Beats<'a>,
+    /// All inputs of the graph, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) inputs: Vec<ManifestInput<'a>>,
     pub(crate) output: Beats<'a>,
     /// All outputs of the graph, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +73,16 @@ pub(crate) struct Beats<'a> {
     pub(crate) bits_per_element: u32,
     pub(crate) elements_per_beat: usize,
     pub(crate) beats_per_frame: usize,
+}
+
+/// One input of the graph: its stream, and the host's computation before it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ManifestInput<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) stream: String,
+    #[serde(flatten)]
+    pub(crate) beats: Beats<'a>,
+    pub(crate) host_before: &'a HostGraph,
 }
 
 /// One output of the graph: its stream, and the host's computation on it.
@@ -115,6 +128,14 @@ impl<'a> Manifest<'a> {
             elements_per_beat: lanes,
             beats_per_frame: frame.elements() / lanes,
         };
+        let entry = |k: usize| beats(&network.entries[k].port, hardware.input_lanes(k));
+        let input = |(k, input): (usize, &'a Entry)| ManifestInput {
+            name: &input.name,
+            stream: entry_name(k),
+            beats: entry(k),
+            host_before: &input.front,
+        };
+        let several_inputs = network.entries.len() > 1;
         let exit = |k: usize| {
             let boundary = &hardware.boundaries[hardware.design.exits[k]];
             beats(&network.exits[k].port, boundary.lanes)
@@ -140,7 +161,8 @@ impl<'a> Manifest<'a> {
             clock: "clk",
             reset: "rst",
             ports: ports(top),
-            input: beats(&network.input, hardware.input_lanes()),
+            input: entry(0),
+            inputs: network.entries.iter().enumerate().filter(|_| several_inputs).map(input).collect(),
             output: exit(0),
             outputs: network.outputs.iter().filter(|_| several).map(output).collect(),
             figures: Figures::of_schedule(hardware, hardware.default_members()),
@@ -164,7 +186,7 @@ impl<'a> Manifest<'a> {
                 })
                 .collect(),
             input_scale,
-            host_before: &network.front,
+            host_before: &network.entries[0].front,
             host_after: &network.outputs[0].tail,
             files: files.iter().map(|(name, text)| (name.as_str(), sha256(text.as_bytes()))).collect(),
         }

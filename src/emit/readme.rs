@@ -26,7 +26,11 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
         manifest.outputs.iter().map(|o| (format!("Output {}, stream `{}_*`", o.name, o.stream), &o.beats));
     let one =
         std::iter::once(("Output".to_owned(), &manifest.output)).filter(|_| manifest.outputs.is_empty());
-    for (what, beats) in std::iter::once(("Input".to_owned(), &manifest.input)).chain(one).chain(outputs) {
+    let inputs =
+        manifest.inputs.iter().map(|i| (format!("Input {}, stream `{}_*`", i.name, i.stream), &i.beats));
+    let one_input =
+        std::iter::once(("Input".to_owned(), &manifest.input)).filter(|_| manifest.inputs.is_empty());
+    for (what, beats) in one_input.chain(inputs).chain(one).chain(outputs) {
         let _ = write!(
             text,
             "\n{what}: a frame of shape {:?}, {}, in {} of {}.\n",
@@ -52,6 +56,9 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
                 " `s_user` is the number of members of a frame, 1 to {max_members} (0 or more is taken for {max_members}), \
                  read with the frame's first beat: it may change from frame to frame. The timing below is that of {members}."
             );
+            if !manifest.inputs.is_empty() {
+                text.push_str(" Give the same number on the frame's other input streams.");
+            }
         }
         text.push_str(" The host divides the sums by the number of members.\n");
     }

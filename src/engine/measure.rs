@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use stoxnor_hdl::Bits;
-use stoxnor_sim::{Simulator, Slot, exit_name};
+use stoxnor_sim::{Simulator, Slot, entry_name, exit_name};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
 use crate::lower::Hardware;
@@ -10,7 +10,7 @@ use crate::lower::Hardware;
 /// Latency and interval of an unstalled run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Figures {
-    /// Cycles from the first frame's first input beat to its last output beat.
+    /// Cycles from the first frame's first input beat, of any input, to its last output beat.
     #[serde(rename = "latency_cycles")]
     pub latency: u64,
     /// Cycles between the last output beats of consecutive frames, in steady state.
@@ -33,8 +33,8 @@ const PATIENCE: u64 = 4;
 /// A simulation of the control logic, after reset, with sinks that are always ready.
 struct Control {
     s: Simulator,
-    /// Valid, ready and last of the input stream.
-    source: [Slot; 3],
+    /// Valid, ready and last of each input stream.
+    sources: Vec<[Slot; 3]>,
     /// Valid and last of each exit.
     exits: Vec<[Slot; 2]>,
 }
@@ -44,29 +44,34 @@ impl Control {
     fn new(hardware: &Hardware, members: u32) -> Self {
         let mut s = Simulator::of_control(&hardware.design.top);
         let port = |name: &str| s.port(name).expect("every top has its streams");
-        let source = ["s_valid", "s_ready", "s_last"].map(port);
+        let inputs = &hardware.design.inputs;
+        let of_input =
+            |k: usize| ["valid", "ready", "last"].map(|part| port(&format!("{}_{part}", entry_name(k))));
+        let sources = (0..inputs.len()).map(of_input).collect();
         let of_exits = |part: &str| -> Vec<Slot> {
             (0..hardware.design.exits.len()).map(|k| port(&format!("{}_{part}", exit_name(k)))).collect()
         };
         let [valids, readies, lasts] = ["valid", "ready", "last"].map(of_exits);
-        let user = hardware.design.input.user;
-        let s_user = (user > 0).then(|| port("s_user"));
+        let with_user = inputs.iter().enumerate().filter(|(_, input)| input.user > 0);
+        let users: Vec<(Slot, u32)> =
+            with_user.map(|(k, input)| (port(&format!("{}_user", entry_name(k))), input.user)).collect();
         for _ in 0..2 {
             s.settle();
             s.edge(true);
         }
-        if let Some(s_user) = s_user {
-            s.set(s_user, &Bits::new(user, members.into()));
+        for (slot, user) in users {
+            s.set(slot, &Bits::new(user, members.into()));
         }
         readies.into_iter().for_each(|ready| s.set_bit(ready, true));
         let exits = valids.into_iter().zip(lasts).map(|(valid, last)| [valid, last]).collect();
-        Self { s, source, exits }
+        Self { s, sources, exits }
     }
 }
 
-/// Measures latency and interval at a constant number of members. The source is always valid and the sinks are always ready. Only
-/// the control logic is simulated, until it reaches a state that it had before. From then on everything repeats, so the measured
-/// interval is exact.
+/// Measures latency and interval at a constant number of members. The sinks are always ready. A source is always valid, up to as many
+/// frames ahead of the outputs as pass within the latency, and two: enough for the full rate, and a part of the network that is joined
+/// with no other cannot run away from the slower ones. Only the control logic is simulated, until it reaches a state that it had
+/// before. From then on everything repeats, so the measured interval is exact.
 ///
 /// The state after each frame's last output beat is compared with a saved state. The saved state is replaced after 1, 2, 4, ...
 /// frames (Brent's cycle detection), so no bound on the number of frames is assumed.
@@ -74,24 +79,36 @@ impl Control {
 /// # Errors
 /// If a frame is not output within about four times its latency, or no state repeats within 400 million cycles.
 pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Result<Figures> {
-    let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
-    s.set_bit(s_valid, true);
+    let Control { mut s, sources, exits } = Control::new(hardware, members);
+    let beats = hardware.input_beats();
+    // Of each source the frames that were sent, and the beats of the current one.
+    let mut sent = vec![0u64; beats.len()];
+    let mut at = vec![0; beats.len()];
+    let ahead = hardware.latency(members) / hardware.interval(members).max(1) + 2;
+    let mut first = None;
     // Number of frames output by each exit. A frame is done once all exits have output it.
     let mut left = vec![0u64; exits.len()];
-    let mut beat = 0;
     let mut latency = None;
     let mut kept: Option<(Vec<u64>, u64, u64)> = None;
     let (mut frame, mut next_kept, mut last_frame) = (0u64, 1, 0);
     let patience = PATIENCE * hardware.latency(members) + 1000;
     for cycle in 0..LIMIT {
-        s.set_bit(s_last, beat + 1 == hardware.input_beats());
+        for ((([valid, _, last], at), beats), sent) in sources.iter().zip(&at).zip(&beats).zip(&sent) {
+            s.set_bit(*valid, *sent < frame + ahead);
+            s.set_bit(*last, at + 1 == *beats);
+        }
         s.settle();
         for ([valid, last], left) in exits.iter().zip(&mut left) {
             *left += u64::from(s.bit(*valid) && s.bit(*last));
         }
         let frame_done = left.iter().all(|left| *left > frame);
-        if s.bit(s_ready) {
-            beat = (beat + 1) % hardware.input_beats();
+        for ((([valid, ready, _], at), beats), sent) in sources.iter().zip(&mut at).zip(&beats).zip(&mut sent)
+        {
+            if s.bit(*valid) && s.bit(*ready) {
+                *at = (*at + 1) % beats;
+                *sent += u64::from(*at == 0);
+                first.get_or_insert(cycle);
+            }
         }
         s.edge(false);
         if !frame_done {
@@ -104,10 +121,10 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         last_frame = cycle;
         frame += 1;
         progress.inc(1);
-        let latency = *latency.get_or_insert(cycle);
+        let latency = *latency.get_or_insert(cycle - first.unwrap_or(0));
         let mut state = s.pacing_state();
-        state.push(beat);
-        state.extend(left.iter().map(|left| left - frame));
+        state.extend(&at);
+        state.extend(sent.iter().chain(&left).map(|frames| frames.wrapping_sub(frame)));
         if let Some((kept, at_frame, at_cycle)) = &kept
             && *kept == state
         {
@@ -122,25 +139,29 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
 }
 
-/// Whether `frames` frames of `members` members are output if the source offers at most one beat every `apart` cycles. Only the
-/// control logic is simulated.
+/// Whether `frames` frames of `members` members are output if the source of the longest frames offers at most one beat every `apart`
+/// cycles, and every other source takes equally long for a frame. Only the control logic is simulated.
 pub fn passes_slowly(hardware: &Hardware, members: u32, frames: u64, apart: u64) -> bool {
-    let Control { mut s, source: [s_valid, s_ready, s_last], exits } = Control::new(hardware, members);
+    let Control { mut s, sources, exits } = Control::new(hardware, members);
     let beats = hardware.input_beats();
-    let limit = 4 * frames * (beats * apart + hardware.interval(members)) + hardware.latency(members);
-    let (mut sent, mut next) = (0, 0);
+    let slow = beats.iter().max().copied().unwrap_or(1) * apart;
+    let limit = 4 * frames * (slow + hardware.interval(members)) + hardware.latency(members);
+    // For each input the beats that were accepted, and the first cycle of the next one.
+    let mut sent = vec![[0, 0]; sources.len()];
     let mut left = vec![0; exits.len()];
     for cycle in 0..limit {
-        let valid = sent < frames * beats && cycle >= next;
-        s.set_bit(s_valid, valid);
-        s.set_bit(s_last, (sent + 1).is_multiple_of(beats));
+        for (([valid, _, last], [sent, next]), beats) in sources.iter().zip(&sent).zip(&beats) {
+            s.set_bit(*valid, *sent < frames * beats && cycle >= *next);
+            s.set_bit(*last, (sent + 1).is_multiple_of(*beats));
+        }
         s.settle();
         for ([valid, last], left) in exits.iter().zip(&mut left) {
             *left += u64::from(s.bit(*valid) && s.bit(*last));
         }
-        if valid && s.bit(s_ready) {
-            sent += 1;
-            next = cycle + apart;
+        for (([valid, ready, _], sent), beats) in sources.iter().zip(&mut sent).zip(&beats) {
+            if s.bit(*valid) && s.bit(*ready) {
+                *sent = [sent[0] + 1, cycle + slow / beats];
+            }
         }
         s.edge(false);
         if left.iter().all(|left| *left == frames) {

@@ -22,7 +22,7 @@ use crate::network::{Exit, Network};
 
 pub use measure::{Figures, measure, passes_slowly};
 pub use results::{Boundary, Conditions, Results};
-pub use simulators::{cycle_limit, frames_to_beats, stimulus, verilator};
+pub use simulators::{cycle_limit, entry_beats, frames_to_beats, stimulus, verilator};
 
 /// An engine: one implementation of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -79,7 +79,7 @@ impl FromStr for Engine {
     }
 }
 
-/// Runs one engine on frames of input integers.
+/// Runs one engine on frames of input integers. A frame holds those of all inputs, one input after another.
 ///
 /// A simulation that deadlocks is not an error here: its results are incomplete, and a comparison shows where.
 ///

@@ -21,7 +21,7 @@ const MARGIN: u64 = 20_000;
 const LONG_RUN: u64 = 1_000_000;
 
 /// Divides frames into beats of `lanes` elements, with element 0 in the least significant bits.
-pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> Vec<Vec<Bits>> {
+pub fn frames_to_beats(frames: &[impl AsRef<[i32]>], lanes: usize, element: Element) -> Vec<Vec<Bits>> {
     let bits = element.bits();
     let beat = |elements: &[i32]| {
         let mut beat = Bits::zero(lanes as u32 * bits);
@@ -30,7 +30,18 @@ pub fn frames_to_beats(frames: &[Vec<i32>], lanes: usize, element: Element) -> V
         }
         beat
     };
-    frames.iter().map(|frame| frame.chunks(lanes).map(beat).collect()).collect()
+    frames.iter().map(|frame| frame.as_ref().chunks(lanes).map(beat).collect()).collect()
+}
+
+/// The beats of input `index` in frames of all inputs.
+pub fn entry_beats(
+    network: &Network,
+    hardware: &Hardware,
+    frames: &[Vec<i32>],
+    index: usize,
+) -> Vec<Vec<Bits>> {
+    let own: Vec<&[i32]> = frames.iter().map(|frame| network.entry_of(frame, index)).collect();
+    frames_to_beats(&own, hardware.input_lanes(index), network.entries[index].port.element)
 }
 
 /// The number of cycles after which a run counts as deadlocked. `members` are the numbers of members of the frames.
@@ -52,14 +63,10 @@ pub fn stimulus(
 ) -> Stimulus {
     let members = conditions.members(network, frames.len());
     let passes = |b: &lower::Boundary| members.iter().map(|m| b.passes(*m)).sum::<usize>();
-    let input = &hardware.design.input;
+    let user = hardware.design.inputs[0].user;
     Stimulus {
-        frames: frames_to_beats(frames, hardware.input_lanes(), network.input.element),
-        users: members
-            .iter()
-            .filter(|_| input.user > 0)
-            .map(|m| Bits::new(input.user, (*m).into()))
-            .collect(),
+        frames: (0..network.entries.len()).map(|k| entry_beats(network, hardware, frames, k)).collect(),
+        users: members.iter().filter(|_| user > 0).map(|m| Bits::new(user, (*m).into())).collect(),
         stall: conditions.stall,
         tap_beats: hardware.boundaries.iter().map(|b| b.beats() * passes(b)).collect(),
         limit: cycle_limit(hardware, &members, conditions.stall.is_some()),
@@ -101,9 +108,8 @@ impl Simulation<'_> {
     pub fn verilator(&self) -> Result<Results> {
         let stimulus = self.stimulus();
         let optimise = stimulus.limit > LONG_RUN;
-        let beats = stimulus.frames.iter().map(Vec::len).sum();
         let outcome = Verilator { optimise, ..verilator() }
-            .build(&self.hardware.design, beats)
+            .build(&self.hardware.design, stimulus.capacity())
             .and_then(|mut v| v.simulate(&stimulus));
         self.progress.inc(self.frames.len() as u64);
         self.finished("verilator", INSTALL_VERILATOR, outcome)

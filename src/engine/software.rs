@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::engine::results::{Boundary, Results};
 use crate::frame::batch::Batch;
-use crate::network::{Network, Source};
+use crate::network::{Entry, Network, Source};
 
 /// Number of layers that run once per frame.
 fn once(network: &Network) -> usize {
@@ -17,12 +17,12 @@ fn summed(network: &Network) -> Vec<usize> {
     network.exits.iter().filter(|exit| exit.summed).map(|exit| exit.layer).collect()
 }
 
-/// The inputs of layer `index`, from the network's input and the outputs of earlier layers.
-fn inputs<'a, T>(network: &Network, index: usize, frame: &'a T, outputs: &'a [T]) -> Vec<&'a T> {
+/// The inputs of layer `index`, from the network's inputs and the outputs of earlier layers.
+fn inputs<'a, T>(network: &Network, index: usize, entries: &'a [T], outputs: &'a [T]) -> Vec<&'a T> {
     let sources = network.nodes[index].inputs.iter();
     sources
         .map(|source| match source {
-            Source::Input => frame,
+            Source::Input(i) => &entries[*i],
             Source::Layer(i) => &outputs[*i],
         })
         .collect()
@@ -38,10 +38,10 @@ fn add(sum: &mut Vec<i32>, more: &[i32]) {
 pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &ProgressBar) -> Results {
     let layers = network.nodes.len();
     let summed = summed(network);
-    let compute = |outputs: &mut Vec<Vec<i32>>, frame: &Vec<i32>, member: usize| {
+    let compute = |outputs: &mut Vec<Vec<i32>>, entries: &[Vec<i32>], member: usize| {
         let index = outputs.len();
         let inputs: Vec<&[i32]> =
-            inputs(network, index, frame, outputs).into_iter().map(Vec::as_slice).collect();
+            inputs(network, index, entries, outputs).into_iter().map(Vec::as_slice).collect();
         let output = network.nodes[index].layer.reference(&inputs, member);
         outputs.push(output);
     };
@@ -49,14 +49,16 @@ pub fn reference(network: &Network, frames: &[Vec<i32>], members: &[u32], progre
         .par_iter()
         .zip(members)
         .map(|(frame, members)| {
+            let entry = |index| network.entry_of(frame, index).to_vec();
+            let entries: Vec<Vec<i32>> = (0..network.entries.len()).map(entry).collect();
             let mut outputs: Vec<Vec<i32>> = Vec::with_capacity(layers);
-            (0..once(network)).for_each(|_| compute(&mut outputs, frame, 0));
+            (0..once(network)).for_each(|_| compute(&mut outputs, &entries, 0));
             let mut boundaries: Vec<Vec<i32>> = outputs.clone();
             boundaries.resize(layers + summed.len(), Vec::new());
             if network.ensemble.is_some() {
                 for member in 0..*members as usize {
                     outputs.truncate(once(network));
-                    (once(network)..layers).for_each(|_| compute(&mut outputs, frame, member));
+                    (once(network)..layers).for_each(|_| compute(&mut outputs, &entries, member));
                     for layer in once(network)..layers {
                         boundaries[layer].extend(&outputs[layer]);
                     }
@@ -98,7 +100,7 @@ pub fn fast(network: &Network, frames: &[Vec<i32>], members: &[u32], progress: &
             let mut sums = vec![vec![Vec::new(); batch.len()]; summed.len()];
             for member in 0..members.iter().copied().max().unwrap_or(0) {
                 let present: Vec<usize> = (0..batch.len()).filter(|f| members[*f] > member).collect();
-                let packed = packed.select(&present);
+                let packed: Vec<Batch> = packed.iter().map(|entry| entry.select(&present)).collect();
                 let outputs: Vec<Batch> = outputs.iter().map(|o| o.select(&present)).collect();
                 let outputs = layers_from(network, &packed, outputs, layers, member as usize);
                 for (layer, output) in looped.iter_mut().zip(&outputs[first..]) {
@@ -144,20 +146,25 @@ pub fn fast_sums(network: &Network, frames: &[Vec<i32>], members: &[u32]) -> Vec
     found
 }
 
-fn pack(network: &Network, frames: &[Vec<i32>]) -> Batch {
-    Batch::pack(network.input.element, network.input.elements(), frames)
+/// For each input, its part of all frames.
+fn pack(network: &Network, frames: &[Vec<i32>]) -> Vec<Batch> {
+    let entry = |(index, Entry { port, .. }): (usize, &Entry)| {
+        let own: Vec<&[i32]> = frames.iter().map(|frame| network.entry_of(frame, index)).collect();
+        Batch::pack(port.element, port.elements(), &own)
+    };
+    network.entries.iter().enumerate().map(entry).collect()
 }
 
 /// Extends the outputs of earlier layers by those of the layers up to `end`, in a member.
 fn layers_from(
     network: &Network,
-    input: &Batch,
+    entries: &[Batch],
     mut outputs: Vec<Batch>,
     end: usize,
     member: usize,
 ) -> Vec<Batch> {
     for index in outputs.len()..end {
-        let output = network.nodes[index].layer.fast(&inputs(network, index, input, &outputs), member);
+        let output = network.nodes[index].layer.fast(&inputs(network, index, entries, &outputs), member);
         outputs.push(output);
     }
     outputs

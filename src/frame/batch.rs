@@ -30,11 +30,12 @@ pub enum Batch {
 
 impl Batch {
     /// Packs frames into bit planes.
-    pub fn pack(element: Element, elements: usize, frames: &[Vec<i32>]) -> Self {
+    pub fn pack(element: Element, elements: usize, frames: &[impl AsRef<[i32]> + Sync]) -> Self {
         let planes = element.bits() as usize;
         let stride = elements.div_ceil(64);
         let mut words = vec![0; frames.len() * planes * stride];
         words.par_chunks_mut(planes * stride).zip(frames).for_each(|(to, frame)| {
+            let frame = frame.as_ref();
             assert_eq!(frame.len(), elements);
             if element == Element::Bipolar {
                 for (word, chunk) in to.iter_mut().zip(frame.chunks(64)) {

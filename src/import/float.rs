@@ -10,13 +10,14 @@ use crate::import::read::file;
 use crate::import::simplify::fold::fold;
 use crate::import::simplify::folded::{Applied, Folded, Input};
 use crate::import::simplify::member;
+use crate::import::simplify::validate::GraphInput;
 use crate::import::simplify::{prune, validate};
 
-/// The operators that depend on the graph's input, in topological order.
+/// The operators that depend on the graph's inputs, in topological order.
 #[derive(Debug)]
 pub struct FloatGraph {
     nodes: Vec<Applied>,
-    input: (String, Vec<usize>),
+    inputs: Vec<GraphInput>,
     outputs: Vec<String>,
 }
 
@@ -28,14 +29,19 @@ impl FloatGraph {
     pub fn new(bytes: &[u8]) -> Result<Self> {
         let graph = prune::prune(validate::validate(file::parse(bytes, &External::none())?)?);
         let mut errors = Vec::new();
-        let Folded { nodes, input, outputs, .. } = fold(member::in_member(&graph, 0), &mut errors);
+        let Folded { nodes, inputs, outputs, .. } = fold(member::in_member(&graph, 0), &mut errors);
         Diagnostics::collected(errors)?;
-        Ok(Self { nodes, input, outputs })
+        Ok(Self { nodes, inputs, outputs })
     }
 
-    /// Shape of the input, including the leading batch of 1.
+    /// Shape of the first input, including the leading batch of 1.
     pub fn input_shape(&self) -> &[usize] {
-        &self.input.1
+        &self.inputs[0].shape
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> &[GraphInput] {
+        &self.inputs
     }
 
     /// Names of the outputs.
@@ -43,13 +49,23 @@ impl FloatGraph {
         &self.outputs
     }
 
-    /// Evaluates one frame and returns all outputs. The arithmetic is float32, one operation at a time.
+    /// [`eval_all`](Self::eval_all) of a graph with one input.
     ///
     /// # Errors
-    /// If an operator rejects its operands.
+    /// If the graph has other inputs too, or an operator rejects its operands.
     pub fn eval(&self, x: &Tensor) -> Result<Vec<Tensor>> {
+        self.eval_all(std::slice::from_ref(x))
+    }
+
+    /// Evaluates one frame, a tensor for each input, and returns all outputs. The arithmetic is float32, one operation at a time.
+    ///
+    /// # Errors
+    /// If an input has no tensor, or an operator rejects its operands.
+    pub fn eval_all(&self, frame: &[Tensor]) -> Result<Vec<Tensor>> {
         let mut known: BTreeMap<&str, Cow<'_, Tensor>> = BTreeMap::new();
-        known.insert(&self.input.0, Cow::Borrowed(x));
+        for (input, tensor) in self.inputs.iter().zip(frame) {
+            known.insert(&input.name, Cow::Borrowed(tensor));
+        }
         for applied in &self.nodes {
             let operand = |input: &'_ Input| -> Result<Tensor> {
                 match input {

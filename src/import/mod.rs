@@ -186,7 +186,7 @@ fn passes(
     let known = graph.nodes.iter().filter(|n| op::find(&n.domain, &n.op).is_some()).count();
     survey.operators = (graph.nodes.len(), known);
     let folded = simplified(&graph, 0, &mut survey.reasons);
-    survey.input = Some(folded.input.1.clone());
+    survey.inputs = folded.inputs.iter().map(|input| (input.name.clone(), input.shape.clone())).collect();
     survey.reasons.extend(chain::joins(&folded));
     if !survey.reasons.is_empty() {
         // Without a complete graph shapes are unknown, so only the weights can be described.
@@ -208,8 +208,7 @@ fn passes(
     }
     let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
     let found = members::build(parts.layers, max_members)?;
-    let network =
-        Network::new(name, sha256(bytes), parts.front, parts.input, found, frame_members, parts.outputs)?;
+    let network = Network::new(name, sha256(bytes), parts.entries, found, frame_members, parts.outputs)?;
     Ok(Some(Outline { network, behind, calibrated }))
 }
 
@@ -239,8 +238,9 @@ fn parts(
         let chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
         run.chain = levels::told(arrange::arrange(chain));
     }
-    let first = input::quantise_input(runs.remove(0), options, reasons);
-    runs.insert(0, first);
+    for run in runs.iter_mut().filter(|run| run.input.is_some()) {
+        *run = input::quantise_input(std::mem::take(run), options, reasons);
+    }
     let empty = |run: &chain::Run| {
         let shapes =
             run.shapes.iter().chain([&run.chain.input]).chain(run.chain.steps.iter().map(|s| &s.shape));

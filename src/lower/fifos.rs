@@ -289,6 +289,8 @@ enum Supply {
     Always,
     /// One beat every [`SLOW`] cycles.
     Slow,
+    /// The same for the input of this stream alone; all others are there from the start.
+    SlowAlone(usize),
 }
 
 /// The result of a trial after some frames.
@@ -339,7 +341,8 @@ impl<'a> Trial<'a> {
             let edge = |beat: usize| match supply {
                 Supply::Always => 0,
                 Supply::Paced => (beat / beats) as u64 * self.interval,
-                Supply::Slow => beat as u64 * (slow / beats as u64),
+                Supply::SlowAlone(alone) if alone != *link => 0,
+                Supply::Slow | Supply::SlowAlone(_) => beat as u64 * (slow / beats as u64),
             };
             let edges = (0..frames * beats).map(edge).collect();
             wires[*link] = Some(timing.source(edges, Pattern::always()));
@@ -397,7 +400,10 @@ impl<'a> Trial<'a> {
     /// Whether all beats pass if they arrive slowly. A pipeline that stalls as a whole holds the fewest beats then, because of
     /// its gaps, so branches may deadlock.
     fn flows(&self) -> bool {
-        self.all_pass(&self.times(self.reach(), Supply::Slow))
+        let passes = |supply| self.all_pass(&self.times(self.reach(), supply));
+        let alone = || (0..self.plan.entries).all(|link| passes(Supply::SlowAlone(link)));
+        passes(Supply::Slow)
+            && (self.plan.entries == 1 || self.stages.len() < self.plan.stages.len() || alone())
     }
 
     /// For each FIFO the maximum number of entries in use, if all FIFOs are endless.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use stoxnor_hdl::block::{fifo, fork, frame_sum, narrower, replay, widener};
 use stoxnor_hdl::{Builder, InstanceId, Module, Net, Role, Stream, check};
-use stoxnor_sim::{Design, StreamShape, exit_name};
+use stoxnor_sim::{Design, StreamShape, entry_name, exit_name};
 
 use crate::frame::element::Element;
 use crate::lower::plan::{Link, Part, Plan, Stage};
@@ -88,7 +88,6 @@ pub fn lower(network: &Network, folds: &[Folding]) -> Hardware {
 /// # Panics
 /// As [`lower`].
 pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
-    let input = plan.links[0];
     let mut top = Top {
         network,
         folds,
@@ -97,10 +96,13 @@ pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
         ends: vec![None; plan.links.len()],
     };
     top.document();
-    let s = top.b.stream_input("s", input.width(), input.user);
-    let s_ready = top.b.wire("s_ready", 1);
-    top.b.output("s_ready", s_ready, Role::Control);
-    top.ends[0] = Some(End { stream: s, ready: s_ready });
+    for (k, link) in plan.links[..plan.entries].iter().enumerate() {
+        let name = entry_name(k);
+        let stream = top.b.stream_input(&name, link.width(), link.user);
+        let ready = top.b.wire(format!("{name}_ready"), 1);
+        top.b.output(format!("{name}_ready"), ready, Role::Control);
+        top.ends[k] = Some(End { stream, ready });
+    }
     plan.stages.iter().for_each(|stage| top.place(stage));
     for (k, exit) in plan.exits.iter().enumerate() {
         let End { stream, ready } = top.end(*exit);
@@ -116,15 +118,15 @@ pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
     assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
 
     let boundaries = boundaries(&plan);
-    let shape = |b: &Boundary| {
-        let link = &plan.links[b.link];
-        StreamShape { name: format!("{}_m", b.name), width: link.width(), user: link.user }
+    let shape = |name: String, link: usize| {
+        let link = &plan.links[link];
+        StreamShape { name, width: link.width(), user: link.user }
     };
     let exits = plan.exits.iter().map(|exit| boundaries.iter().position(|b| gives(&plan, b.link, *exit)));
     let design = Design {
         top: module,
-        input: StreamShape { name: "s".to_owned(), width: input.width(), user: input.user },
-        taps: boundaries.iter().map(shape).collect(),
+        inputs: (0..plan.entries).map(|k| shape(entry_name(k), k)).collect(),
+        taps: boundaries.iter().map(|b| shape(format!("{}_m", b.name), b.link)).collect(),
         exits: exits.map(|exit| exit.expect("a layer or a sum gives it")).collect(),
     };
     Hardware { design, folds: folds.to_vec(), plan, boundaries, members }
@@ -168,7 +170,7 @@ struct Top<'a> {
 
 impl Top<'_> {
     fn document(&mut self) {
-        let Network { name, nodes, input, ensemble, .. } = self.network;
+        let Network { name, nodes, entries, ensemble, .. } = self.network;
         let form = if self.plan.is_chain() { " in a chain" } else { "" };
         self.b.doc(format!("Top of {name}: {} layers{form}.", nodes.len()));
         let outputs: Vec<String> = self
@@ -178,10 +180,18 @@ impl Top<'_> {
             .map(|exit| self.plan.links[*exit])
             .map(|link| format!("output beats of {} {} elements", link.lanes, link.element))
             .collect();
+        let inputs: Vec<String> = entries
+            .iter()
+            .zip(&self.plan.links)
+            .enumerate()
+            .map(|(k, (entry, link))| {
+                let on = if k == 0 { String::new() } else { format!("on {} ", entry_name(k)) };
+                format!("{on}of {} {} elements", link.lanes, entry.port.element)
+            })
+            .collect();
         self.b.doc(format!(
-            "Input beats of {} {} elements, {}; element 0 in the least significant bits.",
-            self.plan.links[0].lanes,
-            input.element,
+            "Input beats {}, {}; element 0 in the least significant bits.",
+            inputs.join(", "),
             outputs.join(", ")
         ));
         if let Some(Ensemble { first, max_members, .. }) = ensemble {
@@ -191,6 +201,9 @@ impl Top<'_> {
                 self.b.doc(format!(
                     "s_user is the number of members of the frame, taken at its first beat: 1 to {max_members}, else {max_members}."
                 ));
+                if entries.len() > 1 {
+                    self.b.doc("It is the same number on the frame's other input streams.");
+                }
             }
         }
     }
@@ -255,14 +268,14 @@ impl Top<'_> {
 }
 
 impl Hardware {
-    /// Elements per input beat.
-    pub fn input_lanes(&self) -> usize {
-        self.plan.links[0].lanes
+    /// Elements per beat of input `index`.
+    pub fn input_lanes(&self, index: usize) -> usize {
+        self.plan.links[index].lanes
     }
 
-    /// Input beats per frame.
-    pub fn input_beats(&self) -> u64 {
-        self.plan.links[0].beats()
+    /// For each input, the beats per frame.
+    pub fn input_beats(&self) -> Vec<u64> {
+        self.plan.links[..self.plan.entries].iter().map(Link::beats).collect()
     }
 
     /// Default members per frame; 1 without an ensemble.

@@ -4,10 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stoxnor_hdl::block::replay_user;
-use stoxnor_sim::stall::{SINK, SOURCE, Stall};
+use stoxnor_sim::stall::{Stall, sink, source};
 
 use crate::frame::element::Element;
-use crate::network::{ENSEMBLE, Network, Source};
+use crate::network::{ENSEMBLE, Entry, Network, Source};
 use crate::schedule::{
     Beats, Fifo, Fork, Ideal, Narrower, Pattern, Replay, Schedule, Sum, Timing, Widener, Wire,
 };
@@ -18,8 +18,10 @@ use crate::unit::folding::Folding;
 pub struct Plan {
     /// The stages.
     pub stages: Vec<Stage>,
-    /// The streams between stages; the first one is the input.
+    /// The streams between stages. The first ones are the inputs.
     pub links: Vec<Link>,
+    /// The number of inputs.
+    pub entries: usize,
     /// The output streams, one per exit of the network.
     pub exits: Vec<usize>,
 }
@@ -96,7 +98,7 @@ pub struct Run {
     pub members: Members,
     /// Number of frames.
     pub frames: usize,
-    /// Seed of the stall patterns; `None` means that source and sinks never stall.
+    /// Seed of the stall patterns; `None` means that sources and sinks never stall.
     pub stall: Option<u64>,
 }
 
@@ -133,28 +135,32 @@ impl Plan {
         slowest
     }
 
-    /// The beats of each stream for the first frame, with `members` members. Its input is offered from cycle 0 on.
+    /// The beats of each stream for the first frame, with `members` members. Its inputs are offered from cycle 0 on.
     pub fn first_frame(&self, members: u32) -> Vec<Beats> {
         self.times(&Run { members: [members].into(), frames: 1, stall: None })
     }
 
-    /// Latency: cycles from the first frame's first input beat to its last output beat.
+    /// Latency: cycles from the first frame's first beat on any input to its last output beat.
     pub fn latency(&self, members: u32) -> u64 {
         let beats = self.first_frame(members);
-        self.exits.iter().filter_map(|exit| beats[*exit].accepted.last()).copied().max().unwrap_or(0)
+        let first = beats[..self.entries].iter().filter_map(|entry| entry.accepted.first()).min();
+        let last = self.exits.iter().filter_map(|exit| beats[*exit].accepted.last()).max();
+        last.zip(first).map_or(0, |(last, first)| last - first)
     }
 
     /// The beats of each stream in a run.
     pub fn times(&self, run: &Run) -> Vec<Beats> {
-        let given = vec![0; run.frames * self.links[0].beats() as usize];
         let pattern =
             |port| run.stall.map_or_else(Pattern::always, |seed| Pattern::stalling(Stall::new(seed, port)));
         let mut timing = Timing::default();
         let mut wires = vec![None; self.links.len()];
-        wires[0] = Some(timing.source(given, pattern(SOURCE)));
+        for (k, link) in self.links[..self.entries].iter().enumerate() {
+            let given = vec![0; run.frames * link.beats() as usize];
+            wires[k] = Some(timing.source(given, pattern(source(k))));
+        }
         self.add(&mut timing, 0..self.stages.len(), &run.members, &mut wires);
         for (k, exit) in self.exits.iter().enumerate() {
-            timing.sink(wires[*exit].expect("it is given"), pattern(SINK + k as u64));
+            timing.sink(wires[*exit].expect("it is given"), pattern(sink(k)));
         }
         timing.run();
         wires.into_iter().map(|wire| timing.beats(wire.expect("all stages are there")).clone()).collect()
@@ -231,23 +237,29 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(network: &'a Network, folds: &'a [Folding]) -> Self {
         let inputs = network.nodes.iter().map(|n| vec![usize::MAX; n.inputs.len()]).collect();
-        let plan =
-            Plan { stages: Vec::new(), links: Vec::new(), exits: vec![usize::MAX; network.exits.len()] };
+        let plan = Plan {
+            stages: Vec::new(),
+            links: Vec::new(),
+            entries: network.entries.len(),
+            exits: vec![usize::MAX; network.exits.len()],
+        };
         Self { network, folds, plan, inputs }
     }
 
     fn plan(mut self) -> Plan {
-        let Network { nodes, input, ensemble, .. } = self.network;
-        let first = nodes.iter().position(|n| n.inputs.contains(&Source::Input)).unwrap_or(0);
+        let Network { nodes, entries, ensemble, .. } = self.network;
         let user = ensemble.as_ref().map_or(0, |e| replay_user(e.max_members));
-        self.plan.links.push(Link {
-            element: input.element,
-            elements: input.elements(),
-            lanes: self.lanes(first),
-            looped: false,
-            user,
-        });
-        self.deliver(0, Source::Input);
+        for (k, Entry { port, .. }) in entries.iter().enumerate() {
+            let first = nodes.iter().position(|n| n.inputs.contains(&Source::Input(k))).unwrap_or(0);
+            self.plan.links.push(Link {
+                element: port.element,
+                elements: port.elements(),
+                lanes: self.lanes(first),
+                looped: false,
+                user,
+            });
+        }
+        (0..entries.len()).for_each(|k| self.deliver(k, Source::Input(k)));
         for (index, node) in nodes.iter().enumerate() {
             let inputs = self.inputs[index].clone();
             let link = Link {
@@ -290,7 +302,8 @@ impl<'a> Planner<'a> {
     /// Connects a source's stream to all its consumers.
     fn deliver(&mut self, link: usize, source: Source) {
         let name = match source {
-            Source::Input => "input".to_owned(),
+            Source::Input(0) => "input".to_owned(),
+            Source::Input(k) => format!("input{k}"),
             Source::Layer(index) => self.network.nodes[index].name.clone(),
         };
         let (looped, once): (Vec<Consumer>, Vec<Consumer>) =
@@ -354,12 +367,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Converts a stream to beats of `lanes` elements. The FIFO is placed where beats are widest, before a narrower, which needs
-    /// several cycles per beat. The network's input has no FIFO if it has a single consumer: its source can wait as well.
+    /// several cycles per beat. A network input has no FIFO if it has a single consumer: its source can wait as well.
     fn adapt(&mut self, mut link: usize, name: &str, lanes: usize) -> usize {
         let from = self.plan.links[link].lanes;
         let joint = lcm(from, lanes);
         let to = |planner: &Self, lanes, link: usize| Link { lanes, ..planner.plan.links[link] };
-        let is_input = link == 0;
+        let is_input = link < self.plan.entries;
         if joint > from {
             let part = Part::Widener((joint / from) as u64);
             link = self.stage(format!("{name}_widener"), part, vec![link], to(self, joint, link));

@@ -16,8 +16,8 @@ use crate::network::layer::Layer;
 /// The source of a layer's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The network's input.
-    Input,
+    /// The network's input with this index.
+    Input(usize),
     /// The output of the layer with this index.
     Layer(usize),
 }
@@ -44,10 +44,8 @@ pub struct Network {
     pub name: String,
     /// SHA-256 of the model file, in hexadecimal.
     pub sha256: String,
-    /// The host's computation from the graph's input to the integers of the hardware.
-    pub front: HostGraph,
-    /// The input of the hardware.
-    pub input: Port,
+    /// The graph's inputs, in its order; at least one.
+    pub entries: Vec<Entry>,
     /// The layers, in topological order.
     pub nodes: Vec<Node>,
     /// The ensemble of sampled members; `None` if no weights are stochastic.
@@ -56,6 +54,17 @@ pub struct Network {
     pub exits: Vec<Exit>,
     /// The graph's outputs, in its order.
     pub outputs: Vec<Output>,
+}
+
+/// One input of the graph.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name in the model file.
+    pub name: String,
+    /// From the graph's input to the integers that the hardware takes.
+    pub front: HostGraph,
+    /// What the hardware takes.
+    pub port: Port,
 }
 
 /// One output of the graph.
@@ -111,12 +120,11 @@ impl Network {
     /// stochastic.
     ///
     /// # Errors
-    /// If a layer does not fit its inputs, sums exceed 31 bits, there is no output, or a layer leads to no output.
+    /// If a layer does not fit its inputs, sums exceed 31 bits, there is no output, or an input or a layer leads to no output.
     pub fn new(
         name: &str,
         sha256: String,
-        front: HostGraph,
-        input: Port,
+        entries: Vec<Entry>,
         found: Vec<UnnamedLayer>,
         members: u32,
         outputs: Vec<Output>,
@@ -124,7 +132,7 @@ impl Network {
         let mut nodes: Vec<Node> = Vec::new();
         let mut errors = Vec::new();
         for (index, UnnamedLayer { origin, inputs, layer }) in found.into_iter().enumerate() {
-            let ports: Vec<Port> = inputs.iter().map(|source| source.of(&input, &nodes).clone()).collect();
+            let ports: Vec<Port> = inputs.iter().map(|source| source.of(&entries, &nodes).clone()).collect();
             match layer.output(&ports) {
                 Ok(output) => {
                     let name = format!("l{}_{}", index + 1, layer.kind());
@@ -137,7 +145,7 @@ impl Network {
             }
         }
         Diagnostics::collected(errors)?;
-        used(&nodes, &outputs)?;
+        used(&entries, &nodes, &outputs)?;
         let ensemble = Ensemble::of(&nodes, members);
         let mut exits: Vec<Exit> = Vec::new();
         for output in &outputs {
@@ -145,12 +153,23 @@ impl Network {
                 exits.push(Exit::of(&nodes, ensemble.as_ref(), output.layer)?);
             }
         }
-        Ok(Self { name: identifier(name), sha256, front, input, nodes, ensemble, exits, outputs })
+        Ok(Self { name: identifier(name), sha256, entries, nodes, ensemble, exits, outputs })
     }
 
     /// The input ports of layer `index`.
     pub fn inputs(&self, index: usize) -> Vec<Port> {
-        self.nodes[index].inputs.iter().map(|source| source.of(&self.input, &self.nodes).clone()).collect()
+        self.nodes[index].inputs.iter().map(|source| source.of(&self.entries, &self.nodes).clone()).collect()
+    }
+
+    /// Elements of a frame that goes in: those of all inputs, one after another.
+    pub fn entry_elements(&self) -> usize {
+        self.entries.iter().map(|entry| entry.port.elements()).sum()
+    }
+
+    /// The integers of input `index` in a frame of all inputs.
+    pub fn entry_of<'a>(&self, frame: &'a [i32], index: usize) -> &'a [i32] {
+        let start: usize = self.entries[..index].iter().map(|entry| entry.port.elements()).sum();
+        &frame[start..start + self.entries[index].port.elements()]
     }
 
     /// Number of integers per frame of all exits together.
@@ -187,16 +206,22 @@ impl Network {
 
 impl Source {
     /// The port of the source.
-    fn of<'a>(self, input: &'a Port, nodes: &'a [Node]) -> &'a Port {
+    fn of<'a>(self, entries: &'a [Entry], nodes: &'a [Node]) -> &'a Port {
         match self {
-            Self::Input => input,
+            Self::Input(i) => &entries[i].port,
             Self::Layer(i) => &nodes[i].output,
         }
     }
 }
 
-/// Checks that there is an output, and that every layer leads to one.
-fn used(nodes: &[Node], outputs: &[Output]) -> Result<()> {
+/// Checks that there is an output, and that every input and every layer leads to one.
+fn used(entries: &[Entry], nodes: &[Node], outputs: &[Output]) -> Result<()> {
+    let taken = |index: &usize| nodes.iter().any(|n| n.inputs.contains(&Source::Input(*index)));
+    if let Some(index) = (0..entries.len()).find(|index| !taken(index)) {
+        return Err(Diagnostic::new(&MODEL_INVALID, "no layer takes it")
+            .at(format!("graph input {}", entries[index].name))
+            .into());
+    }
     if outputs.is_empty() {
         return Err(Diagnostic::new(&MODEL_INVALID, "nothing leaves the network").into());
     }

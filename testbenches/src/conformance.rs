@@ -19,7 +19,7 @@ use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::layer::Layer;
-use stoxnor::network::{Network, Output, Source, UnnamedLayer};
+use stoxnor::network::{Entry, Network, Output, Source, UnnamedLayer};
 use stoxnor::unit::folding::{Folding, Lanes};
 
 /// Members of a frame where a test says nothing.
@@ -63,7 +63,7 @@ pub fn fed(ports: &[Port], layer: Arc<dyn Layer>, members: usize) -> Network {
         let dense = Dense::with(weights, activations.collect());
         found.push(UnnamedLayer {
             origin: "feeder".into(),
-            inputs: vec![Source::Input],
+            inputs: vec![Source::Input(0)],
             layer: Arc::new(dense),
         });
     }
@@ -91,7 +91,7 @@ pub fn chain(input: Port, layers: Vec<Arc<dyn Layer>>) -> Network {
         .enumerate()
         .map(|(i, layer)| UnnamedLayer {
             origin: format!("layer {}", i + 1),
-            inputs: vec![if i == 0 { Source::Input } else { Source::Layer(i - 1) }],
+            inputs: vec![if i == 0 { Source::Input(0) } else { Source::Layer(i - 1) }],
             layer,
         })
         .collect();
@@ -107,7 +107,24 @@ pub fn of_layers(
     found: Vec<UnnamedLayer>,
     exits: &[usize],
 ) -> stoxnor::diagnostic::Result<Network> {
-    let front = HostGraph::identity(vec![1, input.elements()]);
+    of_inputs(vec![input], found, exits)
+}
+
+/// [`of_layers`] with several inputs, `x0`, `x1` and so on.
+///
+/// # Errors
+/// If a layer does not fit, or an input or a layer leads nowhere.
+pub fn of_inputs(
+    inputs: Vec<Port>,
+    found: Vec<UnnamedLayer>,
+    exits: &[usize],
+) -> stoxnor::diagnostic::Result<Network> {
+    let entry = |(index, port): (usize, Port)| Entry {
+        name: format!("x{index}"),
+        front: HostGraph::identity(vec![1, port.elements()]),
+        port,
+    };
+    let entries = inputs.into_iter().enumerate().map(entry).collect();
     let last = [found.len() - 1];
     let exits = if exits.is_empty() { &last[..] } else { exits };
     let output = |layer: &usize| Output {
@@ -116,7 +133,7 @@ pub fn of_layers(
         tail: HostGraph::identity(vec![1, 1]),
     };
     let outputs = exits.iter().map(output).collect();
-    Network::new("conformance", String::new(), front, input, found, MEMBERS, outputs)
+    Network::new("conformance", String::new(), entries, found, MEMBERS, outputs)
 }
 
 /// A chain of random dense layers of the given sizes (input first); the last layer's integers leave as they are.
@@ -256,7 +273,7 @@ pub fn random_sampled_of(element: Element, seed: u64, sizes: &[usize], sampled: 
 /// Random input frames for a network.
 pub fn random_frames(seed: u64, network: &Network, count: usize) -> Vec<Vec<i32>> {
     let mut rng = random(seed);
-    let mut element = || match network.input.element {
+    let mut one = |element: Element| match element {
         Element::Bipolar => {
             if rng.random() {
                 1
@@ -267,7 +284,9 @@ pub fn random_frames(seed: u64, network: &Network, count: usize) -> Vec<Vec<i32>
         Element::Unsigned(bits) => rng.random_range(0..1 << bits),
         Element::Signed(bits) => rng.random_range(-1 << (bits - 1)..1 << (bits - 1)),
     };
-    (0..count).map(|_| (0..network.input.elements()).map(|_| element()).collect()).collect()
+    let elements = |port: &Port| std::iter::repeat_n(port.element, port.elements());
+    let mut frame = || network.entries.iter().flat_map(|entry| elements(&entry.port)).map(&mut one).collect();
+    (0..count).map(|_| frame()).collect()
 }
 
 /// A random legal folding of every layer.

@@ -5,7 +5,7 @@ use stoxnor::graph::tensor::{Data, Tensor};
 use stoxnor::import::FloatGraph;
 use stoxnor::network::{Network, Source};
 
-/// Every layer's frame, by the reference.
+/// Every layer's frame, by the reference. `input` holds the integers of all inputs, one input after another.
 pub fn layers(network: &Network, input: &[i32]) -> Vec<Vec<i32>> {
     let mut frames: Vec<Vec<i32>> = Vec::new();
     for node in &network.nodes {
@@ -13,7 +13,7 @@ pub fn layers(network: &Network, input: &[i32]) -> Vec<Vec<i32>> {
             .inputs
             .iter()
             .map(|source| match source {
-                Source::Input => input,
+                Source::Input(i) => network.entry_of(input, *i),
                 Source::Layer(i) => &frames[*i],
             })
             .collect();
@@ -50,14 +50,20 @@ pub fn outputs(network: &Network, frame: &[f32]) -> Vec<Vec<f32>> {
     (0..network.outputs.len()).map(|index| network.finish_output(index, &sums, 1).unwrap()).collect()
 }
 
-/// All outputs for one frame, as the file's own operators compute them.
+/// All outputs for one frame of all inputs, one input after another, as the file's own operators compute them.
 pub fn float_outputs(graph: &FloatGraph, frame: &[f32]) -> Vec<Vec<f32>> {
-    let x = Tensor::new(graph.input_shape().to_vec(), Data::Float(frame.to_vec())).unwrap();
+    let mut rest = frame;
+    let mut tensors = Vec::new();
+    for input in graph.inputs() {
+        let (own, others) = rest.split_at(input.shape.iter().product());
+        tensors.push(Tensor::new(input.shape.clone(), Data::Float(own.to_vec())).unwrap());
+        rest = others;
+    }
     let floats = |tensor: Tensor| match tensor.data {
         Data::Float(v) => v,
         Data::Int(v) => v.into_iter().map(|i| i as f32).collect(),
     };
-    graph.eval(&x).unwrap().into_iter().map(floats).collect()
+    graph.eval_all(&tensors).unwrap().into_iter().map(floats).collect()
 }
 
 /// Whether a network and the file's own operators give the same numbers at every output.

@@ -41,6 +41,11 @@ impl Builder {
         Self { graph }
     }
 
+    /// Adds an input of float32.
+    pub fn input(&mut self, name: &str, shape: &[usize]) {
+        self.graph.inputs.push(value_info(name, shape));
+    }
+
     /// Adds a float32 constant and gives its name.
     pub fn floats(&mut self, shape: &[usize], values: &[f32]) -> String {
         let name = format!("c{}", self.graph.initialisers.len());

@@ -67,7 +67,7 @@ impl Graph {
             .iter()
             .map(|exit| match exit {
                 Source::Layer(index) => *index,
-                Source::Input => unreachable!("an input does not leave"),
+                Source::Input(_) => unreachable!("an input does not leave"),
             })
             .collect();
         of_layers(self.input, self.found, &exits).expect("a legal network")
@@ -82,7 +82,7 @@ const CHANNELS: usize = 4;
 fn residual() -> Network {
     let image = [SIDE, SIDE, CHANNELS];
     let mut g = Graph::new(&image, Element::Bipolar);
-    let stem = g.conv(Source::Input, image, CHANNELS);
+    let stem = g.conv(Source::Input(0), image, CHANNELS);
     let a = g.conv(stem, image, CHANNELS);
     let b = g.conv(a, image, CHANNELS);
     let staircase = Activation::rising(Element::Unsigned(2), 0, vec![vec![-1, 0, 1]; CHANNELS]);
@@ -103,13 +103,13 @@ fn residual() -> Network {
 fn dense_block() -> Network {
     let image = |channels| [SIDE, SIDE, channels];
     let mut g = Graph::new(&image(2), Element::Bipolar);
-    let a = g.conv(Source::Input, image(2), 2);
+    let a = g.conv(Source::Input(0), image(2), 2);
     let joined = |g: &mut Graph, parts: &[Source], channels: Vec<usize>| {
         g.push(parts, Concat::new(&[SIDE, SIDE], channels))
     };
-    let x1 = joined(&mut g, &[Source::Input, a], vec![2, 2]);
+    let x1 = joined(&mut g, &[Source::Input(0), a], vec![2, 2]);
     let b = g.conv(x1, image(4), 2);
-    let x2 = joined(&mut g, &[Source::Input, a, b], vec![2, 2, 2]);
+    let x2 = joined(&mut g, &[Source::Input(0), a, b], vec![2, 2, 2]);
     let c = g.conv(x2, image(6), 2);
     let x3 = joined(&mut g, &[x2, c], vec![6, 2]);
     let last = g.dense(x3, SIDE * SIDE * 8, 3);
@@ -120,7 +120,7 @@ fn dense_block() -> Network {
 fn two_heads() -> Network {
     let image = [SIDE, SIDE, CHANNELS];
     let mut g = Graph::new(&image, Element::Bipolar);
-    let trunk = g.conv(Source::Input, image, CHANNELS);
+    let trunk = g.conv(Source::Input(0), image, CHANNELS);
     let window = Window { stride: [2, 2], ..Window::plain([SIDE, SIDE], [3, 3]) };
     let kernel = Sliding { window, channels: CHANNELS, groups: CHANNELS, fill: Fill::Nothing };
     let pool = g.push(&[trunk], MaxPool::new(kernel, vec![]));
@@ -133,7 +133,7 @@ fn two_heads() -> Network {
 fn sampled(realisation: Realisation) -> Network {
     let image = [4, 4, CHANNELS];
     let mut g = Graph::new(&image, Element::Bipolar);
-    let stem = g.conv(Source::Input, image, CHANNELS);
+    let stem = g.conv(Source::Input(0), image, CHANNELS);
     let early = g.dense(stem, 16 * CHANNELS, 2);
     let window = Window { before: [1, 1], after: [1, 1], ..Window::plain([4, 4], [3, 3]) };
     let kernel = Sliding { window, channels: CHANNELS, groups: 1, fill: Fill::Mask };

@@ -168,7 +168,7 @@ fn the_weights_in_use_are_those_of_the_model() {
 fn stochastic(network: &Network, rounding: Rounding) -> stoxnor::arith::stochastic::StochasticMatrix {
     use rand::RngExt;
     let mut rng = random(8);
-    let fan_in = network.input.elements();
+    let fan_in = network.entry_elements();
     let rows = network.nodes[0].output.elements();
     let reals: Vec<f32> = (0..rows * fan_in).map(|_| rng.random_range(-1.2f32..=1.2)).collect();
     stoxnor::arith::stochastic::StochasticMatrix::from_fn(rounding, 1, (rows, fan_in), |r, c| {

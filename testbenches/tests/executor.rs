@@ -116,7 +116,7 @@ fn types_are_those_of_the_graph() {
             let kind = text.split("kind: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
             format!("{kind} {}", n.output.element)
         });
-        std::iter::once(network.input.element.to_string()).chain(layers).collect()
+        std::iter::once(network.entries[0].port.element.to_string()).chain(layers).collect()
     };
     let none = Options::default();
     // Narrow weights of 2 bits are ternary, and so are narrow activations of 2 bits.

@@ -33,7 +33,10 @@ fn it_is_four_sampled_convolutions_and_a_dense_layer() {
     let network = network(Realisation::Fly);
     let kinds: Vec<&str> = network.nodes.iter().map(|n| n.layer.kind()).collect();
     assert_eq!(kinds, ["conv", "maxpool", "conv", "maxpool", "conv", "maxpool", "conv", "dense"]);
-    assert_eq!((&network.input.shape[..], network.exits[0].port.elements()), (&[32, 32, 3][..], 43));
+    assert_eq!(
+        (&network.entries[0].port.shape[..], network.exits[0].port.elements()),
+        (&[32, 32, 3][..], 43)
+    );
 }
 
 /// Two foldings of the three realisations: the same integers at every boundary, each schedule exact.

@@ -255,7 +255,7 @@ fn random_mutations_end_in_networks_or_diagnostics() {
             }
             Ok(network) => {
                 built += 1;
-                let frame = vec![0.5; network.front.input_shape().iter().product()];
+                let frame = vec![0.5; network.entries[0].front.input_shape().iter().product()];
                 if let Ok(input) = network.quantise(&frame) {
                     let sums: Vec<i64> =
                         layers(&network, &input).pop().unwrap().iter().map(|s| i64::from(*s)).collect();

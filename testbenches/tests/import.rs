@@ -165,7 +165,7 @@ fn every_reason_is_said_not_only_the_first() {
 fn a_survey_shows_what_was_recognised() {
     let built = import::survey_bytes(&random_dense(3, &[6, 5, 4]), &Options::default());
     assert!(built.reasons.is_empty());
-    assert_eq!(built.input, Some(vec![1, 6]));
+    assert_eq!(built.inputs, [("x".to_owned(), vec![1, 6])]);
     let types: Vec<_> =
         built.layers.iter().map(|l| (l.inputs, l.outputs, l.weights, l.input, l.output)).collect();
     let (binary, bipolar) = (Some(WeightKind::Binary), Some(Element::Bipolar));
@@ -181,7 +181,7 @@ fn a_survey_shows_what_was_recognised() {
     let told: Vec<_> = broken.layers.iter().map(|l| (l.inputs, l.outputs, l.weights)).collect();
     assert_eq!(told, [(Some(12), Some(4), binary)]);
     let none = import::survey_bytes(b"no model", &Options::default());
-    assert_eq!((none.input, none.layers.len(), none.reasons.len()), (None, 0, 1));
+    assert_eq!((none.inputs.len(), none.layers.len(), none.reasons.len()), (0, 0, 1));
     assert!(import::survey(std::path::Path::new("no/such.onnx"), &Options::default()).is_err());
 }
 

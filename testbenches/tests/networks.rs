@@ -413,7 +413,7 @@ fn calibration_goes_over_all_positions() {
     let told = normalisation.constants()[3].unwrap().floats("the means").unwrap();
     // The weights of the first member, without thresholds, at every position.
     let layer = &outline.network.nodes[0].layer;
-    let batch = Batch::pack(outline.network.input.element, 50, &frames);
+    let batch = Batch::pack(outline.network.entries[0].port.element, 50, &frames);
     let sums = layer.fast_sums(&[&batch], 0).unpack();
     for (channel, told) in told.iter().enumerate() {
         let own = sums.iter().flatten().skip(channel).step_by(4).map(|v| f64::from(*v));
@@ -474,7 +474,7 @@ fn raw_pixels_are_thresholded_on_the_chip() {
         let (host, chip) =
             (import::read("net", &bytes).unwrap(), import::read_with("net", &bytes, &options).unwrap());
         assert_eq!(kinds(&chip), ["threshold", "conv", "dense"]);
-        assert_eq!(chip.input.element, Element::Unsigned(8));
+        assert_eq!(chip.entries[0].port.element, Element::Unsigned(8));
         for seed in 0..4 {
             let raw = pixels(seed, 60);
             let x: Vec<f32> = if scaled { raw.iter().map(|p| p / 255.0).collect() } else { raw.clone() };

@@ -91,7 +91,7 @@ fn parts(network: &Network) -> Vec<String> {
         pieces.collect::<String>()
     };
     let layers = network.nodes.iter().map(|n| placeless(format!("{:?}", n.layer)));
-    layers.chain([format!("{:?}", network.input)]).collect()
+    layers.chain([format!("{:?}", network.entries[0].port)]).collect()
 }
 
 #[test]

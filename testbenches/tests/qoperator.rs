@@ -258,7 +258,7 @@ fn a_batch_of_independent_frames_is_one_frame() {
     let wanted = read(&shaped(1));
     for batch in [2, 4, 6, 97] {
         let found = read(&shaped(batch));
-        assert_eq!(found.front.input_shape(), [1, 2, 3]);
+        assert_eq!(found.entries[0].front.input_shape(), [1, 2, 3]);
         for frame in frames(5, 6) {
             assert_eq!(outputs(&found, &frame), outputs(&wanted, &frame));
         }
@@ -304,7 +304,7 @@ fn a_batch_that_is_mixed_is_refused_or_one_frame() {
     });
     let row = dense(&[1, 6], 1, |m| quantised(m, "x"));
     let (column, row) = (read(&column), read(&row));
-    assert_eq!(column.front.input_shape(), [1, 6, 1]);
+    assert_eq!(column.entries[0].front.input_shape(), [1, 6, 1]);
     for frame in frames(5, 6) {
         assert_eq!(outputs(&column, &frame), outputs(&row, &frame));
     }

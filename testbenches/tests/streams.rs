@@ -91,7 +91,7 @@ fn held(network: &Network, hardware: &Hardware) {
         trace.taps.iter().map(|t| t.iter().map(|b| (b.data.clone(), b.last)).collect()).collect()
     };
     let free = values(&rtl(hardware, &clean));
-    let beats = clean.frames.iter().map(Vec::len).sum();
+    let beats = clean.capacity();
     let mut verilated =
         stoxnor::engine::verilator().build(&hardware.design, beats).expect("Verilator builds");
     for hold in [1, 7, 50, 300, 5000] {

@@ -14,4 +14,5 @@ mod diagnostics;
 mod eval;
 mod inputs;
 mod sampled;
+mod several_inputs;
 mod tools;

@@ -15,7 +15,7 @@ pub fn design(top: Arc<Module>, input: StreamShape, taps: Vec<StreamShape>) -> D
     let issues = check(&top);
     assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
     let exits = vec![taps.len() - 1];
-    Design { top, input, taps, exits }
+    Design { top, inputs: vec![input], taps, exits }
 }
 
 /// A different pattern for every beat: a multiplicative hash of its number.

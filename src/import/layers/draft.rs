@@ -6,8 +6,7 @@ use crate::arith::activation::Activation;
 use crate::arith::kernel::Sliding;
 use crate::arith::product::{Product, Stochastic};
 use crate::arith::sampling::Realisation;
-use crate::frame::port::Port;
-use crate::graph::step::{HostGraph, Step};
+use crate::graph::step::Step;
 use crate::import::layers::weights::Matrix;
 use crate::layer::add::Add;
 use crate::layer::avgpool::AveragePool;
@@ -16,7 +15,7 @@ use crate::layer::dense::Dense;
 use crate::layer::globalpool::GlobalPool;
 use crate::layer::mul::Mul;
 use crate::network::layer::Layer;
-use crate::network::{Output, Source, UnnamedLayer};
+use crate::network::{Entry, Output, Source, UnnamedLayer};
 
 /// A layer before it is built.
 #[derive(Debug)]
@@ -139,10 +138,8 @@ impl Draft {
 /// The layers, host graphs and outputs of a network, for one member.
 #[derive(Debug)]
 pub struct NetworkDraft {
-    /// The host's computation before the hardware.
-    pub front: HostGraph,
-    /// The input of the hardware.
-    pub input: Port,
+    /// The graph's inputs: for each, the host's computation before the hardware and the input of the hardware.
+    pub entries: Vec<Entry>,
     /// The layers.
     pub layers: Vec<Draft>,
     /// The graph's outputs: for each, its layer and the host's computation after it.

@@ -23,8 +23,12 @@ pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Resu
             .at(place.to_owned())
             .help("constants between a stochastic layer and the next quantiser may differ between members, others may not")
     };
-    for (graph, others, what) in
-        [(&parts.front, &other.front, "what is computed before the first layer")].into_iter().chain(
+    for (graph, others, what) in parts
+        .entries
+        .iter()
+        .zip(&other.entries)
+        .map(|(own, other)| (&own.front, &other.front, "what is computed before the first layer"))
+        .chain(
             parts
                 .outputs
                 .iter()
@@ -36,7 +40,7 @@ pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Resu
             return Err(differs(what, "the graph").into());
         }
     }
-    if parts.input != other.input {
+    if parts.entries.iter().zip(&other.entries).any(|(own, other)| own.port != other.port) {
         return Err(differs("the type of the input", "the graph").into());
     }
     for (layer, mut others) in parts.layers.iter_mut().zip(other.layers) {

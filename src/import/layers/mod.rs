@@ -35,25 +35,20 @@ use crate::import::layers::grid::{Grid, grid};
 use crate::import::layers::images::{
     at_one_position, image_of, is_pool, one_position, streamed, whole_order,
 };
+use crate::import::layers::pixels::Pixels;
 use crate::import::layers::sums::keep;
 use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::walk::{Stream, Walk};
-use crate::import::options::LayerOptions;
+use crate::import::options::{LayerOptions, OnChip};
 use crate::import::runs::chain::{Chain, Run};
 use crate::import::runs::levels::written_out;
 use crate::import::runs::segment::{Segments, segment};
 use crate::import::runs::steps::identity;
 use crate::import::runs::steps::integers;
-use crate::network::Output;
+use crate::network::{Entry, Output, Source};
 
 /// Maximum bit width of the network's input.
 const MAX_INPUT_BITS: u32 = 16;
-
-/// The host's computation before the hardware, and the hardware's input.
-struct HostFront {
-    host: HostGraph,
-    input: Port,
-}
 
 /// Builds the layers of all runs. Errors of all layers are collected in `errors`; what is known of each layer is added to
 /// `sketches`.
@@ -64,84 +59,129 @@ pub fn layers(
     sketches: &mut Vec<PartialLayer>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<NetworkDraft> {
-    let cut = |(index, run)| segment(run, index == 0, errors);
-    let segments: Vec<Segments> = runs.iter().enumerate().map(cut).collect::<Option<_>>()?;
-    let (chain, first) = (&runs[0].chain, &segments[0]);
-    let anchor = first.layers.first().map(|layer| &chain.steps[layer.anchor]);
-    // Padding directly before the first layer's window belongs to that window.
-    let is_pad = |i: &usize| {
-        chain.steps[*i].operator.name == "Pad"
-            && anchor.is_some_and(|anchor| anchor.operator.name != "MatMul")
-    };
-    let end = first.front.end.checked_sub(1).filter(is_pad).unwrap_or(first.front.end);
-    let place = anchor.map_or_else(|| format!("tensor {}", runs[0].to), |step| step.place.clone());
-    let input = keep(levels(chain, &chain.steps[..end], anchor, chain.shape_before(end)), errors).flatten();
-    let input = input.filter(|grid| {
-        let bits = grid.element().bits();
-        if bits > MAX_INPUT_BITS {
-            let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
-            errors.push(
-                Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
-                    .at(place.clone())
-                    .help(format!(
-                        "quantise the input to {MAX_INPUT_BITS} bits or fewer, its zero point subtracted: uint16 with a zero point \
-                         has 17, int16 with a zero point of 0 has 16 (ActivationSymmetric in ONNX Runtime)"
-                    )),
-            );
-        }
-        bits <= MAX_INPUT_BITS
-    });
-    let pixels = match (wanted.on_chip, input, anchor) {
-        (Some(on_chip), Some(grid), Some(_)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
-        (Some(_), Some(_), None) => {
-            let message = "the input goes to several branches before the first layer";
-            errors.push(
-                Diagnostic::new(&CONFIG_VALUE, message)
-                    .at("input.quantise")
-                    .help("leave quantise = \"hardware\" out: the host computes it"),
-            );
-            None
-        }
-        _ => None,
-    };
-    let first_level = pixels.as_ref().map_or(input, |p| Some(p.level));
-    let mut walk = Walk::new(chain, wanted, first_level, sketches, errors);
-    if let (Some(pixels), Some(anchor)) = (&pixels, anchor) {
-        walk.threshold(anchor, pixels.layer.clone());
-    }
-    if anchor.is_none() {
-        walk.order = whole_order(chain.shape());
-        walk.free = false;
-    }
-    let mut found = follow(&mut walk, runs, &segments);
+    let segments: Vec<Segments> = runs.iter().map(|run| segment(run, errors)).collect::<Option<_>>()?;
+    let heads: Vec<Option<Head<'_>>> = runs
+        .iter()
+        .zip(&segments)
+        .map(|(run, segments)| run.input.map(|_| Head::of(run, segments, wanted.on_chip, errors)))
+        .collect();
+    let mut walk = Walk::new(&runs[0].chain, wanted, sketches, errors);
+    let mut found = follow(&mut walk, runs, &segments, &heads);
     let drafts = walk.end();
-    let level = input?;
-    if !errors.is_empty() {
+    let mut entries: Vec<(usize, Entry)> = Vec::new();
+    let mut known = true;
+    for (run, head) in runs.iter().zip(heads) {
+        let (Some(index), Some(head)) = (run.input, head) else { continue };
+        known &= head.input.is_some();
+        let entry = if errors.is_empty() { head.entry(run, errors) } else { None };
+        entries.extend(entry.map(|entry| (index, entry)));
+    }
+    if !known || !errors.is_empty() {
         return None;
     }
-    let front = match pixels {
-        Some(pixels) => {
-            let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
-            let steps = pixels.front.into_iter().chain(turn).collect();
-            HostFront {
-                host: HostGraph::new(chain.input.clone(), steps),
-                input: Port { shape: own, element: pixels.element },
-            }
-        }
-        None => keep(front(chain, end, anchor, &level), errors)?,
-    };
+    entries.sort_by_key(|(index, _)| *index);
     let outputs = outputs.iter().filter_map(|name| found.remove(name)).collect();
-    Some(NetworkDraft { front: front.host, input: front.input, layers: drafts, outputs })
+    let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+    Some(NetworkDraft { entries, layers: drafts, outputs })
 }
 
-/// Walks through all runs and returns the graph's outputs by name. `walk` stands at the first run.
-fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BTreeMap<String, Output> {
+/// The head of a run that begins with an input of the graph.
+struct Head<'a> {
+    chain: &'a Chain,
+    /// The first layer's node; `None` if the run ends before one.
+    anchor: Option<&'a Step>,
+    /// The number of steps that the host computes.
+    end: usize,
+    /// The levels of their results; `None` if unknown.
+    input: Option<Grid>,
+    /// The input quantiser as a layer, if the options ask for it.
+    pixels: Option<Pixels>,
+}
+
+impl<'a> Head<'a> {
+    fn of(run: &'a Run, segments: &Segments, on_chip: Option<OnChip>, errors: &mut Vec<Diagnostic>) -> Self {
+        let chain = &run.chain;
+        let anchor = segments.layers.first().map(|layer| &chain.steps[layer.anchor]);
+        // Padding directly before the first layer's window belongs to that window.
+        let is_pad = |i: &usize| {
+            chain.steps[*i].operator.name == "Pad"
+                && anchor.is_some_and(|anchor| anchor.operator.name != "MatMul")
+        };
+        let end = segments.front.end.checked_sub(1).filter(is_pad).unwrap_or(segments.front.end);
+        let place = anchor.map_or_else(|| format!("tensor {}", run.to), |step| step.place.clone());
+        let input = levels(chain, &chain.steps[..end], anchor, chain.shape_before(end));
+        let input = keep(input, errors).flatten().filter(|grid| {
+            let bits = grid.element().bits();
+            if bits > MAX_INPUT_BITS {
+                let message = format!("the input has {bits} bits ({} to {})", grid.least, grid.most);
+                errors.push(
+                    Diagnostic::new(&ACTIVATION_UNSUPPORTED, message)
+                        .at(place.clone())
+                        .help(format!(
+                            "quantise the input to {MAX_INPUT_BITS} bits or fewer, its zero point subtracted: uint16 with a zero point \
+                             has 17, int16 with a zero point of 0 has 16 (ActivationSymmetric in ONNX Runtime)"
+                        )),
+                );
+            }
+            bits <= MAX_INPUT_BITS
+        });
+        let pixels = match (on_chip, input, anchor) {
+            (Some(on_chip), Some(grid), Some(_)) => keep(pixels::pixels(chain, end, on_chip, &grid), errors),
+            (Some(_), Some(_), None) => {
+                let message = "the input goes to several branches before the first layer";
+                errors.push(
+                    Diagnostic::new(&CONFIG_VALUE, message)
+                        .at("input.quantise")
+                        .help("leave quantise = \"hardware\" out: the host computes it"),
+                );
+                None
+            }
+            _ => None,
+        };
+        Self { chain, anchor, end, input, pixels }
+    }
+
+    /// Starts the run of input `index`.
+    fn enter(&self, walk: &mut Walk<'a>, index: usize) {
+        let level = self.pixels.as_ref().map_or(self.input, |p| Some(p.level));
+        let order = self.anchor.is_none().then(|| whole_order(self.chain.shape()));
+        // The first layer may choose the order of the stream, unless it goes to several readers.
+        let free = order.is_none();
+        let (source, order) = (Source::Input(index), order.unwrap_or_default());
+        walk.resume(self.chain, &Stream { source, order, level, pending: None });
+        walk.free = free;
+        if let (Some(pixels), Some(anchor)) = (&self.pixels, self.anchor) {
+            walk.threshold(anchor, pixels.layer.clone());
+        }
+    }
+
+    /// The input of the network.
+    fn entry(self, run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Entry> {
+        let Self { chain, anchor, end, input, pixels } = self;
+        let name = run.from[0].clone();
+        let Some(pixels) = pixels else { return keep(front(name, chain, end, anchor, &input?), errors) };
+        let (own, turn) = keep(streamed(anchor, chain.shape_before(end)), errors)?;
+        let steps = pixels.front.into_iter().chain(turn).collect();
+        let front = HostGraph::new(chain.input.clone(), steps);
+        Some(Entry { name, front, port: Port { shape: own, element: pixels.element } })
+    }
+}
+
+/// Walks through all runs and returns the graph's outputs by name.
+fn follow<'a>(
+    walk: &mut Walk<'a>,
+    runs: &'a [Run],
+    segments: &[Segments],
+    heads: &[Option<Head<'a>>],
+) -> BTreeMap<String, Output> {
     let mut streams: BTreeMap<&str, Stream> = BTreeMap::new();
     let mut found = BTreeMap::new();
     let quantised = join::quantised_later(runs, segments);
-    for (index, (run, segments)) in runs.iter().zip(segments).enumerate() {
+    for (index, ((run, segments), head)) in runs.iter().zip(segments).zip(heads).enumerate() {
         let tail = &run.chain.steps[segments.tail.clone()];
-        if index > 0 {
+        if let (Some(input), Some(head)) = (run.input, head) {
+            head.enter(walk, input);
+        } else {
             let from: Vec<Stream> =
                 run.from.iter().filter_map(|name| streams.get(&name[..])).cloned().collect();
             let alone = segments.layers.is_empty() && run.leaves;
@@ -169,8 +209,9 @@ fn follow<'a>(walk: &mut Walk<'a>, runs: &'a [Run], segments: &[Segments]) -> BT
     found
 }
 
-/// The host's steps before the hardware: `chain` up to `end`, division by the scale, and the transposition into stream order.
-fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<HostFront> {
+/// Input `name` of the network. The host's steps are `chain` up to `end`, division by the scale, and the transposition into stream
+/// order.
+fn front(name: String, chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Result<Entry> {
     let shape = chain.shape_before(end);
     let mut steps = chain.steps[..end].to_vec();
     let (own, turn) = streamed(anchor, shape)?;
@@ -178,10 +219,8 @@ fn front(chain: &Chain, end: usize, anchor: Option<&Step>, level: &Grid) -> Resu
         steps.extend(integers(anchor.unwrap_or(&identity("input")?), shape, level.scale)?);
     }
     steps.extend(turn);
-    Ok(HostFront {
-        host: HostGraph::new(chain.input.clone(), written_out(steps)),
-        input: Port { shape: own, element: level.element() },
-    })
+    let front = HostGraph::new(chain.input.clone(), written_out(steps));
+    Ok(Entry { name, front, port: Port { shape: own, element: level.element() } })
 }
 
 /// The levels that the host's steps produce. They are computed at one pixel if all pixels are treated alike.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_TOO_LARGE, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::op::geometry::Image;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
@@ -15,7 +15,7 @@ use crate::import::layers::images::{Padded, at_one_position, one_position};
 use crate::import::layers::order::Order;
 use crate::import::layers::sums::keep;
 use crate::import::layers::walk::{Values, Walk};
-use crate::import::runs::picks::Picks;
+use crate::import::runs::picks::{self, Picks};
 use crate::layer::maxpool::MaxPool;
 use crate::layer::select::{Channel, Places, Select};
 use crate::layer::upsample::Upsample;
@@ -182,6 +182,11 @@ impl Walk<'_> {
             self.order = Order::default();
             return Ok(());
         };
+        if step.shape.iter().product::<usize>() > picks::MAX_ELEMENTS {
+            let (elements, most) = (step.shape.iter().product::<usize>(), picks::MAX_ELEMENTS);
+            let message = format!("{elements} elements are read for a frame; the limit is {most}");
+            return Err(Diagnostic::new(&MODEL_TOO_LARGE, message).help("give a smaller image").into());
+        }
         let picks = Picks::of(step, before).ok_or_else(|| {
             refuse(
                 format!(

@@ -52,8 +52,8 @@ impl PartialLayer {
 /// What is known of a model, whether it can be built or not.
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
-    /// Shape of the graph's input, including the leading batch of 1, if the file could be parsed.
-    pub input: Option<Vec<usize>>,
+    /// Names of the graph's inputs, and their shapes including the leading batch of 1; empty if the file could not be parsed.
+    pub inputs: Vec<(String, Vec<usize>)>,
     /// The number of nodes that an output depends on, and how many of them have a known operator.
     pub operators: (usize, usize),
     /// The layers, in file order.

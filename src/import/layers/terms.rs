@@ -415,7 +415,7 @@ mod tests {
     use crate::import::layers::factors::{pair, thresholds};
 
     fn scaled(scale: f32, low: i64, points: i64) -> Terms {
-        let term = Term { source: Source::Input, rows: vec![Lattice { low, step: 1, points }; 4] };
+        let term = Term { source: Source::Input(0), rows: vec![Lattice { low, step: 1, points }; 4] };
         Terms::stream(term, vec![step("", "Mul", &[Tensor::scalar(scale)], &[1, 4])], vec![1, 4])
     }
 

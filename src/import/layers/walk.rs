@@ -145,25 +145,23 @@ struct Made {
 }
 
 impl<'a> Walk<'a> {
-    /// Starts at the first layer, whose input has the levels `level`.
+    /// Starts before the first run.
     pub fn new(
         chain: &'a Chain,
         wanted: LayerOptions<'a>,
-        level: Option<Grid>,
         sketches: &'a mut Vec<PartialLayer>,
         errors: &'a mut Vec<Diagnostic>,
     ) -> Self {
-        let order = Order::default();
         Self {
             chain,
             wanted,
             number: 0,
             seed_number: 0,
             drafts: Vec::new(),
-            source: Source::Input,
-            order,
+            source: Source::Input(0),
+            order: Order::default(),
             free: true,
-            level,
+            level: None,
             sums: None,
             pending: None,
             made: None,

@@ -9,6 +9,7 @@ use crate::graph::op::product::transposed;
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
 use crate::import::simplify::folded::{Applied, Folded, Input};
+use crate::import::simplify::validate::GraphInput;
 
 /// A part of the graph without branches: steps on one running tensor.
 #[derive(Debug, Default)]
@@ -47,17 +48,19 @@ pub struct Run {
     pub chain: Chain,
     /// The output tensor.
     pub to: String,
+    /// The index of the graph input that the run begins with, if it does.
+    pub input: Option<usize>,
     /// Whether that tensor is a graph output and nothing else. If it has other readers too, the output gets a run of its own.
     pub leaves: bool,
 }
 
-/// Cuts the graph into runs, in topological order. Only the first run begins with the graph's input.
+/// Cuts the graph into runs, in topological order. Each input of the graph has exactly one run that begins with it.
 ///
 /// # Errors
-/// If a join is not supported, a node has several outputs that are used, or a tensor does not depend on the input.
+/// If a join is not supported, a node has several outputs that are used, or a tensor does not depend on an input.
 pub fn runs(folded: Folded) -> Result<Vec<Run>> {
     Diagnostics::collected(joins(&folded))?;
-    let Folded { nodes, input: (input, shape), annotation, outputs, .. } = folded;
+    let Folded { nodes, inputs, annotations, outputs, .. } = folded;
     let mut readers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (n, applied) in nodes.iter().enumerate() {
         let names: BTreeSet<String> = tensors(applied).into_iter().collect();
@@ -73,13 +76,16 @@ pub fn runs(folded: Folded) -> Result<Vec<Run>> {
         Some([one]) => join[*one] || outputs.contains(tensor),
         _ => true,
     };
-    let mut shapes = BTreeMap::from([(input.clone(), shape.clone())]);
-    let first = Chain { input: shape, annotation, steps: Vec::new() };
+    let mut shapes = BTreeMap::new();
     let mut runs = Vec::new();
-    if ends(&input) {
-        // The input has several readers, or is itself a graph output.
-        let leaves = reads(&input) == 0;
-        runs.push(Run { from: vec![input.clone()], to: input.clone(), leaves, ..Run::default() });
+    for GraphInput { name, shape } in &inputs {
+        shapes.insert(name.clone(), shape.clone());
+        if ends(name) {
+            // The input has several readers, or goes into a join, or is itself a graph output.
+            let chain = Chain { input: shape.clone(), ..Chain::default() };
+            let (from, to, leaves) = (vec![name.clone()], name.clone(), reads(name) == 0);
+            runs.push(Run { from, chain, to, leaves, ..Run::default() });
+        }
     }
     let mut left: Vec<Option<Applied>> = nodes.into_iter().map(Some).collect();
     for head in 0..left.len() {
@@ -113,14 +119,14 @@ pub fn runs(folded: Folded) -> Result<Vec<Run>> {
         let chain =
             Chain { input: shapes.get(name).ok_or_else(|| unreached(name))?.clone(), ..Chain::default() };
         let (from, shapes) = (vec![name.clone()], vec![chain.input.clone()]);
-        runs.push(Run { from, shapes, join: None, chain, to: name.clone(), leaves: true });
+        runs.push(Run { from, shapes, chain, to: name.clone(), leaves: true, ..Run::default() });
     }
-    match runs.first_mut() {
-        Some(run) if run.join.is_none() && run.from[0] == input => {
-            run.chain.input = first.input;
-            run.chain.annotation = first.annotation;
-        }
-        _ => return Err(unreached(&outputs[0]).into()),
+    for (index, GraphInput { name, .. }) in inputs.iter().enumerate() {
+        let Some(run) = runs.iter_mut().find(|run| run.join.is_none() && run.from[0] == *name) else {
+            return Err(unreached(&outputs[0]).into());
+        };
+        run.input = Some(index);
+        run.chain.annotation = annotations.get(name).copied();
     }
     Ok(runs)
 }
@@ -260,7 +266,12 @@ mod tests {
     }
 
     fn folded(nodes: Vec<Applied>) -> Folded {
-        Folded { nodes, input: ("x".into(), vec![1, 4]), outputs: vec!["y".into()], ..Folded::default() }
+        Folded {
+            nodes,
+            inputs: vec![GraphInput { name: "x".into(), shape: vec![1, 4] }],
+            outputs: vec!["y".into()],
+            ..Folded::default()
+        }
     }
 
     /// From what each run begins with to what it ends with; its nodes, a join first; whether it leaves.
@@ -317,6 +328,30 @@ mod tests {
             is("y -> y", "", true),
         ];
         assert_eq!(cut(two), wanted);
+    }
+
+    #[test]
+    fn every_input_has_a_run_of_its_own() {
+        let nodes = vec![
+            applied(0, &["x"], &["a"]),
+            applied(1, &["z"], &["b"]),
+            applied(2, &["a", "b"], &["c"]),
+            applied(3, &["c", "v"], &["y"]),
+        ];
+        let mut three = folded(nodes);
+        three.inputs.extend(["z", "v"].map(|name| GraphInput { name: name.into(), shape: vec![1, 4] }));
+        three.annotations.insert("v".into(), Element::Unsigned(3));
+        let runs = runs(three).unwrap();
+        let told = |run: &Run| (run.from.join(" "), run.input, run.chain.annotation);
+        let wanted = [
+            ("v", Some(2), Some(Element::Unsigned(3))),
+            ("x", Some(0), None),
+            ("z", Some(1), None),
+            ("a b", None, None),
+            ("c v", None, None),
+        ];
+        let wanted = wanted.map(|(from, input, annotation)| (from.to_owned(), input, annotation));
+        assert_eq!(runs.iter().map(told).collect::<Vec<_>>(), wanted);
     }
 
     #[test]

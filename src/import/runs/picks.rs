@@ -5,7 +5,7 @@ use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
 /// Maximum number of elements of a tensor whose selection is looked at: float32 counts them exactly.
-const MAX_ELEMENTS: usize = 1 << 23;
+pub const MAX_ELEMENTS: usize = 1 << 23;
 
 /// A selection: element (i, j, ..) of the output is the input's element at the i-th place of the first axis, the j-th of the second,
 /// and so on; `value` where one of them is `None`.
@@ -23,7 +23,8 @@ impl Picks {
         const NAMES: [&str; 7] = ["Pad", "Slice", "Split", "Gather", "Upsample", "Resize", "Expand"];
         let rank = before.len();
         let elements = tensor::elements(before).ok()?.max(tensor::elements(&step.shape).ok()?);
-        let fits = NAMES.contains(&step.operator.name) && step.shape.len() == rank && elements < MAX_ELEMENTS;
+        let fits =
+            NAMES.contains(&step.operator.name) && step.shape.len() == rank && elements <= MAX_ELEMENTS;
         if !fits || step.position() != Some(0) || elements == 0 || before.contains(&0) {
             return None;
         }

@@ -18,36 +18,40 @@ use crate::graph::tensor::{Data, Tensor};
 use crate::import::runs::chain::Chain;
 use crate::import::runs::steps::{made, with};
 
+/// The forms of a step of one operator.
+type Form = fn(&Step, &[usize]) -> Result<Vec<Step>>;
+
+/// All rewrites, in their order: an earlier one may make steps of the operator of a later one.
+const FORMS: [(&str, Form); 8] = [
+    ("XnorPopcountMatMul", xnor_popcount),
+    ("Gemm", gemm),
+    ("ConvTranspose", transposed_convolution),
+    ("Conv", biased),
+    ("QuantAvgPool2d", quantised_average),
+    ("ReduceMean", reduction),
+    ("ReduceSum", reduction),
+    ("MatMul", constant_on_the_left),
+];
+
 /// Applies all rewrites. A step that cannot be rewritten stays, and its errors are added to `errors`.
 pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
-    let chain = each(chain, "XnorPopcountMatMul", xnor_popcount, errors);
-    let chain = each(chain, "Gemm", gemm, errors);
-    let chain = each(chain, "ConvTranspose", transposed_convolution, errors);
-    let chain = each(chain, "Conv", biased, errors);
-    let chain = each(chain, "QuantAvgPool2d", quantised_average, errors);
-    let chain = each(chain, "ReduceMean", reduction, errors);
-    let chain = each(chain, "ReduceSum", reduction, errors);
-    each(chain, "MatMul", constant_on_the_left, errors)
+    FORMS.iter().fold(chain, |chain, (name, form)| each(chain, name, *form, errors))
 }
 
-/// Replaces every step of operator `name` by the steps that `pass` returns for it and its input shape.
-fn each(
-    mut chain: Chain,
-    name: &str,
-    pass: fn(&Step, &[usize]) -> Result<Vec<Step>>,
-    errors: &mut Vec<Diagnostic>,
-) -> Chain {
+/// Replaces every step of operator `name` by the steps that `form` returns for it and its input shape.
+fn each(mut chain: Chain, name: &str, form: Form, errors: &mut Vec<Diagnostic>) -> Chain {
+    let is_form = |step: &Step| FORMS.iter().any(|(name, _)| *name == step.operator.name);
     let mut steps = Vec::with_capacity(chain.steps.len());
     let mut before = chain.input.clone();
     // Behind a step that only the host computes, no form has to suit hardware.
     let mut on_host = false;
     for step in std::mem::take(&mut chain.steps) {
         let after = step.shape.clone();
-        on_host |= matches!(step.operator.role, Role::Host);
+        on_host |= matches!(step.operator.role, Role::Host) && !is_form(&step);
         if on_host || step.operator.name != name {
             steps.push(step);
         } else {
-            match pass(&step, &before) {
+            match form(&step, &before) {
                 Ok(made) => steps.extend(made),
                 Err(found) => {
                     errors.extend(found.placed(&step.place));

@@ -27,9 +27,10 @@ pub struct Segments {
     pub tail: Range<usize>,
 }
 
-/// Cuts a run at its products and averages. In the graph's first run, averages before the first product belong to the host.
+/// Cuts a run at its products and averages. In a run that begins with an input, averages before the first product belong to the host.
 /// Errors for steps that may not stand between layers are added to `errors`.
-pub fn segment(run: &Run, is_first: bool, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
+pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
+    let is_first = run.input.is_some();
     let chain = &run.chain;
     let end = chain.steps.len();
     for step in chain.steps.iter().filter(|s| s.operator.domains == [OWN]) {
@@ -154,7 +155,7 @@ mod tests {
         };
         let steps = ops.iter().enumerate().map(step).collect();
         let chain = Chain { input: vec![1, 4], annotation: None, steps };
-        Run { from: vec!["x".into()], chain, to: "y".into(), leaves: true, ..Run::default() }
+        Run { from: vec!["x".into()], chain, to: "y".into(), input: Some(0), leaves: true, ..Run::default() }
     }
 
     #[test]
@@ -163,7 +164,7 @@ mod tests {
         let mut errors = Vec::new();
         let layers = vec![Segment { anchor: 2, behind: Some(3..5) }, Segment { anchor: 5, behind: None }];
         let wanted = Segments { front: 0..2, layers, tail: 6..8 };
-        assert_eq!(segment(&run(&ops), true, &mut errors), Some(wanted));
+        assert_eq!(segment(&run(&ops), &mut errors), Some(wanted));
         assert!(errors.is_empty());
     }
 
@@ -171,7 +172,7 @@ mod tests {
     fn what_stands_in_the_way_is_named() {
         let mut errors = Vec::new();
         let ops = ["Softmax", "BipolarQuant", "MatMul", "TopK", "Softmax", "MatMul", "Softmax"];
-        segment(&run(&ops), true, &mut errors);
+        segment(&run(&ops), &mut errors);
         let places: Vec<&str> = errors.iter().filter_map(|e| e.at.as_deref()).collect();
         assert_eq!(places, ["node TopK_3", "node Softmax_4"]);
     }
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn a_graph_without_products_is_no_network() {
         let mut errors = Vec::new();
-        assert_eq!(segment(&run(&["Mul", "BipolarQuant"]), true, &mut errors), None);
+        assert_eq!(segment(&run(&["Mul", "BipolarQuant"]), &mut errors), None);
         assert_eq!(errors.len(), 1);
     }
 }

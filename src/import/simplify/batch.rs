@@ -11,6 +11,7 @@ use crate::graph::operator::Role;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::read::file::Node;
 use crate::import::simplify::folded::{Applied, Folded, Input};
+use crate::import::simplify::validate::GraphInput;
 
 /// Turns the batch of `folded` into a batch of 1. A graph that mixes the entries of axis 0, but gives one result, takes the whole
 /// tensor as one frame.
@@ -18,7 +19,17 @@ use crate::import::simplify::folded::{Applied, Folded, Input};
 /// # Errors
 /// If the frames of the batch are mixed, and there is a result for each.
 pub fn single(folded: &mut Folded) -> Result<()> {
-    let batch = folded.input.1[0];
+    let batch = folded.inputs[0].shape[0];
+    if let Some(other) = folded.inputs.iter().find(|input| input.shape[0] != batch) {
+        let first = &folded.inputs[0].name;
+        let message =
+            format!("the inputs {first} and {} have batches of {batch} and {}", other.name, other.shape[0]);
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+            .help(
+                "export the model with a batch of 1 at every input, or with a symbolic batch (dynamic_axes)",
+            )
+            .into());
+    }
     if batch == 1 {
         return Ok(());
     }
@@ -28,10 +39,10 @@ pub fn single(folded: &mut Folded) -> Result<()> {
                 applied.inputs = inputs;
                 applied.shapes = shapes;
             }
-            folded.input.1[0] = 1;
+            folded.inputs.iter_mut().for_each(|input| input.shape[0] = 1);
             Ok(())
         }
-        Err(_) if gives_one(folded) => whole(folded),
+        Err(_) if gives_one(folded) && folded.inputs.len() == 1 => whole(folded),
         Err(found) => Err(found),
     }
 }
@@ -45,8 +56,8 @@ type OneFrame = (Vec<Input>, Vec<Vec<usize>>);
 /// alone: that is tried with numbers that differ from element to element.
 fn per_frame(folded: &Folded, batch: usize) -> Result<Vec<OneFrame>> {
     let mut shapes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    shapes.insert(&folded.input.0, with_batch(&folded.input.1, 1));
-    let mut integer: BTreeMap<&str, bool> = BTreeMap::from([(&*folded.input.0, false)]);
+    shapes.extend(folded.inputs.iter().map(|input| (&*input.name, with_batch(&input.shape, 1))));
+    let mut integer: BTreeMap<&str, bool> = folded.inputs.iter().map(|input| (&*input.name, false)).collect();
     let mut nodes = Vec::with_capacity(folded.nodes.len());
     let mut work: usize = 0;
     for applied in &folded.nodes {
@@ -211,7 +222,7 @@ fn gives_one(folded: &Folded) -> bool {
 /// Takes the whole input as one frame: a `Reshape` removes the batch of 1 in front of it.
 fn whole(folded: &mut Folded) -> Result<()> {
     let Some(operator) = op::find("", "Reshape") else { return Ok(()) };
-    let (input, shape) = folded.input.clone();
+    let GraphInput { name: input, shape } = folded.inputs[0].clone();
     let used = |name: &String| folded.nodes.iter().any(|n| n.node.outputs.contains(name));
     let mut name = format!("{input}_whole");
     while used(&name) {
@@ -234,6 +245,6 @@ fn whole(folded: &mut Folded) -> Result<()> {
     };
     let inputs = vec![Input::Tensor(input), Input::Constant(Arc::new(target))];
     folded.nodes.insert(0, Applied { node, operator, inputs, shapes: vec![shape.clone()], codes: None });
-    folded.input.1 = std::iter::once(1).chain(shape).collect();
+    folded.inputs[0].shape = std::iter::once(1).chain(shape).collect();
     Ok(())
 }

@@ -113,7 +113,7 @@ fn extents(folded: &Folded, join: &Applied, axis: usize) -> Option<Vec<usize>> {
             let output = n.node.outputs.iter().position(|o| o == name)?;
             n.shapes.get(output)
         });
-        made.or_else(|| (folded.input.0 == name).then_some(&folded.input.1))
+        made.or_else(|| folded.inputs.iter().find(|input| input.name == name).map(|input| &input.shape))
     };
     let extent = |input: &Input| match input {
         Input::Tensor(name) => shape(name)?.get(axis).copied(),

@@ -11,7 +11,8 @@ use crate::import::simplify::folded::{Applied, Folded, Input};
 /// Replaces every Sum and Mean of several tensors by Adds and a Div, in the order of the operands. Nodes that cannot be replaced
 /// stay, and their errors are added to `errors`.
 pub fn expand(mut folded: Folded, errors: &mut Vec<Diagnostic>) -> Folded {
-    let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::from([folded.input.clone()]);
+    let mut shapes: BTreeMap<String, Vec<usize>> =
+        folded.inputs.iter().map(|input| (input.name.clone(), input.shape.clone())).collect();
     let mut nodes = Vec::with_capacity(folded.nodes.len());
     for applied in std::mem::take(&mut folded.nodes) {
         for (name, shape) in applied.node.outputs.iter().zip(&applied.shapes) {

@@ -16,7 +16,7 @@ use crate::graph::tensor::{Data, Tensor};
 use crate::import::options::MAX_MEMBERS;
 use crate::import::read::file::Node;
 use crate::import::simplify::folded::{Applied, Folded, Input};
-use crate::import::simplify::validate::Graph;
+use crate::import::simplify::validate::{Graph, GraphInput};
 use crate::import::simplify::{batch, codes};
 
 /// Upper bound on elementary operations of constant folding and shape inference together: 2^28.
@@ -46,21 +46,25 @@ pub fn fold(graph: Graph, errors: &mut Vec<Diagnostic>) -> Folded {
         let codes = graph.annotations.get(&name).and_then(|t| codes::annotated(&tensor, *t)).map(Arc::new);
         known.insert(name, Known::Constant(tensor, codes));
     }
+    let mut inputs = graph.annotations;
+    inputs.retain(|name, _| graph.inputs.iter().any(|input| input.name == *name));
     let mut folded = Folded {
         nodes: Vec::new(),
-        annotation: graph.annotations.get(&graph.input).copied(),
-        input: (graph.input, graph.shape),
+        annotations: inputs,
+        inputs: graph.inputs,
         outputs: graph.outputs,
         members: None,
         loose: Vec::new(),
     };
-    match Tensor::zeros(&folded.input.1) {
-        Ok(zeros) => known.insert(folded.input.0.clone(), Known::Running(Arc::new(zeros))),
-        Err(found) => {
-            errors.extend(found);
-            return folded;
-        }
-    };
+    for GraphInput { name, shape } in &folded.inputs {
+        match Tensor::zeros(shape) {
+            Ok(zeros) => known.insert(name.clone(), Known::Running(Arc::new(zeros))),
+            Err(found) => {
+                errors.extend(found);
+                return folded;
+            }
+        };
+    }
     let mut work = 0;
     for node in graph.nodes {
         if picks(&node.domain, &node.op)
@@ -278,8 +282,7 @@ mod tests {
             nodes,
             constants: constants.map(|(n, t)| (n.to_owned(), Arc::new(t))).into(),
             annotations: BTreeMap::new(),
-            input: "x".into(),
-            shape: vec![1, 2, 3],
+            inputs: vec![GraphInput { name: "x".into(), shape: vec![1, 2, 3] }],
             outputs: vec!["y".into()],
         }
     }

@@ -1,11 +1,13 @@
-//! A graph whose constants are folded: the nodes that depend on its input.
+//! A graph whose constants are folded: the nodes that depend on its inputs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::frame::element::Element;
 use crate::graph::operator::{Codes, Operator};
 use crate::graph::tensor::Tensor;
 use crate::import::read::file::Node;
+use crate::import::simplify::validate::GraphInput;
 
 /// An input of a node that remains after folding.
 #[derive(Debug, Clone)]
@@ -36,10 +38,10 @@ pub struct Applied {
 pub struct Folded {
     /// The remaining nodes, in topological order.
     pub nodes: Vec<Applied>,
-    /// Name and shape of the input.
-    pub input: (String, Vec<usize>),
-    /// The input's integer type, if the file annotates it.
-    pub annotation: Option<Element>,
+    /// The inputs.
+    pub inputs: Vec<GraphInput>,
+    /// The inputs' integer types that the file annotates, by name.
+    pub annotations: BTreeMap<String, Element>,
     /// Names of the outputs.
     pub outputs: Vec<String>,
     /// The number of members that constants are given for; `None` if the graph has no `Member` node.

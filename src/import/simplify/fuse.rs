@@ -52,19 +52,19 @@ fn reads(applied: &Applied) -> BTreeSet<&str> {
     applied.inputs.iter().filter_map(tensor).collect()
 }
 
-/// A group of nodes to fuse and the last of them, from tensor number `start` on: the graph's input, then each node's output.
+/// A group of nodes to fuse and the last of them, from tensor number `start` on: the graph's inputs, then each node's output.
 fn find(folded: &Folded, start: &mut usize) -> Option<(usize, BTreeSet<usize>)> {
     let nodes = &folded.nodes;
     let mut readers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (n, applied) in nodes.iter().enumerate() {
         reads(applied).into_iter().for_each(|name| readers.entry(name).or_default().push(n));
     }
-    while *start <= nodes.len() {
-        let tensor = match start.checked_sub(1) {
-            None => Some(folded.input.0.as_str()),
-            Some(n) => nodes[n].node.outputs.first().map(String::as_str),
+    let entries = &folded.inputs;
+    while *start < entries.len() + nodes.len() {
+        let (tensor, shape) = match start.checked_sub(entries.len()) {
+            None => (Some(entries[*start].name.as_str()), Some(&entries[*start].shape)),
+            Some(n) => (nodes[n].node.outputs.first().map(String::as_str), nodes[n].shapes.first()),
         };
-        let shape = start.checked_sub(1).map_or(Some(&folded.input.1), |n| nodes[n].shapes.first());
         if let (Some(tensor), Some(shape)) = (tensor, shape)
             && readers.get(tensor).is_some_and(|r| r.len() > 1)
             && let Some(found) = meeting(folded, &readers, tensor, shape)
@@ -201,10 +201,10 @@ fn fused(folded: &Folded, group: &BTreeSet<usize>) -> Option<Applied> {
         });
         places.insert(node.outputs.first()?, place);
     }
-    let shape = match inputs.first()? {
-        Input::Tensor(name) if *name == folded.input.0 => &folded.input.1,
-        Input::Tensor(name) => &nodes.iter().find(|n| n.node.outputs.first() == Some(name))?.shapes[0],
-        Input::Constant(_) => return None,
+    let Input::Tensor(from) = inputs.first()? else { return None };
+    let shape = match folded.inputs.iter().find(|input| input.name == *from) {
+        Some(input) => &input.shape,
+        None => &nodes.iter().find(|n| n.node.outputs.first() == Some(from))?.shapes[0],
     };
     let elementwise = group.iter().all(|n| is_elementwise(&nodes[*n], shape));
     let operator = op::find(CONFIGURED, if elementwise { "Fused" } else { "FusedHost" })?;
@@ -221,6 +221,7 @@ fn fused(folded: &Folded, group: &BTreeSet<usize>) -> Option<Applied> {
 mod tests {
     use super::*;
     use crate::graph::tensor::{Data, Tensor};
+    use crate::import::simplify::validate::GraphInput;
 
     fn applied(index: usize, name: &str, inputs: &[&str], output: &str) -> Applied {
         let operator = op::find("", name).unwrap();
@@ -245,7 +246,7 @@ mod tests {
         let nodes = nodes.iter().enumerate().map(|(i, (name, inputs, to))| applied(i, name, inputs, to));
         let folded = Folded {
             nodes: nodes.collect(),
-            input: ("x".into(), vec![1, 3]),
+            inputs: vec![GraphInput { name: "x".into(), shape: vec![1, 3] }],
             outputs: vec![output.into()],
             ..Folded::default()
         };

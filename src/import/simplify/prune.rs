@@ -27,6 +27,7 @@ mod tests {
     use super::*;
     use crate::graph::attributes::Attributes;
     use crate::import::read::file::Node;
+    use crate::import::simplify::validate::GraphInput;
 
     #[test]
     fn what_nobody_reads_goes() {
@@ -43,8 +44,7 @@ mod tests {
             nodes: vec![node(0, "x", "a"), node(1, "x", "b"), node(2, "b", "c"), node(3, "a", "y")],
             constants: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            input: "x".into(),
-            shape: vec![1, 1],
+            inputs: vec![GraphInput { name: "x".into(), shape: vec![1, 1] }],
             outputs: vec!["y".into()],
         });
         assert_eq!(graph.nodes.iter().map(|n| n.index).collect::<Vec<_>>(), [0, 3]);

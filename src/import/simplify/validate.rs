@@ -13,7 +13,16 @@ use crate::import::read::file;
 use crate::import::read::file::{Edge, Node};
 use crate::import::simplify::{qoperator, types};
 
-/// A graph with valid names, one input, at least one output, and nodes in topological order.
+/// An input of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphInput {
+    /// Its name.
+    pub name: String,
+    /// Its shape, including the leading batch, 1 if it is symbolic.
+    pub shape: Vec<usize>,
+}
+
+/// A graph with valid names, at least one input and one output, and nodes in topological order.
 #[derive(Debug, Clone)]
 pub struct Graph {
     /// The nodes, in topological order.
@@ -22,15 +31,13 @@ pub struct Graph {
     pub constants: BTreeMap<String, Arc<Tensor>>,
     /// Integer types from the file's annotations, by tensor name.
     pub annotations: BTreeMap<String, Element>,
-    /// Name of the input.
-    pub input: String,
-    /// Shape of the input, including the leading batch, 1 if it is symbolic.
-    pub shape: Vec<usize>,
+    /// The inputs that an output depends on, at least one.
+    pub inputs: Vec<GraphInput>,
     /// Names of the outputs, at least one.
     pub outputs: Vec<String>,
 }
 
-/// Checks names, the input and the outputs, and sorts the nodes topologically.
+/// Checks names, the inputs and the outputs, drops inputs that no output depends on, and sorts the nodes topologically.
 pub fn validate(file: file::Graph) -> Result<Graph> {
     let mut errors = Vec::new();
     let mut constants = BTreeMap::new();
@@ -41,9 +48,7 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
     }
     let mut inputs: Vec<Edge> = file.inputs;
     inputs.retain(|input| !constants.contains_key(&input.name));
-    let input = only(&inputs, "input", &mut errors);
     let outputs = outputs(&file.outputs, &mut errors);
-    let shape = input.and_then(|input| input_shape(input).map_err(|e| errors.push(e)).ok());
 
     let given: BTreeSet<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
     let made = producers(&file.nodes, &constants, &given, &mut errors);
@@ -61,28 +66,51 @@ pub fn validate(file: file::Graph) -> Result<Graph> {
         let message = format!("the graph's output {output} is made by no node");
         errors.push(Diagnostic::new(&MODEL_INVALID, message).help(SAVE_AGAIN));
     }
-    let (Some(input), Some(shape), true) = (input, shape, errors.is_empty()) else {
-        Diagnostics::collected(errors)?;
-        unreachable!("a missing input is an error");
-    };
+    if given.len() < inputs.len() {
+        errors.push(Diagnostic::new(&MODEL_INVALID, "an input of the graph is named twice").help(SAVE_AGAIN));
+    }
+    let needed = needed(&file.nodes, &made, &outputs);
+    let used = |input: &&Edge| inputs.len() == 1 || needed.contains(input.name.as_str());
+    let mut used: Vec<&Edge> = inputs.iter().filter(used).collect();
+    if used.is_empty() {
+        // Nothing depends on any input; the outputs are told so later.
+        used.extend(inputs.first());
+    }
+    if used.is_empty() || used.len() > MAX_INPUTS {
+        let message = format!("the graph has {} inputs, not 1 to {MAX_INPUTS}", used.len());
+        errors.push(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .help("export the model with fewer inputs, at least one"),
+        );
+        used.clear();
+    }
+    let mut kept = Vec::new();
+    for edge in used {
+        match input_shape(edge) {
+            Ok(shape) => kept.push(GraphInput { name: edge.name.clone(), shape }),
+            Err(found) => errors.push(found),
+        }
+    }
+    Diagnostics::collected(errors)?;
     let order = order(&file.nodes, &made)?;
     let mut nodes: Vec<Option<Node>> = file.nodes.into_iter().map(Some).collect();
-    let nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
+    let mut nodes: Vec<Node> = order.into_iter().filter_map(|i| nodes[i].take()).collect();
     let (mut annotations, mut kinds) = (BTreeMap::from_iter(file.annotations), file.kinds);
-    let kind = input.element.filter(|k| *k != 1);
-    let nodes = match kind {
-        Some(kind) => {
-            if let Some(Some(element)) = fixed::input_type(kind) {
-                annotations.entry(input.name.clone()).or_insert(element);
-            }
-            types::integer_input(nodes, &input.name, kind, &mut kinds)
+    for GraphInput { name, .. } in &kept {
+        let edge = inputs.iter().find(|edge| edge.name == *name);
+        let Some(kind) = edge.and_then(|edge| edge.element).filter(|k| *k != 1) else { continue };
+        if let Some(Some(element)) = fixed::input_type(kind) {
+            annotations.entry(name.clone()).or_insert(element);
         }
-        None => nodes,
-    };
+        nodes = types::integer_input(nodes, name, kind, &mut kinds);
+    }
     let (nodes, more) = qoperator::expand(nodes, &constants, kinds)?;
     constants.extend(more.into_iter().map(|(name, tensor)| (name, Arc::new(tensor))));
-    Ok(Graph { nodes, constants, annotations, input: input.name.clone(), shape, outputs })
+    Ok(Graph { nodes, constants, annotations, inputs: kept, outputs })
 }
+
+/// Maximum number of graph inputs.
+const MAX_INPUTS: usize = 64;
 
 /// Maximum number of graph outputs.
 const MAX_OUTPUTS: usize = 64;
@@ -109,19 +137,6 @@ fn outputs(edges: &[Edge], errors: &mut Vec<Diagnostic>) -> Vec<String> {
             .push(Diagnostic::new(&MODEL_INVALID, "an output of the graph is named twice").help(SAVE_AGAIN));
     }
     edges.iter().map(|edge| edge.name.clone()).collect()
-}
-
-/// The only element of `edges`; an error unless there is exactly one.
-fn only<'a>(edges: &'a [Edge], what: &str, errors: &mut Vec<Diagnostic>) -> Option<&'a Edge> {
-    if let [one] = edges {
-        return Some(one);
-    }
-    let names: Vec<&str> = edges.iter().take(8).map(|e| e.name.as_str()).collect();
-    let message = format!("the graph has {} {what}s ({}), not one", edges.len(), names.join(", "));
-    errors.push(
-        Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help(format!("export the model with one {what}")),
-    );
-    None
 }
 
 fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
@@ -160,6 +175,20 @@ fn input_shape(input: &Edge) -> std::result::Result<Vec<usize>, Diagnostic> {
         Ok(_) => Ok(shape),
         Err(found) => Err(found.list()[0].clone().at(at)),
     }
+}
+
+/// The tensors that an output depends on, and the outputs.
+fn needed<'a>(nodes: &'a [Node], made: &BTreeMap<&str, usize>, outputs: &'a [String]) -> BTreeSet<&'a str> {
+    let mut found: BTreeSet<&str> = BTreeSet::new();
+    let mut open: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name)
+            && let Some(node) = made.get(name)
+        {
+            open.extend(nodes[*node].inputs.iter().map(String::as_str));
+        }
+    }
+    found
 }
 
 /// The index of the node that produces each tensor.
@@ -255,7 +284,25 @@ mod tests {
     fn nodes_come_into_order() {
         let checked = validate(graph(&[("a w", "y"), ("x w", "a")])).unwrap();
         assert_eq!(checked.nodes.iter().map(|n| n.index).collect::<Vec<_>>(), [1, 0]);
-        assert_eq!((checked.input.as_str(), checked.shape), ("x", vec![1, 4]));
+        assert_eq!(checked.inputs, [GraphInput { name: "x".into(), shape: vec![1, 4] }]);
+    }
+
+    #[test]
+    fn inputs_that_no_output_depends_on_are_dropped() {
+        let names = |nodes: &[(&str, &str)], shape: Vec<Option<usize>>| {
+            let mut two = graph(nodes);
+            two.inputs.push(Edge { name: "z".into(), element: Some(1), shape: Some(shape) });
+            let checked = validate(two)?;
+            Ok::<_, Diagnostics>(checked.inputs.into_iter().map(|i| i.name).collect::<Vec<_>>())
+        };
+        let one = || vec![None, Some(1)];
+        assert_eq!(names(&[("x w", "y"), ("z w", "b")], one()).unwrap(), ["x"]);
+        assert_eq!(names(&[("x w", "y"), ("z w", "b")], vec![None, None]).unwrap(), ["x"]);
+        assert_eq!(names(&[("z w", "a"), ("a x", "y")], one()).unwrap(), ["x", "z"]);
+        assert!(names(&[("z x", "y")], vec![None, None]).unwrap_err().to_string().contains("graph input z"));
+        let mut none = graph(&[("w w", "y")]);
+        none.inputs.truncate(1);
+        assert!(validate(none).unwrap_err().to_string().contains("the graph has 0 inputs"));
     }
 
     #[test]

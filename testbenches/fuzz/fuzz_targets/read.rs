@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     match import::read_with("fuzz", bytes, &options) {
         Err(found) => assert!(found.list().iter().all(|d| d.code.exit == 2)),
         Ok(network) => {
-            let frame = vec![0.5; network.front.input_shape().iter().product()];
+            let frame = vec![0.5; network.entries[0].front.input_shape().iter().product()];
             if let Ok(input) = network.quantise(&frame) {
                 let sums = stoxnor::engine::sums(&network, &[input]).remove(0);
                 let sums: Vec<i64> = sums.into_iter().map(i64::from).collect();

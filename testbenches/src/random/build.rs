@@ -35,7 +35,7 @@ use super::Make;
 use super::Recipe;
 use super::Staircase;
 use super::Weights;
-use crate::conformance::of_layers;
+use crate::conformance::of_inputs;
 use crate::conformance::random;
 
 /// Why a recipe is no network.
@@ -46,34 +46,47 @@ pub type Illegal = String;
 /// # Errors
 /// Where the recipe is not legal.
 pub fn build(recipe: &Recipe) -> Result<(Network, Vec<Folding>), Illegal> {
-    let input = Port { shape: recipe.shape.clone(), element: recipe.element };
-    need(input.elements() > 0, "an empty input")?;
+    let entries = entries(recipe);
+    need(entries.iter().all(|entry| entry.elements() > 0), "an empty input")?;
+    // What nothing takes is no input of the network.
+    let taken =
+        |entry: &usize| recipe.layers.iter().flat_map(|l| &l.inputs).any(|f| f.entry() == Some(*entry));
+    let used: Vec<usize> = (0..entries.len()).filter(taken).collect();
     let mut outputs: Vec<Port> = Vec::new();
     let mut found = Vec::new();
     let mut folds = Vec::new();
     for (index, own) in recipe.layers.iter().enumerate() {
-        let inputs = ports(&own.inputs, &input, &outputs)?;
+        let inputs = ports(&own.inputs, &entries, &outputs)?;
         let (layer, output) = layer(own, &inputs, recipe.members)?;
         folds.push(snapped(&*layer, own.fold));
         outputs.push(output);
-        let inputs = own.inputs.iter().map(|from| from.source()).collect();
+        let inputs = own.inputs.iter().map(|from| from.source(&used)).collect();
         found.push(UnnamedLayer { origin: format!("layer {}", index + 1), inputs, layer });
     }
     need(!found.is_empty(), "no layers")?;
     need(recipe.exits.iter().all(|exit| *exit < found.len()) && !recipe.exits.is_empty(), "no such exit")?;
-    need(recipe.layers.iter().any(|layer| layer.inputs.contains(&Feed::Input)), "nothing takes the input")?;
-    let network = of_layers(input, found, &recipe.exits).map_err(|e| e.to_string())?;
+    need(!used.is_empty(), "nothing takes an input")?;
+    let inputs = used.iter().map(|entry| entries[*entry].clone()).collect();
+    let network = of_inputs(inputs, found, &recipe.exits).map_err(|e| e.to_string())?;
     Ok((network, folds))
+}
+
+/// The inputs of a recipe.
+pub fn entries(recipe: &Recipe) -> Vec<Port> {
+    let more = recipe.more.iter().map(|(shape, element)| Port { shape: shape.clone(), element: *element });
+    std::iter::once(Port { shape: recipe.shape.clone(), element: recipe.element }).chain(more).collect()
 }
 
 /// What a layer's inputs are fed with.
 ///
 /// # Errors
 /// Where one comes from a layer that is not there yet.
-pub fn ports(inputs: &[Feed], input: &Port, outputs: &[Port]) -> Result<Vec<Port>, Illegal> {
+pub fn ports(inputs: &[Feed], entries: &[Port], outputs: &[Port]) -> Result<Vec<Port>, Illegal> {
     let of = |from: &Feed| match from {
-        Feed::Input => Ok(input.clone()),
         Feed::Layer(index) => outputs.get(*index).cloned().ok_or_else(|| format!("no layer {index} yet")),
+        input => {
+            input.entry().and_then(|e| entries.get(e)).cloned().ok_or_else(|| "no such input".to_owned())
+        }
     };
     inputs.iter().map(of).collect()
 }

@@ -62,6 +62,7 @@ fn attempt(rng: &mut ChaCha8Rng, seed: u64, size: Size) -> Option<Recipe> {
         seed,
         shape,
         element: element(rng, wide),
+        more: vec![],
         layers: vec![],
         exits: vec![],
         members,
@@ -69,11 +70,13 @@ fn attempt(rng: &mut ChaCha8Rng, seed: u64, size: Size) -> Option<Recipe> {
         frames: rng.random_range(2..=4),
         stall: chance(rng, 70).then(|| rng.random_range(0..1000)),
     };
-    let input = Port { shape: recipe.shape.clone(), element: recipe.element };
-    if input.elements() > size.elements {
+    let mut recipe = recipe;
+    recipe.more = more(&recipe);
+    let entries = build::entries(&recipe);
+    if entries.iter().any(|entry| entry.elements() > size.elements) {
         return None;
     }
-    let mut draft = Draft { rng, input, ports: vec![], recipe, size };
+    let mut draft = Draft { rng, entries, ports: vec![], recipe, size };
     let wanted = draft.rng.random_range(1..=size.layers);
     for _ in 0..wanted * 8 {
         if draft.ports.len() == wanted {
@@ -82,6 +85,18 @@ fn attempt(rng: &mut ChaCha8Rng, seed: u64, size: Size) -> Option<Recipe> {
         draft.propose();
     }
     draft.finish()
+}
+
+/// Further inputs of a recipe, in one of five. They have a random source of their own.
+fn more(recipe: &Recipe) -> Vec<(Vec<usize>, Element)> {
+    let mut rng = random(!recipe.seed);
+    let count = if chance(&mut rng, 20) { rng.random_range(1..=2) } else { 0 };
+    let mut one = || {
+        let own = vec![rng.random_range(1..=4), rng.random_range(1..=3)];
+        let shape = if chance(&mut rng, 60) { recipe.shape.clone() } else { own };
+        (shape, element(&mut rng, 4))
+    };
+    (0..count).map(|_| one()).collect()
 }
 
 fn chance(rng: &mut ChaCha8Rng, percent: u32) -> bool {
@@ -102,7 +117,7 @@ fn seed(rng: &mut ChaCha8Rng) -> u64 {
 
 struct Draft<'a> {
     rng: &'a mut ChaCha8Rng,
-    input: Port,
+    entries: Vec<Port>,
     ports: Vec<Port>,
     recipe: Recipe,
     size: Size,
@@ -111,13 +126,15 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn port(&self, from: Feed) -> &Port {
         match from {
-            Feed::Input => &self.input,
             Feed::Layer(index) => &self.ports[index],
+            Feed::Input => &self.entries[0],
+            Feed::More(index) => &self.entries[1 + index],
         }
     }
 
     fn all(&self) -> Vec<Feed> {
-        [Feed::Input].into_iter().chain((0..self.ports.len()).map(Feed::Layer)).collect()
+        let inputs = [Feed::Input].into_iter().chain((0..self.recipe.more.len()).map(Feed::More));
+        inputs.chain((0..self.ports.len()).map(Feed::Layer)).collect()
     }
 
     fn pick<T: Copy>(&mut self, list: &[T]) -> T {
@@ -178,7 +195,7 @@ impl Draft<'_> {
         let most = |rng: &mut ChaCha8Rng| if chance(rng, 30) { 1 } else { rng.random_range(1..=24) };
         let fold = Folding { pe: most(self.rng), simd: most(self.rng) };
         let own = LayerRecipe { inputs, view, fold, make };
-        let Ok(inputs) = build::ports(&own.inputs, &self.input, &self.ports) else { return };
+        let Ok(inputs) = build::ports(&own.inputs, &self.entries, &self.ports) else { return };
         let Ok((_, output)) = build::layer(&own, &inputs, self.recipe.members) else { return };
         if output.elements() <= self.size.elements && output.element.bits() <= 20 {
             self.recipe.layers.push(own);

@@ -34,6 +34,9 @@ pub struct Recipe {
     pub shape: Vec<usize>,
     /// Their elements.
     pub element: Element,
+    /// Shapes and elements of further inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<(Vec<usize>, Element)>,
     /// The layers, in topological order.
     pub layers: Vec<LayerRecipe>,
     /// The layers that leave.
@@ -67,18 +70,29 @@ pub struct LayerRecipe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Feed {
-    /// The network's input.
+    /// The network's first input.
     Input,
+    /// A further input.
+    More(usize),
     /// The layer with this index.
     Layer(usize),
 }
 
 impl Feed {
-    /// The same for a network.
-    pub fn source(self) -> Source {
+    /// The index among all inputs of the recipe, if it is one.
+    pub fn entry(self) -> Option<usize> {
         match self {
-            Self::Input => Source::Input,
+            Self::Input => Some(0),
+            Self::More(index) => Some(1 + index),
+            Self::Layer(_) => None,
+        }
+    }
+
+    /// The same for a network with these inputs of the recipe.
+    pub fn source(self, entries: &[usize]) -> Source {
+        match self {
             Self::Layer(index) => Source::Layer(index),
+            input => Source::Input(entries.iter().position(|e| Some(*e) == input.entry()).unwrap_or(0)),
         }
     }
 }
@@ -244,8 +258,8 @@ impl Recipe {
     pub fn json(&self) -> String {
         let value = |v: &dyn erased::Value| v.json();
         let layers: Vec<String> = self.layers.iter().map(|layer| format!("    {}", value(layer))).collect();
-        let Self { seed, shape, element, exits, members, of_frames, frames, stall, .. } = self;
-        let fields = [
+        let Self { seed, shape, element, more, exits, members, of_frames, frames, stall, .. } = self;
+        let mut fields = vec![
             ("seed", value(seed)),
             ("shape", value(shape)),
             ("element", value(element)),
@@ -256,6 +270,9 @@ impl Recipe {
             ("frames", value(frames)),
             ("stall", value(stall)),
         ];
+        if !more.is_empty() {
+            fields.insert(3, ("more", value(more)));
+        }
         let fields: Vec<String> =
             fields.iter().map(|(name, value)| format!("  \"{name}\": {value}")).collect();
         format!("{{\n{}\n}}\n", fields.join(",\n"))
@@ -341,6 +358,8 @@ pub fn features() -> Vec<String> {
         "activation of each member",
         "fork",
         "input forked",
+        "several inputs",
+        "several inputs of an ensemble",
         "several exits",
         "ensemble",
         "ensemble with a layer in front",
@@ -415,6 +434,8 @@ pub fn features_of(recipe: &Recipe, plan: &stoxnor::lower::plan::Plan) -> BTreeS
     has("input bipolar", recipe.element == Element::Bipolar);
     has("input unsigned", matches!(recipe.element, Element::Unsigned(_)));
     has("input signed", matches!(recipe.element, Element::Signed(_)));
+    has("several inputs", plan.entries > 1);
+    has("several inputs of an ensemble", plan.entries > 1 && recipe.is_ensemble());
     has("several exits", recipe.exits.len() > 1);
     has("stalls", recipe.stall.is_some());
     has("ensemble", recipe.is_ensemble());

@@ -56,6 +56,11 @@ fn candidates(recipe: &Recipe) -> Vec<Recipe> {
             !r.exits.is_empty() && prune(r)
         });
     }
+    add(&|r| {
+        let inputs = r.layers.iter_mut().flat_map(|l| &mut l.inputs).filter(|from| from.entry().is_some());
+        inputs.for_each(|from| *from = Feed::Input);
+        set(&mut r.more, vec![])
+    });
     add(&|r| set(&mut r.stall, None));
     add(&|r| set(&mut r.frames, 1));
     add(&|r| set(&mut r.members, 1) && set(&mut r.of_frames, vec![1]));
@@ -87,6 +92,7 @@ fn only(recipe: &mut Recipe, index: usize) -> bool {
     let mut layer = recipe.layers[index].clone();
     layer.inputs.iter_mut().for_each(|from| *from = Feed::Input);
     recipe.layers = vec![layer];
+    recipe.more.clear();
     recipe.exits = vec![0];
     true
 }
