@@ -76,6 +76,39 @@ fn thresholds_at_the_start_of_branches_change_no_member() {
     assert_eq!(engine::sums(&shared, &frames), engine::sums(&branched, &frames));
 }
 
+/// Layers that the importer inserts between those of the file: factors of a concatenation's branch, and a selection.
+#[test]
+fn layers_between_those_of_the_file_change_no_member() {
+    let read = |times: f32, shuffled: bool| {
+        let mut b = Builder::new(&[1, 8]);
+        let x = b.quant("x", 0.25, 3, true, "ROUND");
+        let sampled = |b: &mut Builder, x: &str, from: usize, to: usize| {
+            let reals: Vec<f32> = (0..from * to).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+            let w = b.floats(&[from, to], &reals);
+            let how = vec![Attribute::int("bits", 2), Attribute::int("share", 2)];
+            let w = b.node_of(STOXNOR, "StochasticQuant", &[&w], how);
+            b.node("MatMul", &[x, &w], vec![])
+        };
+        let [left, right] = [0.5, 0.5 * times].map(|scale| {
+            let dots = sampled(&mut b, &x, 8, 6);
+            b.quant(&dots, scale, 4, true, "ROUND")
+        });
+        let mut both = b.node("Concat", &[&left, &right], vec![Attribute::int("axis", 1)]);
+        if shuffled {
+            let back = b.ints(&[12], &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+            both = b.node("Gather", &[&both, &back], vec![Attribute::int("axis", 1)]);
+        }
+        let y = sampled(&mut b, &both, 12, 3);
+        import::read("net", &b.finish(&y)).unwrap()
+    };
+    let plain = read(1.0, false);
+    for (times, shuffled, kind) in [(2.0, false, "scale"), (1.0, true, "select")] {
+        let other = read(times, shuffled);
+        assert!(kinds(&other).contains(&kind) && !kinds(&plain).contains(&kind), "{:?}", kinds(&other));
+        assert_eq!(numbers(&plain), numbers(&other));
+    }
+}
+
 /// A calibrated file says which members its statistics belong to.
 #[test]
 fn members_that_were_calibrated_under_another_number_are_refused() {

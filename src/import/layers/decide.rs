@@ -48,7 +48,7 @@ impl Walk<'_> {
             let found = falling(found, negate);
             level.narrow(&found);
             self.source = term.source;
-            self.fixed(origin, Arc::new(Threshold::new(stream, vec![found])));
+            self.inserted(origin, Arc::new(Threshold::new(stream, vec![found])));
             self.level = Some(level);
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Walk<'_> {
                         return source;
                     }
                     self.source = source;
-                    self.fixed(origin, Arc::new(Scale::new(stream.clone(), own, vec![0; each.len()])));
+                    self.inserted(origin, Arc::new(Scale::new(stream.clone(), own, vec![0; each.len()])));
                     self.source
                 };
                 let scaled: Vec<Source> = sources.into_iter().enumerate().map(scaled).collect();
@@ -169,7 +169,7 @@ impl Walk<'_> {
         let bits = 64 - (most as u64).leading_zeros();
         let activation = falling(Activation::rising(Element::Unsigned(bits), 0, thresholds), negate);
         self.source = terms.streams[other].source;
-        self.fixed(origin, Arc::new(Threshold::new(stream.to_vec(), vec![activation])));
+        self.inserted(origin, Arc::new(Threshold::new(stream.to_vec(), vec![activation])));
         terms.streams[other] = Term { source: self.source, rows };
         let mut factors = vec![found.factor; 2];
         factors[other] = 1;

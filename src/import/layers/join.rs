@@ -394,7 +394,7 @@ impl<'a> Walk<'a> {
             let own = Channels::of(&run.shapes[index]).stream;
             let count = own[own.len() - 1];
             self.source = sources[index];
-            self.fixed(join, Arc::new(Scale::new(own, vec![*factor as i32; count], vec![0; count])));
+            self.inserted(join, Arc::new(Scale::new(own, vec![*factor as i32; count], vec![0; count])));
             sources[index] = self.source;
             let level = &mut levels[index];
             (level.least, level.most, level.bipolar) = (level.least * factor, level.most * factor, false);
@@ -465,7 +465,7 @@ impl<'a> Walk<'a> {
                 (self.source, self.order) = (*source, stream.order.clone());
                 self.reorder(join, order(given), given)?;
                 if let Some((image, factor)) = repeats {
-                    self.fixed(join, Arc::new(Upsample::new(image, factor)));
+                    self.inserted(join, Arc::new(Upsample::new(image, factor)));
                 }
                 *source = self.source;
             }
