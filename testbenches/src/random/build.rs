@@ -94,8 +94,9 @@ pub fn ports(inputs: &[Feed], entries: &[Port], outputs: &[Port]) -> Result<Vec<
 /// The largest legal lanes that are not more than these.
 fn snapped(layer: &dyn Layer, fold: Folding) -> Folding {
     let lanes = layer.lanes();
-    let of =
-        |legal: &[usize], wanted: usize| legal.iter().copied().filter(|n| *n <= wanted).max().unwrap_or(1);
+    let of = |legal: &[usize], wanted: usize| {
+        legal.iter().copied().rfind(|n| *n <= wanted).or(legal.first().copied()).unwrap_or(1)
+    };
     Folding { pe: of(&lanes.pe, fold.pe), simd: of(&lanes.simd, fold.simd) }
 }
 
