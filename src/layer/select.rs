@@ -206,10 +206,11 @@ impl Select {
         };
         let mut data: Vec<Net> = self.channels[..fold.pe].iter().enumerate().map(of).collect();
         let taken = |from: usize| self.splits() || self.channels.iter().any(|c| c.from == Some(from));
+        // Every bit of a stream is read by something: channels that are not selected are masked by 0, and the flag if none is.
         let dropped: Vec<usize> = (0..lanes).filter(|from| !taken(*from)).collect();
-        if !dropped.is_empty() {
-            // Every bit of a stream is read by something: channels that are not selected are masked by 0.
-            let parts: Vec<Net> = dropped.iter().map(|c| b.slice(s.data, *c as u32 * bits, bits)).collect();
+        let mut parts: Vec<Net> = dropped.iter().map(|c| b.slice(s.data, *c as u32 * bits, bits)).collect();
+        parts.extend(outside.filter(|_| dropped.len() == lanes));
+        if !parts.is_empty() {
             let parts = b.concat(&parts);
             let parts = b.named("dropped", parts);
             let (any, zero) = (b.reduce_or(parts), b.constant(1, 0));

@@ -20,6 +20,7 @@ use stoxnor::layer::globalpool::GlobalPool;
 use stoxnor::layer::maxpool::MaxPool;
 use stoxnor::layer::mul::Mul;
 use stoxnor::layer::scale::Scale;
+use stoxnor::layer::select::{Channel, Places, Select};
 use stoxnor::layer::threshold::Threshold;
 use stoxnor::layer::topk::TopK;
 use stoxnor::layer::transpose::Transpose;
@@ -187,6 +188,14 @@ fn make(make: &Make, shape: &[usize], inputs: &[Port], members: usize) -> Result
         Make::Upsample { factor } => {
             need(!factor.contains(&0), "a factor of 0")?;
             Arc::new(Upsample::new([height, width, channels], *factor))
+        }
+        Make::Select { places, channels: list } => {
+            let exists = |(from, _): &(Option<usize>, i32)| from.is_none_or(|from| from < channels);
+            need(!list.is_empty() && list.iter().all(exists), "no channels of the input")?;
+            need(places.iter().all(|(_, step, count)| *step > 0 && *count > 0), "no places")?;
+            let places = places.map(|(first, step, count)| Places { first, step, count });
+            let list = list.iter().map(|(from, value)| Channel { from: *from, value: *value }).collect();
+            Arc::new(Select::new([height, width, channels], places, list))
         }
         Make::Transpose { axes } => {
             let mut sorted = axes.clone();

@@ -174,7 +174,8 @@ impl Draft<'_> {
                 let factor = [self.rng.random_range(1..=3), self.rng.random_range(1..=3)];
                 (vec![from], Make::Upsample { factor })
             }
-            62..69 => {
+            62..65 => (vec![from], self.select(&shape)),
+            65..69 => {
                 let mut axes: Vec<usize> = (0..shape.len()).collect();
                 (1..axes.len()).for_each(|i| axes.swap(i, self.rng.random_range(0..=i)));
                 (vec![from], Make::Transpose { axes })
@@ -340,6 +341,31 @@ impl Draft<'_> {
         let alike = |other: &Feed| self.port(*other).elements() == elements;
         let others: Vec<Feed> = self.all().into_iter().filter(alike).collect();
         (vec![from, self.pick(&others)], Make::Mul { activation: self.maybe_stairs() })
+    }
+
+    /// Rows and columns that are cut away or padded, and channels that stay as they are or not.
+    fn select(&mut self, shape: &[usize]) -> Make {
+        let [height, width, channels] = build::image(shape);
+        let pads = chance(self.rng, 50);
+        let places = [height, width].map(|extent| {
+            if pads {
+                let (before, after) =
+                    (self.rng.random_range(0..=extent.min(2)), self.rng.random_range(0..=extent.min(2)));
+                (-(before as i64), 1, before + extent + after)
+            } else {
+                let (first, step) = (self.rng.random_range(0..extent), self.rng.random_range(1..=3));
+                (first as i64, step, self.rng.random_range(1..=(extent - first).div_ceil(step)))
+            }
+        });
+        let value = self.pick(&[0, 1, -1, 3]);
+        let channels = if chance(self.rng, 50) {
+            (0..channels).map(|c| (Some(c), value)).collect()
+        } else {
+            let any = |rng: &mut ChaCha8Rng| (!chance(rng, 25)).then(|| rng.random_range(0..channels));
+            let count = self.rng.random_range(1..=channels + 1);
+            (0..count).map(|_| (any(self.rng), self.pick(&[value, 0, 2]))).collect()
+        };
+        Make::Select { places, channels }
     }
 
     fn concat(&mut self, from: Feed, shape: &[usize]) -> (Vec<Feed>, Make) {

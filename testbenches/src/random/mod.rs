@@ -132,6 +132,11 @@ pub enum Make {
     Upsample {
         factor: [usize; 2],
     },
+    /// `places`: the first row and column, the step, and the number of them. `channels`: of the input, or none, and the constant.
+    Select {
+        places: [(i64, usize, usize); 2],
+        channels: Vec<(Option<usize>, i32)>,
+    },
     Transpose {
         axes: Vec<usize>,
     },
@@ -203,6 +208,7 @@ impl Make {
             Self::GlobalPool { .. } => "globalpool",
             Self::Threshold { .. } => "threshold",
             Self::Upsample { .. } => "upsample",
+            Self::Select { .. } => "select",
             Self::Transpose { .. } => "transpose",
             Self::Scale { .. } => "scale",
             Self::TopK { .. } => "topk",

@@ -186,7 +186,7 @@ fn simpler(make: &Make) -> Vec<Make> {
             all.push(Make::Add { factors, activation: None });
         }
         Make::Mul { .. } => all.push(Make::Mul { activation: None }),
-        Make::Threshold { .. } | Make::Transpose { .. } | Make::Concat => {}
+        Make::Threshold { .. } | Make::Select { .. } | Make::Transpose { .. } | Make::Concat => {}
     }
     all
 }
