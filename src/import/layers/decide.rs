@@ -7,7 +7,7 @@ use crate::arith::threshold::{Lattice, Stairs};
 use crate::diagnostic::{Diagnostic, JOIN_SCALES, Result};
 use crate::frame::element::Element;
 use crate::graph::step::Step;
-use crate::import::layers::activation::{activation, staircase};
+use crate::import::layers::activation::staircase;
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::factors::{self, MAX_FACTOR, Table};
 use crate::import::layers::grid::Grid;
@@ -44,7 +44,7 @@ impl Walk<'_> {
         self.made = None;
         if let [term] = &terms.streams[..] {
             let (found, negate) =
-                activation(&term.rows, &one, &terms.alone(), &level)?.monotone(&terms.alone())?;
+                self.activation(&term.rows, &one, &terms.alone(), &level)?.monotone(&terms.alone())?;
             let found = falling(found, negate);
             level.narrow(&found);
             self.source = term.source;

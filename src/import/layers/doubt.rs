@@ -1,0 +1,278 @@
+//! Pass: counts the sums at which another executor may compute another level, because the value of a function such as `Sigmoid`, whose
+//! last bits differ between executors, is beside a threshold.
+//!
+//! The graph's operators are evaluated once more, with the results of these functions moved up or down by the error that is assumed
+//! ([`ERROR`](crate::graph::op::nearby::ERROR)). A sum is in doubt if its level then changes.
+
+use std::collections::BTreeMap;
+
+use crate::arith::threshold::{self, Lattice, Stairs};
+use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result};
+use crate::graph::attributes::{Applied, Attribute, Attributes, Link};
+use crate::graph::op;
+use crate::graph::op::fused::PROGRAM;
+use crate::graph::op::nearby::{is_inexact, nearby};
+use crate::graph::operator::{CONFIGURED, numbers};
+use crate::graph::step::Step;
+use crate::graph::tensor::{Data, Tensor};
+use crate::import::layers::activation::{Found, above_minimum, activation, is_searched};
+use crate::import::layers::grid::Grid;
+use crate::import::layers::walk::Walk;
+use crate::network::Doubt;
+
+/// The functions that are moved independently of each other; further ones move with them.
+const INDEPENDENT: usize = 3;
+
+impl Walk<'_> {
+    /// [`activation`]. The next layer gets its doubt.
+    pub(crate) fn activation(
+        &mut self,
+        rows: &[Lattice],
+        shape: &[usize],
+        steps: &[Step],
+        grid: &Grid,
+    ) -> Result<Found> {
+        let found = activation(rows, shape, steps, grid)?;
+        self.doubt = doubt(rows, shape, steps, grid);
+        Ok(found)
+    }
+}
+
+/// The doubt of an activation. The parameters are those of [`activation`]; `None` if no sum is in doubt.
+pub fn doubt(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Option<Doubt> {
+    let functions: Vec<&'static str> = steps.iter().flat_map(names).filter(|name| is_inexact(name)).collect();
+    if functions.is_empty() {
+        return None;
+    }
+    let of = rows.iter().map(|row| row.points as u64).sum();
+    let patterns = 0..1u32 << functions.len().min(INDEPENDENT);
+    let moved = patterns.map(|pattern| moved(steps, pattern)).collect::<Option<Vec<_>>>()?;
+    // Beside a value there may be none that the rest of the graph takes. Then any sum may be in doubt.
+    let sums = counted(rows, shape, steps, &moved, grid).unwrap_or(of);
+    let mut operators: Vec<&'static str> = Vec::new();
+    for name in functions {
+        if !operators.contains(&name) {
+            operators.push(name);
+        }
+    }
+    (sums > 0).then_some(Doubt { operators, sums, of })
+}
+
+/// The operators of a step.
+fn names(step: &Step) -> Vec<&'static str> {
+    match step.attributes.get(PROGRAM) {
+        Some(Attribute::Program(program)) => program.iter().map(|applied| applied.operator).collect(),
+        _ => vec![step.operator.name],
+    }
+}
+
+/// The number of sums whose level is not that of `steps` in one of `moved`.
+fn counted(
+    rows: &[Lattice],
+    shape: &[usize],
+    steps: &[Step],
+    moved: &[Vec<Step>],
+    grid: &Grid,
+) -> Result<u64> {
+    let levels = above_minimum(grid);
+    if !is_searched(rows, levels.len(), steps) {
+        return enumerated(rows, shape, steps, moved, grid);
+    }
+    let thresholds =
+        |steps| threshold::search(rows, &levels, |sums, out| evaluate(shape, steps, grid, sums, out));
+    let own = thresholds(steps)?;
+    let others: Vec<Vec<Stairs>> = moved.iter().map(|steps| thresholds(steps)).collect::<Result<_>>()?;
+    let of_row = |(r, row): (usize, &Lattice)| -> u64 {
+        let mut parts = BTreeMap::new();
+        for (j, other) in (0..levels.len()).flat_map(|j| others.iter().map(move |other| (j, other))) {
+            let (a, b) = (reached(row, &own[r], j), reached(row, &other[r], j));
+            for (start, end) in between(a, b) {
+                let known: &mut i64 = parts.entry(start).or_insert(end);
+                *known = end.max(*known);
+            }
+        }
+        let (mut count, mut known) = (0, 0);
+        for (start, end) in parts {
+            count += (end - start.max(known)).max(0);
+            known = known.max(end);
+        }
+        count as u64
+    };
+    Ok(rows.iter().enumerate().map(of_row).sum())
+}
+
+fn enumerated(
+    rows: &[Lattice],
+    shape: &[usize],
+    steps: &[Step],
+    moved: &[Vec<Step>],
+    grid: &Grid,
+) -> Result<u64> {
+    let points = rows.iter().map(|row| row.points).max().unwrap_or(0);
+    let mut count = 0;
+    let (mut own, mut other) = (vec![0; rows.len()], vec![0; rows.len()]);
+    for point in 0..points {
+        let sums: Vec<i32> = rows.iter().map(|row| row.at(point)).collect();
+        evaluate(shape, steps, grid, &sums, &mut own)?;
+        let mut differs = vec![false; rows.len()];
+        for steps in moved {
+            evaluate(shape, steps, grid, &sums, &mut other)?;
+            differs.iter_mut().zip(own.iter().zip(&other)).for_each(|(d, (a, b))| *d |= a != b);
+        }
+        count += differs.iter().zip(rows).filter(|(differs, row)| **differs && point < row.points).count();
+    }
+    Ok(count as u64)
+}
+
+/// The points of `row` that reach level `j`: from a point up to, and without, another.
+fn reached(row: &Lattice, stairs: &Stairs, j: usize) -> (i64, i64) {
+    let low = if stairs.negate { -row.high() } else { row.low };
+    // A level that no sum reaches has the maximum plus 1.
+    let above = (i64::from(stairs.thresholds[j]) - low + row.step - 1) / row.step;
+    if stairs.negate { (0, row.points - above) } else { (above, row.points) }
+}
+
+/// The points that are in one of two ranges.
+fn between(a: (i64, i64), b: (i64, i64)) -> Vec<(i64, i64)> {
+    let parts = match (a.0 < a.1, b.0 < b.1) {
+        (false, _) => vec![b],
+        (_, false) => vec![a],
+        _ => vec![(a.0.min(b.0), a.0.max(b.0)), (a.1.min(b.1), a.1.max(b.1))],
+    };
+    parts.into_iter().filter(|(start, end)| start < end).collect()
+}
+
+/// The levels of `steps` at one sum for each output. A value beyond the levels that occur is the nearest of them.
+fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mut [i32]) -> Result<()> {
+    let data = Data::Float(sums.iter().map(|&sum| sum as f32).collect());
+    let x = steps.iter().try_fold(Tensor { shape: shape.to_vec(), data }, |x, step| step.eval(&x))?;
+    for (value, out) in numbers(&x).floats("the activation")?.iter().zip(out) {
+        let level = grid.decode(*value).ok_or_else(|| {
+            Diagnostic::new(&ACTIVATION_UNSUPPORTED, format!("{value} is no multiple of {}", grid.scale))
+        })?;
+        *out = level.clamp(grid.least, grid.most) as i32;
+    }
+    Ok(())
+}
+
+/// The steps with moved results: function number i is moved up if bit i of `pattern` is set, else down.
+fn moved(steps: &[Step], pattern: u32) -> Option<Vec<Step>> {
+    let mut number = 0;
+    let mut up = || {
+        number += 1;
+        pattern >> ((number - 1) % INDEPENDENT) & 1 == 1
+    };
+    steps
+        .iter()
+        .map(|step| {
+            let program = match step.attributes.get(PROGRAM) {
+                Some(Attribute::Program(program)) => program.clone(),
+                _ if is_inexact(step.operator.name) => vec![alone(step)?],
+                _ => return Some(step.clone()),
+            };
+            let mut longer: Vec<Applied> = Vec::new();
+            // Where the results of the operators are.
+            let mut places: Vec<usize> = Vec::new();
+            for mut applied in program {
+                for link in &mut applied.inputs {
+                    if let Link::Applied(part) = link {
+                        *part = places[*part];
+                    }
+                }
+                let (name, operand) = (applied.operator, applied.inputs.first().copied());
+                longer.push(applied);
+                if let Some(operand) = operand.filter(|_| is_inexact(name)) {
+                    longer.push(nearby(name, operand, Link::Applied(longer.len() - 1), up()));
+                }
+                places.push(longer.len() - 1);
+            }
+            let mut step = step.clone();
+            if step.attributes.get(PROGRAM).is_none() {
+                step.operator = op::find(CONFIGURED, "Fused")?;
+                step.output = 0;
+                step.attributes = Attributes::new(step.attributes.opset);
+            }
+            step.attributes.insert(PROGRAM, Attribute::Program(longer));
+            Some(step)
+        })
+        .collect()
+}
+
+/// A step as the operator of a program.
+fn alone(step: &Step) -> Option<Applied> {
+    Some(Applied {
+        domain: step.operator.domains.first()?,
+        operator: step.operator.name,
+        attributes: step.attributes.clone(),
+        inputs: (0..step.operands.len()).map(Link::Operand).collect(),
+        output: step.output,
+        eval: step.operator.eval,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::layers::activation::tests::{quant, step};
+    use crate::import::layers::grid::grid;
+
+    fn found(rows: &[Lattice; 4], steps: &[Step]) -> Option<Doubt> {
+        let grid = grid(None, &[1, 4], steps).unwrap().expect("a quantiser");
+        doubt(rows, &[1, 4], steps, &grid)
+    }
+
+    /// A product of each sum with a factor, and `bias`.
+    fn affine(factor: f32, bias: [f32; 4]) -> Vec<Step> {
+        let mul = step("", "Mul", &[Tensor::scalar(factor)], &[1, 4]);
+        vec![mul, step("", "Add", &[Tensor::vector(bias.to_vec())], &[1, 4])]
+    }
+
+    fn through(mut before: Vec<Step>, name: &str, quantiser: Step) -> Vec<Step> {
+        before.push(step("", name, &[], &[1, 4]));
+        before.push(quantiser);
+        before
+    }
+
+    #[test]
+    fn sums_beside_a_threshold_are_counted() {
+        // The levels of sigmoid(x) * 4 change at 1/8, 3/8, 5/8 and 7/8: at ln(5/3) of 5/8, for example.
+        let edge = (5f32 / 3.0).ln();
+        let row = Lattice { low: -40, step: 1, points: 81 };
+        let steps = |bias| through(affine(0.25, bias), "Sigmoid", quant(0.25, 0.0, 3, false));
+        // The edges are no multiples of 1/4, so only a bias puts a sum on one: in two rows once, in one at both 5/8 and 3/8.
+        let doubt = found(&[row; 4], &steps([0.0, edge, -edge, 0.1])).expect("two sums");
+        assert_eq!((doubt.sums, doubt.of, &doubt.operators[..]), (2, 324, &["Sigmoid"][..]));
+        assert_eq!(found(&[row; 4], &steps([0.0, 0.5, 0.1, -0.1])), None);
+        // All functions whose value is a level's edge at 0 are exact there.
+        for name in ["Tanh", "Erf", "Sigmoid", "Elu"] {
+            let sign = step("", "Sign", &[], &[1, 4]);
+            let sum = step("", "Sub", &[Tensor::scalar(if name == "Sigmoid" { 0.5 } else { 0.0 })], &[1, 4]);
+            let mut all = through(affine(0.25, [0.0; 4]), name, sum);
+            all.push(sign);
+            assert_eq!(found(&[row; 4], &all), None, "{name}");
+        }
+        // Without such a function nothing is in doubt, however near a sum is.
+        let exact = through(affine(0.25, [0.125; 4]), "Relu", quant(0.25, 0.0, 3, false));
+        assert_eq!(found(&[row; 4], &exact), None);
+    }
+
+    #[test]
+    fn both_ways_count_the_same() {
+        let edge = (5f32 / 3.0).ln();
+        for (factor, points) in [(0.25, 81), (-0.25, 81), (1e-6, 4001), (-3e-7, 4001)] {
+            let row = |by: i64| Lattice { low: -(points / 2) + by, step: 1, points: points - by };
+            let rows = [row(0), row(1), row(2), row(30)];
+            let steps = through(
+                affine(factor, [edge, -edge, edge, edge + 1e-4]),
+                "Sigmoid",
+                quant(0.25, 0.0, 3, false),
+            );
+            let grid = grid(None, &[1, 4], &steps).unwrap().unwrap();
+            let moved: Vec<Vec<Step>> = (0..2).map(|pattern| moved(&steps, pattern).unwrap()).collect();
+            assert!(is_searched(&rows, above_minimum(&grid).len(), &steps), "the search is tested");
+            let searched = counted(&rows, &[1, 4], &steps, &moved, &grid).unwrap();
+            assert_eq!(searched, enumerated(&rows, &[1, 4], &steps, &moved, &grid).unwrap(), "{factor}");
+            assert!(searched >= 3 && searched < 4 * points as u64, "{searched}");
+        }
+    }
+}
