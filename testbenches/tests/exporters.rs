@@ -148,6 +148,42 @@ fn one_network_of_each_kind_is_equal_in_verilator_and_icarus() {
     });
 }
 
+/// The Python snippets of a section of the guide.
+fn snippets(section: &str) -> Vec<String> {
+    let fences = section.split("\n```python\n").skip(1);
+    fences.map(|rest| format!("{}\n", rest.split("\n```").next().unwrap())).collect()
+}
+
+/// `cases/exporters/guide.py` runs the snippets with the exporters and compares their files; it keeps what it ran.
+#[test]
+fn the_guides_snippets_are_those_that_were_run_and_gave_equal_networks() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/guide/import.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let (_, chapter) = guide.split_once("\n## By exporter\n").expect("the chapter");
+    let record = fs::read_to_string(cases().join("exporters/guide.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let sections: Vec<&str> = chapter.split("\n### ").skip(1).collect();
+    assert_eq!(sections.len(), record.as_object().unwrap().len(), "a record for each section");
+    assert!(sections.len() >= 5);
+    for section in sections {
+        let (name, text) = section.split_once('\n').unwrap();
+        let run = &record[name];
+        assert_eq!(
+            serde_json::json!(snippets(text)),
+            run["snippets"],
+            "{name}: run cases/exporters/guide.py"
+        );
+        let versions = run["versions"].as_object().unwrap();
+        assert!(!versions.is_empty(), "{name}");
+        for (package, version) in versions {
+            let told = format!("{package} {}", version.as_str().unwrap());
+            assert!(text.trim_start().lines().next().unwrap().contains(&told), "{name}: {told}");
+        }
+        let results = run["results"].as_object().unwrap();
+        assert!(!results.is_empty() && results.values().all(|r| r == "equal"), "{name}: {results:?}");
+    }
+}
+
 /// The cases beside the repository: files that failed in users' hands.
 #[test]
 fn files_that_failed_in_users_hands_work_or_are_refused_as_the_table_says() {

@@ -13,7 +13,8 @@ pub(crate) const MAX_FACTOR: i64 = 1 << 12;
 /// How to give two branches one scale.
 pub const ONE_SCALE: &str = "either put one quantiser behind the join (Quant, QuantizeLinear, a sign) where there is none, or give the branches one scale: \
 in Brevitas share the module, q = QuantIdentity(..); y = q(a) + q(b); for ONNX Runtime quantise the join's inputs with equal \
-ranges, TensorQuantOverrides={'a': [{'rmin': lo, 'rmax': hi}], 'b': [{'rmin': lo, 'rmax': hi}]} in extra_options of quantize_static";
+ranges, TensorQuantOverrides={'a': [{'rmin': lo, 'rmax': hi}], 'b': [{'rmin': lo, 'rmax': hi}]} in extra_options of \
+quantize_static, with lo and hi of numpy.float32";
 
 /// The multiplication by `scale` that turns integers into the graph's numbers, for a tensor of `shape`.
 pub fn scaling(of: &Step, scale: f32, shape: &[usize]) -> Result<Vec<Step>> {
