@@ -252,7 +252,7 @@ fn inexact(terms: &Terms, level: &Grid) -> Diagnostic {
     };
     let ranges: Vec<String> = terms.streams.iter().map(integers).collect();
     let message = format!(
-        "no integer factors up to {MAX_FACTOR} of its inputs ({}) reproduce the {} levels behind it for all of their combinations",
+        "the scales of its inputs differ, and no integer factors up to {MAX_FACTOR} give all combinations of their integers ({}) the right one of the {} levels of the quantiser behind it",
         ranges.join(" and "),
         (level.most - level.least) / level.grain() + 1
     );

@@ -72,9 +72,9 @@ pub(crate) fn common(levels: &[Grid]) -> Option<(f32, Vec<i64>)> {
 pub(crate) fn unequal(verb: &str, levels: &[Grid]) -> Diagnostic {
     let scales: Vec<String> = levels.iter().map(|l| l.scale.to_string()).collect();
     let message = match &scales[..] {
-        [] => format!("it {verb} real numbers, and no quantiser stands behind it"),
+        [] => format!("it {verb} real numbers, and no quantiser follows"),
         _ => format!(
-            "it {verb} integers of the scales {}; without a quantiser behind it, their ratios must be ratios of integers up to {MAX_FACTOR}",
+            "it {verb} inputs of the scales {}, and no quantiser follows; then each ratio of two scales must be p/q with integers p and q up to {MAX_FACTOR}",
             scales.join(" and ")
         ),
     };
