@@ -66,9 +66,9 @@ pub struct Network {
 pub struct Doubt {
     /// The functions.
     pub operators: Vec<&'static str>,
-    /// The number of these sums, over all outputs.
+    /// The number of these sums, over all outputs; of a join, of the combinations of its inputs' integers.
     pub sums: u64,
-    /// The number of all sums that the outputs can have.
+    /// The number of all sums or combinations that the outputs can have.
     pub of: u64,
 }
 

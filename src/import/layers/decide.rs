@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, JOIN_SCALES, Result};
 use crate::frame::element::Element;
 use crate::graph::step::Step;
 use crate::import::layers::activation::staircase;
+use crate::import::layers::doubt::of_terms;
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::factors::{self, MAX_FACTOR, Table};
 use crate::import::layers::grid::Grid;
@@ -75,6 +76,8 @@ impl Walk<'_> {
             }
         }
         let found = found.ok_or_else(|| inexact(&terms, &level))?;
+        let copies = if single.is_some() { terms.streams[0].rows.len() } else { 1 };
+        let doubt = of_terms(&examined, &tables, (&level, last), copies);
         let rows = sums(&terms, &found).ok_or_else(|| inexact(&terms, &level))?;
         reach(&rows, origin)?;
         let stairs = |c: usize| {
@@ -107,6 +110,7 @@ impl Walk<'_> {
         };
         let core = Core::Sum { shape: stream, factors };
         let outgoing = Postprocessing { shape: one, steps: steps.to_vec(), moved: true };
+        self.doubt = doubt;
         self.joined(origin, sources, core, Some(activation), outgoing);
         self.level = Some(level);
         Ok(())

@@ -4,8 +4,6 @@
 //! The graph's operators are evaluated once more, with the results of these functions moved up or down by the error that is assumed
 //! ([`ERROR`](crate::graph::op::nearby::ERROR)). A sum is in doubt if its level then changes.
 
-use std::collections::BTreeMap;
-
 use crate::arith::threshold::{self, Lattice, Stairs};
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, Result};
 use crate::graph::attributes::{Applied, Attribute, Attributes, Link};
@@ -16,7 +14,9 @@ use crate::graph::operator::{CONFIGURED, numbers};
 use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::activation::{Found, above_minimum, activation, is_searched};
+use crate::import::layers::factors::Table;
 use crate::import::layers::grid::Grid;
+use crate::import::layers::terms::Terms;
 use crate::import::layers::walk::Walk;
 use crate::network::Doubt;
 
@@ -40,15 +40,66 @@ impl Walk<'_> {
 
 /// The doubt of an activation. The parameters are those of [`activation`]; `None` if no sum is in doubt.
 pub fn doubt(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Option<Doubt> {
-    let functions: Vec<&'static str> = steps.iter().flat_map(names).filter(|name| is_inexact(name)).collect();
-    if functions.is_empty() {
-        return None;
-    }
+    let functions = functions(steps);
+    let moved =
+        patterns(&functions).map(|pattern| moved(steps, pattern, &mut 0)).collect::<Option<Vec<_>>>()?;
     let of = rows.iter().map(|row| row.points as u64).sum();
-    let patterns = 0..1u32 << functions.len().min(INDEPENDENT);
-    let moved = patterns.map(|pattern| moved(steps, pattern)).collect::<Option<Vec<_>>>()?;
     // Beside a value there may be none that the rest of the graph takes. Then any sum may be in doubt.
-    let sums = counted(rows, shape, steps, &moved, grid).unwrap_or(of);
+    let sums = if moved.is_empty() { 0 } else { counted(rows, shape, steps, &moved, grid).unwrap_or(of) };
+    told(functions, sums, of)
+}
+
+/// The doubt of a function of several streams, whose thresholds for stream `last` are `tables`. Each table stands for `copies` channels.
+/// What is counted are combinations of the streams' integers.
+pub fn of_terms(
+    terms: &Terms,
+    tables: &[Table],
+    (grid, last): (&Grid, usize),
+    copies: usize,
+) -> Option<Doubt> {
+    let functions =
+        terms.steps().into_iter().flat_map(|step| functions(std::slice::from_ref(step))).collect();
+    let combinations = |table: &Table| table.reached.len() as u64 * table.last.points as u64;
+    let of = tables.iter().map(combinations).sum::<u64>() * copies as u64;
+    let moved = patterns(&functions).map(|pattern| {
+        let mut number = 0;
+        let terms = terms.with_steps(&mut |steps| moved(steps, pattern, &mut number))?;
+        terms.tables(grid, last).ok()
+    });
+    let moved: Vec<Option<Vec<Table>>> = moved.collect();
+    let of_table = |(t, own): (usize, &Table)| -> Option<u64> {
+        let others: Vec<&Table> = moved.iter().map(|m| m.as_ref().map(|m| &m[t])).collect::<Option<_>>()?;
+        let alike = |other: &&Table| other.negated == own.negated && other.reached.len() == own.reached.len();
+        if !others.iter().all(alike) {
+            return None;
+        }
+        let point = |reached: i32| (i64::from(reached) - own.last.low + own.last.step - 1) / own.last.step;
+        let of_combination = |c: usize| {
+            let levels = own.reached[c].len();
+            let each = (0..levels).flat_map(|j| others.iter().map(move |other| (j, other)));
+            covered(each.flat_map(|(j, other)| {
+                let range = |table: &Table| (point(table.reached[c][j]), own.last.points);
+                between(range(own), range(other))
+            }))
+        };
+        Some((0..own.reached.len()).map(of_combination).sum())
+    };
+    let counts: Option<Vec<u64>> = tables.iter().enumerate().map(of_table).collect();
+    let sums = counts.map_or(of, |counts| counts.iter().sum::<u64>() * copies as u64);
+    told(functions, if moved.is_empty() { 0 } else { sums }, of)
+}
+
+/// The functions of `steps` whose last bits differ between executors.
+fn functions(steps: &[Step]) -> Vec<&'static str> {
+    steps.iter().flat_map(names).filter(|name| is_inexact(name)).collect()
+}
+
+/// The patterns of [`moved`].
+fn patterns(functions: &Vec<&'static str>) -> std::ops::Range<u32> {
+    if functions.is_empty() { 0..0 } else { 0..1 << functions.len().min(INDEPENDENT) }
+}
+
+fn told(functions: Vec<&'static str>, sums: u64, of: u64) -> Option<Doubt> {
     let mut operators: Vec<&'static str> = Vec::new();
     for name in functions {
         if !operators.contains(&name) {
@@ -83,20 +134,8 @@ fn counted(
     let own = thresholds(steps)?;
     let others: Vec<Vec<Stairs>> = moved.iter().map(|steps| thresholds(steps)).collect::<Result<_>>()?;
     let of_row = |(r, row): (usize, &Lattice)| -> u64 {
-        let mut parts = BTreeMap::new();
-        for (j, other) in (0..levels.len()).flat_map(|j| others.iter().map(move |other| (j, other))) {
-            let (a, b) = (reached(row, &own[r], j), reached(row, &other[r], j));
-            for (start, end) in between(a, b) {
-                let known: &mut i64 = parts.entry(start).or_insert(end);
-                *known = end.max(*known);
-            }
-        }
-        let (mut count, mut known) = (0, 0);
-        for (start, end) in parts {
-            count += (end - start.max(known)).max(0);
-            known = known.max(end);
-        }
-        count as u64
+        let each = (0..levels.len()).flat_map(|j| others.iter().map(move |other| (j, other)));
+        covered(each.flat_map(|(j, other)| between(reached(row, &own[r], j), reached(row, &other[r], j))))
     };
     Ok(rows.iter().enumerate().map(of_row).sum())
 }
@@ -132,6 +171,18 @@ fn reached(row: &Lattice, stairs: &Stairs, j: usize) -> (i64, i64) {
     if stairs.negate { (0, row.points - above) } else { (above, row.points) }
 }
 
+/// The number of points that are in any of the ranges.
+fn covered(ranges: impl Iterator<Item = (i64, i64)>) -> u64 {
+    let mut sorted: Vec<(i64, i64)> = ranges.collect();
+    sorted.sort_unstable();
+    let (mut count, mut known) = (0, i64::MIN);
+    for (start, end) in sorted {
+        count += (end - start.max(known)).max(0);
+        known = known.max(end);
+    }
+    count as u64
+}
+
 /// The points that are in one of two ranges.
 fn between(a: (i64, i64), b: (i64, i64)) -> Vec<(i64, i64)> {
     let parts = match (a.0 < a.1, b.0 < b.1) {
@@ -155,12 +206,11 @@ fn evaluate(shape: &[usize], steps: &[Step], grid: &Grid, sums: &[i32], out: &mu
     Ok(())
 }
 
-/// The steps with moved results: function number i is moved up if bit i of `pattern` is set, else down.
-fn moved(steps: &[Step], pattern: u32) -> Option<Vec<Step>> {
-    let mut number = 0;
+/// The steps with moved results: function number i is moved up if bit i of `pattern` is set, else down. `number` counts the functions.
+fn moved(steps: &[Step], pattern: u32, number: &mut usize) -> Option<Vec<Step>> {
     let mut up = || {
-        number += 1;
-        pattern >> ((number - 1) % INDEPENDENT) & 1 == 1
+        *number += 1;
+        pattern >> ((*number - 1) % INDEPENDENT) & 1 == 1
     };
     steps
         .iter()
@@ -213,8 +263,11 @@ fn alone(step: &Step) -> Option<Applied> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::step::Operand;
     use crate::import::layers::activation::tests::{quant, step};
     use crate::import::layers::grid::grid;
+    use crate::import::layers::terms::Term;
+    use crate::network::Source;
 
     fn found(rows: &[Lattice; 4], steps: &[Step]) -> Option<Doubt> {
         let grid = grid(None, &[1, 4], steps).unwrap().expect("a quantiser");
@@ -268,11 +321,40 @@ mod tests {
                 quant(0.25, 0.0, 3, false),
             );
             let grid = grid(None, &[1, 4], &steps).unwrap().unwrap();
-            let moved: Vec<Vec<Step>> = (0..2).map(|pattern| moved(&steps, pattern).unwrap()).collect();
+            let moved: Vec<Vec<Step>> =
+                (0..2).map(|pattern| moved(&steps, pattern, &mut 0).unwrap()).collect();
             assert!(is_searched(&rows, above_minimum(&grid).len(), &steps), "the search is tested");
             let searched = counted(&rows, &[1, 4], &steps, &moved, &grid).unwrap();
             assert_eq!(searched, enumerated(&rows, &[1, 4], &steps, &moved, &grid).unwrap(), "{factor}");
             assert!(searched >= 3 && searched < 4 * points as u64, "{searched}");
         }
+    }
+
+    #[test]
+    fn combinations_of_a_join_are_counted() {
+        let of = |function: &str, factor: f32| {
+            let stream = |index, points, steps| {
+                let rows = vec![Lattice { low: 0, step: 1, points }; 4];
+                Terms::stream(Term { source: Source::Input(index), rows }, steps, vec![1, 4])
+            };
+            let by = |factor: f32| step("", "Mul", &[Tensor::scalar(factor)], &[1, 4]);
+            let parts = vec![
+                stream(0, 8, vec![by(factor), step("", function, &[], &[1, 4])]),
+                stream(1, 4, vec![by(0.25)]),
+            ];
+            let mut add = step("", "Add", &[], &[1, 4]);
+            add.operands = vec![Operand::Running; 2];
+            let quantiser = [quant(0.25, 0.0, 4, false)];
+            let terms = Terms::joined(&add, parts).then(&quantiser);
+            let grid = grid(None, &[1, 4], &quantiser).unwrap().unwrap();
+            let terms = terms.of_one_channel().expect("all channels are alike");
+            let tables = terms.tables(&grid, terms.last()).unwrap();
+            of_terms(&terms, &tables, (&grid, terms.last()), 4)
+        };
+        // Sigmoid is 5/8, an edge, at ln(5/3): the integer 1 of the first stream with each of the second, in four channels.
+        let doubt = of("Sigmoid", (5f32 / 3.0).ln()).expect("doubt");
+        assert_eq!((doubt.sums, doubt.of, &doubt.operators[..]), (16, 128, &["Sigmoid"][..]));
+        assert_eq!(of("Sigmoid", 0.7), None);
+        assert_eq!(of("Relu", 0.625), None);
     }
 }
