@@ -57,7 +57,7 @@ pub fn of_terms(
     (grid, last): (&Grid, usize),
     copies: usize,
 ) -> Option<Doubt> {
-    let functions =
+    let functions: Vec<&'static str> =
         terms.steps().into_iter().flat_map(|step| functions(std::slice::from_ref(step))).collect();
     let combinations = |table: &Table| table.reached.len() as u64 * table.last.points as u64;
     let of = tables.iter().map(combinations).sum::<u64>() * copies as u64;
@@ -95,7 +95,7 @@ fn functions(steps: &[Step]) -> Vec<&'static str> {
 }
 
 /// The patterns of [`moved`].
-fn patterns(functions: &Vec<&'static str>) -> std::ops::Range<u32> {
+fn patterns(functions: &[&'static str]) -> std::ops::Range<u32> {
     if functions.is_empty() { 0..0 } else { 0..1 << functions.len().min(INDEPENDENT) }
 }
 
