@@ -538,9 +538,9 @@ pub(crate) mod tests {
             let sum = (row.low + point * row.step) as i32;
             let mut wanted = [0; 4];
             evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted).unwrap();
-            for c in 0..4 {
+            for (c, wanted) in wanted.into_iter().enumerate() {
                 let difference = found.up.value(c, sum) - found.down.value(c, sum);
-                assert_eq!(found.difference.value(c, difference), wanted[c], "channel {c} at {sum}");
+                assert_eq!(found.difference.value(c, difference), wanted, "channel {c} at {sum}");
             }
         }
         found
