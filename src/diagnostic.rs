@@ -84,6 +84,13 @@ impl Diagnostic {
         self.help = Some(help.into());
         self
     }
+
+    /// The message with a sign in the place of every number, and of every name with digits or slashes.
+    fn form(&self) -> String {
+        let named = |word: &str| word.contains(|c: char| c.is_ascii_digit() || c == '/');
+        let words = self.message.split(' ').map(|word| if named(word) { "#" } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl fmt::Display for Diagnostic {
@@ -119,6 +126,23 @@ impl Diagnostics {
             one.at = Some(place.to_owned());
         }
         self
+    }
+
+    /// The errors grouped by kind, in the order of the first of each kind. Errors are of one kind if they have the same code and help,
+    /// and messages that differ only in numbers and in names with digits or slashes.
+    pub fn kinds(&self) -> Vec<Vec<&Diagnostic>> {
+        let mut kinds: Vec<(String, Vec<&Diagnostic>)> = Vec::new();
+        for one in &self.0 {
+            let form = one.form();
+            let known = kinds
+                .iter_mut()
+                .find(|(f, group)| *f == form && group[0].code == one.code && group[0].help == one.help);
+            match known {
+                Some((_, group)) => group.push(one),
+                None => kinds.push((form, vec![one])),
+            }
+        }
+        kinds.into_iter().map(|(_, group)| group).collect()
     }
 
     /// Exit code of a command that fails with these errors: that of the first one.
@@ -157,3 +181,32 @@ impl std::error::Error for Diagnostics {}
 
 /// A result whose error is a list of [`Diagnostic`]s.
 pub type Result<T> = std::result::Result<T, Diagnostics>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_kind_are_one_group() {
+        let raw = |n: u32, node: &str| {
+            let message = format!("it takes {n} real numbers of /l/{node}/Conv");
+            Diagnostic::new(&INPUT_NOT_QUANTISED, message).at(node).help("quantise it")
+        };
+        let other = Diagnostic::new(&OPERATOR_UNSUPPORTED, "Det has no translation");
+        let list = vec![
+            raw(784, "a"),
+            other.clone(),
+            raw(16, "b"),
+            Diagnostic { message: "Hardmax has no translation".into(), ..other.clone() },
+            raw(8, "c").help("another way out"),
+            other.clone(),
+            Diagnostic { code: &WEIGHTS_UNSUPPORTED, ..raw(784, "a") },
+        ];
+        let found = Diagnostics(list.clone());
+        let kinds = found.kinds();
+        let sizes: Vec<usize> = kinds.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 1, 1, 1]);
+        assert_eq!(kinds[0], [&list[0], &list[2]]);
+        assert_eq!(kinds[1], [&list[1], &list[5]]);
+    }
+}

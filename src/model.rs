@@ -25,7 +25,7 @@ use crate::engine::{self, Figures};
 use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
-use crate::network::{Entry, Network};
+use crate::network::{Doubt, Entry, Network};
 use crate::unit::folding::Folding;
 use crate::unit::resources::Resources;
 use crate::{emit, import};
@@ -74,6 +74,9 @@ pub struct LayerInfo {
     /// The sampling of the weights; `None` if they are deterministic or there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
+    /// The sums whose level another executor may see otherwise; `None` if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
     /// Element type of the first input.
     pub input: Element,
     /// Shape (channels last, without batch) and element type of the output.
@@ -198,6 +201,7 @@ impl Model {
                 cycles: node.layer.lanes().cycles(*fold),
                 weights: node.layer.weights(),
                 sampling: node.layer.sampling(),
+                doubt: self.network.doubts.get(&index).cloned(),
                 input: inputs[0].element,
                 output: node.output.clone(),
                 resources: node.layer.resources(&inputs, *fold),

@@ -102,6 +102,15 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         ]
     });
     view::table(&head, rows);
+    for (layer, doubt) in inspection.layers.iter().filter_map(|l| Some((l, l.doubt.as_ref()?))) {
+        view::line(&format!(
+            "{}: another executor may compute the neighbouring level at {} of its {} possible sums, where the value of {} is within 2^-19 of a threshold",
+            layer.name,
+            doubt.sums,
+            doubt.of,
+            doubt.operators.join(", ")
+        ));
+    }
     for output in &network.outputs {
         let exit =
             network.exits.iter().find(|exit| exit.layer == output.layer).expect("every output has one");

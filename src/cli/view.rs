@@ -145,21 +145,45 @@ pub fn report(report: &Report, folds: &[Folding], network: &Network, clock_mhz: 
     ));
 }
 
+/// The number of places that a group of errors names.
+const PLACES: usize = 3;
+
+/// Prints errors on standard error: one block for each kind, with its first places and the number of the others.
 pub fn diagnostics(errors: &Diagnostics) {
     let renderer = if std::io::stderr().is_terminal() { Renderer::styled() } else { Renderer::plain() };
-    let mut list = errors.list().iter().peekable();
-    while let Some(diagnostic) = list.next() {
-        let title = Level::ERROR.primary_title(&diagnostic.message).id(diagnostic.code.word);
-        let mut group = Group::with_title(title);
-        if let Some(place) = &diagnostic.at {
-            group = group.element(Origin::path(place));
+    let kinds = errors.kinds();
+    let mut list = kinds.iter().peekable();
+    while let Some(kind) = list.next() {
+        let first = kind[0];
+        let mut group = Group::with_title(Level::ERROR.primary_title(&first.message).id(first.code.word));
+        if let Some(places) = places(kind) {
+            group = group.element(Origin::path(places));
         }
-        // A help text shared by several consecutive errors is printed once, after the last.
-        let repeated = list.peek().is_some_and(|next| next.help == diagnostic.help);
-        if let Some(help) = diagnostic.help.as_ref().filter(|_| !repeated) {
+        if kind.len() > 1 {
+            let differ = kind.iter().any(|one| one.message != first.message);
+            let own = if differ { "; the message is that of the first" } else { "" };
+            group = group
+                .element(Level::NOTE.message(format!("{} of this kind{own}", count(kind.len(), "error"))));
+        }
+        // A help text shared by several consecutive kinds is printed once, after the last.
+        let repeated = list.peek().is_some_and(|next| next[0].help == first.help);
+        if let Some(help) = first.help.as_ref().filter(|_| !repeated) {
             group = group.element(Level::HELP.message(help));
         }
         // A closed standard error loses this text only; the exit code still reports the error.
         let _ = writeln!(std::io::stderr(), "{}\n", renderer.render(&[group]));
     }
+}
+
+/// The places of errors of one kind, each once: the first of them, and the number of the others.
+fn places(kind: &[&Diagnostic]) -> Option<String> {
+    let mut all: Vec<&str> = Vec::new();
+    for place in kind.iter().filter_map(|one| one.at.as_deref()) {
+        if !all.contains(&place) {
+            all.push(place);
+        }
+    }
+    let (named, others) = all.split_at(all.len().min(PLACES));
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    (!named.is_empty()).then(|| named.join(", ") + &others)
 }

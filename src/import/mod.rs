@@ -207,8 +207,10 @@ fn passes(
         }
     }
     let behind = parts.layers.iter().map(|l| l.outgoing.clone()).collect();
+    let doubts = parts.layers.iter().enumerate().filter_map(|(i, l)| Some((i, l.doubt.clone()?))).collect();
     let found = members::build(parts.layers, max_members)?;
-    let network = Network::new(name, sha256(bytes), parts.entries, found, frame_members, parts.outputs)?;
+    let mut network = Network::new(name, sha256(bytes), parts.entries, found, frame_members, parts.outputs)?;
+    network.doubts = doubts;
     Ok(Some(Outline { network, behind, calibrated }))
 }
 

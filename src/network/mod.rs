@@ -5,7 +5,10 @@
 pub mod host;
 pub mod layer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result, SUM_TOO_WIDE};
 use crate::frame::element::Element;
@@ -48,12 +51,25 @@ pub struct Network {
     pub entries: Vec<Entry>,
     /// The layers, in topological order.
     pub nodes: Vec<Node>,
+    /// By layer, the sums whose level another executor may see otherwise; what the importer knows of them.
+    pub doubts: BTreeMap<usize, Doubt>,
     /// The ensemble of sampled members; `None` if no weights are stochastic.
     pub ensemble: Option<Ensemble>,
     /// The outputs of the hardware, in the order of the graph outputs that need them first.
     pub exits: Vec<Exit>,
     /// The graph's outputs, in its order.
     pub outputs: Vec<Output>,
+}
+
+/// The sums of a layer at which a function whose last bits differ between executors, such as `Sigmoid`, is beside a threshold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Doubt {
+    /// The functions.
+    pub operators: Vec<&'static str>,
+    /// The number of these sums, over all outputs; of a join, of the combinations of its inputs' integers.
+    pub sums: u64,
+    /// The number of all sums or combinations that the outputs can have.
+    pub of: u64,
 }
 
 /// One input of the graph.
@@ -153,7 +169,8 @@ impl Network {
                 exits.push(Exit::of(&nodes, ensemble.as_ref(), output.layer)?);
             }
         }
-        Ok(Self { name: identifier(name), sha256, entries, nodes, ensemble, exits, outputs })
+        let (name, doubts) = (identifier(name), BTreeMap::new());
+        Ok(Self { name, sha256, entries, nodes, doubts, ensemble, exits, outputs })
     }
 
     /// The input ports of layer `index`.

@@ -37,21 +37,34 @@ fn of<'a>(arrays: &'a BTreeMap<String, PathBuf>, name: &str, index: usize) -> Op
     arrays.get(name).or_else(|| arrays.values().nth(index))
 }
 
+/// Reads a network with its configuration.
+fn load(at: &Path) -> stoxnor::diagnostic::Result<Model> {
+    let config = at.join("config.toml");
+    let config = if config.exists() { Config::load(&config)? } else { Config::default() };
+    Model::load_with(at.join("model.onnx"), &config)
+}
+
+/// The frames of a network's folder; `None` if an input has no file.
+fn frames(model: &Model, at: &Path) -> stoxnor::diagnostic::Result<Option<Frames>> {
+    let inputs = arrays(at, "input");
+    let names = model.inputs().into_iter().enumerate();
+    let files = names.map(|(i, input)| of(&inputs, &input.name, i)).collect::<Option<Vec<_>>>();
+    files.map(|files| model.read_inputs(&files)).transpose()
+}
+
+/// The first frame.
+fn first(frames: &Frames) -> Frames {
+    let elements = frames.values.len() / frames.count();
+    Frames::new(elements, frames.values[..elements].to_vec())
+}
+
 /// Imports and runs a network.
 fn state(at: &Path) -> Result<String, String> {
-    let config = at.join("config.toml");
-    let config =
-        if config.exists() { Config::load(&config).map_err(|e| e.to_string())? } else { Config::default() };
-    let model = match Model::load_with(at.join("model.onnx"), &config) {
+    let model = match load(at) {
         Ok(model) => model,
         Err(found) => return Ok(format!("refused {}", found.list()[0].code.word)),
     };
-    let inputs = arrays(at, "input");
-    let names = model.inputs().into_iter().enumerate();
-    let Some(files) = names.map(|(i, input)| of(&inputs, &input.name, i)).collect::<Option<Vec<_>>>() else {
-        return Ok("taken".to_owned());
-    };
-    let frames = model.read_inputs(&files).map_err(|e| e.to_string())?;
+    let Some(frames) = frames(&model, at).map_err(|e| e.to_string())? else { return Ok("taken".to_owned()) };
     let expected = arrays(at, "expected");
     let mut off = 0f64;
     for output in model.run(&frames, Engine::Reference).map_err(|e| e.to_string())?.iter().enumerate() {
@@ -66,11 +79,10 @@ fn state(at: &Path) -> Result<String, String> {
         off = differences.fold(off, |m, d| m.max(d / largest));
     }
     // The engines agree, cycle by cycle on the first frame.
-    let elements = frames.values.len() / frames.count();
-    let first = Frames::new(elements, frames.values[..elements].to_vec());
-    for (frames, engines) in
-        [(&frames, &[Engine::Reference, Engine::Fast][..]), (&first, &[Engine::Reference, Engine::Rtl])]
-    {
+    for (frames, engines) in [
+        (&frames, &[Engine::Reference, Engine::Fast][..]),
+        (&first(&frames), &[Engine::Reference, Engine::Rtl]),
+    ] {
         let report = model.check(frames, engines).map_err(|e| e.to_string())?;
         if let Some(difference) = report.first_difference {
             return Err(format!("{difference:?}"));
@@ -101,6 +113,75 @@ fn networks_of_real_exporters_equal_the_exporters_outputs() {
     // One exact tie of an average, on whose other side the exporter's float32 falls.
     assert!(count("differs") <= 1 && count("panic") == 0);
     as_in_the_table(&table, &folder);
+}
+
+/// One network for each kind of form that exporters write.
+const KINDS: &[(&str, &str)] = &[
+    ("a quantiser that is written out", "pt_dorefa_ts"),
+    ("transcendental functions", "pt_act_sigmoid_tanh_dy"),
+    ("functions that rise and fall", "pt_act_not_monotone_dy"),
+    ("residual sums that are not quantised", "form_raw_sum_resize"),
+    ("a sum of unequal scales", "form_res_ratio_5"),
+    ("a concatenation of unequal scales", "form_cat_scales_related"),
+    ("products of two streams", "form_gate_binary"),
+    ("padding that several layers read", "form_pad_fork"),
+    ("slices of channels", "form_slice_split_9"),
+    ("a transposed convolution", "brev_transposed1d_groups"),
+    ("blocks of pixels", "form_depth_space"),
+    ("the QOperator format", "form_qlinear_conv_10"),
+    ("an input of bytes", "form_uint8_dequantize"),
+    ("several inputs", "form_two_inputs_product"),
+    ("weights of nine bits", "form_weight_zero_point_far"),
+];
+
+#[test]
+fn one_network_of_each_kind_is_equal_in_verilator_and_icarus() {
+    let folder = cases().join("exporters");
+    let engines = [Engine::Reference, Engine::Rtl, Engine::Verilator, Engine::Icarus];
+    KINDS.par_iter().for_each(|(kind, name)| {
+        let at = folder.join(name);
+        let model = load(&at).unwrap_or_else(|e| panic!("{kind}, {name}: {e}"));
+        let frames = frames(&model, &at).unwrap().expect("a file for each input");
+        let report = model.check(&first(&frames), &engines).unwrap_or_else(|e| panic!("{kind}, {name}: {e}"));
+        assert!(report.equal && report.first_difference.is_none(), "{kind}, {name}: {report:?}");
+        assert_eq!(report.engines, engines, "{kind}, {name}");
+    });
+}
+
+/// The Python snippets of a section of the guide.
+fn snippets(section: &str) -> Vec<String> {
+    let fences = section.split("\n```python\n").skip(1);
+    fences.map(|rest| format!("{}\n", rest.split("\n```").next().unwrap())).collect()
+}
+
+/// `cases/exporters/guide.py` runs the snippets with the exporters and compares their files; it keeps what it ran.
+#[test]
+fn the_guides_snippets_are_those_that_were_run_and_gave_equal_networks() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/guide/import.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let (_, chapter) = guide.split_once("\n## By exporter\n").expect("the chapter");
+    let record = fs::read_to_string(cases().join("exporters/guide.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let sections: Vec<&str> = chapter.split("\n### ").skip(1).collect();
+    assert_eq!(sections.len(), record.as_object().unwrap().len(), "a record for each section");
+    assert!(sections.len() >= 5);
+    for section in sections {
+        let (name, text) = section.split_once('\n').unwrap();
+        let run = &record[name];
+        assert_eq!(
+            serde_json::json!(snippets(text)),
+            run["snippets"],
+            "{name}: run cases/exporters/guide.py"
+        );
+        let versions = run["versions"].as_object().unwrap();
+        assert!(!versions.is_empty(), "{name}");
+        for (package, version) in versions {
+            let told = format!("{package} {}", version.as_str().unwrap());
+            assert!(text.trim_start().lines().next().unwrap().contains(&told), "{name}: {told}");
+        }
+        let results = run["results"].as_object().unwrap();
+        assert!(!results.is_empty() && results.values().all(|r| r == "equal"), "{name}: {results:?}");
+    }
 }
 
 /// The cases beside the repository: files that failed in users' hands.

@@ -187,3 +187,30 @@ fn every_code_says_its_fact_its_place_and_a_way_out() {
         insta::assert_snapshot!(*word, text.trim_end());
     }
 }
+
+/// x -> BipolarQuant, then one layer of real weights behind another: all have the same fault.
+#[test]
+fn errors_of_one_kind_are_one_block_with_a_count_and_the_first_places() {
+    let mut model = Builder::new(&[1, 4]);
+    let mut x = model.bipolar("x", 1.0);
+    for layer in 0..8u8 {
+        let weight = |i: u8| 0.1 + f32::from(i * (layer + 3)).sqrt();
+        let w = model.floats(&[4, 4], &(0..16).map(weight).collect::<Vec<_>>());
+        let sums = model.node("MatMul", &[&x, &w], Vec::new());
+        x = model.bipolar(&sums, 1.0);
+    }
+    let bed = Bed::new();
+    bed.write("net.onnx", model.finish(&x));
+    let said = bed.run(&["inspect", "net.onnx"]).with(2).err;
+    assert_eq!(said.matches("error[weights-unsupported]").count(), 1, "{said}");
+    assert_eq!(said.matches("help:").count(), 1, "{said}");
+    let places = "--> node MatMul_1 (MatMul, number 2 of the graph), node MatMul_3 (MatMul, number 4 of the graph), \
+                  node MatMul_5 (MatMul, number 6 of the graph) and 5 more\n";
+    assert!(said.contains(places), "{said}");
+    assert!(said.contains("note: 8 errors of this kind; the message is that of the first\n"), "{said}");
+    // Every command that reads the model says the same, and nothing on standard output.
+    for command in [&["inspect", "net.onnx", "--json"][..], &["compile", "net.onnx", "--out", "out"]] {
+        let ended = bed.run(command).with(2);
+        assert_eq!((ended.err, ended.out), (said.clone(), String::new()), "{command:?}");
+    }
+}

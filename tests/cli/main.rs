@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod compile;
 mod diagnostics;
+mod doubt;
 mod eval;
 mod inputs;
 mod sampled;

@@ -3,7 +3,7 @@
 //! An image has shape [N, C, H, W] or [N, C, L] (height 1). Channels-last operators have [N, H, W, C].
 
 use crate::arith::window::Window;
-use crate::diagnostic::Result;
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::attributes::Attributes;
 use crate::graph::operator::{invalid, unsupported};
 use crate::graph::tensor::MAX_ELEMENTS;
@@ -156,7 +156,16 @@ pub fn overhanging(
     }
     pad(&image, attributes, &mut window)?;
     if let Some(fault) = window.fault() {
-        return Err(unsupported(format!("{operator}: {fault}")));
+        let help = match fault.starts_with("padding") {
+            true => {
+                "pad in a Pad node in front of it (torch.nn.functional.pad), whose padding may be larger than the kernel"
+            }
+            false => {
+                "choose a kernel, strides and dilations with which the kernel fits into the padded image"
+            }
+        };
+        let message = format!("{operator}: {fault}");
+        return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).help(help).into());
     }
     let mut overhang = [0; 2];
     if attributes.int("ceil_mode", 0)? != 0 {

@@ -20,6 +20,7 @@ pub(crate) mod fused;
 pub(crate) mod geometry;
 pub(crate) mod index;
 pub(crate) mod layout;
+pub(crate) mod nearby;
 pub(crate) mod pool;
 pub(crate) mod product;
 mod qcdq;
@@ -49,6 +50,7 @@ pub static OPERATORS: &[&[Operator]] = &[
     fused::OPERATORS,
     index::OPERATORS,
     layout::OPERATORS,
+    nearby::OPERATORS,
     pool::OPERATORS,
     product::OPERATORS,
     qcdq::OPERATORS,

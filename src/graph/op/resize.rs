@@ -1,6 +1,6 @@
 //! Operators that change a tensor's extents: nearest-neighbour resizing, and constant padding.
 
-use crate::diagnostic::Result;
+use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::attributes::Attributes;
 use crate::graph::op::index::along;
 use crate::graph::operator::{ONNX, Operator, Role, axis, invalid, list, number, unsupported};
@@ -54,6 +54,19 @@ fn only(attributes: &Attributes, name: &str, wanted: &str) -> Result<()> {
     match attributes.text(name, wanted)? {
         text if text == wanted => Ok(()),
         other => Err(unsupported(format!("{name} {other}; {wanted} is supported"))),
+    }
+}
+
+/// Rejects interpolation.
+fn is_nearest(attributes: &Attributes) -> Result<()> {
+    match attributes.text("mode", "nearest")? {
+        "nearest" => Ok(()),
+        mode => {
+            let message = format!("resizing with mode = {mode} is not supported; mode = nearest is");
+            Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .help("use nearest-neighbour upsampling (torch.nn.Upsample(mode=\"nearest\")) with a convolution behind it, or a transposed convolution")
+                .into())
+        }
     }
 }
 
@@ -240,7 +253,7 @@ fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<(usize, usiz
 }
 
 fn upsample(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    only(attributes, "mode", "nearest")?;
+    is_nearest(attributes)?;
     let scales = match given(x, 1) {
         Some(scales) => scales.floats("the scales")?,
         None => attributes.floats("scales")?.ok_or_else(|| invalid("no scales are given"))?,
@@ -251,7 +264,7 @@ fn upsample(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
 
 /// Inputs: X and scales in operator set 10; X, roi (unused by nearest), scales and sizes in later ones.
 fn resize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    only(attributes, "mode", "nearest")?;
+    is_nearest(attributes)?;
     only(attributes, "keep_aspect_ratio_policy", "stretch")?;
     for name in ["antialias", "exclude_outside"] {
         if attributes.int(name, 0)? != 0 {

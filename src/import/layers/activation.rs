@@ -117,9 +117,9 @@ fn tried(
 ) -> Result<std::result::Result<Vec<Stairs>, NotMonotone>> {
     let f = |sums: &[i32], out: &mut [i32]| evaluate(shape, steps, grid, sums, out);
     let levels = above_minimum(grid);
-    let most = rows.iter().map(|r| r.points).max().unwrap_or(1) as u64;
+    let most = points(rows);
     let searched = threshold::search_calls(rows, levels.len());
-    let search = steps.iter().all(Step::is_monotone) && searched < most;
+    let search = is_searched(rows, levels.len(), steps);
     let work = if search { searched } else { most }
         .saturating_mul(rows.len() as u64)
         .saturating_mul(steps.iter().map(cost).sum());
@@ -134,6 +134,15 @@ fn tried(
             .into());
     }
     if search { threshold::search(rows, &levels, f).map(Ok) } else { threshold::enumerate(rows, &levels, f) }
+}
+
+fn points(rows: &[Lattice]) -> u64 {
+    rows.iter().map(|r| r.points).max().unwrap_or(1) as u64
+}
+
+/// Whether the thresholds are found by binary search, else by enumeration.
+pub fn is_searched(rows: &[Lattice], levels: usize, steps: &[Step]) -> bool {
+    steps.iter().all(Step::is_monotone) && threshold::search_calls(rows, levels) < points(rows)
 }
 
 /// The thresholds of an activation that rises and falls.
@@ -529,9 +538,9 @@ pub(crate) mod tests {
             let sum = (row.low + point * row.step) as i32;
             let mut wanted = [0; 4];
             evaluate(&[1, 4], steps, &grid, &[sum; 4], &mut wanted).unwrap();
-            for c in 0..4 {
+            for (c, wanted) in wanted.into_iter().enumerate() {
                 let difference = found.up.value(c, sum) - found.down.value(c, sum);
-                assert_eq!(found.difference.value(c, difference), wanted[c], "channel {c} at {sum}");
+                assert_eq!(found.difference.value(c, difference), wanted, "channel {c} at {sum}");
             }
         }
         found

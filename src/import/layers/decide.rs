@@ -7,7 +7,8 @@ use crate::arith::threshold::{Lattice, Stairs};
 use crate::diagnostic::{Diagnostic, JOIN_SCALES, Result};
 use crate::frame::element::Element;
 use crate::graph::step::Step;
-use crate::import::layers::activation::{activation, staircase};
+use crate::import::layers::activation::staircase;
+use crate::import::layers::doubt::of_terms;
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::factors::{self, MAX_FACTOR, Table};
 use crate::import::layers::grid::Grid;
@@ -44,7 +45,7 @@ impl Walk<'_> {
         self.made = None;
         if let [term] = &terms.streams[..] {
             let (found, negate) =
-                activation(&term.rows, &one, &terms.alone(), &level)?.monotone(&terms.alone())?;
+                self.activation(&term.rows, &one, &terms.alone(), &level)?.monotone(&terms.alone())?;
             let found = falling(found, negate);
             level.narrow(&found);
             self.source = term.source;
@@ -75,6 +76,8 @@ impl Walk<'_> {
             }
         }
         let found = found.ok_or_else(|| inexact(&terms, &level))?;
+        let copies = if single.is_some() { terms.streams[0].rows.len() } else { 1 };
+        let doubt = of_terms(&examined, &tables, (&level, last), copies);
         let rows = sums(&terms, &found).ok_or_else(|| inexact(&terms, &level))?;
         reach(&rows, origin)?;
         let stairs = |c: usize| {
@@ -107,6 +110,7 @@ impl Walk<'_> {
         };
         let core = Core::Sum { shape: stream, factors };
         let outgoing = Postprocessing { shape: one, steps: steps.to_vec(), moved: true };
+        self.doubt = doubt;
         self.joined(origin, sources, core, Some(activation), outgoing);
         self.level = Some(level);
         Ok(())
@@ -252,7 +256,7 @@ fn inexact(terms: &Terms, level: &Grid) -> Diagnostic {
     };
     let ranges: Vec<String> = terms.streams.iter().map(integers).collect();
     let message = format!(
-        "no integer factors up to {MAX_FACTOR} of its inputs ({}) reproduce the {} levels behind it for all of their combinations",
+        "the scales of its inputs differ, and no integer factors up to {MAX_FACTOR} give all combinations of their integers ({}) the right one of the {} levels of the quantiser behind it",
         ranges.join(" and "),
         (level.most - level.least) / level.grain() + 1
     );

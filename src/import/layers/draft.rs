@@ -15,7 +15,7 @@ use crate::layer::dense::Dense;
 use crate::layer::globalpool::GlobalPool;
 use crate::layer::mul::Mul;
 use crate::network::layer::Layer;
-use crate::network::{Entry, Output, Source, UnnamedLayer};
+use crate::network::{Doubt, Entry, Output, Source, UnnamedLayer};
 
 /// A layer before it is built.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Draft {
     pub activations: Vec<Activation>,
     /// The graph's operators after the layer's sums.
     pub outgoing: Postprocessing,
+    /// The sums whose level another executor may see otherwise; `None` if there are none.
+    pub doubt: Option<Doubt>,
 }
 
 /// The graph's operators between a layer's sums and the next layer or output.

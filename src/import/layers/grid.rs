@@ -237,7 +237,9 @@ fn follow(levels: &Levels, shape: &[usize], steps: &[Step]) -> Result<Grid> {
             None if grid.least <= grid.most => return Ok(grid.with_several_levels()),
             None => reason = "the activation is empty".to_owned(),
             Some(value) => {
-                reason = format!("a level of the activation is {value}, no multiple of its scale {smallest}");
+                reason = format!(
+                    "a level of the activation is {value}, no multiple of its scale {smallest}; the scale is the smallest distance of two levels of one element, and all elements must share it"
+                );
             }
         }
     }

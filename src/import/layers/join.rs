@@ -8,7 +8,7 @@ use crate::graph::operator;
 use crate::graph::operator::Role;
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{Found, activation};
+use crate::import::layers::activation::Found;
 use crate::import::layers::draft::{Core, Postprocessing};
 use crate::import::layers::grid::{Grid, follow_grid, grid};
 use crate::import::layers::images;
@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
             },
         };
         let rows = vec![row; channels.count()];
-        let found = activation(&rows, &one, &all, &next)?;
+        let found = self.activation(&rows, &one, &all, &next)?;
         next.narrow(found.last());
         match found {
             Found::Monotone(found, negate) => {
@@ -346,7 +346,7 @@ impl<'a> Walk<'a> {
                 self.level = Some(sums);
             }
             Some(mut level) => {
-                let found = activation(&rows, &one, &all, &level)?;
+                let found = self.activation(&rows, &one, &all, &level)?;
                 level.narrow(found.last());
                 match found {
                     Found::Monotone(found, negate) => {

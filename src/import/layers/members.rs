@@ -64,6 +64,10 @@ pub fn merge(parts: &mut NetworkDraft, other: NetworkDraft, member: u32) -> Resu
                 .into());
         }
         layer.activations.push(activation);
+        match (&mut layer.doubt, others.doubt) {
+            (Some(own), Some(other)) => (own.sums, own.of) = (own.sums + other.sums, own.of + other.of),
+            (own, other) => *own = own.take().or(other),
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 pub(crate) mod activation;
 pub(crate) mod bumps;
 pub(crate) mod decide;
+pub(crate) mod doubt;
 pub(crate) mod draft;
 pub(crate) mod factors;
 pub(crate) mod gate;
@@ -151,6 +152,7 @@ impl<'a> Head<'a> {
         walk.resume(self.chain, &Stream { source, order, level, pending: None });
         walk.free = free;
         if let (Some(pixels), Some(anchor)) = (&self.pixels, self.anchor) {
+            walk.doubt.clone_from(&pixels.doubt);
             walk.threshold(anchor, pixels.layer.clone());
         }
     }

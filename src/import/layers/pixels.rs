@@ -9,6 +9,7 @@ use crate::graph::operator::Role;
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::Tensor;
 use crate::import::layers::activation::activation;
+use crate::import::layers::doubt::doubt;
 use crate::import::layers::grid::Grid;
 use crate::import::layers::images::{at_one_position, image_of, one_position};
 use crate::import::layers::sums::falling;
@@ -16,6 +17,7 @@ use crate::import::options::OnChip;
 use crate::import::runs::chain::Chain;
 use crate::import::runs::steps::{made, with};
 use crate::layer::threshold::Threshold;
+use crate::network::Doubt;
 use crate::network::layer::Layer;
 
 /// The threshold layer of the input.
@@ -28,6 +30,8 @@ pub struct Pixels {
     pub level: Grid,
     /// The host's remaining steps: they undo the scale.
     pub front: Vec<Step>,
+    /// The doubt of the layer's thresholds.
+    pub doubt: Option<Doubt>,
 }
 
 /// The threshold layer for the steps of `chain` up to `end`, whose results are levels of `grid`.
@@ -89,6 +93,7 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
     let rows = vec![row; one.iter().product()];
     let (mut found, negated) = activation(&rows, &one, &all, grid)?.monotone(&all)?;
     found = falling(found, negated);
+    let doubt = doubt(&rows, &one, &all, grid);
     if found.thresholds.len() < channels {
         found.thresholds = vec![found.thresholds[0].clone(); channels];
         found.falls = found.falls.first().map_or_else(Vec::new, |falls| vec![*falls; channels]);
@@ -99,5 +104,5 @@ pub fn pixels(chain: &Chain, end: usize, on_chip: OnChip, grid: &Grid) -> Result
         Some(image) => vec![image.size[0], image.size[1], channels],
         None => vec![channels],
     };
-    Ok(Pixels { element, layer: Arc::new(Threshold::new(stream, vec![found])), level, front })
+    Ok(Pixels { element, layer: Arc::new(Threshold::new(stream, vec![found])), level, front, doubt })
 }

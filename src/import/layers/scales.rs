@@ -13,7 +13,8 @@ pub(crate) const MAX_FACTOR: i64 = 1 << 12;
 /// How to give two branches one scale.
 pub const ONE_SCALE: &str = "either put one quantiser behind the join (Quant, QuantizeLinear, a sign) where there is none, or give the branches one scale: \
 in Brevitas share the module, q = QuantIdentity(..); y = q(a) + q(b); for ONNX Runtime quantise the join's inputs with equal \
-ranges, TensorQuantOverrides={'a': [{'rmin': lo, 'rmax': hi}], 'b': [{'rmin': lo, 'rmax': hi}]} in extra_options of quantize_static";
+ranges, TensorQuantOverrides={'a': [{'rmin': lo, 'rmax': hi}], 'b': [{'rmin': lo, 'rmax': hi}]} in extra_options of \
+quantize_static, with lo and hi of numpy.float32";
 
 /// The multiplication by `scale` that turns integers into the graph's numbers, for a tensor of `shape`.
 pub fn scaling(of: &Step, scale: f32, shape: &[usize]) -> Result<Vec<Step>> {
@@ -71,9 +72,9 @@ pub(crate) fn common(levels: &[Grid]) -> Option<(f32, Vec<i64>)> {
 pub(crate) fn unequal(verb: &str, levels: &[Grid]) -> Diagnostic {
     let scales: Vec<String> = levels.iter().map(|l| l.scale.to_string()).collect();
     let message = match &scales[..] {
-        [] => format!("it {verb} real numbers, and no quantiser stands behind it"),
+        [] => format!("it {verb} real numbers, and no quantiser follows"),
         _ => format!(
-            "it {verb} integers of the scales {}; without a quantiser behind it, their ratios must be ratios of integers up to {MAX_FACTOR}",
+            "it {verb} inputs of the scales {}, and no quantiser follows; then each ratio of two scales must be p/q with integers p and q up to {MAX_FACTOR}",
             scales.join(" and ")
         ),
     };

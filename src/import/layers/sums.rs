@@ -22,11 +22,12 @@ pub fn unquantised(from: &Step, to: Option<&Step>) -> Diagnostic {
     match to {
         Some(to) => {
             let message =
-                format!("it is fed with the real numbers of {} without a quantiser between", from.node);
+                format!("its input is the real-valued output of {}, without a quantiser between", from.node);
             Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(to.place.clone()).help(help)
         }
         None => {
-            let message = "its real numbers go to where branches begin or meet without a quantiser between";
+            let message =
+                "its real-valued output goes to several branches or into a join, without a quantiser between";
             Diagnostic::new(&ACTIVATION_UNSUPPORTED, message).at(from.place.clone()).help(
                 "quantise every branch before it is added or concatenated, and what several branches take, to 1 to 8 bits",
             )

@@ -77,8 +77,13 @@ impl Terms {
         self
     }
 
+    /// The same streams with other steps: `f` gives them for each list of steps, in one order.
+    pub fn with_steps(&self, f: &mut dyn FnMut(&[Step]) -> Option<Vec<Step>>) -> Option<Self> {
+        Some(Self { value: self.value.with_steps(f)?, ..self.clone() })
+    }
+
     /// All steps.
-    fn steps(&self) -> Vec<&Step> {
+    pub fn steps(&self) -> Vec<&Step> {
         let mut all = Vec::new();
         self.value.collect(&mut all);
         all
@@ -336,6 +341,16 @@ impl Value {
                 Self::Join(join, parts.into_iter().map(|part| part.moved(by)).collect(), steps)
             }
         }
+    }
+
+    fn with_steps(&self, f: &mut dyn FnMut(&[Step]) -> Option<Vec<Step>>) -> Option<Self> {
+        Some(match self {
+            Self::Stream(i, steps) => Self::Stream(*i, f(steps)?),
+            Self::Join(join, parts, steps) => {
+                let parts = parts.iter().map(|part| part.with_steps(f)).collect::<Option<_>>()?;
+                Self::Join(join.clone(), parts, f(steps)?)
+            }
+        })
     }
 
     fn collect<'a>(&'a self, all: &mut Vec<&'a Step>) {

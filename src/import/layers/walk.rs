@@ -14,7 +14,7 @@ use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{Found, activation};
+use crate::import::layers::activation::Found;
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
 use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
@@ -30,8 +30,8 @@ use crate::import::runs::levels::rounds;
 use crate::import::runs::segment::{Segment, is_affine, is_local};
 use crate::import::runs::steps::with;
 use crate::layer::transpose::Transpose;
-use crate::network::Source;
 use crate::network::layer::Layer;
+use crate::network::{Doubt, Source};
 
 /// The state of the walk along runs.
 pub struct Walk<'a> {
@@ -57,6 +57,8 @@ pub struct Walk<'a> {
     pub(crate) pending: Option<Terms>,
     /// The derivation of the last layer's values; `None` if it has no activation.
     pub(crate) made: Option<Values>,
+    /// The doubt of the next layer's thresholds.
+    pub(crate) doubt: Option<Doubt>,
     /// The host's steps on the last layer's sums, before the rest of the graph.
     pub(crate) tail: Vec<Step>,
     sketches: &'a mut Vec<PartialLayer>,
@@ -165,6 +167,7 @@ impl<'a> Walk<'a> {
             sums: None,
             pending: None,
             made: None,
+            doubt: None,
             tail: Vec::new(),
             sketches,
             errors,
@@ -285,7 +288,8 @@ impl<'a> Walk<'a> {
         let activations = activation.into_iter().collect();
         let inputs = vec![self.source];
         self.source = Source::Layer(self.drafts.len());
-        self.drafts.push(Draft { origin: step.node.clone(), inputs, core, activations, outgoing });
+        let (origin, doubt) = (step.node.clone(), self.doubt.take());
+        self.drafts.push(Draft { origin, inputs, core, activations, outgoing, doubt });
     }
 
     /// Adds a layer that joins several streams.
@@ -500,7 +504,7 @@ impl<'a> Walk<'a> {
             return Ok(Some(Made { core: core(read.matrix), activation: None, steps, level: None }));
         };
         let one = place.one();
-        let found = activation(&rows, &one, &steps, &level)?;
+        let found = self.activation(&rows, &one, &steps, &level)?;
         // If fewer levels occur, the next layer gets only those.
         level.narrow(found.last());
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
@@ -580,7 +584,7 @@ impl<'a> Walk<'a> {
             let level = Grid { scale, least: range.0, most: range.1, bipolar: false };
             return Ok(Some(Made { core, activation: None, steps, level: Some(level) }));
         };
-        let found = activation(&rows, &one, &steps, &next)?;
+        let found = self.activation(&rows, &one, &steps, &next)?;
         next.narrow(found.last());
         self.made = Some(Values { rows, one, scaling, all: steps.clone() });
         Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }))

@@ -127,11 +127,18 @@ fn can_average(steps: &[Step], pool: &Step) -> bool {
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
     for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
-        errors.push(
-            Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
-                .at(step.place.clone())
-                .help("between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima, nearest-neighbour upsampling, padding, and selections of channels and pixels"),
-        );
+        let (what, help) = match step.operator.name {
+            "Concat" => (
+                "Concat of a stream with a constant, or with itself,",
+                "pad channels with a Pad node behind a quantiser (torch.nn.functional.pad)",
+            ),
+            name => (
+                name,
+                "replace it, or move it in front of the first layer or behind the last one, where the host computes it. Between layers there may be elementwise arithmetic with constants, BatchNormalization, Relu, Clip, quantisers, maxima, nearest-neighbour upsampling, padding, and selections of channels and pixels",
+            ),
+        };
+        let message = format!("{what} between two layers is not supported");
+        errors.push(Diagnostic::new(&OPERATOR_UNSUPPORTED, message).at(step.place.clone()).help(help));
     }
 }
 

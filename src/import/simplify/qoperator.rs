@@ -19,6 +19,9 @@ const MICROSOFT: &str = "com.microsoft";
 /// The operator set of the nodes that this pass writes: the lowest that has `DequantizeLinear` with an axis.
 const OPSET: i64 = 13;
 
+/// Nodes, and the constants that they read.
+type Expanded = (Vec<Node>, Vec<(String, Tensor)>);
+
 /// Replaces the operators on integers in `nodes`, which are in topological order, and writes the output type of every
 /// `QuantizeLinear` (see [`types::settle`]). `kinds` are the ONNX codes of the element types of the file's constants, by name.
 ///
@@ -27,7 +30,7 @@ pub fn expand(
     nodes: Vec<Node>,
     constants: &BTreeMap<String, Arc<Tensor>>,
     mut kinds: BTreeMap<String, i64>,
-) -> Result<(Vec<Node>, Vec<(String, Tensor)>)> {
+) -> Result<Expanded> {
     let tensors = nodes.iter().flat_map(|n| n.inputs.iter().chain(&n.outputs));
     let used: BTreeSet<String> = tensors.chain(kinds.keys()).cloned().collect();
     let mut all = Vec::with_capacity(nodes.len());
