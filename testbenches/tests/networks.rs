@@ -223,6 +223,68 @@ fn averages_are_exact_sums() {
     assert_eq!(kinds(&network), ["conv", "globalpool"]);
 }
 
+/// Averages that divide by fewer pixels at the border: thresholds for each divisor.
+#[test]
+fn averages_count_what_they_see() {
+    let windows = [
+        SAME3,
+        Sliding { strides: &[2, 2], ..SAME3 },
+        Sliding { kernel: &[2, 3], strides: &[2, 1], pads: &[0, 1, 1, 0], ..Sliding::default() },
+        Sliding { ceil: true, ..Sliding::apart(&[3, 2]) },
+        Sliding { kernel: &[5, 1], pads: &[2, 0, 2, 0], ..Sliding::default() },
+    ];
+    for (form, how) in windows.into_iter().enumerate() {
+        for include in [false, true] {
+            // Behind a quantiser, with channels that fall behind the average, and a maximum in front of its quantiser.
+            let mut g = Making::new(40 + form as u64, &[1, 2, 7, 7]);
+            g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(1.0, 3);
+            g.then(|m, x| m.average_pool(x, include, how)).normalise(4);
+            if form == 1 {
+                g.then(|m, x| m.max_pool(x, Sliding { strides: &[1, 1], ..Sliding::apart(&[2, 2]) }));
+            }
+            g.quant(0.25, 3).conv(&[3, 4, 1, 1], 1, Sliding::default(), &TRITS);
+            let network = holds(&format!("window {form}, include {include}"), &g.end());
+            assert_eq!(network.nodes[1].layer.kind(), "avgpool");
+            // Signs: padding adds nothing.
+            let mut g = Making::new(50 + form as u64, &[1, 2, 7, 7]);
+            g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).bipolar();
+            g.then(|m, x| m.average_pool(x, include, how));
+            g.then(|m, x| m.scalar("Sub", x, 0.03125)).bipolar();
+            g.conv(&[3, 4, 1, 1], 1, Sliding::default(), &TRITS);
+            holds(&format!("signs, window {form}, include {include}"), &g.end());
+        }
+        // Sums, which a normalisation follows: what is outside does not count.
+        let mut g = Making::new(60 + form as u64, &[1, 2, 7, 7]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4);
+        g.then(|m, x| m.average_pool(x, false, Sliding { ceil: false, ..how }));
+        g.quant(0.5, 3).conv(&[3, 4, 1, 1], 1, Sliding::default(), &TRITS);
+        let network = holds(&format!("sums, window {form}"), &g.end());
+        assert_eq!(kinds(&network), ["conv", "avgpool", "conv"]);
+        // At the end: the host divides.
+        let mut g = Making::new(70 + form as u64, &[1, 2, 7, 7]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(1.0, 3);
+        g.then(|m, x| m.average_pool(x, false, how)).normalise(4);
+        let network = holds(&format!("at the end, window {form}"), &g.end());
+        assert_eq!(kinds(&network), ["conv", "avgpool"]);
+    }
+}
+
+/// An average as the first layer, and padding in front of an average of sums.
+#[test]
+fn averages_of_inputs_and_of_padded_sums() {
+    let mut g = Making::new(80, &[1, 2, 6, 6]);
+    g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2]))).conv(&[4, 2, 3, 3], 1, K3, &SIGNS);
+    g.normalise(4).bipolar().classes(4, 3);
+    let network = holds("an average in front", &g.end());
+    assert_eq!(kinds(&network), ["avgpool", "conv", "dense"]);
+    let mut g = Making::new(81, &[1, 2, 6, 6]);
+    g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS);
+    g.then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], 0.0));
+    g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2]))).quant(0.5, 3).classes(36, 3);
+    let network = holds("padded sums", &g.end());
+    assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
+}
+
 /// Averages whose rounding is an integer shift: Trunc as Brevitas writes it, and QuantAvgPool2d.
 #[test]
 fn averages_that_drop_bits() {
@@ -288,12 +350,18 @@ fn what_does_not_commute_is_refused() {
     g.quant(1.0, 2).classes(4, 2);
     let text = said(g);
     assert!(text.contains("without a quantiser between"), "{text}");
-    // At the border fewer pixels are averaged.
+    // At the border fewer pixels are averaged, and a product takes the averages as they are.
     let mut g = start();
     g.quant(1.0, 2).then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
-    g.quant(1.0, 2).classes(4 * 4, 2);
+    g.classes(4 * 4, 2);
     let text = said(g);
     assert!(text.contains("divides by fewer pixels at the border"), "{text}");
+    // Sums with an offset are padded with 0, which is no sum.
+    let mut g = start();
+    g.then(|m, x| m.scalar("Add", x, 1.0)).then(|m, x| m.average_pool(x, true, SAME3));
+    g.quant(1.0, 2).classes(4 * 16, 2);
+    let text = said(g);
+    assert!(text.contains("an offset is added to"), "{text}");
     // Padding that is no level.
     let mut g = start();
     g.bipolar().then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], 0.5)).conv(&[4, 4, 3, 3], 1, K3, &SIGNS);

@@ -22,6 +22,7 @@ pub(crate) mod survey;
 pub(crate) mod terms;
 pub(crate) mod walk;
 pub(crate) mod weights;
+pub(crate) mod zones;
 
 use std::collections::BTreeMap;
 

@@ -23,11 +23,12 @@ use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scal
 use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::weights::{Matrix, Weights};
+use crate::import::layers::zones::{self, Divisors, Zone};
 use crate::import::layers::{images, weights};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
 use crate::import::runs::levels::rounds;
-use crate::import::runs::segment::{Segment, is_affine, is_local};
+use crate::import::runs::segment::{Segment, commutes, is_local};
 use crate::import::runs::steps::with;
 use crate::layer::transpose::Transpose;
 use crate::network::Source;
@@ -224,7 +225,7 @@ impl<'a> Walk<'a> {
             let behind = keep(self.behind(&place, range.clone()), self.errors)?;
             let steps = &chain.steps[range.clone()];
             let stays = |s: &Step| !matches!(s.operator.role, Role::Select);
-            let pooled = feeds_pool && steps.iter().all(is_affine) || feeds_sums && steps.iter().all(stays);
+            let pooled = feeds_pool && commutes(steps) || feeds_sums && steps.iter().all(stays);
             let rounded = behind.steps.iter().any(rounds);
             if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
                 self.errors.push(unquantised(step, chain.steps.get(range.end)));
@@ -530,47 +531,59 @@ impl<'a> Walk<'a> {
             (None, Some(level)) => level,
             (None, None) => return Ok(None),
         };
-        let (kernel, divisor) = images::average(step, place.before, place.padded, &level)?;
-        if sums.is_some() && kernel.window.pads() {
-            let message = "it pads sums that are no levels of a quantiser";
-            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                .help("quantise before a padded average")
-                .into());
+        let (kernel, divisors) = images::average(step, place.before, place.padded, &level)?;
+        if let Some(sums) = sums.as_ref().filter(|_| kernel.window.pads()) {
+            divisors.padded_sums(&sums.steps, &sums.one, &kernel)?;
         }
         let operand = operands(&level, Some(&kernel));
-        let taps = kernel.window.taps() as i64;
         let grain = operand.grain();
-        let (low, high) = (taps * operand.least, taps * operand.most);
-        let row = Lattice { low, step: grain, points: (high - low) / grain + 1 };
-        let rows = vec![row; place.channels()];
+        let rows_of = |pixels: usize| {
+            let (low, high) = (pixels as i64 * operand.least, pixels as i64 * operand.most);
+            vec![Lattice { low, step: grain, points: (high - low) / grain + 1 }; place.channels()]
+        };
+        let rows = rows_of(kernel.window.taps());
         let range = reach(&rows, step)?;
         let own = sums.is_some();
-        let divide = match divisor {
-            1 => None,
-            _ => Some(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?),
-        };
         // The steps after a product are applied to the average of its sums.
-        let mut scaling: Vec<Step> = match sums {
-            Some(sums) => divide.into_iter().chain(sums.steps).collect(),
-            None if level.scale == 1.0 => divide.into_iter().collect(),
-            None => {
-                let scale = with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?;
-                std::iter::once(scale).chain(divide).collect()
-            }
+        let (before, after) = match sums {
+            Some(sums) => (Vec::new(), sums.steps),
+            None if level.scale == 1.0 => (Vec::new(), Vec::new()),
+            None => (vec![with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?], Vec::new()),
         };
-        let core = Core::Average(kernel);
+        let around = |divide: Option<Step>| -> Vec<Step> {
+            before.iter().cloned().chain(divide).chain(after.iter().cloned()).collect()
+        };
         let Some(behind) = behind else {
+            let mut scaling = around(divisors.division(step, place.axis)?);
             scaling.iter_mut().for_each(|s| s.shape.clone_from(&step.shape));
+            let core = Core::Average(kernel, None);
             return Ok(last.then_some(Made { core, activation: None, steps: scaling, level: None }));
         };
         let one = place.one();
+        let scaled = |divisor: usize| -> Result<(Vec<Step>, Vec<Step>)> {
+            let divide = Divisors { size: [1, 1], each: vec![divisor] }.division(step, place.axis)?;
+            let scaling = around(divide);
+            let steps = at_one_position(&scaling, &step.shape, &one)?;
+            Ok((scaling, steps.into_iter().chain(behind.steps.iter().cloned()).collect()))
+        };
+        // Of several divisors the smallest one has the widest results.
+        let (scaling, steps) = scaled(divisors.least())?;
+        let Some(divisor) = divisors.common() else {
+            let (zones, each) = divisors.zones();
+            let zone = |d: &usize| Ok(Zone { rows: rows_of(*d), steps: scaled(*d)?.1 });
+            let each = each.iter().map(zone).collect::<Result<Vec<_>>>()?;
+            let (found, mut next) = zones::activation(step, &each, &one, behind.level)?;
+            next.narrow(found.last());
+            self.made = Some(Values { rows: rows_of(divisors.least()), one, scaling, all: steps.clone() });
+            let core = Core::Average(kernel, Some(zones));
+            return Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }));
+        };
+        let core = Core::Average(kernel, None);
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
-        let steps: Vec<Step> =
-            at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
         // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),
-            None => of_sums(&row, &one, &steps)?,
+            None => of_sums(&rows[0], &one, &steps)?,
         };
         let Some(mut next) = level_behind else {
             if own || !moved {

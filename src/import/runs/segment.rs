@@ -27,7 +27,7 @@ pub struct Segments {
     pub tail: Range<usize>,
 }
 
-/// Cuts a run at its products and averages. In a run that begins with an input, averages before the first product belong to the host.
+/// Cuts a run at its products and averages. In a run that begins with an input, averages before its quantiser belong to the host.
 /// Errors for steps that may not stand between layers are added to `errors`.
 pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
     let is_first = run.input.is_some();
@@ -53,7 +53,10 @@ pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
         None => end,
     };
     let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
-    let mut anchors: Vec<usize> = (if is_first { first } else { 0 }..end).filter(sums).collect();
+    // The host computes what a quantiser in front of the first product is behind.
+    let is_quantiser = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Quantiser(_));
+    let start = if is_first { (0..first).rfind(is_quantiser).unwrap_or(0) } else { 0 };
+    let mut anchors: Vec<usize> = (start..end).filter(sums).collect();
     // Averages that the hardware cannot compute are left to the host.
     while run.leaves
         && let [.., last] = anchors[..]
@@ -102,8 +105,14 @@ pub fn is_local(step: &Step) -> bool {
     }
 }
 
+/// Whether an average takes sums in place of what `steps` make of them. Padding right in front of it belongs to its window.
+pub fn commutes(steps: &[Step]) -> bool {
+    let padless = steps.split_last().filter(|(last, _)| last.operator.name == "Pad");
+    padless.map_or(steps, |(_, rest)| rest).iter().all(is_affine)
+}
+
 /// Whether a step is an affine function of the running tensor, so that it commutes with an average.
-pub fn is_affine(step: &Step) -> bool {
+fn is_affine(step: &Step) -> bool {
     let name = step.operator.name;
     let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
     let regroups = ["DepthToSpace", "SpaceToDepth", "Interleave"].contains(&name);
