@@ -23,10 +23,14 @@ impl Zones {
     /// the columns, plus q.
     ///
     /// # Panics
-    /// If there are no rows or no columns.
+    /// If there are no rows or no columns, or a part is left out.
     pub fn new(rows: Vec<usize>, columns: Vec<usize>) -> Self {
-        assert!(!rows.is_empty() && !columns.is_empty(), "an image");
-        Self { parts: [rows, columns] }
+        let parts = [rows, columns];
+        for axis in &parts {
+            let most = axis.iter().max().expect("an image");
+            assert!((0..*most).all(|part| axis.contains(&part)), "parts numbered from 0");
+        }
+        Self { parts }
     }
 
     /// Number of parts of an axis.

@@ -285,6 +285,68 @@ fn averages_of_inputs_and_of_padded_sums() {
     assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
 }
 
+/// Padding that repeats edges, mirrors or wraps around, behind a quantiser and between sums and their quantiser.
+#[test]
+fn pixels_are_repeated_and_mirrored() {
+    let wide: [i64; 8] = [0, 0, 2, 1, 0, 0, 1, 2];
+    for (form, (mode, pads)) in
+        [("edge", wide), ("reflect", wide), ("wrap", wide), ("reflect", [0, 0, 0, 2, 0, 0, 0, 2])]
+            .into_iter()
+            .enumerate()
+    {
+        let mut g = Making::new(90 + form as u64, &[1, 2, 5, 4]);
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).normalise(4).quant(2.0, 2);
+        g.then(|m, x| m.pad_mode(x, mode, &pads)).conv(&[3, 4, 3, 3], 1, K3, &TRITS).bipolar();
+        let network = holds(&format!("{mode} of {pads:?} behind a quantiser"), &g.end());
+        assert!(kinds(&network).contains(&"concat"), "{:?}", kinds(&network));
+        let mut g = Making::new(95 + form as u64, &[1, 2, 5, 4]);
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).then(|m, x| m.pad_mode(x, mode, &pads));
+        g.normalise(4).bipolar().conv(&[3, 4, 3, 3], 1, K3, &TRITS);
+        holds(&format!("{mode} of {pads:?} behind sums"), &g.end());
+    }
+    // The first layer's input, which the host pads.
+    let mut g = Making::new(99, &[1, 2, 5, 4]);
+    g.then(|m, x| m.pad_mode(x, "reflect", &[0, 0, 1, 1, 0, 0, 1, 1])).conv(&[3, 2, 3, 3], 1, K3, &TRITS);
+    holds("the input", &g.end());
+}
+
+/// Linear interpolation by powers of two between quantisers: a transposed convolution. In front of the first quantiser and behind the
+/// last product it is the host's.
+#[test]
+fn images_grow_between_their_pixels() {
+    let forms = [("half_pixel", [2.0, 2.0]), ("pytorch_half_pixel", [4.0, 1.0]), ("asymmetric", [2.0, 4.0])];
+    for (form, (how, [down, across])) in forms.into_iter().enumerate() {
+        let mut g = Making::new(110 + form as u64, &[1, 2, 3, 4]);
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).normalise(4).quant(2.0, 2);
+        g.then(|m, x| m.interpolate(x, &[1.0, 1.0, down, across], how)).quant(0.25, 4);
+        g.conv(&[2, 4, 1, 1], 1, Sliding::default(), &SIGNS);
+        holds(how, &g.m.finish_at(13, &g.x));
+    }
+    for how in ["half_pixel", "align_corners"] {
+        let mut g = Making::new(115, &[1, 2, 3, 4]);
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).then(|m, x| m.interpolate(x, &[1.0, 1.0, 3.0, 1.5], how));
+        let network = holds("behind the last layer", &g.m.finish_at(13, &g.x));
+        assert_eq!(kinds(&network), ["conv"]);
+        let mut m = Builder::new(&[1, 2, 3, 4]);
+        let x = m.interpolate("x", &[1.0, 1.0, 3.0, 1.5], how);
+        let x = m.quant(&x, 16.0, 4, false, "ROUND");
+        let mut g = Making { m, x, rng: random(116) };
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS);
+        let network = holds("in front of the input's quantiser", &g.m.finish_at(13, &g.x));
+        assert_eq!(kinds(&network), ["conv"]);
+    }
+    for (scales, how) in [([1.0, 1.0, 3.0, 1.0], "half_pixel"), ([1.0, 1.0, 2.0, 2.0], "align_corners")] {
+        let mut g = Making::new(117, &[1, 2, 3, 4]);
+        g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).quant(2.0, 2);
+        g.then(|m, x| m.interpolate(x, &scales, how)).quant(0.5, 3);
+        g.conv(&[2, 4, 1, 1], 1, Sliding::default(), &SIGNS);
+        let said = import::read("net", &g.m.finish_at(13, &g.x)).map(|_| ()).unwrap_err();
+        let said = &said.list()[0];
+        assert!(said.message.contains("linear interpolation"), "{said}");
+        assert!(said.help.as_ref().is_some_and(|help| help.contains("align_corners=False")), "{said:?}");
+    }
+}
+
 /// Averages whose rounding is an integer shift: Trunc as Brevitas writes it, and QuantAvgPool2d.
 #[test]
 fn averages_that_drop_bits() {

@@ -15,6 +15,7 @@ pub(crate) mod members;
 pub(crate) mod moves;
 pub(crate) mod offsets;
 pub(crate) mod order;
+pub(crate) mod pieces;
 pub(crate) mod pixels;
 pub mod scales;
 pub mod sums;
