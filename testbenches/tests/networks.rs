@@ -285,6 +285,26 @@ fn averages_of_inputs_and_of_padded_sums() {
     assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
 }
 
+/// Rectified sums in front of an average, where they are few levels by themselves.
+#[test]
+fn few_rectified_sums_are_levels() {
+    for (form, op) in ["Relu", "Abs", "MaxPool"].into_iter().enumerate() {
+        let mut g = Making::new(85 + form as u64, &[1, 2, 8, 8]);
+        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(2.0, 2);
+        g.conv(&[4, 4, 1, 1], 1, Sliding::default(), &SIGNS);
+        if op == "MaxPool" {
+            g.normalise(4).then(|m, x| m.node("Relu", &[x], Vec::new()));
+            g.then(|m, x| m.max_pool(x, Sliding { strides: &[1, 1], ..Sliding::apart(&[2, 2]) }));
+        } else {
+            g.then(|m, x| m.node(op, &[x], Vec::new()));
+        }
+        g.then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
+        g.quant(0.5, 4).conv(&[3, 4, 1, 1], 1, Sliding::default(), &TRITS);
+        let network = holds(op, &g.end());
+        assert!(kinds(&network).contains(&"avgpool"));
+    }
+}
+
 /// Padding that repeats edges, mirrors or wraps around, behind a quantiser and between sums and their quantiser.
 #[test]
 fn pixels_are_repeated_and_mirrored() {

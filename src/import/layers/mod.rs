@@ -17,6 +17,7 @@ pub(crate) mod offsets;
 pub(crate) mod order;
 pub(crate) mod pieces;
 pub(crate) mod pixels;
+pub(crate) mod place;
 pub mod scales;
 pub mod sums;
 pub(crate) mod survey;

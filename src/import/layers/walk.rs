@@ -10,15 +10,15 @@ use crate::arith::sampling::Realisation;
 use crate::arith::threshold::Lattice;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
-use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::{Found, activation};
+use crate::import::layers::activation::{Found, activation, fits};
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
-use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
+use crate::import::layers::images::{at_one_position, is_pool};
 use crate::import::layers::order::{Order, transposition};
+use crate::import::layers::place::Place;
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
 use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::terms::{Term, Terms};
@@ -98,43 +98,14 @@ pub struct Values {
     pub all: Vec<Step>,
 }
 
-/// The input and output of a layer's node.
-struct Place<'a> {
-    step: &'a Step,
-    /// Shape of the input tensor, including padding.
-    before: &'a [usize],
-    padded: Option<Padded>,
-    /// The image before padding; `None` for a matrix product.
-    image: Option<Image>,
-    /// The channel axis of the output.
-    axis: usize,
-    /// Number of output positions.
-    positions: usize,
-}
-
-impl Place<'_> {
-    /// Shape of one output position.
-    fn one(&self) -> Vec<usize> {
-        if self.positions == 1 { self.step.shape.clone() } else { one_position(&self.step.shape, self.axis) }
-    }
-
-    fn channels(&self) -> usize {
-        self.step.shape[self.axis]
-    }
-
-    /// Stream order of the output.
-    fn order(&self) -> Order {
-        let pixels = [1, self.positions];
-        self.image.map_or_else(Order::default, |image| Order::of(&image.with(self.channels(), pixels)))
-    }
-}
-
 /// The steps after a layer.
-struct Behind {
+struct Behind<'a> {
     /// The steps on one position's values, up to the next layer.
     steps: Vec<Step>,
     /// The levels of their results; `None` if no step is a quantiser.
     level: Option<Grid>,
+    /// An average that takes the results although they do not commute with it: they must be few levels by themselves.
+    average: Option<&'a Step>,
 }
 
 /// The parts of a layer, and the levels of its output.
@@ -222,13 +193,16 @@ impl<'a> Walk<'a> {
         let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
-            let behind = keep(self.behind(&place, range.clone()), self.errors)?;
+            let (behind, next) =
+                (keep(self.behind(&place, range.clone()), self.errors)?, chain.steps.get(range.end));
             let steps = &chain.steps[range.clone()];
             let stays = |s: &Step| !matches!(s.operator.role, Role::Select);
             let pooled = feeds_pool && commutes(steps) || feeds_sums && steps.iter().all(stays);
             let rounded = behind.steps.iter().any(rounds);
-            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
-                self.errors.push(unquantised(step, chain.steps.get(range.end)));
+            let behind =
+                Behind { average: next.filter(|_| feeds_pool && !pooled && !is_pool(step)), ..behind };
+            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) && behind.average.is_none() {
+                self.errors.push(unquantised(step, next));
                 return None;
             }
             Some(behind)
@@ -411,7 +385,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn behind(&self, place: &Place<'_>, range: Range<usize>) -> Result<Behind> {
+    fn behind(&self, place: &Place<'_>, range: Range<usize>) -> Result<Behind<'a>> {
         let steps = &self.chain.steps[range];
         let one = place.one();
         let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
@@ -421,7 +395,7 @@ impl<'a> Walk<'a> {
             steps.to_vec()
         };
         let level = grid(None, &one, &steps)?;
-        Ok(Behind { steps, level })
+        Ok(Behind { steps, level, average: None })
     }
 
     /// A product's kernel, its constant as [inputs, outputs] in stream order, and the constant's codes.
@@ -472,7 +446,7 @@ impl<'a> Walk<'a> {
     fn product(
         &mut self,
         place: &Place<'_>,
-        behind: Option<Behind>,
+        behind: Option<Behind<'_>>,
         last: bool,
         sketch: &mut PartialLayer,
     ) -> Result<Option<Made>> {
@@ -493,6 +467,10 @@ impl<'a> Walk<'a> {
             None if steps.iter().any(rounds) => {
                 let found = of_rows(&rows, &place.one(), &steps)?;
                 Some(found.ok_or_else(|| unquantised(place.step, Some(place.step)))?)
+            }
+            None if behind.average.is_some() => {
+                let found = of_rows(&rows, &place.one(), &steps).ok().flatten().filter(fits);
+                Some(found.ok_or_else(|| unquantised(place.step, behind.average))?)
             }
             level => level,
         };
@@ -521,7 +499,7 @@ impl<'a> Walk<'a> {
         Ok(Some(Made { core: core(weights), activation: Some(found), steps, level: Some(level) }))
     }
 
-    fn pool(&mut self, place: &Place<'_>, behind: Option<Behind>, last: bool) -> Result<Option<Made>> {
+    fn pool(&mut self, place: &Place<'_>, behind: Option<Behind<'_>>, last: bool) -> Result<Option<Made>> {
         let step = place.step;
         let sums = self.sums.take();
         let level = match (&sums, self.level) {

@@ -227,9 +227,6 @@ fn interpolation(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
         let help = "use nearest pixels (mode=\"nearest\"), factors of 2, 4 or 8 with align_corners=False, or interpolate behind the last layer, which the host does";
         Diagnostics::from(found.list()[0].clone().help(help))
     };
-    if step.attributes.text("mode", "linear")? == "cubic" || step.attributes.int("antialias", 0)? != 0 {
-        return Ok(vec![step.clone()]);
-    }
     let plan = Enlargement::of(before, &step.shape, resize::transformation(&step.attributes)?);
     let plan = plan.map_err(helped)?;
     let (channels, list) = (before[1], |v: Vec<i64>| Operand::Constant(Arc::new(Tensor::integers(v))));

@@ -135,7 +135,10 @@ fn can_average(steps: &[Step], pool: &Step) -> bool {
 
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
+    // Of interpolations that remain, their rewriting has said why.
+    let told = !errors.is_empty();
+    let told = |step: &Step| told && step.operator.name == "Interpolate";
+    for step in chain.steps[range].iter().filter(|step| !is_local(step) && !told(step)) {
         errors.push(
             Diagnostic::new(&OPERATOR_UNSUPPORTED, format!("{} stands between two layers", step.operator.name))
                 .at(step.place.clone())
