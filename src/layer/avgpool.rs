@@ -164,11 +164,16 @@ fn samples() -> Vec<Sample> {
     let small = Window { before: [1, 1], after: [1, 1], ..Window::plain([3, 4], [3, 3]) };
     let row = Window { before: [0, 0], after: [0, 1], stride: [1, 2], ..Window::plain([1, 6], [1, 2]) };
     let places = Window::plain([3, 3], [1, 1]);
+    // Zones of columns alone, and of rows alone.
+    let sides = Window { before: [0, 1], after: [0, 1], ..Window::plain([2, 4], [1, 3]) };
+    let ends = Window { before: [1, 0], after: [1, 0], ..Window::plain([4, 2], [3, 1]) };
     let zones = [
         (small, 2, Unsigned(2), (Unsigned(2), 3), 1),
         (small, 4, Bipolar, (Bipolar, 1), 1),
         (small, 2, Signed(3), (Unsigned(2), 3), 3),
         (row, 3, Unsigned(3), (Signed(3), 5), 1),
+        (sides, 2, Unsigned(1), (Bipolar, 1), 1),
+        (ends, 2, Unsigned(2), (Unsigned(2), 3), 1),
         (places, 1, Signed(4), (Unsigned(2), 3), 3),
     ];
     forms.into_iter().map(sample).chain(zones.into_iter().map(zoned)).collect()

@@ -328,9 +328,15 @@ impl ChannelUnit<'_> {
             done = b.and(done, end);
             done = b.named("position_done", done);
         }
+        let differ = table.members.len() > 1;
         for (axis, name) in [(1, "column"), (0, "row")] {
-            let Some((q, end)) = counter(b, name, zones.size()[axis] as u64, done) else { continue };
             let runs = zones.runs(axis);
+            // Rows are counted if they are in several zones, and columns for them.
+            let behind = differ || axis == 1 && zones.runs(0).len() > 1;
+            if runs.len() == 1 && !behind {
+                continue;
+            }
+            let Some((q, end)) = counter(b, name, zones.size()[axis] as u64, done) else { continue };
             if runs.len() > 1 {
                 let words = |zone: usize| zone as u64 * groups;
                 let mut base = b.constant(bits, words(runs[0].1));
@@ -342,12 +348,12 @@ impl ChannelUnit<'_> {
                 let base = b.named(format!("{name}_base"), base);
                 at = Some(plus(b, at, base));
             }
-            if table.members.len() > 1 || axis == 1 && zones.size()[0] > 1 {
+            if behind {
                 done = b.and(done, end);
                 done = b.named(format!("{name}_done"), done);
             }
         }
-        if table.members.len() > 1 {
+        if differ {
             // The words of a member follow those of the one before it.
             let q = b.register("member_base", bits, Some(0));
             let own = b.constant(bits, table.depth(self.pe) / table.members.len() as u64);

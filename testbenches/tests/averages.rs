@@ -68,6 +68,25 @@ fn averages_of_inputs_and_of_padded_sums() {
     assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
 }
 
+/// The outputs of a product along the last axis are columns for an average: it mixes their scales.
+#[test]
+fn averages_over_other_scales_are_no_sums() {
+    for behind in [false, true] {
+        let mut g = Making::new(88, &[1, 3, 2, 4]);
+        let w = g.m.floats(&[4, 3], &[1.0, 1.0, 2.0, -1.0, 1.0, -2.0, 1.0, -1.0, 2.0, 1.0, 1.0, 2.0]);
+        g.then(|m, x| m.node("MatMul", &[x, &w], Vec::new()));
+        g.then(|m, x| m.average_pool(x, true, Sliding { kernel: &[1, 3], pads: &[0, 1, 0, 1], ..K3 }));
+        if !behind {
+            let network = holds("left to the host", &g.end());
+            assert_eq!(kinds(&network), ["conv"]);
+            continue;
+        }
+        g.quant(4.0, 3).conv(&[2, 3, 1, 1], 1, Sliding::default(), &SIGNS);
+        let said = import::read("net", &g.end()).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("without a quantiser between"), "{said}");
+    }
+}
+
 /// Rectified sums in front of an average, where they are few levels by themselves.
 #[test]
 fn few_rectified_sums_are_levels() {

@@ -324,6 +324,14 @@ impl<'a> Walk<'a> {
         let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
         self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
+        // An average over what has other scales in other columns is none of sums.
+        let differ = |s: &Step| s.constants().iter().flatten().any(|t| t.len() > 1);
+        if let (Some(sums), Some(image)) = (&self.sums, &image)
+            && sums.steps.iter().any(differ)
+            && zones::mixes(&self.order, image, sums.rows.len())
+        {
+            return Err(unquantised(step, Some(step)).into());
+        }
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
         let positions = step.shape.iter().product::<usize>() / step.shape[axis].max(1);

@@ -4,10 +4,12 @@ use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::pooled::Zones;
 use crate::arith::threshold::Lattice;
 use crate::diagnostic::{ACTIVATION_UNSUPPORTED, Diagnostic, OPERATOR_UNSUPPORTED, Result};
+use crate::graph::op::geometry::Image;
 use crate::graph::step::Step;
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::activation::{Found, keeps_order, narrow, staircase, stairs};
 use crate::import::layers::grid::{Grid, of_sums};
+use crate::import::layers::order::Order;
 use crate::import::runs::steps::with;
 
 /// The divisors of an average, one for each position of an image.
@@ -89,6 +91,14 @@ impl Divisors {
             )
             .into())
     }
+}
+
+/// Whether the channels of `image`, streamed in `order`, are not the `rows` of the product that the stream comes from: its outputs are
+/// the innermost elements of the stream.
+pub fn mixes(order: &Order, image: &Image, rows: usize) -> bool {
+    let pixels = image.size.iter().product::<usize>();
+    let channel = |at: usize| if image.channels_last { at % image.channels } else { at / pixels };
+    rows != image.channels || (0..pixels * rows).any(|i| channel(order.at(i)) != i % rows)
 }
 
 /// What an average makes of its sums in one zone.

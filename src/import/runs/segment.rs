@@ -62,7 +62,7 @@ pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
         && let [.., last] = anchors[..]
         && matches!(chain.steps[last].operator.role, Role::Pool)
         && !can_average(
-            &chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last],
+            &chain.steps[anchors.iter().rev().nth(1).copied().unwrap_or(0)..last],
             &chain.steps[last],
         )
     {
@@ -124,12 +124,19 @@ fn is_affine(step: &Step) -> bool {
 /// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average. A sum counts
 /// an offset once for each element, so it commutes with none.
 fn can_average(steps: &[Step], pool: &Step) -> bool {
+    let is_anchor = |s: &Step| matches!(s.operator.role, Role::Product | Role::Pool);
+    let (product, steps) = match steps.split_first() {
+        Some((first, rest)) if is_anchor(first) => (Some(first), rest),
+        _ => (None, steps),
+    };
     let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
     let moves = steps.iter().any(|s| matches!(s.operator.role, Role::Layout));
     // Of moved elements, an average has those of several channels.
     let uniform = |s: &Step| s.constants().iter().flatten().all(|t| t.len() <= 1);
     let affine =
         pool.operator.name != "GlobalSumPool" && steps.iter().all(|s| is_affine(s) && (!moves || uniform(s)));
+    // Where nothing moves them, the outputs of a MatMul are the columns of the average.
+    let affine = affine && (moves || product.is_none_or(|product| product.operator.name != "MatMul"));
     steps.iter().all(is_local) && (quantised || affine)
 }
 
