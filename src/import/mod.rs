@@ -237,7 +237,8 @@ fn parts(
     let outputs = folded.outputs.clone();
     let mut runs = chain::runs(split::split(folded))?;
     for run in &mut runs {
-        let chain = rewrite::rewrite(std::mem::take(&mut run.chain), reasons);
+        let ends = (run.input.is_some(), run.leaves);
+        let chain = rewrite::rewrite(std::mem::take(&mut run.chain), ends, reasons);
         run.chain = levels::told(arrange::arrange(chain));
     }
     for run in runs.iter_mut().filter(|run| run.input.is_some()) {

@@ -7,7 +7,7 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::{Fill, Sliding};
-use crate::arith::pooled::{WindowSum, sum_range};
+use crate::arith::pooled::{WindowSum, Zones, sum_range};
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;
 use crate::frame::element::Element;
@@ -31,6 +31,15 @@ impl AveragePool {
     /// If the kernel's groups are not single channels, or an activation does not fit them.
     pub fn new(kernel: Sliding, activations: Vec<Activation>) -> Self {
         Self(WindowSum::new(kernel, activations))
+    }
+
+    /// A pooling whose activations differ between the zones of the output, as where an average counts fewer pixels at the border:
+    /// channel c of zone z has row z times the number of channels, plus c.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new), and if the zones are those of another image.
+    pub fn zoned(kernel: Sliding, zones: Zones, activations: Vec<Activation>) -> Self {
+        Self(WindowSum::zoned(kernel, Some(zones), activations))
     }
 
     /// The kernel.
@@ -100,6 +109,7 @@ pub const KIND: Kind = Kind { name: "avgpool", samples };
 fn samples() -> Vec<Sample> {
     use Element::{Bipolar, Signed, Unsigned};
 
+    use crate::arith::window::Window;
     use crate::layer::dense::staircase;
     use crate::layer::maxpool::windows;
 
@@ -134,5 +144,37 @@ fn samples() -> Vec<Sample> {
         let activations = (0..members).filter_map(|m| Some(stairs(m, activation?))).collect();
         (vec![port], Arc::new(AveragePool::new(kernel, activations)) as Arc<dyn Layer>)
     };
-    forms.into_iter().map(sample).collect()
+    let zoned = |(window, channels, element, (to, steps), members): (Window, usize, Element, _, i64)| {
+        let fill = if element == Bipolar { Fill::Mask } else { Fill::Value(0) };
+        let kernel = Sliding { window, channels, groups: channels, fill };
+        let port = Port { shape: kernel.shape().to_vec(), element };
+        let range = sum_range(element, kernel.window.taps());
+        let [height, width] = kernel.window.output();
+        let parts = |extent: usize| (0..extent).map(|at| usize::from(at > 0 && at + 1 < extent)).collect();
+        let zones = Zones::new(parts(height), parts(width));
+        let rows = channels * zones.count();
+        let stairs = |m: i64| {
+            let mut stairs = staircase(rows, (range.0 - m, range.1 + m), to, steps);
+            stairs.falls = (0..rows).map(|row| m > 0 && row % 3 == 1).collect();
+            stairs
+        };
+        let activations = (0..members).map(stairs).collect();
+        (vec![port], Arc::new(AveragePool::zoned(kernel, zones, activations)) as Arc<dyn Layer>)
+    };
+    let small = Window { before: [1, 1], after: [1, 1], ..Window::plain([3, 4], [3, 3]) };
+    let row = Window { before: [0, 0], after: [0, 1], stride: [1, 2], ..Window::plain([1, 6], [1, 2]) };
+    let places = Window::plain([3, 3], [1, 1]);
+    // Zones of columns alone, and of rows alone.
+    let sides = Window { before: [0, 1], after: [0, 1], ..Window::plain([2, 4], [1, 3]) };
+    let ends = Window { before: [1, 0], after: [1, 0], ..Window::plain([4, 2], [3, 1]) };
+    let zones = [
+        (small, 2, Unsigned(2), (Unsigned(2), 3), 1),
+        (small, 4, Bipolar, (Bipolar, 1), 1),
+        (small, 2, Signed(3), (Unsigned(2), 3), 3),
+        (row, 3, Unsigned(3), (Signed(3), 5), 1),
+        (sides, 2, Unsigned(1), (Bipolar, 1), 1),
+        (ends, 2, Unsigned(2), (Unsigned(2), 3), 1),
+        (places, 1, Signed(4), (Unsigned(2), 3), 3),
+    ];
+    forms.into_iter().map(sample).chain(zones.into_iter().map(zoned)).collect()
 }

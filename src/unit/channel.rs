@@ -16,11 +16,11 @@
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{counter, stream_register};
-use stoxnor_hdl::{Builder, Module, Net, Role, Stream};
+use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
 
 use crate::arith::activation::Activations;
 use crate::arith::kernel::Sliding;
-use crate::arith::pooled::{WindowSum, sum_range};
+use crate::arith::pooled::{WindowSum, Zones, sum_range};
 use crate::arith::product::computable;
 use crate::diagnostic::Result;
 use crate::frame::batch::Batch;
@@ -55,18 +55,20 @@ pub struct ChannelUnit<'a> {
     pub user: u32,
     /// The reduction of the taps.
     pub reduce: Reduce<'a>,
+    /// The zones of the output that have activations of their own; `None` if there is one zone.
+    pub zones: Option<&'a Zones>,
 }
 
 /// The sums of `taps` inputs as the hardware computes them. Masked bipolar inputs (+1, -1 or 0) are added as 2-bit two's
 /// complement numbers. For plain bipolar inputs the hardware counts ones, and y is twice the count minus `taps`.
-fn raw_sums(input: Element, masked: bool, taps: usize, channels: usize) -> RawSums {
+fn raw_sums(input: Element, masked: bool, taps: usize, rows: usize) -> RawSums {
     let count = taps as i64;
     let (range, gain, constant) = match (input, masked) {
         (Element::Bipolar, false) => ((0, count), 2, -count),
         _ => (sum_range(input, taps), 1, 0),
     };
     let operand = if masked { 2 } else { input.bits() };
-    RawSums { range, bits: width(range).max(operand), gain, constants: vec![vec![constant; channels]] }
+    RawSums { range, bits: width(range).max(operand), gain, constants: vec![vec![constant; rows]] }
 }
 
 impl WindowSum {
@@ -89,7 +91,8 @@ impl WindowSum {
 
     /// The channel unit for input elements of type `input`.
     pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
-        ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce: Reduce::Sum(self.activations()) }
+        let reduce = Reduce::Sum(self.activations());
+        ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce, zones: self.zones() }
     }
 }
 
@@ -103,7 +106,8 @@ impl ChannelUnit<'_> {
     }
 
     fn sums(&self) -> RawSums {
-        raw_sums(self.input, self.kernel.masked(), self.taps(), self.channels())
+        let rows = self.channels() * self.zones.map_or(1, Zones::count);
+        raw_sums(self.input, self.kernel.masked(), self.taps(), rows)
     }
 
     /// The output, if taps are summed.
@@ -196,7 +200,7 @@ impl ChannelUnit<'_> {
         let run = b.wire("run", 1);
         b.output("s_ready", run, Role::Control);
         // Accepted beats are counted only if a counter needs it.
-        let words = table.as_ref().map_or(1, |table| table.members.len() * self.channels() / pe);
+        let words = table.as_ref().map_or(1, |table| table.depth(pe));
         let take = if taps > 1 || words > 1 {
             let take = b.and(run, s.valid);
             b.named("take", take)
@@ -205,8 +209,13 @@ impl ChannelUnit<'_> {
         };
         let tap = counter(&mut b, "tap", taps, take);
         let constants = table.map_or_else(Vec::new, |table| {
-            let step = self.step(&mut b, s, (run, take), tap.map(|(_, end)| end), &table);
+            let tap_end = tap.map(|(_, end)| end);
             let latency = u32::from(taps > 1 && matches!(self.reduce, Reduce::Sum(_)));
+            if let Some(zones) = self.zones {
+                let at = self.zone(&mut b, s, take, tap_end, (zones, &table));
+                return table.read(&mut b, (self.name, pe), at, run, latency);
+            }
+            let step = self.step(&mut b, s, (run, take), tap_end, &table);
             table.hardware(&mut b, self.name, pe, step, latency)
         });
 
@@ -292,6 +301,70 @@ impl ChannelUnit<'_> {
             position,
             last_member: s.user.filter(|_| self.user == 1),
         }
+    }
+
+    /// The address of the thresholds of the current channel group: those of the zone that the position lies in, of the member.
+    fn zone(
+        &self,
+        b: &mut Builder,
+        s: Stream,
+        take: Net,
+        tap_end: Option<Net>,
+        (zones, table): (&Zones, &Table),
+    ) -> Net {
+        let groups = (self.channels() / self.pe) as u64;
+        let bits = index_bits(table.depth(self.pe));
+        let mut done = tap_end.map_or(take, |end| b.and(take, end));
+        if tap_end.is_some() {
+            done = b.named("group_done", done);
+        }
+        let mut at: Option<Net> = None;
+        let plus = |b: &mut Builder, at: Option<Net>, more: Net| match at {
+            Some(at) => b.add(at, more),
+            None => more,
+        };
+        if let Some((group, end)) = counter(b, "group", groups, done) {
+            at = Some(b.zero_extend(group, bits));
+            done = b.and(done, end);
+            done = b.named("position_done", done);
+        }
+        let differ = table.members.len() > 1;
+        for (axis, name) in [(1, "column"), (0, "row")] {
+            let runs = zones.runs(axis);
+            // Rows are counted if they are in several zones, and columns for them.
+            let behind = differ || axis == 1 && zones.runs(0).len() > 1;
+            if runs.len() == 1 && !behind {
+                continue;
+            }
+            let Some((q, end)) = counter(b, name, zones.size()[axis] as u64, done) else { continue };
+            if runs.len() > 1 {
+                let words = |zone: usize| zone as u64 * groups;
+                let mut base = b.constant(bits, words(runs[0].1));
+                for (first, zone) in &runs[1..] {
+                    let first = b.constant(b.width(q), *first as u64);
+                    let (before, own) = (b.less(q, first), b.constant(bits, words(*zone)));
+                    base = b.mux(before, base, own);
+                }
+                let base = b.named(format!("{name}_base"), base);
+                at = Some(plus(b, at, base));
+            }
+            if behind {
+                done = b.and(done, end);
+                done = b.named(format!("{name}_done"), done);
+            }
+        }
+        if differ {
+            // The words of a member follow those of the one before it.
+            let q = b.register("member_base", bits, Some(0));
+            let own = b.constant(bits, table.depth(self.pe) / table.members.len() as u64);
+            let (zero, next) = (b.constant(bits, 0), b.add(q, own));
+            let back = s.user.expect("members differ");
+            let next = b.mux(back, zero, next);
+            b.next_if(q, done, next);
+            at = Some(plus(b, at, q));
+        }
+        let at = at.expect("several zones");
+        b.named("thresholds_at", at)
     }
 
     /// The sum of the taps of each lane.
@@ -387,6 +460,18 @@ impl ChannelUnit<'_> {
         let beats = groups * taps as u64;
         b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.pe));
         table.iter().for_each(|table| b.doc(table.layout(self.pe)));
+        if let Some(zones) = self.zones {
+            let axis = |axis: usize| {
+                let from: Vec<String> =
+                    zones.runs(axis).iter().map(|(at, zone)| format!("{zone} from {at}")).collect();
+                from.join(", ")
+            };
+            b.doc(format!(
+                "Row z * {channels} + c is channel c in zone z of the image, which the row ({}) and the column ({}) add up to.",
+                axis(0),
+                axis(1)
+            ));
+        }
         b.doc(format!(
             "Timing: the output of a channel group is offered {latency} edges after its last tap."
         ));

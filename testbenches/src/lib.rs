@@ -5,6 +5,7 @@ pub mod data;
 pub mod fault;
 pub mod formal;
 pub mod graph;
+pub mod making;
 pub mod onnx;
 pub mod qcdq;
 pub mod random;

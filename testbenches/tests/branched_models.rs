@@ -268,7 +268,7 @@ fn raw_sums_meet_in_front_of_a_quantiser() {
 fn sums_and_means_of_several_branches() {
     let mut m = Model::new(24, &[1, 2, 4, 4]);
     let x = m.quant("x", 0.5, 3, true);
-    let parts: Vec<String> = [0.25, 0.313_7, 0.707_1].iter().map(|s| m.block(&x, [2, 3], *s)).collect();
+    let parts: Vec<String> = [0.25, 0.313_7, 0.706_1].iter().map(|s| m.block(&x, [2, 3], *s)).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let sum = m.builder.node("Sum", &parts, vec![]);
     let sum = m.quant(&sum, 0.5, 3, true);

@@ -9,116 +9,11 @@ use stoxnor::frame::element::Element;
 use stoxnor::import;
 use stoxnor::import::options::{OnChip, SamplingOptions};
 use stoxnor::lower::lower;
-use stoxnor::network::Network;
 use stoxnor_testbenches::conformance::{Effort, agree, random, random_folds, random_frames};
-use stoxnor_testbenches::graph::{equals_float_graph, run};
+use stoxnor_testbenches::graph::run;
+use stoxnor_testbenches::making::{K3, Making, SAME3, SIGNS, TRITS, holds, kinds, pixels};
 use stoxnor_testbenches::onnx::{Attribute, BREVITAS, Builder, FINN, STOXNOR, Sliding};
 use stoxnor_testbenches::qcdq::{INT8, UINT8};
-
-/// A graph in the making. Weights are random; scales are powers of two, so that float32 is exact.
-struct Making {
-    m: Builder,
-    x: String,
-    rng: rand_chacha::ChaCha8Rng,
-}
-
-impl Making {
-    /// An image of 8-bit pixels, quantised by the graph to signed bytes.
-    fn new(seed: u64, shape: &[usize]) -> Self {
-        let mut m = Builder::new(shape);
-        let x = m.scalar("Sub", "x", 128.0);
-        let x = m.quant(&x, 1.0, 8, true, "ROUND");
-        Self { m, x, rng: random(seed) }
-    }
-
-    fn then(&mut self, f: impl FnOnce(&mut Builder, &str) -> String) -> &mut Self {
-        self.x = f(&mut self.m, &self.x);
-        self
-    }
-
-    fn weights(&mut self, shape: &[usize], values: &[f32]) -> String {
-        let n = shape.iter().product();
-        let w: Vec<f32> = (0..n).map(|_| values[self.rng.random_range(0..values.len())]).collect();
-        self.m.floats(shape, &w)
-    }
-
-    /// Conv of [outputs, channels of a group, taps..].
-    fn conv(&mut self, shape: &[usize], groups: i64, how: Sliding<'_>, values: &[f32]) -> &mut Self {
-        let w = self.weights(shape, values);
-        self.then(|m, x| m.conv(x, &w, None, groups, how))
-    }
-
-    /// Batch normalisation with gammas of any sign, whose standard deviation is a power of two.
-    fn normalise(&mut self, channels: usize) -> &mut Self {
-        let rng = &mut self.rng;
-        let mut list = |values: &[f32]| -> Vec<f32> {
-            (0..channels).map(|_| values[rng.random_range(0..values.len())]).collect()
-        };
-        let gamma = list(&[0.25, -0.25, 0.5, -0.125, 1.0]);
-        let (beta, mean) = (list(&[0.0, 0.5, -0.75, 1.0]), list(&[0.0, 3.0, -2.0]));
-        self.then(|m, x| {
-            let c = [gamma, beta, mean, vec![1.0; channels]].map(|v| m.floats(&[v.len()], &v));
-            let [g, b, me, v] = &c;
-            m.node("BatchNormalization", &[x, g, b, me, v], vec![Attribute::float("epsilon", 0.0)])
-        })
-    }
-
-    fn bipolar(&mut self) -> &mut Self {
-        self.then(|m, x| m.bipolar(x, 1.0))
-    }
-
-    fn quant(&mut self, scale: f32, bits: u32) -> &mut Self {
-        self.then(|m, x| m.quant(x, scale, bits, false, "ROUND"))
-    }
-
-    fn turn(&mut self, perm: &[i64]) -> &mut Self {
-        self.then(|m, x| m.node("Transpose", &[x], vec![Attribute::ints("perm", perm)]))
-    }
-
-    /// Flatten and a product with `features` by `classes` signs.
-    fn classes(&mut self, features: usize, classes: usize) -> &mut Self {
-        let w = self.weights(&[features, classes], &[1.0, -1.0]);
-        self.then(|m, x| {
-            let x = m.node("Flatten", &[x], Vec::new());
-            m.node("MatMul", &[&x, &w], Vec::new())
-        })
-    }
-
-    fn end(self) -> Vec<u8> {
-        self.m.finish_at(10, &self.x)
-    }
-}
-
-fn pixels(seed: u64, n: usize) -> Vec<f32> {
-    let mut rng = random(seed);
-    (0..n).map(|_| f32::from(rng.random::<u8>())).collect()
-}
-
-/// The kinds of the layers.
-fn kinds(network: &Network) -> Vec<&'static str> {
-    network.nodes.iter().map(|n| n.layer.kind()).collect()
-}
-
-/// Imports, compares with the float graph on some images, and runs reference, fast and rtl at a random folding.
-fn holds(what: &str, bytes: &[u8]) -> Network {
-    let network = import::read("net", bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let graph = import::float_graph(bytes).unwrap();
-    let n = graph.input_shape().iter().product();
-    for seed in 0..4 {
-        assert!(equals_float_graph(&network, &graph, &pixels(seed, n)), "{what}: image {seed}");
-    }
-    let hardware = lower(&network, &random_folds(&mut random(n as u64), &network));
-    let frames = random_frames(1, &network, 2);
-    let effort = Effort { rtl: 2, verilator: 0, icarus: 0 };
-    agree(what, &network, &hardware, &frames, &Conditions::default(), effort);
-    network
-}
-
-const SIGNS: [f32; 2] = [1.0, -1.0];
-const TRITS: [f32; 3] = [1.0, -1.0, 0.0];
-const K3: Sliding<'static> =
-    Sliding { kernel: &[3, 3], strides: &[], dilations: &[], pads: &[], ceil: false };
-const SAME3: Sliding<'static> = Sliding { pads: &[1, 1, 1, 1], ..K3 };
 
 #[test]
 fn normalisation_stands_before_or_behind_a_maximum() {
@@ -202,60 +97,6 @@ fn lines_are_images_too() {
 }
 
 #[test]
-fn averages_are_exact_sums() {
-    // Of levels with a quantiser behind, then of levels in front of a product, then of sums behind a normalisation.
-    let mut g = Making::new(6, &[1, 2, 8, 8]);
-    g.conv(&[4, 2, 3, 3], 1, SAME3, &SIGNS).normalise(4).quant(2.0, 3);
-    g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2]))).quant(0.5, 3);
-    g.conv(&[4, 4, 3, 3], 1, SAME3, &TRITS).normalise(4).quant(2.0, 2);
-    g.then(|m, x| m.global_average_pool(x)).classes(4, 3);
-    let network = holds("averages", &g.end());
-    assert_eq!(kinds(&network), ["conv", "avgpool", "conv", "globalpool", "dense"]);
-    let mut g = Making::new(7, &[1, 2, 4, 4]);
-    g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS).normalise(4);
-    g.then(|m, x| m.global_average_pool(x)).normalise(4).quant(1.0, 3).classes(4, 3);
-    let network = holds("a normalisation before an average", &g.end());
-    assert_eq!(kinds(&network), ["conv", "globalpool", "dense"]);
-    let mut g = Making::new(8, &[1, 2, 4, 4]);
-    g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS).normalise(4).quant(2.0, 2);
-    g.then(|m, x| m.global_average_pool(x)).normalise(4);
-    let network = holds("an average at the end", &g.end());
-    assert_eq!(kinds(&network), ["conv", "globalpool"]);
-}
-
-/// Averages whose rounding is an integer shift: Trunc as Brevitas writes it, and QuantAvgPool2d.
-#[test]
-fn averages_that_drop_bits() {
-    for form in 0..3 {
-        let mut g = Making::new(20, &[1, 2, 6, 6]);
-        g.conv(&[4, 2, 3, 3], 1, K3, &SIGNS).normalise(4).quant(1.0, 3);
-        if form == 0 {
-            g.then(|m, x| m.average_pool(x, false, Sliding::apart(&[2, 2])));
-            g.then(|m, x| {
-                let x = m.scalar("Mul", x, 4.0);
-                let [s, z, from, to] = [1.0, 0.0, 5.0, 3.0].map(|v| m.floats(&[], &[v]));
-                let mode = vec![Attribute::string("rounding_mode", "FLOOR")];
-                m.node_of(BREVITAS, "Trunc", &[&x, &s, &z, &from, &to], mode)
-            });
-        } else {
-            if form == 2 {
-                g.turn(&[0, 2, 3, 1]);
-            }
-            g.then(|m, x| {
-                let ints = [("kernel", 2), ("stride", 2), ("ibits", 3), ("obits", 3), ("signed", 0)];
-                let mut how: Vec<Attribute> = ints.map(|(n, v)| Attribute::int(n, v)).to_vec();
-                how.push(Attribute::string("data_layout", if form == 2 { "NHWC" } else { "NCHW" }));
-                m.node_of(FINN, "QuantAvgPool2d", &[x], how)
-            });
-        }
-        g.classes(16, 3);
-        let network = holds(&format!("form {form}"), &g.end());
-        assert_eq!(kinds(&network), ["conv", "avgpool", "dense"]);
-        assert_eq!(network.nodes[1].output.element, Element::Unsigned(3));
-    }
-}
-
-#[test]
 fn images_grow_and_change_their_order() {
     let mut g = Making::new(9, &[1, 2, 4, 3]);
     g.conv(&[4, 2, 1, 1], 1, Sliding::default(), &SIGNS);
@@ -288,12 +129,18 @@ fn what_does_not_commute_is_refused() {
     g.quant(1.0, 2).classes(4, 2);
     let text = said(g);
     assert!(text.contains("without a quantiser between"), "{text}");
-    // At the border fewer pixels are averaged.
+    // At the border fewer pixels are averaged, and a product takes the averages as they are.
     let mut g = start();
     g.quant(1.0, 2).then(|m, x| m.average_pool(x, false, Sliding { strides: &[2, 2], ..SAME3 }));
-    g.quant(1.0, 2).classes(4 * 4, 2);
+    g.classes(4 * 4, 2);
     let text = said(g);
     assert!(text.contains("divides by fewer pixels at the border"), "{text}");
+    // Sums with an offset are padded with 0, which is no sum.
+    let mut g = start();
+    g.then(|m, x| m.scalar("Add", x, 1.0)).then(|m, x| m.average_pool(x, true, SAME3));
+    g.quant(1.0, 2).classes(4 * 16, 2);
+    let text = said(g);
+    assert!(text.contains("an offset is added to"), "{text}");
     // Padding that is no level.
     let mut g = start();
     g.bipolar().then(|m, x| m.pad(x, &[0, 0, 1, 1, 0, 0, 1, 1], 0.5)).conv(&[4, 4, 3, 3], 1, K3, &SIGNS);

@@ -140,6 +140,9 @@ fn frames(count: usize, elements: usize) -> Vec<Vec<f32>> {
         .collect()
 }
 
+/// What adds nodes behind a tensor; it returns the name of their output.
+type Step<'a> = &'a dyn Fn(&mut Builder, &str) -> String;
+
 #[test]
 fn operators_on_integers_are_their_qdq_graphs() {
     let [short, long] = [true, false].map(|integers| Net::new(&[1, 2, 6, 6], integers).image());
@@ -267,7 +270,7 @@ fn a_batch_of_independent_frames_is_one_frame() {
 
 #[test]
 fn a_batch_that_is_mixed_is_refused_or_one_frame() {
-    let mixing: [(&str, &dyn Fn(&mut Builder, &str) -> String); 6] = [
+    let mixing: [(&str, Step<'_>); 6] = [
         ("a mean over the batch", &|m, x| {
             let mean = m.node("ReduceMean", &[x], vec![Attribute::ints("axes", &[0])]);
             m.node("Add", &[x, &mean], vec![])

@@ -1,9 +1,10 @@
-//! Operators that change a tensor's extents: nearest-neighbour resizing, and constant padding.
+//! Operators that change a tensor's extents: resizing, and padding.
 
-use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
+use crate::diagnostic::Result;
 use crate::graph::attributes::Attributes;
 use crate::graph::op::index::along;
-use crate::graph::operator::{ONNX, Operator, Role, axis, invalid, list, number, unsupported};
+use crate::graph::op::linear::{Resized, coordinate, linear};
+use crate::graph::operator::{CONFIGURED, ONNX, Operator, Role, axis, invalid, list, number, unsupported};
 use crate::graph::tensor;
 use crate::graph::tensor::{Data, Tensor};
 
@@ -42,7 +43,38 @@ pub(crate) const OPERATORS: &[Operator] = &[
         role: Role::Select,
         eval: resize,
     },
+    Operator {
+        name: "Interpolate",
+        domains: &[CONFIGURED],
+        inputs: (1, 4),
+        attributes: &[
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+            "scales",
+        ],
+        role: Role::Host,
+        eval: |attributes, x| match attributes.floats("scales")? {
+            Some(_) => upsample(attributes, x),
+            None => resize(attributes, x),
+        },
+    },
 ];
+
+/// Upsample and Resize between pixels are no selection: `operator`, or the operator that stands for it.
+pub fn interpolating(operator: &'static Operator, attributes: &Attributes) -> &'static Operator {
+    let mode = attributes.text("mode", "nearest");
+    if ["Upsample", "Resize"].contains(&operator.name) && mode.is_ok_and(|mode| mode != "nearest") {
+        return &OPERATORS[OPERATORS.len() - 1];
+    }
+    operator
+}
 
 /// Input number `input`; `None` if it is omitted.
 fn given<'a>(x: &[&'a Tensor], input: usize) -> Option<&'a Tensor> {
@@ -54,19 +86,6 @@ fn only(attributes: &Attributes, name: &str, wanted: &str) -> Result<()> {
     match attributes.text(name, wanted)? {
         text if text == wanted => Ok(()),
         other => Err(unsupported(format!("{name} {other}; {wanted} is supported"))),
-    }
-}
-
-/// Rejects interpolation.
-fn is_nearest(attributes: &Attributes) -> Result<()> {
-    match attributes.text("mode", "nearest")? {
-        "nearest" => Ok(()),
-        mode => {
-            let message = format!("resizing with mode = {mode} is not supported; mode = nearest is");
-            Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                .help("use nearest-neighbour upsampling (torch.nn.Upsample(mode=\"nearest\")) with a convolution behind it, or a transposed convolution")
-                .into())
-        }
     }
 }
 
@@ -187,25 +206,7 @@ const FLOOR: Map<'_> = Map { transformation: "asymmetric", nearest: "floor" };
 impl Map<'_> {
     /// For each of `to` elements of the resized axis, the index in the original axis of extent `from`. float32 as in the
     /// runtimes.
-    fn picks(self, from: usize, to: usize, scale: f32) -> Result<Vec<usize>> {
-        let (input, output) = (from as f32, to as f32);
-        let original = |x: f32| {
-            Ok(match self.transformation {
-                "asymmetric" => x / scale,
-                "half_pixel" => (x + 0.5) / scale - 0.5,
-                "pytorch_half_pixel" if to == 1 => 0.0,
-                "pytorch_half_pixel" => (x + 0.5) / scale - 0.5,
-                "half_pixel_symmetric" => {
-                    // The rounding of the output's extent is distributed to both ends.
-                    let offset = input / 2.0 * (1.0 - output / (scale * input));
-                    offset + (x + 0.5) / scale - 0.5
-                }
-                "tf_half_pixel_for_nn" => (x + 0.5) / scale,
-                "align_corners" if to == 1 => 0.0,
-                "align_corners" => x * (input - 1.0) / (output - 1.0),
-                other => return Err(unsupported(format!("coordinate_transformation_mode {other}"))),
-            })
-        };
+    fn picks(self, from: usize, (axis, to, scale): Resized) -> Result<Vec<usize>> {
         let whole = |x: f32| {
             Ok(match self.nearest {
                 "round_prefer_floor" => (x - 0.5).ceil(),
@@ -217,12 +218,13 @@ impl Map<'_> {
         };
         let last = from.saturating_sub(1);
         // The cast saturates: negative coordinates become 0.
-        (0..to).map(|x| Ok((whole(original(x as f32)?)? as usize).min(last))).collect()
+        let place = |x| coordinate(self.transformation, x as f32, from, (axis, to, scale));
+        (0..to).map(|x| Ok((whole(place(x)?)? as usize).min(last))).collect()
     }
 }
 
 /// Nearest-neighbour resizing along `axes`, given as (axis, extent, scale).
-fn nearest(x: &Tensor, axes: &[(usize, usize, f32)], map: Map<'_>) -> Result<Vec<Tensor>> {
+fn nearest(x: &Tensor, axes: &[Resized], map: Map<'_>) -> Result<Vec<Tensor>> {
     let mut out = x.clone();
     for &(axis, to, scale) in axes {
         let from = x.shape[axis];
@@ -232,13 +234,13 @@ fn nearest(x: &Tensor, axes: &[(usize, usize, f32)], map: Map<'_>) -> Result<Vec
         let mut shape = out.shape.clone();
         shape[axis] = to;
         tensor::elements(&shape)?;
-        out = Tensor { data: along(&out, axis, &map.picks(from, to, scale)?), shape };
+        out = Tensor { data: along(&out, axis, &map.picks(from, (axis, to, scale))?), shape };
     }
     Ok(vec![out])
 }
 
 /// For each of `axes` its new extent and its scale.
-fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<(usize, usize, f32)>> {
+fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<Resized>> {
     if scales.len() != axes.len() {
         return Err(invalid(format!("{} scales for {} axes", scales.len(), axes.len())));
     }
@@ -252,19 +254,34 @@ fn scaled(x: &Tensor, axes: &[usize], scales: &[f32]) -> Result<Vec<(usize, usiz
     each.collect()
 }
 
+/// Resizing along `axes` in the operator's mode.
+fn moded(attributes: &Attributes, x: &Tensor, axes: &[Resized], map: Map<'_>) -> Result<Vec<Tensor>> {
+    match attributes.text("mode", "nearest")? {
+        "nearest" => nearest(x, axes, map),
+        "linear" | "bilinear" => linear(x, axes, map.transformation),
+        other => Err(unsupported(format!("mode {other}; nearest and linear are supported"))),
+    }
+}
+
+/// The coordinates of Upsample and Resize: the attribute, or those of their first versions.
+pub fn transformation(attributes: &Attributes) -> Result<&str> {
+    match attributes.opset < 11 {
+        true => Ok(FLOOR.transformation),
+        false => attributes.text("coordinate_transformation_mode", "half_pixel"),
+    }
+}
+
 fn upsample(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    is_nearest(attributes)?;
     let scales = match given(x, 1) {
         Some(scales) => scales.floats("the scales")?,
         None => attributes.floats("scales")?.ok_or_else(|| invalid("no scales are given"))?,
     };
     let axes: Vec<usize> = (0..x[0].rank()).collect();
-    nearest(x[0], &scaled(x[0], &axes, scales)?, FLOOR)
+    moded(attributes, x[0], &scaled(x[0], &axes, scales)?, FLOOR)
 }
 
 /// Inputs: X and scales in operator set 10; X, roi (unused by nearest), scales and sizes in later ones.
 fn resize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
-    is_nearest(attributes)?;
     only(attributes, "keep_aspect_ratio_policy", "stretch")?;
     for name in ["antialias", "exclude_outside"] {
         if attributes.int(name, 0)? != 0 {
@@ -276,7 +293,7 @@ fn resize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         FLOOR
     } else {
         Map {
-            transformation: attributes.text("coordinate_transformation_mode", "half_pixel")?,
+            transformation: transformation(attributes)?,
             nearest: attributes.text("nearest_mode", "round_prefer_floor")?,
         }
     };
@@ -297,7 +314,7 @@ fn resize(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         }
         _ => return Err(invalid("scales or sizes must be given, and not both")),
     };
-    nearest(x[0], &to, map)
+    moded(attributes, x[0], &to, map)
 }
 
 #[cfg(test)]
@@ -389,7 +406,7 @@ mod tests {
         let scales = Tensor::vector(scales.to_vec());
         assert_eq!(run("Upsample", &Attributes::new(9), &[&x, &scales]).unwrap(), wanted);
         assert_eq!(run("Resize", &Attributes::new(10), &[&x, &scales]).unwrap(), wanted);
-        assert!(run("Upsample", &texts(9, &[("mode", "linear")]), &[&x, &scales]).is_err());
+        assert!(run("Upsample", &texts(9, &[("mode", "cubic")]), &[&x, &scales]).is_err());
         assert!(run("Upsample", &Attributes::new(9), &[&x]).is_err());
     }
 
@@ -423,6 +440,25 @@ mod tests {
             let y = run("Resize", &a, &[&x, &none, &scales]).unwrap();
             assert_eq!(y.data, Data::Float(wanted.to_vec()), "{mode}");
         }
+    }
+
+    #[test]
+    fn resizing_between_pixels_is_an_operator_of_its_own() {
+        let (x, scales) = (line(&[0.0, 4.0]), Tensor::vector(vec![1.0, 1.0, 2.0]));
+        let wanted = |v: [f32; 4]| Data::Float(v.to_vec());
+        let old = texts(9, &[("mode", "linear")]);
+        assert_eq!(run("Upsample", &old, &[&x, &scales]).unwrap().data, wanted([0.0, 2.0, 4.0, 4.0]));
+        let new = texts(13, &[("mode", "linear")]);
+        let none = Tensor::vector(Vec::new());
+        assert_eq!(run("Resize", &new, &[&x, &none, &scales]).unwrap().data, wanted([0.0, 1.0, 3.0, 4.0]));
+        let (plain, other) = (texts(13, &[]), find("", "Resize").unwrap());
+        assert_eq!(interpolating(other, &new).name, "Interpolate");
+        assert_eq!(interpolating(other, &plain).name, "Resize");
+        let seven = Attributes::new(7)
+            .with("scales", Attribute::Floats(vec![1.0, 1.0, 2.0]))
+            .with("mode", Attribute::String("linear".into()));
+        let y = (interpolating(other, &new).eval)(&seven, &[&x]).unwrap();
+        assert_eq!(y[0].data, wanted([0.0, 2.0, 4.0, 4.0]));
     }
 
     #[test]

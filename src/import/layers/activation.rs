@@ -214,6 +214,11 @@ pub fn fits(grid: &Grid) -> bool {
     grid.element().bits() <= MAX_BITS && grid.most - grid.least < MAX_LEVELS
 }
 
+/// [`narrowed`], for the steps behind a layer. Parameters as for [`activation`].
+pub fn narrow(rows: &[Lattice], shape: &[usize], steps: &[Step], grid: &Grid) -> Result<Grid> {
+    narrowed(rows, steps, grid, &mut |sums, out| evaluate(shape, steps, grid, sums, out))
+}
+
 /// `grid` restricted to the levels that occur. An error if these are still too many for an activation.
 fn narrowed(
     rows: &[Lattice],
@@ -324,7 +329,7 @@ fn cost(step: &Step) -> u64 {
 }
 
 /// Rejects steps that move elements: output c must depend on sum c only.
-fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
+pub fn keeps_order(shape: &[usize], steps: &[Step]) -> Result<()> {
     let elements: usize = shape.iter().product();
     let ramp = Data::Int((0..elements as i64).collect());
     let mut now = Tensor { shape: shape.to_vec(), data: ramp.clone() };

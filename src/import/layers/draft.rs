@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::arith::activation::Activation;
 use crate::arith::kernel::Sliding;
+use crate::arith::pooled::Zones;
 use crate::arith::product::{Product, Stochastic};
 use crate::arith::sampling::Realisation;
 use crate::graph::step::Step;
@@ -58,8 +59,8 @@ pub enum Core {
         /// The sliding kernel of a convolution; `None` for a fully connected layer.
         kernel: Option<Sliding>,
     },
-    /// Average pooling: the sums of each channel over a kernel.
-    Average(Sliding),
+    /// Average pooling: the sums of each channel over a kernel. `None` if all positions have the same activation.
+    Average(Sliding, Option<Zones>),
     /// Elementwise sum of several streams, each times a factor.
     Sum {
         /// Shape of the streams, channels last.
@@ -79,7 +80,7 @@ impl PartialEq for Core {
             (Self::Product { weights, kernel, .. }, Self::Product { weights: w, kernel: k, .. }) => {
                 weights == w && kernel == k
             }
-            (Self::Average(kernel), Self::Average(other)) => kernel == other,
+            (Self::Average(kernel, zones), Self::Average(k, z)) => kernel == k && zones == z,
             (Self::Sum { shape, factors }, Self::Sum { shape: s, factors: f }) => shape == s && factors == f,
             (Self::Gate(shape), Self::Gate(other)) => shape == other,
             (Self::Fixed(layer), Self::Fixed(other)) => format!("{layer:?}") == format!("{other:?}"),
@@ -125,10 +126,11 @@ impl Draft {
                     Some(kernel) => Arc::new(Conv::new(kernel, product)),
                 }
             }
-            Core::Average(kernel) if kernel.window.positions() == 1 && kernel.is_whole() => {
+            Core::Average(kernel, _) if kernel.window.positions() == 1 && kernel.is_whole() => {
                 Arc::new(GlobalPool::new(kernel.shape(), activations))
             }
-            Core::Average(kernel) => Arc::new(AveragePool::new(kernel, activations)),
+            Core::Average(kernel, Some(zones)) => Arc::new(AveragePool::zoned(kernel, zones, activations)),
+            Core::Average(kernel, None) => Arc::new(AveragePool::new(kernel, activations)),
             Core::Sum { shape, factors } => Arc::new(Add::new(shape, factors, activations)),
             Core::Gate(shape) => Arc::new(Mul::new(shape, activations)),
             Core::Fixed(layer) => layer,

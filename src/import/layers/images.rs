@@ -14,6 +14,7 @@ use crate::graph::step::{HostGraph, Operand, Step};
 use crate::graph::tensor::{Data, Tensor};
 use crate::import::layers::grid::Grid;
 use crate::import::layers::order::Order;
+use crate::import::layers::zones::Divisors;
 use crate::import::runs::levels::written_out;
 use crate::import::runs::picks::Picks;
 use crate::import::runs::steps::{made, transposed};
@@ -145,23 +146,18 @@ pub fn convolution(
     Ok((Sliding { window, channels: form.image.channels, groups: form.groups, fill }, turn))
 }
 
-/// An average's kernel and divisor.
+/// An average's kernel and divisors.
 pub fn average(
     step: &Step,
     before: &[usize],
     padded: Option<Padded>,
     level: &Grid,
-) -> Result<(Sliding, usize)> {
+) -> Result<(Sliding, Divisors)> {
     let image = image(step, before)?;
-    let (window, divisors) = pool::divisors(step.operator.name, &step.attributes, before)?;
-    let Some(divisor) = divisors.first().copied().filter(|d| divisors.iter().all(|o| o == d)) else {
-        return Err(refuse(
-            "an average that excludes padding from the count is not supported: it divides by fewer pixels at the border",
-            "set count_include_pad = 1 (PyTorch: count_include_pad=True), average without padding, or leave ceil_mode out",
-        ));
-    };
+    let (window, each) = pool::divisors(step.operator.name, &step.attributes, before)?;
+    let divisors = Divisors { size: window.output(), each };
     let (window, fill) = filled(window, padded, level)?;
-    Ok((Sliding { window, channels: image.channels, groups: image.channels, fill }, divisor))
+    Ok((Sliding { window, channels: image.channels, groups: image.channels, fill }, divisors))
 }
 
 /// A MaxPool's kernel. The node's own padding is never the maximum.

@@ -16,13 +16,16 @@ pub(crate) mod members;
 pub(crate) mod moves;
 pub(crate) mod offsets;
 pub(crate) mod order;
+pub(crate) mod pieces;
 pub(crate) mod pixels;
+pub(crate) mod place;
 pub mod scales;
 pub mod sums;
 pub(crate) mod survey;
 pub(crate) mod terms;
 pub(crate) mod walk;
 pub(crate) mod weights;
+pub(crate) mod zones;
 
 use std::collections::BTreeMap;
 

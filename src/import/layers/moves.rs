@@ -201,9 +201,10 @@ impl Walk<'_> {
         }
         self.recover(before)?;
         let (axes, order) = self.axes(step, before)?;
-        let [height, width, depth] = axes.extents(before);
+        let [mut height, mut width, depth] = axes.extents(before);
         let all = |extent: usize| (0..extent).map(Some).collect::<Vec<_>>();
-        let [rows, columns] = axes.pixels.map(|axis| axis.map_or_else(|| all(1), |a| picks.axes[a].clone()));
+        let [mut rows, mut columns] =
+            axes.pixels.map(|axis| axis.map_or_else(|| all(1), |a| picks.axes[a].clone()));
         let regular = |picks: &[Option<usize>], extent| {
             places(picks, extent).ok_or_else(|| {
                 let mirrors = step.operator.name == "Pad";
@@ -221,12 +222,24 @@ impl Walk<'_> {
                 )
             })
         };
-        let ((down, rows), (across, columns)) = (regular(&rows, height)?, regular(&columns, width)?);
-        let channels = &picks.axes[axes.channels];
         let known = axes.pixels.iter().flatten().chain([&axes.channels]);
         if (0..before.len()).any(|a| !known.clone().any(|k| *k == a) && !picks.keeps(a, before[a])) {
             return Err(refuse("it selects along the batch", "select channels, rows and columns"));
         }
+        // Places at distances that are not regular are pieces of the image.
+        let irregular = |list: &[Option<usize>], extent| -> Option<Vec<usize>> {
+            places(list, extent).is_none().then(|| list.iter().copied().collect()).flatten()
+        };
+        if let Some(list) = irregular(&columns, width) {
+            self.pieces(step, [height, width, depth], 1, &list)?;
+            (width, columns) = (list.len(), all(list.len()));
+        }
+        if let Some(list) = irregular(&rows, height) {
+            self.pieces(step, [height, width, depth], 0, &list)?;
+            (height, rows) = (list.len(), all(list.len()));
+        }
+        let ((down, rows), (across, columns)) = (regular(&rows, height)?, regular(&columns, width)?);
+        let channels = &picks.axes[axes.channels];
         let keeps = picks.keeps(axes.channels, depth);
         if !keeps && chain.steps[at + 1..end].iter().any(is_maximum) {
             return Err(refuse(

@@ -10,24 +10,25 @@ use crate::arith::sampling::Realisation;
 use crate::arith::threshold::Lattice;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, OPERATOR_UNSUPPORTED, Result};
-use crate::graph::op::geometry::Image;
 use crate::graph::operator::{Codes, Role};
 use crate::graph::step::Step;
 use crate::graph::tensor::Tensor;
-use crate::import::layers::activation::Found;
+use crate::import::layers::activation::{Found, fits};
 use crate::import::layers::draft::{Core, Draft, Postprocessing};
 use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
-use crate::import::layers::images::{Padded, at_one_position, is_pool, one_position};
+use crate::import::layers::images::{at_one_position, is_pool};
 use crate::import::layers::order::{Order, transposition};
+use crate::import::layers::place::Place;
 use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
 use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::weights::{Matrix, Weights};
+use crate::import::layers::zones::{self, Divisors, Zone};
 use crate::import::layers::{images, weights};
 use crate::import::options::LayerOptions;
 use crate::import::runs::chain::Chain;
 use crate::import::runs::levels::rounds;
-use crate::import::runs::segment::{Segment, is_affine, is_local};
+use crate::import::runs::segment::{Segment, commutes, is_local};
 use crate::import::runs::steps::with;
 use crate::layer::transpose::Transpose;
 use crate::network::layer::Layer;
@@ -99,43 +100,14 @@ pub struct Values {
     pub all: Vec<Step>,
 }
 
-/// The input and output of a layer's node.
-struct Place<'a> {
-    step: &'a Step,
-    /// Shape of the input tensor, including padding.
-    before: &'a [usize],
-    padded: Option<Padded>,
-    /// The image before padding; `None` for a matrix product.
-    image: Option<Image>,
-    /// The channel axis of the output.
-    axis: usize,
-    /// Number of output positions.
-    positions: usize,
-}
-
-impl Place<'_> {
-    /// Shape of one output position.
-    fn one(&self) -> Vec<usize> {
-        if self.positions == 1 { self.step.shape.clone() } else { one_position(&self.step.shape, self.axis) }
-    }
-
-    fn channels(&self) -> usize {
-        self.step.shape[self.axis]
-    }
-
-    /// Stream order of the output.
-    fn order(&self) -> Order {
-        let pixels = [1, self.positions];
-        self.image.map_or_else(Order::default, |image| Order::of(&image.with(self.channels(), pixels)))
-    }
-}
-
 /// The steps after a layer.
-struct Behind {
+struct Behind<'a> {
     /// The steps on one position's values, up to the next layer.
     steps: Vec<Step>,
     /// The levels of their results; `None` if no step is a quantiser.
     level: Option<Grid>,
+    /// An average that takes the results although they do not commute with it: they must be few levels by themselves.
+    average: Option<&'a Step>,
 }
 
 /// The parts of a layer, and the levels of its output.
@@ -224,13 +196,16 @@ impl<'a> Walk<'a> {
         let local = |range: &Range<usize>| chain.steps[range.clone()].iter().all(is_local);
         let range = segment.behind.clone().filter(local);
         let behind = range.and_then(|range| {
-            let behind = keep(self.behind(&place, range.clone()), self.errors)?;
+            let (behind, next) =
+                (keep(self.behind(&place, range.clone()), self.errors)?, chain.steps.get(range.end));
             let steps = &chain.steps[range.clone()];
             let stays = |s: &Step| !matches!(s.operator.role, Role::Select);
-            let pooled = feeds_pool && steps.iter().all(is_affine) || feeds_sums && steps.iter().all(stays);
+            let pooled = feeds_pool && commutes(steps) || feeds_sums && steps.iter().all(stays);
             let rounded = behind.steps.iter().any(rounds);
-            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) {
-                self.errors.push(unquantised(step, chain.steps.get(range.end)));
+            let behind =
+                Behind { average: next.filter(|_| feeds_pool && !pooled && !is_pool(step)), ..behind };
+            if behind.level.is_none() && !pooled && !rounded && !is_pool(step) && behind.average.is_none() {
+                self.errors.push(unquantised(step, next));
                 return None;
             }
             Some(behind)
@@ -353,6 +328,14 @@ impl<'a> Walk<'a> {
         let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
         self.recover(inner)?;
         let image = if matrix { None } else { Some(images::image(step, inner)?) };
+        // An average over what has other scales in other columns is none of sums.
+        let differ = |s: &Step| s.constants().iter().flatten().any(|t| t.len() > 1);
+        if let (Some(sums), Some(image)) = (&self.sums, &image)
+            && sums.steps.iter().any(differ)
+            && zones::mixes(&self.order, image, sums.rows.len())
+        {
+            return Err(unquantised(step, Some(step)).into());
+        }
         let rank = step.shape.len();
         let axis = if image.is_some_and(|i| !i.channels_last) { 1 } else { rank - 1 };
         let positions = step.shape.iter().product::<usize>() / step.shape[axis].max(1);
@@ -414,7 +397,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn behind(&self, place: &Place<'_>, range: Range<usize>) -> Result<Behind> {
+    fn behind(&self, place: &Place<'_>, range: Range<usize>) -> Result<Behind<'a>> {
         let steps = &self.chain.steps[range];
         let one = place.one();
         let selects = steps.iter().any(|s| matches!(s.operator.role, Role::Select));
@@ -424,7 +407,7 @@ impl<'a> Walk<'a> {
             steps.to_vec()
         };
         let level = grid(None, &one, &steps)?;
-        Ok(Behind { steps, level })
+        Ok(Behind { steps, level, average: None })
     }
 
     /// A product's kernel, its constant as [inputs, outputs] in stream order, and the constant's codes.
@@ -475,7 +458,7 @@ impl<'a> Walk<'a> {
     fn product(
         &mut self,
         place: &Place<'_>,
-        behind: Option<Behind>,
+        behind: Option<Behind<'_>>,
         last: bool,
         sketch: &mut PartialLayer,
     ) -> Result<Option<Made>> {
@@ -496,6 +479,10 @@ impl<'a> Walk<'a> {
             None if steps.iter().any(rounds) => {
                 let found = of_rows(&rows, &place.one(), &steps)?;
                 Some(found.ok_or_else(|| unquantised(place.step, Some(place.step)))?)
+            }
+            None if behind.average.is_some() => {
+                let found = of_rows(&rows, &place.one(), &steps).ok().flatten().filter(fits);
+                Some(found.ok_or_else(|| unquantised(place.step, behind.average))?)
             }
             level => level,
         };
@@ -524,7 +511,7 @@ impl<'a> Walk<'a> {
         Ok(Some(Made { core: core(weights), activation: Some(found), steps, level: Some(level) }))
     }
 
-    fn pool(&mut self, place: &Place<'_>, behind: Option<Behind>, last: bool) -> Result<Option<Made>> {
+    fn pool(&mut self, place: &Place<'_>, behind: Option<Behind<'_>>, last: bool) -> Result<Option<Made>> {
         let step = place.step;
         let sums = self.sums.take();
         let level = match (&sums, self.level) {
@@ -534,47 +521,59 @@ impl<'a> Walk<'a> {
             (None, Some(level)) => level,
             (None, None) => return Ok(None),
         };
-        let (kernel, divisor) = images::average(step, place.before, place.padded, &level)?;
-        if sums.is_some() && kernel.window.pads() {
-            let message = "it pads sums that are no levels of a quantiser";
-            return Err(Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
-                .help("quantise before a padded average")
-                .into());
+        let (kernel, divisors) = images::average(step, place.before, place.padded, &level)?;
+        if let Some(sums) = sums.as_ref().filter(|_| kernel.window.pads()) {
+            divisors.padded_sums(&sums.steps, &sums.one, &kernel)?;
         }
         let operand = operands(&level, Some(&kernel));
-        let taps = kernel.window.taps() as i64;
         let grain = operand.grain();
-        let (low, high) = (taps * operand.least, taps * operand.most);
-        let row = Lattice { low, step: grain, points: (high - low) / grain + 1 };
-        let rows = vec![row; place.channels()];
+        let rows_of = |pixels: usize| {
+            let (low, high) = (pixels as i64 * operand.least, pixels as i64 * operand.most);
+            vec![Lattice { low, step: grain, points: (high - low) / grain + 1 }; place.channels()]
+        };
+        let rows = rows_of(kernel.window.taps());
         let range = reach(&rows, step)?;
         let own = sums.is_some();
-        let divide = match divisor {
-            1 => None,
-            _ => Some(with(step, "Div", Tensor::scalar(divisor as f32), &step.shape)?),
-        };
         // The steps after a product are applied to the average of its sums.
-        let mut scaling: Vec<Step> = match sums {
-            Some(sums) => divide.into_iter().chain(sums.steps).collect(),
-            None if level.scale == 1.0 => divide.into_iter().collect(),
-            None => {
-                let scale = with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?;
-                std::iter::once(scale).chain(divide).collect()
-            }
+        let (before, after) = match sums {
+            Some(sums) => (Vec::new(), sums.steps),
+            None if level.scale == 1.0 => (Vec::new(), Vec::new()),
+            None => (vec![with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?], Vec::new()),
         };
-        let core = Core::Average(kernel);
+        let around = |divide: Option<Step>| -> Vec<Step> {
+            before.iter().cloned().chain(divide).chain(after.iter().cloned()).collect()
+        };
         let Some(behind) = behind else {
+            let mut scaling = around(divisors.division(step, place.axis)?);
             scaling.iter_mut().for_each(|s| s.shape.clone_from(&step.shape));
+            let core = Core::Average(kernel, None);
             return Ok(last.then_some(Made { core, activation: None, steps: scaling, level: None }));
         };
         let one = place.one();
+        let scaled = |divisor: usize| -> Result<(Vec<Step>, Vec<Step>)> {
+            let divide = Divisors { size: [1, 1], each: vec![divisor] }.division(step, place.axis)?;
+            let scaling = around(divide);
+            let steps = at_one_position(&scaling, &step.shape, &one)?;
+            Ok((scaling, steps.into_iter().chain(behind.steps.iter().cloned()).collect()))
+        };
+        // Of several divisors the smallest one has the widest results.
+        let (scaling, steps) = scaled(divisors.least())?;
+        let Some(divisor) = divisors.common() else {
+            let (zones, each) = divisors.zones();
+            let zone = |d: &usize| Ok(Zone { rows: rows_of(*d), steps: scaled(*d)?.1 });
+            let each = each.iter().map(zone).collect::<Result<Vec<_>>>()?;
+            let (found, mut next) = zones::activation(step, &each, &one, behind.level)?;
+            next.narrow(found.last());
+            self.made = Some(Values { rows: rows_of(divisors.least()), one, scaling, all: steps.clone() });
+            let core = Core::Average(kernel, Some(zones));
+            return Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }));
+        };
+        let core = Core::Average(kernel, None);
         let moved = behind.steps.iter().all(|s| matches!(s.operator.role, Role::Layout));
-        let steps: Vec<Step> =
-            at_one_position(&scaling, &step.shape, &one)?.into_iter().chain(behind.steps).collect();
         // Trunc has no levels of its own.
         let level_behind = match behind.level {
             Some(level) => Some(level),
-            None => of_sums(&row, &one, &steps)?,
+            None => of_sums(&rows[0], &one, &steps)?,
         };
         let Some(mut next) = level_behind else {
             if own || !moved {

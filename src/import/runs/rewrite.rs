@@ -3,15 +3,17 @@
 //!
 //! A rewrite keeps the order of the operations, so the float32 results are the same.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, OPERATOR_UNSUPPORTED, Result};
 use crate::graph::attributes::{Attribute, Attributes};
 use crate::graph::op;
 use crate::graph::op::conv::Convolution;
+use crate::graph::op::linear::Enlargement;
 use crate::graph::op::product::transposed;
 use crate::graph::op::transposed::Plan;
-use crate::graph::op::{geometry, pool, reduce};
+use crate::graph::op::{geometry, pool, reduce, resize};
 use crate::graph::operator::{CONFIGURED, Role};
 use crate::graph::step::{Operand, Step};
 use crate::graph::tensor::{Data, Tensor};
@@ -22,7 +24,8 @@ use crate::import::runs::steps::{made, with};
 type Form = fn(&Step, &[usize]) -> Result<Vec<Step>>;
 
 /// All rewrites, in their order: an earlier one may make steps of the operator of a later one.
-const FORMS: [(&str, Form); 8] = [
+const FORMS: [(&str, Form); 9] = [
+    ("Interpolate", interpolation),
     ("XnorPopcountMatMul", xnor_popcount),
     ("Gemm", gemm),
     ("ConvTranspose", transposed_convolution),
@@ -33,22 +36,35 @@ const FORMS: [(&str, Form); 8] = [
     ("MatMul", constant_on_the_left),
 ];
 
-/// Applies all rewrites. A step that cannot be rewritten stays, and its errors are added to `errors`.
-pub fn rewrite(chain: Chain, errors: &mut Vec<Diagnostic>) -> Chain {
-    FORMS.iter().fold(chain, |chain, (name, form)| each(chain, name, *form, errors))
+/// Applies all rewrites. A step that cannot be rewritten stays, and its errors are added to `errors`. `first` says whether the chain
+/// begins with an input of the graph, `leaves` whether it ends in an output.
+pub fn rewrite(chain: Chain, (first, leaves): (bool, bool), errors: &mut Vec<Diagnostic>) -> Chain {
+    // The host interpolates in front of the first quantiser and behind the last product.
+    let decides = |s: &Step| matches!(s.operator.role, Role::Quantiser(_) | Role::Product);
+    let begin = if first { chain.steps.iter().position(decides).unwrap_or(usize::MAX) } else { 0 };
+    let end = if leaves { chain.steps.iter().rposition(decides).unwrap_or(0) } else { usize::MAX };
+    FORMS.iter().fold(chain, |chain, (name, form)| {
+        let within = if *name == "Interpolate" { begin..end } else { 0..usize::MAX };
+        each(chain, (name, within), *form, errors)
+    })
 }
 
-/// Replaces every step of operator `name` by the steps that `form` returns for it and its input shape.
-fn each(mut chain: Chain, name: &str, form: Form, errors: &mut Vec<Diagnostic>) -> Chain {
+/// Replaces every step of operator `name` in the range by the steps that `form` returns for it and its input shape.
+fn each(
+    mut chain: Chain,
+    (name, within): (&str, Range<usize>),
+    form: Form,
+    errors: &mut Vec<Diagnostic>,
+) -> Chain {
     let is_form = |step: &Step| FORMS.iter().any(|(name, _)| *name == step.operator.name);
     let mut steps = Vec::with_capacity(chain.steps.len());
     let mut before = chain.input.clone();
     // Behind a step that only the host computes, no form has to suit hardware.
     let mut on_host = false;
-    for step in std::mem::take(&mut chain.steps) {
+    for (at, step) in std::mem::take(&mut chain.steps).into_iter().enumerate() {
         let after = step.shape.clone();
         on_host |= matches!(step.operator.role, Role::Host) && !is_form(&step);
-        if on_host || step.operator.name != name {
+        if on_host || step.operator.name != name || !within.contains(&at) {
             steps.push(step);
         } else {
             match form(&step, &before) {
@@ -205,6 +221,28 @@ fn transposed_convolution(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// Linear interpolation: a Pad that repeats the edges, a ConvTranspose with whole weights, and a Mul by their common divisor.
+fn interpolation(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
+    let helped = |found: Diagnostics| -> Diagnostics {
+        let help = "use nearest pixels (mode=\"nearest\"), factors of 2, 4 or 8 with align_corners=False, or interpolate behind the last layer, which the host does";
+        Diagnostics::from(found.list()[0].clone().help(help))
+    };
+    let plan = Enlargement::of(before, &step.shape, resize::transformation(&step.attributes)?);
+    let plan = plan.map_err(helped)?;
+    let (channels, list) = (before[1], |v: Vec<i64>| Operand::Constant(Arc::new(Tensor::integers(v))));
+    let mut edges = before.to_vec();
+    edges[2..].iter_mut().zip(&plan.edges).for_each(|(extent, [first, last])| *extent += first + last);
+    let side = |end: usize| [0, 0].into_iter().chain(plan.edges.iter().map(move |e| e[end] as i64));
+    let pads = list(side(0).chain(side(1)).collect());
+    let edge = Attributes::new(13).with("mode", Attribute::String("edge".into()));
+    let weights = Operand::Constant(Arc::new(plan.weights(channels)));
+    Ok(vec![
+        made(step, "Pad", vec![Operand::Running, pads], edge, &edges)?,
+        made(step, "ConvTranspose", vec![Operand::Running, weights], plan.attributes(channels), &step.shape)?,
+        with(step, "Mul", Tensor::scalar(1.0 / plan.divisor as f32), &step.shape)?,
+    ])
+}
+
 /// QuantAvgPool2d: an AveragePool, a Mul by the number of pixels, and a Trunc that drops bits. Channels-last inputs are
 /// transposed before and back after.
 fn quantised_average(step: &Step, before: &[usize]) -> Result<Vec<Step>> {
@@ -329,7 +367,7 @@ mod tests {
         let wanted = one.eval(x).unwrap();
         let mut errors = Vec::new();
         let chain = Chain { input: x.shape.clone(), annotation: None, steps: vec![one] };
-        let steps = rewrite(chain, &mut errors).steps;
+        let steps = rewrite(chain, (false, false), &mut errors).steps;
         assert!(errors.is_empty(), "{errors:?}");
         let mut running = x.clone();
         for step in &steps {
@@ -392,7 +430,8 @@ mod tests {
             let mut both = step(if name == "Gemm" { "" } else { "onnx.brevitas" }, name, &[], &[1, 1]);
             both.operands.push(Operand::Running);
             let mut errors = Vec::new();
-            rewrite(Chain { input: vec![1, 1], annotation: None, steps: vec![both] }, &mut errors);
+            let chain = Chain { input: vec![1, 1], annotation: None, steps: vec![both] };
+            rewrite(chain, (false, false), &mut errors);
             assert!(errors[0].message.contains("both operands"), "{errors:?}");
         }
     }

@@ -27,7 +27,7 @@ pub struct Segments {
     pub tail: Range<usize>,
 }
 
-/// Cuts a run at its products and averages. In a run that begins with an input, averages before the first product belong to the host.
+/// Cuts a run at its products and averages. In a run that begins with an input, averages before its quantiser belong to the host.
 /// Errors for steps that may not stand between layers are added to `errors`.
 pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
     let is_first = run.input.is_some();
@@ -53,13 +53,16 @@ pub fn segment(run: &Run, errors: &mut Vec<Diagnostic>) -> Option<Segments> {
         None => end,
     };
     let sums = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Product | Role::Pool);
-    let mut anchors: Vec<usize> = (if is_first { first } else { 0 }..end).filter(sums).collect();
+    // The host computes what a quantiser in front of the first product is behind.
+    let is_quantiser = |i: &usize| matches!(chain.steps[*i].operator.role, Role::Quantiser(_));
+    let start = if is_first { (0..first).rfind(is_quantiser).unwrap_or(0) } else { 0 };
+    let mut anchors: Vec<usize> = (start..end).filter(sums).collect();
     // Averages that the hardware cannot compute are left to the host.
     while run.leaves
         && let [.., last] = anchors[..]
         && matches!(chain.steps[last].operator.role, Role::Pool)
         && !can_average(
-            &chain.steps[anchors.iter().rev().nth(1).map_or(0, |before| before + 1)..last],
+            &chain.steps[anchors.iter().rev().nth(1).copied().unwrap_or(0)..last],
             &chain.steps[last],
         )
     {
@@ -102,8 +105,14 @@ pub fn is_local(step: &Step) -> bool {
     }
 }
 
+/// Whether an average takes sums in place of what `steps` make of them. Padding right in front of it belongs to its window.
+pub fn commutes(steps: &[Step]) -> bool {
+    let padless = steps.split_last().filter(|(last, _)| last.operator.name == "Pad");
+    padless.map_or(steps, |(_, rest)| rest).iter().all(is_affine)
+}
+
 /// Whether a step is an affine function of the running tensor, so that it commutes with an average.
-pub fn is_affine(step: &Step) -> bool {
+fn is_affine(step: &Step) -> bool {
     let name = step.operator.name;
     let linear = ["Add", "Sub", "Mul", "Neg", "BatchNormalization"].contains(&name);
     let regroups = ["DepthToSpace", "SpaceToDepth", "Interleave"].contains(&name);
@@ -115,18 +124,28 @@ pub fn is_affine(step: &Step) -> bool {
 /// Whether the hardware can average the results of these steps: they are quantised, or the steps commute with the average. A sum counts
 /// an offset once for each element, so it commutes with none.
 fn can_average(steps: &[Step], pool: &Step) -> bool {
+    let is_anchor = |s: &Step| matches!(s.operator.role, Role::Product | Role::Pool);
+    let (product, steps) = match steps.split_first() {
+        Some((first, rest)) if is_anchor(first) => (Some(first), rest),
+        _ => (None, steps),
+    };
     let quantised = steps.iter().any(|s| matches!(s.operator.role, Role::Quantiser(_)));
     let moves = steps.iter().any(|s| matches!(s.operator.role, Role::Layout));
     // Of moved elements, an average has those of several channels.
     let uniform = |s: &Step| s.constants().iter().flatten().all(|t| t.len() <= 1);
     let affine =
         pool.operator.name != "GlobalSumPool" && steps.iter().all(|s| is_affine(s) && (!moves || uniform(s)));
+    // Where nothing moves them, the outputs of a MatMul are the columns of the average.
+    let affine = affine && (moves || product.is_none_or(|product| product.operator.name != "MatMul"));
     steps.iter().all(is_local) && (quantised || affine)
 }
 
 /// Reports steps that may not stand between two layers.
 fn places(chain: &Chain, range: Range<usize>, errors: &mut Vec<Diagnostic>) {
-    for step in chain.steps[range].iter().filter(|step| !is_local(step)) {
+    // Of interpolations that remain, their rewriting has said why.
+    let told = !errors.is_empty();
+    let told = |step: &Step| told && step.operator.name == "Interpolate";
+    for step in chain.steps[range].iter().filter(|step| !is_local(step) && !told(step)) {
         let (what, help) = match step.operator.name {
             "Concat" => (
                 "Concat of a stream with a constant, or with itself,",

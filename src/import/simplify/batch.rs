@@ -153,7 +153,7 @@ fn with_batch(shape: &[usize], batch: usize) -> Vec<usize> {
 fn resized(applied: &Applied, at: usize, input: &Input, batch: usize) -> Input {
     let shape_at = match applied.operator.name {
         "Reshape" | "Expand" => Some(1),
-        "Resize" => Some(3),
+        "Resize" | "Interpolate" => Some(3),
         _ => None,
     };
     match input {

@@ -180,6 +180,7 @@ fn apply(node: &Node, known: &BTreeMap<String, Known>, work: &mut usize) -> Resu
         }
     }
     let operator = op::other_mean(operator, &node.attributes, &tensors).unwrap_or(operator);
+    let operator = op::resize::interpolating(operator, &node.attributes);
     let sampled = integers.iter().flatten().any(|c| c.rounding.is_some());
     let codes = kept_codes.filter(|_| matches!(operator.role, Role::Product));
     if loose {

@@ -147,9 +147,8 @@ impl Table {
     /// The memory in the module called `unit`. Returns one net per PE with the numbers of the row group whose last step was
     /// issued `latency` + 1 edges before.
     pub fn hardware(&self, b: &mut Builder, unit: &str, pe: usize, step: Step, latency: u32) -> Vec<Net> {
-        let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
-        let depth = image.words.len() as u64;
-        let mut at = match step.group.filter(|_| self.members.len() == 1) {
+        let depth = self.depth(pe);
+        let at = match step.group.filter(|_| self.members.len() == 1) {
             Some(group) => group,
             None if depth == 1 => b.constant(1, 0),
             None => {
@@ -166,13 +165,32 @@ impl Table {
                 })
             }
         };
-        for stage in (0..latency).filter(|_| depth > 1) {
-            at = b.registered(&format!("{}_at_{stage}", self.name), None, step.run, at);
+        self.read(b, (unit, pe), at, step.run, latency)
+    }
+
+    /// Number of words of `pe` rows.
+    pub fn depth(&self, pe: usize) -> u64 {
+        (self.members.len() * (self.members[0].len() / pe)) as u64
+    }
+
+    /// The memory in the module called `unit`, read at address `at` when `run` is set. Returns one net per PE with the numbers of the
+    /// word whose address was there `latency` + 1 edges before.
+    pub fn read(
+        &self,
+        b: &mut Builder,
+        (unit, pe): (&str, usize),
+        mut at: Net,
+        run: Net,
+        latency: u32,
+    ) -> Vec<Net> {
+        let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
+        for stage in (0..latency).filter(|_| image.words.len() > 1) {
+            at = b.registered(&format!("{}_at_{stage}", self.name), None, run, at);
         }
         let parameter = format!("{}_FILE", self.name.to_uppercase());
         let memory = crate::unit::matrix::memory(b, &format!("u_{}", self.name), &parameter, &image);
         b.connect(memory, "address", at);
-        b.connect(memory, "enable", step.run);
+        b.connect(memory, "enable", run);
         let word = b.out(memory, "data");
         let row = |p: u32| {
             let own = b.slice(word, p * self.row_bits(), self.row_bits());

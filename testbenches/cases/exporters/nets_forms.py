@@ -483,3 +483,41 @@ def _():
     n.run("MultiThreshold", np.sort(n.rng.normal(0, 0.7, (2, 7)), 1), domain=Q, out_scale=0.5, out_bias=-2.0, out_dtype="INT3", data_layout="NHWC").run("Transpose", perm=[0, 3, 1, 2])
     n.conv(2, 3, 3).run("MultiThreshold", np.sort(n.rng.normal(0, 2, (3, 3)), 1), domain=Q, out_dtype="UINT2").run("Flatten")
     return done(n.dense(12, 3), frames(381, 4, 4, 2))
+
+
+@network("form_average_border", HAND, "AveragePool that leaves padding out: SAME_UPPER with stride 1, pads on one side, ceil_mode")
+def _():
+    n = Net(390, 1, 2, 7, 8).quant(0.25, 4).conv(2, 4, 3).run("Relu").quant(0.5, 3, signed=0)
+    n.run("AveragePool", kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER").quant(0.25, 4, signed=0).conv(4, 4, 1).run("Relu").quant(0.5, 4, signed=0)
+    n.run("AveragePool", kernel_shape=[3, 3], strides=[2, 1], pads=[1, 0, 0, 1]).quant(0.125, 5, signed=0).conv(4, 4, 1).quant(0.5, 4)
+    return done(n.run("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1).quant(0.25, 4).conv(4, 2, 1), frames(391, 2, 7, 8))
+
+
+@network("form_average_first", HAND, "AveragePool of the quantised input in front of the first convolution")
+def _():
+    n = Net(392, 1, 2, 8, 8).quant(0.25, 4).run("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    return done(n.conv(2, 4, 3).run("Relu").quant(0.5, 3, signed=0).conv(4, 2, 1), frames(393, 2, 8, 8))
+
+
+@network("form_average_sums", HAND, "convolution and batch normalisation, AveragePool that leaves padding out, quantiser; ReLU of few sums, average")
+def _():
+    n = Net(394, 1, 2, 6, 6).quant(0.25, 4).conv(2, 4, 3)
+    n.run("Mul", n.const(np.array([0.5, -1, 2, 0.25]).reshape(1, 4, 1, 1))).run("Add", n.const(np.array([1, 0.5, -2, 0]).reshape(1, 4, 1, 1)))
+    n.run("AveragePool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]).quant(0.5, 2, signed=0)
+    return done(n.conv(4, 4, 1, bits=2).run("Relu").run("AveragePool", kernel_shape=[2, 2], strides=[2, 2]).quant(0.125, 4, signed=0).conv(4, 2, 1), frames(395, 2, 6, 6))
+
+
+@network("form_pad_modes", HAND, "Pad reflect, edge and wrap between layers, behind a quantiser and in front of one")
+def _():
+    n = Net(396, 1, 2, 5, 6).quant(0.25, 4).conv(2, 4, 1).run("Relu").quant(0.5, 3, signed=0)
+    n.run("Pad", n.ints(0, 0, 1, 2, 0, 0, 2, 1), mode="reflect").conv(4, 4, 3).run("Pad", n.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="edge").quant(1.0, 4)
+    return done(n.conv(4, 2, 3), frames(397, 2, 5, 6))
+
+
+@network("form_resize_linear", HAND, "Resize linear by 2 and 4: half_pixel, asymmetric; by 1.5 behind the last layer, aligned corners")
+def _():
+    n = Net(398, 1, 2, 3, 4).quant(0.25, 4).conv(2, 4, 1).run("Relu").quant(0.5, 3, signed=0)
+    half, other = n.const([1, 1, 2, 2]), n.const([1, 1, 1, 4])
+    n.run("Resize", "", half, mode="linear", coordinate_transformation_mode="half_pixel").quant(0.125, 5, signed=0).conv(4, 2, 1).quant(0.5, 4)
+    n.run("Resize", "", other, mode="linear", coordinate_transformation_mode="asymmetric").quant(0.25, 4).conv(2, 2, 1)
+    return done(n.run("Resize", "", n.const([1, 1, 1.5, 1.5]), mode="linear", coordinate_transformation_mode="align_corners"), frames(399, 2, 3, 4))

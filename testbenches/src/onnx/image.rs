@@ -74,6 +74,18 @@ impl Builder {
         self.node("Pad", &[x], vec![Attribute::ints("pads", pads), Attribute::float("value", value)])
     }
 
+    /// Adds Pad in another mode than `constant`, in the form before operator set 11: what is before each axis, then behind each.
+    pub fn pad_mode(&mut self, x: &str, mode: &str, pads: &[i64]) -> String {
+        self.node("Pad", &[x], vec![Attribute::ints("pads", pads), Attribute::string("mode", mode)])
+    }
+
+    /// Adds Resize by linear interpolation, in the form of operator set 11: a factor for each axis, and how coordinates are mapped.
+    pub fn interpolate(&mut self, x: &str, scales: &[f32], transformation: &str) -> String {
+        let scales = self.floats(&[scales.len()], scales);
+        let how = [("mode", "linear"), ("coordinate_transformation_mode", transformation)];
+        self.node("Resize", &[x, "", &scales], how.map(|(name, v)| Attribute::string(name, v)).to_vec())
+    }
+
     /// Adds Resize to the nearest neighbour, in the form of operator set 10: a factor for each axis, and rounding down.
     pub fn resize(&mut self, x: &str, scales: &[f32]) -> String {
         let scales = self.floats(&[scales.len()], scales);

@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use stoxnor::arith::activation::Activation;
 use stoxnor::arith::kernel::{Fill, Sliding};
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::pooled::Zones;
 use stoxnor::arith::product::{Product, Stochastic};
 use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
 use stoxnor::arith::window::Window;
@@ -175,7 +176,13 @@ fn make(make: &Make, shape: &[usize], inputs: &[Port], members: usize) -> Result
             let fill = if element == Element::Bipolar { Fill::Mask } else { Fill::Value(0) };
             let kernel = sliding(kernel, channels, fill)?;
             let range = AveragePool::new(kernel.clone(), vec![]).sum_range(element);
-            Arc::new(AveragePool::new(kernel, stairs(activation, channels, range)?))
+            match zones(&kernel.window).filter(|_| activation.as_ref().is_some_and(|a| a.seed % 2 == 1)) {
+                Some(zones) => {
+                    let activations = stairs(activation, channels * zones.count(), range)?;
+                    Arc::new(AveragePool::zoned(kernel, zones, activations))
+                }
+                None => Arc::new(AveragePool::new(kernel, stairs(activation, channels, range)?)),
+            }
         }
         Make::GlobalPool { activation } => {
             let shape = [height, width, channels];
@@ -310,4 +317,26 @@ pub fn depthwise(recipe: &Recipe) -> bool {
         _ => false,
     };
     recipe.layers.iter().enumerate().any(is)
+}
+
+/// The zones of a window that pads: rows and columns by the number of taps that lie in the image.
+fn zones(window: &Window) -> Option<Zones> {
+    let [height, width] = window.output();
+    let seen = |axis: usize, place: usize| {
+        let at = |tap: usize| {
+            (place * window.stride[axis] + tap * window.dilation[axis]).checked_sub(window.before[axis])
+        };
+        (0..window.kernel[axis]).filter(|tap| at(*tap).is_some_and(|at| at < window.input[axis])).count()
+    };
+    let parts = |axis: usize, extent: usize| -> Vec<usize> {
+        let counts: Vec<usize> = (0..extent).map(|place| seen(axis, place)).collect();
+        let mut kinds: Vec<usize> = Vec::new();
+        counts.iter().for_each(|count| {
+            if !kinds.contains(count) {
+                kinds.push(*count)
+            }
+        });
+        counts.iter().filter_map(|count| kinds.iter().position(|kind| kind == count)).collect()
+    };
+    window.pads().then(|| Zones::new(parts(0, height), parts(1, width)))
 }

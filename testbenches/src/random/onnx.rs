@@ -302,7 +302,18 @@ impl Draw {
             _ => {
                 let scales =
                     self.one_of(&[[1.0f32, 1.0, 2.0, 2.0], [1.0, 1.0, 1.0, 3.0], [1.0, 1.0, 0.5, 1.0]]);
-                self.graph.resize(&x, &scales)
+                match self.random.random_range(0..3) {
+                    0 => self.graph.resize(&x, &scales),
+                    1 => {
+                        let how = self.one_of(&["half_pixel", "asymmetric", "align_corners"]);
+                        self.graph.interpolate(&x, &scales, how)
+                    }
+                    _ => {
+                        let mode = self.one_of(&["edge", "reflect", "wrap"]);
+                        let around = [pads[0], pads[1]];
+                        self.graph.pad_mode(&x, mode, &[0, 0, around[0], around[1], 0, 0, around[1], 1])
+                    }
+                }
             }
         };
         self.keep(name);
