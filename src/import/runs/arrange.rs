@@ -118,7 +118,11 @@ fn picked(t: &Tensor, axis: usize, picks: &[usize]) -> Tensor {
 /// `first` and the selection `second` of the channels `picks` in the other order; `None` if that is not the same.
 fn exchanged(first: &Step, second: &Step, before: &[usize], picks: &[usize]) -> Option<[Step; 2]> {
     let channels = *before.get(CHANNELS)?;
-    if first.position() != Some(0) && !matches!(first.operator.role, Role::Elementwise { .. })
+    // Numbers of a list along another axis than the channels.
+    let lists = ["QuantizeLinear", "DequantizeLinear"].contains(&first.operator.name)
+        && first.attributes.int("axis", 1) != Ok(CHANNELS as i64);
+    if lists
+        || first.position() != Some(0) && !matches!(first.operator.role, Role::Elementwise { .. })
         || first.shape.get(CHANNELS) != Some(&channels)
     {
         return None;
@@ -126,13 +130,12 @@ fn exchanged(first: &Step, second: &Step, before: &[usize], picks: &[usize]) -> 
     let rank = first.shape.len();
     let operand = |operand: &Operand| {
         let Operand::Constant(t) = operand else { return operand.clone() };
-        // Numbers for each channel: broadcast from the right, or a list.
-        let axis = match (CHANNELS + t.rank()).checked_sub(rank) {
-            Some(axis) if t.shape.get(axis) == Some(&channels) => Some(axis),
-            _ if t.shape.first() == Some(&channels) && t.rank() <= 2 => Some(0),
-            _ => None,
+        // Numbers for each channel: a list, rows of thresholds, or broadcast from the right.
+        let axis = match first.operator.name {
+            "BatchNormalization" | "QuantizeLinear" | "DequantizeLinear" | "MultiThreshold" => Some(0),
+            _ => (CHANNELS + t.rank()).checked_sub(rank),
         };
-        match axis.filter(|_| channels > 1) {
+        match axis.filter(|axis| channels > 1 && t.shape.get(*axis) == Some(&channels)) {
             Some(axis) => Operand::Constant(Arc::new(picked(t, axis, picks))),
             None => operand.clone(),
         }

@@ -171,6 +171,14 @@ pub fn joins(folded: &Folded) -> Vec<Diagnostic> {
 }
 
 fn join(applied: &Applied) -> Option<Diagnostic> {
+    if applied.has_running_parameters() {
+        let message = "its parameters depend on the graph's input";
+        return Some(
+            Diagnostic::new(&OPERATOR_UNSUPPORTED, message)
+                .at(applied.node.to_string())
+                .help("give it constants: Min and Max take two tensors"),
+        );
+    }
     let all = tensors(applied);
     if all.len() < 2 {
         return None;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::frame::element::Element;
-use crate::graph::operator::{Codes, Operator};
+use crate::graph::operator::{Codes, Operator, Role};
 use crate::graph::tensor::Tensor;
 use crate::import::read::file::Node;
 use crate::import::simplify::validate::GraphInput;
@@ -31,6 +31,15 @@ pub struct Applied {
     pub shapes: Vec<Vec<usize>>,
     /// For a matrix product, the integers and scales of its constant operand.
     pub codes: Option<Arc<Codes>>,
+}
+
+impl Applied {
+    /// Whether numbers that have to be the same for all frames (bounds, scales, statistics) depend on the graph's input.
+    pub fn has_running_parameters(&self) -> bool {
+        let has_parameters = matches!(self.operator.role, Role::Quantiser(_))
+            || ["Clip", "BatchNormalization"].contains(&self.operator.name);
+        has_parameters && self.inputs.iter().skip(1).any(|input| matches!(input, Input::Tensor(_)))
+    }
 }
 
 /// A graph with all constants folded.

@@ -94,7 +94,9 @@ fn meeting(
         let inputs = reads(applied);
         let known = |name: &&str| *name == tensor || made.contains_key(*name);
         let single = applied.node.outputs.len() == 1;
-        let fusible = !matches!(applied.operator.role, Role::Product) && applied.operator.domains != [OWN];
+        let fusible = !matches!(applied.operator.role, Role::Product)
+            && applied.operator.domains != [OWN]
+            && !applied.has_running_parameters();
         if !single || !fusible || !inputs.iter().all(known) {
             continue;
         }
