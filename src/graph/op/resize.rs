@@ -148,8 +148,10 @@ fn pad(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
             Data::Float(around(v, places, vec![value; size]))
         }
         Data::Int(v) => {
-            let value = value.map(|t| t.ints("the value of the padding")).transpose()?;
-            let value = value.map_or(0, |v| v[0]);
+            let value = match value.map(|t| &t.data) {
+                Some(Data::Float(v)) if v.first().is_some_and(|v| v.fract() == 0.0) => v[0] as i64,
+                _ => value.map(|t| t.ints("the value of the padding")).transpose()?.map_or(0, |v| v[0]),
+            };
             Data::Int(around(v, places, vec![value; size]))
         }
     };

@@ -534,9 +534,10 @@ impl<'a> Walk<'a> {
         let rows = rows_of(kernel.window.taps());
         let range = reach(&rows, step)?;
         let own = sums.is_some();
-        // The steps after a product are applied to the average of its sums.
+        // The steps after a product are applied to the average of its sums. The stream has moved already.
+        let stays = |s: &Step| !matches!(s.operator.role, Role::Layout);
         let (before, after) = match sums {
-            Some(sums) => (Vec::new(), sums.steps),
+            Some(sums) => (Vec::new(), sums.steps.into_iter().filter(stays).collect()),
             None if level.scale == 1.0 => (Vec::new(), Vec::new()),
             None => (vec![with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?], Vec::new()),
         };

@@ -62,7 +62,9 @@ pub fn told(mut chain: Chain) -> Chain {
         }
         if !matches!(step.operator.role, Role::Elementwise { .. }) {
             open = None;
-        } else if !few && rounds(step) && step.position().is_some() {
+        } else if !few && rounds(step) && step.attributes.get(PROGRAM).is_none() && step.position().is_some()
+        {
+            // A program that rounds on one way may pass real numbers on another: its values are looked at as a whole, below.
             open = Some(steps.len() - 1);
         }
         if !few
