@@ -160,7 +160,7 @@ impl Walk<'_> {
         }
         let padded = pad.filter(|_| !minimum.contains(&true)).and_then(|i| self.absorbed(i));
         if let (Some(pad), None) = (pad, padded) {
-            self.pick(pad, at)?;
+            self.pick(pad, end)?;
         }
         let inner = pad.filter(|_| padded.is_some()).map_or(before, |i| chain.shape_before(i));
         let image = images::image(step, inner)?;
