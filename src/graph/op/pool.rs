@@ -71,6 +71,7 @@ fn slide(
     window: &Window,
     make: impl Fn(usize, &[f32]) -> Result<f32>,
 ) -> Result<Vec<Tensor>> {
+    let x = numbers(x);
     let values = x.floats("the image")?;
     let made = image.with(image.channels, window.output());
     let shape = made.shape();

@@ -150,7 +150,8 @@ fn pad(attributes: &Attributes, x: &[&Tensor]) -> Result<Vec<Tensor>> {
         Data::Int(v) => {
             let value = match value.map(|t| &t.data) {
                 Some(Data::Float(v)) if v.first().is_some_and(|v| v.fract() == 0.0) => v[0] as i64,
-                _ => value.map(|t| t.ints("the value of the padding")).transpose()?.map_or(0, |v| v[0]),
+                Some(_) => value.map(|t| t.ints("the value of the padding")).transpose()?.map_or(0, |v| v[0]),
+                None => attributes.float("value", 0.0)? as i64,
             };
             Data::Int(around(v, places, vec![value; size]))
         }

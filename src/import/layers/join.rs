@@ -15,9 +15,9 @@ use crate::import::layers::images;
 use crate::import::layers::images::{at_one_position, collected, one_position, whole_order};
 use crate::import::layers::order::Order;
 use crate::import::layers::scales::{common, row, scaling, sum, unequal};
-use crate::import::layers::sums::{falling, keep, reach, unquantised};
+use crate::import::layers::sums::{Values, falling, keep, reach, unquantised};
 use crate::import::layers::terms::{Term, Terms};
-use crate::import::layers::walk::{Stream, Values, Walk};
+use crate::import::layers::walk::{Stream, Walk};
 use crate::import::runs::chain::Run;
 use crate::import::runs::segment::Segments;
 use crate::import::runs::steps::{identity, with};
@@ -226,6 +226,7 @@ impl<'a> Walk<'a> {
         };
         let rows = vec![row; channels.count()];
         let found = self.activation(&rows, &one, &all, &next)?;
+        let turns = matches!(found, Found::Bumps(_));
         next.narrow(found.last());
         match found {
             Found::Monotone(found, negate) => {
@@ -238,7 +239,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.level = Some(next);
-        self.made = Some(Values { rows, one: one.clone(), scaling, all });
+        self.made = Some(Values { rows, one: one.clone(), scaling, all, turns });
         self.moves(&one, range);
         Ok(())
     }
@@ -347,6 +348,7 @@ impl<'a> Walk<'a> {
             }
             Some(mut level) => {
                 let found = self.activation(&rows, &one, &all, &level)?;
+                let turns = matches!(found, Found::Bumps(_));
                 level.narrow(found.last());
                 match found {
                     Found::Monotone(found, negate) => {
@@ -359,7 +361,7 @@ impl<'a> Walk<'a> {
                     }
                 }
                 self.level = Some(level);
-                self.made = Some(Values { rows, one: one.clone(), scaling, all });
+                self.made = Some(Values { rows, one: one.clone(), scaling, all, turns });
             }
         }
         self.moves(&one, behind);

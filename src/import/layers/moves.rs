@@ -13,8 +13,8 @@ use crate::import::layers::grid::Grid;
 use crate::import::layers::images;
 use crate::import::layers::images::{Padded, at_one_position, one_position};
 use crate::import::layers::order::Order;
-use crate::import::layers::sums::keep;
-use crate::import::layers::walk::{Values, Walk};
+use crate::import::layers::sums::{Values, keep};
+use crate::import::layers::walk::Walk;
 use crate::import::runs::picks::{self, Picks};
 use crate::layer::maxpool::MaxPool;
 use crate::layer::select::{Channel, Places, Select};
@@ -140,7 +140,12 @@ impl Walk<'_> {
         let minimum = match &self.made {
             None => Vec::new(),
             Some(_) if !chain.steps[at..end].iter().any(changes) => Vec::new(),
-            Some(Values { rows, one, scaling, all }) => {
+            Some(Values { turns: true, .. }) => {
+                let message =
+                    "a maximum stands in front of steps whose results neither only rise nor only fall";
+                return Err(refuse(message, "quantise before the maximum"));
+            }
+            Some(Values { rows, one, scaling, all, .. }) => {
                 let graph = at_one_position(&chain.steps[start..at], chain.shape_before(start), front)?;
                 let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
                 falls(rows, one, &before, all)?

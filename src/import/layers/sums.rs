@@ -11,6 +11,20 @@ use crate::import::layers::grid::Grid;
 use crate::import::layers::weights::{Matrix, Weights};
 use crate::import::runs::steps::with;
 
+/// The sums of a layer and the steps that turn them into the integers of its activation.
+pub struct Values {
+    /// The possible sums of each channel.
+    pub rows: Vec<Lattice>,
+    /// Shape of the tensor of sums at one position.
+    pub one: Vec<usize>,
+    /// The steps before the graph's own.
+    pub scaling: Vec<Step>,
+    /// All steps, including those of `scaling`.
+    pub all: Vec<Step>,
+    /// Whether their results neither only rise nor only fall with the sums.
+    pub turns: bool,
+}
+
 /// The value of `result`; its errors are moved to `errors`.
 pub fn keep<T>(result: Result<T>, errors: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|found| errors.extend(found)).ok()

@@ -19,7 +19,7 @@ use crate::import::layers::grid::{Grid, grid, of_rows, of_sums};
 use crate::import::layers::images::{at_one_position, is_pool};
 use crate::import::layers::order::{Order, transposition};
 use crate::import::layers::place::Place;
-use crate::import::layers::sums::{falling, keep, lattices, operands, reach, scaling, unquantised};
+use crate::import::layers::sums::{Values, falling, keep, lattices, operands, reach, scaling, unquantised};
 use crate::import::layers::survey::PartialLayer;
 use crate::import::layers::terms::{Term, Terms};
 use crate::import::layers::weights::{Matrix, Weights};
@@ -86,18 +86,6 @@ struct Sums {
     /// Shape of the sums at one position.
     one: Vec<usize>,
     steps: Vec<Step>,
-}
-
-/// The sums of a layer and the steps that turn them into the integers of its activation.
-pub struct Values {
-    /// The possible sums of each channel.
-    pub rows: Vec<Lattice>,
-    /// Shape of the tensor of sums at one position.
-    pub one: Vec<usize>,
-    /// The steps before the graph's own.
-    pub scaling: Vec<Step>,
-    /// All steps, including those of `scaling`.
-    pub all: Vec<Step>,
 }
 
 /// The steps after a layer.
@@ -494,7 +482,8 @@ impl<'a> Walk<'a> {
         let found = self.activation(&rows, &one, &steps, &level)?;
         // If fewer levels occur, the next layer gets only those.
         level.narrow(found.last());
-        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
+        let turns = matches!(found, Found::Bumps(_));
+        self.made = Some(Values { rows, one, scaling, all: steps.clone(), turns });
         let keep_signs = self.wanted.calibrated || self.wanted.keep_signs;
         let (weights, found) = match (read.matrix, found) {
             // Weights of rows with a decreasing activation are negated. Sampled weights stay, as do the weights of models with
@@ -535,9 +524,16 @@ impl<'a> Walk<'a> {
         let range = reach(&rows, step)?;
         let own = sums.is_some();
         // The steps after a product are applied to the average of its sums. The stream has moved already.
-        let stays = |s: &Step| !matches!(s.operator.role, Role::Layout);
+        let moves = |s: &Step| matches!(s.operator.role, Role::Layout) && s.operator.name != "Identity";
         let (before, after) = match sums {
-            Some(sums) => (Vec::new(), sums.steps.into_iter().filter(stays).collect()),
+            Some(sums) if sums.steps.iter().any(moves) => {
+                if sums.steps.iter().flat_map(Step::constants).flatten().any(|t| t.len() > 1) {
+                    return Err(unquantised(step, Some(step)).into());
+                }
+                let stays = |s: &Step| !matches!(s.operator.role, Role::Layout);
+                (Vec::new(), sums.steps.into_iter().filter(stays).collect())
+            }
+            Some(sums) => (Vec::new(), sums.steps),
             None if level.scale == 1.0 => (Vec::new(), Vec::new()),
             None => (vec![with(step, "Mul", Tensor::scalar(level.scale), &step.shape)?], Vec::new()),
         };
@@ -565,7 +561,9 @@ impl<'a> Walk<'a> {
             let each = each.iter().map(zone).collect::<Result<Vec<_>>>()?;
             let (found, mut next) = zones::activation(step, &each, &one, behind.level)?;
             next.narrow(found.last());
-            self.made = Some(Values { rows: rows_of(divisors.least()), one, scaling, all: steps.clone() });
+            let turns = matches!(found, Found::Bumps(_));
+            let rows = rows_of(divisors.least());
+            self.made = Some(Values { rows, one, scaling, all: steps.clone(), turns });
             let core = Core::Average(kernel, Some(zones));
             return Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }));
         };
@@ -586,7 +584,8 @@ impl<'a> Walk<'a> {
         };
         let found = self.activation(&rows, &one, &steps, &next)?;
         next.narrow(found.last());
-        self.made = Some(Values { rows, one, scaling, all: steps.clone() });
+        let turns = matches!(found, Found::Bumps(_));
+        self.made = Some(Values { rows, one, scaling, all: steps.clone(), turns });
         Ok(Some(Made { core, activation: Some(found), steps, level: Some(next) }))
     }
 }

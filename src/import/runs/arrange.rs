@@ -205,7 +205,8 @@ fn through(step: &Step, before: &[usize], value: f32) -> Option<f32> {
     let found = step.eval(&Tensor { shape: one.clone(), data: Data::Float(vec![value; elements]) }).ok()?;
     let values = found.floats("the padding").ok()?;
     let first = *values.first()?;
-    (found.shape == one && !first.is_nan() && values.iter().all(|v| v.to_bits() == first.to_bits())).then_some(first)
+    (found.shape == one && !first.is_nan() && values.iter().all(|v| v.to_bits() == first.to_bits()))
+        .then_some(first)
 }
 
 /// A Pad step.
