@@ -140,15 +140,16 @@ impl Walk<'_> {
         let minimum = match &self.made {
             None => Vec::new(),
             Some(_) if !chain.steps[at..end].iter().any(changes) => Vec::new(),
-            Some(Values { turns: true, .. }) => {
-                let message =
-                    "a maximum stands in front of steps whose results neither only rise nor only fall";
-                return Err(refuse(message, "quantise before the maximum"));
-            }
-            Some(Values { rows, one, scaling, all, .. }) => {
+            Some(Values { rows, one, scaling, all, turns }) => {
                 let graph = at_one_position(&chain.steps[start..at], chain.shape_before(start), front)?;
                 let before: Vec<Step> = scaling.iter().cloned().chain(graph).collect();
-                falls(rows, one, &before, all)?
+                let found = falls(rows, one, &before, all)?;
+                if *turns {
+                    let message =
+                        "a maximum stands in front of steps whose results neither only rise nor only fall";
+                    return Err(refuse(message, "quantise before the maximum"));
+                }
+                found
             }
         };
         // Without a decreasing channel the choice of channels does not matter.
