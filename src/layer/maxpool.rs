@@ -67,7 +67,15 @@ impl MaxPool {
         use_it: impl FnOnce(ChannelUnit<'_>) -> R,
     ) -> R {
         let (kernel, input) = (&self.filled(input.element), input.element);
-        use_it(ChannelUnit { name, kernel, input, pe: fold.pe, user, reduce: Reduce::Most(&self.falls), zones: None })
+        use_it(ChannelUnit {
+            name,
+            kernel,
+            input,
+            pe: fold.pe,
+            user,
+            reduce: Reduce::Most(&self.falls),
+            zones: None,
+        })
     }
 
     fn elements(&self) -> usize {
