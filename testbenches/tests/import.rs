@@ -246,28 +246,3 @@ fn frames_of_the_wrong_size_or_kind_are_refused() {
     assert!(network.finish(&[0; 3], 1).is_err());
     assert_eq!(network.finish(&[6, -6], 3).unwrap(), network.finish(&[2, -2], 1).unwrap());
 }
-
-/// As many channels as thresholds: a selection of channels takes rows of thresholds, never some of the thresholds of all.
-#[test]
-fn a_selection_moves_over_thresholds_of_all_channels() {
-    let mut m = Builder::new(&[1, 3]);
-    let thresholds = m.floats(&[1, 3], &[-1.375, -0.25, 1.5]);
-    let levels = m.node_of(QONNX, "MultiThreshold", &["x", &thresholds], Vec::new());
-    let [from, to, axis] = [0, 2, 1].map(|n| m.ints(&[1], &[n]));
-    let two = m.node("Slice", &[&levels, &from, &to, &axis], Vec::new());
-    let w = m.floats(&[2, 2], &[1.0, 0.0, -1.0, 1.0]);
-    let y = m.node("MatMul", &[&two, &w], Vec::new());
-    let network = import::read("selected", &m.finish(&y)).unwrap();
-    assert_eq!(run(&network, &[2.7, -1.3, 0.7]).1, [2.0, 1.0]);
-}
-
-/// A bound that is the running tensor itself is no constant.
-#[test]
-fn parameters_that_depend_on_the_input_are_refused() {
-    let text = said(&small(|m, x| {
-        let x = m.quant(&x, 1.0, 3, true, "ROUND");
-        let clipped = m.node("Clip", &[&x, &x], Vec::new());
-        m.bipolar(&clipped, 1.0)
-    }));
-    assert!(text.contains("[operator-unsupported]") && text.contains("parameters depend"), "{text}");
-}
