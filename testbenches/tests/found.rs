@@ -121,6 +121,8 @@ fn integers_of_the_host_are_padded_and_summed() {
         g.then(|m, x| {
             m.node("Pad", &[x], vec![Attribute::ints("pads", &pads), Attribute::float("value", -1.0)])
         });
+        // Padding moves behind the sum, with a constant in place of the attribute.
+        g.then(|m, x| m.node("Add", &[x, x], Vec::new()));
         g.then(|m, x| m.node("ReduceSum", &[x], vec![Attribute::ints("axes", &[2, 3])]));
         holds("integers behind the last layer", &g.end());
     }

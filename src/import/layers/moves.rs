@@ -213,18 +213,9 @@ impl Walk<'_> {
             axes.pixels.map(|axis| axis.map_or_else(|| all(1), |a| picks.axes[a].clone()));
         let regular = |picks: &[Option<usize>], extent| {
             places(picks, extent).ok_or_else(|| {
-                let mirrors = step.operator.name == "Pad";
-                let message = match mirrors {
-                    true => "padding that mirrors or repeats pixels is not supported behind the first quantiser".to_owned(),
-                    false => format!("{} takes rows or columns at irregular distances", step.operator.name),
-                };
                 refuse(
-                    message,
-                    if mirrors {
-                        "pad with a constant (mode constant), or in front of the input's quantiser, where the host pads"
-                    } else {
-                        "crop, pad with a constant, take every n-th pixel, or resize by one factor"
-                    },
+                    format!("{} takes rows or columns at irregular distances", step.operator.name),
+                    "crop, pad with a constant, take every n-th pixel, or resize by one factor",
                 )
             })
         };
