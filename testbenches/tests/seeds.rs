@@ -20,6 +20,15 @@ fn kinds(network: &Network) -> Vec<&str> {
     network.nodes.iter().map(|node| node.layer.kind()).collect()
 }
 
+/// A product with `from` by `to` sampled weights of 2 random bits.
+fn sampled(b: &mut Builder, x: &str, from: usize, to: usize) -> String {
+    let reals: Vec<f32> = (0..from * to).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    let w = b.floats(&[from, to], &reals);
+    let how = vec![Attribute::int("bits", 2), Attribute::int("share", 2)];
+    let w = b.node_of(STOXNOR, "StochasticQuant", &[&w], how);
+    b.node("MatMul", &[x, &w], vec![])
+}
+
 /// The calibrated model with its input quantised on the chip: one layer more, and the same members.
 #[test]
 fn a_threshold_for_the_input_changes_no_member() {
@@ -46,13 +55,6 @@ fn thresholds_at_the_start_of_branches_change_no_member() {
     let read = |in_branches: bool| {
         let mut b = Builder::new(&[1, 8]);
         let x = b.quant("x", 0.25, 3, true, "ROUND");
-        let sampled = |b: &mut Builder, x: &str, from: usize, to: usize| {
-            let reals: Vec<f32> = (0..from * to).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-            let w = b.floats(&[from, to], &reals);
-            let how = vec![Attribute::int("bits", 2), Attribute::int("share", 2)];
-            let w = b.node_of(STOXNOR, "StochasticQuant", &[&w], how);
-            b.node("MatMul", &[x, &w], vec![])
-        };
         let dots = sampled(&mut b, &x, 8, 6);
         // The fork is at 4-bit integers, or at 2-bit ones that are made of them.
         let fine = b.quant(&dots, 0.5, 4, true, "ROUND");
@@ -82,13 +84,6 @@ fn layers_between_those_of_the_file_change_no_member() {
     let read = |times: f32, shuffled: bool| {
         let mut b = Builder::new(&[1, 8]);
         let x = b.quant("x", 0.25, 3, true, "ROUND");
-        let sampled = |b: &mut Builder, x: &str, from: usize, to: usize| {
-            let reals: Vec<f32> = (0..from * to).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-            let w = b.floats(&[from, to], &reals);
-            let how = vec![Attribute::int("bits", 2), Attribute::int("share", 2)];
-            let w = b.node_of(STOXNOR, "StochasticQuant", &[&w], how);
-            b.node("MatMul", &[x, &w], vec![])
-        };
         let [left, right] = [0.5, 0.5 * times].map(|scale| {
             let dots = sampled(&mut b, &x, 8, 6);
             b.quant(&dots, scale, 4, true, "ROUND")
