@@ -16,7 +16,8 @@ use crate::diagnostic::{
 use crate::import;
 use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
 use crate::network::Network;
-use crate::unit::folding::Folding;
+use crate::unit::family::{DEFAULT_CLOCK, Family, Paths};
+use crate::unit::folding::{Cuts, Folding};
 
 /// A configuration, in the structure of its TOML file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -71,6 +72,8 @@ pub struct Target {
     pub frames_per_second: Option<f64>,
     /// Cycles per frame.
     pub cycles: Option<u64>,
+    /// The FPGA family.
+    pub family: Option<Family>,
 }
 
 /// Settings of one layer.
@@ -81,6 +84,8 @@ pub struct LayerConfig {
     pub pe: Option<usize>,
     /// Lanes per processing element: inputs that are consumed in parallel.
     pub simd: Option<usize>,
+    /// Pipeline registers.
+    pub cuts: Option<Cuts>,
     /// The sampling of the weights.
     pub weights: WeightsConfig,
 }
@@ -101,8 +106,8 @@ pub struct InputConfig {
 }
 
 /// Help text with an example value of each key.
-const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024; \
-    [layers.l1_dense] pe = 2, simd = 16, weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
+const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024, family = \"ecp5\"; \
+    [layers.l1_dense] pe = 2, simd = 16, cuts = \"counts\", weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
     [ensemble] members = 8";
 
 /// A message of the TOML parser with Rust's type names replaced.
@@ -131,8 +136,8 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
 /// All keys by table; `*` stands for any layer.
 pub const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input", "ensemble"]),
-    ("target", &["clock_mhz", "frames_per_second", "cycles"]),
-    ("layers.*", &["pe", "simd", "weights"]),
+    ("target", &["clock_mhz", "frames_per_second", "cycles", "family"]),
+    ("layers.*", &["pe", "simd", "cuts", "weights"]),
     ("layers.*.weights", &["stochastic", "bits", "share", "realisation"]),
     ("ensemble", &["members", "max_members", "seed"]),
     ("input", &["scale", "quantise", "bits", "fraction_bits"]),
@@ -272,16 +277,7 @@ impl Config {
     /// # Errors
     /// If a frame rate is given without a clock, or a number is not positive.
     pub fn target_cycles(&self, default: u64) -> Result<u64> {
-        let Target { clock_mhz, frames_per_second, cycles } = self.target;
-        let positive = |name: &str, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(value)
-            } else {
-                Err(Diagnostic::new(&CONFIG_VALUE, format!("{name} is {value}"))
-                    .at(format!("target.{name}"))
-                    .help("give a number above 0"))
-            }
-        };
+        let Target { clock_mhz, frames_per_second, cycles, .. } = self.target;
         if let Some(fps) = frames_per_second {
             let Some(clock) = clock_mhz else {
                 return Err(Diagnostic::new(
@@ -305,10 +301,27 @@ impl Config {
         }
     }
 
+    /// The pipeline registers of a layer: those that the clock needs in the family, unless the configuration says others.
+    fn cuts(&self, network: &Network, index: usize, fold: Folding) -> Result<Cuts> {
+        let node = &network.nodes[index];
+        if let Some(cuts) = self.layers.get(&node.name).and_then(|layer| layer.cuts) {
+            return Ok(cuts);
+        }
+        let clock = positive("clock_mhz", self.target.clock_mhz.unwrap_or(DEFAULT_CLOCK))?;
+        let weights = node.layer.weights();
+        let inputs = network.inputs(index);
+        let pairs = weights.map_or(1, |kind| kind.planes() * inputs[0].element.planes().len());
+        let bits = node.output.element.bits();
+        let compared = bits <= MOST_LEVEL_BITS && node.layer.resources(&inputs, fold).threshold_bits > 0;
+        let thresholds = if compared { (1 << bits) - 1 } else { 1 };
+        let paths = Paths { lanes: weights.map(|_| fold.simd), pairs, thresholds };
+        Ok(self.target.family.unwrap_or_default().cuts(clock, paths))
+    }
+
     /// The folding of every layer.
     ///
     /// # Errors
-    /// If a configured layer does not exist, or a PE or SIMD is not legal for its layer.
+    /// If a configured layer does not exist, a PE or SIMD is not legal for its layer, or the clock is no positive number.
     pub fn foldings(&self, network: &Network) -> Result<Vec<Folding>> {
         let names: Vec<&str> = network.nodes.iter().map(|n| n.name.as_str()).collect();
         let mut errors = Vec::new();
@@ -322,10 +335,10 @@ impl Config {
         let images = network.nodes.iter().any(|n| n.layer.lanes().pixels > 1);
         let cycles = self.target_cycles(if images { IMAGE_CYCLES } else { DENSE_CYCLES })?;
         let mut folds = Vec::new();
-        for node in &network.nodes {
+        for (index, node) in network.nodes.iter().enumerate() {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
-                Ok(fold) => folds.push(fold),
+                Ok(fold) => folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold }),
                 Err(found) => errors.extend(found),
             }
         }
@@ -333,6 +346,21 @@ impl Config {
         Ok(folds)
     }
 }
+
+/// A number of `[target]` that must be positive.
+fn positive(name: &str, value: f64) -> Result<f64> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(value);
+    }
+    let message = format!("{name} is {value}");
+    Err(Diagnostic::new(&CONFIG_VALUE, message)
+        .at(format!("target.{name}"))
+        .help("give a number above 0")
+        .into())
+}
+
+/// Bits of an output above which it is a sum, not a count of thresholds.
+const MOST_LEVEL_BITS: u32 = 8;
 
 /// Default target of a network of dense layers, in cycles per frame.
 const DENSE_CYCLES: u64 = 1024;
@@ -389,7 +417,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, weights"
+                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, cuts, weights"
             ]
         );
         assert!(codes("[traget]\n")[0].contains("did you mean target?"));

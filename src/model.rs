@@ -26,7 +26,7 @@ use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
 use crate::network::{Doubt, Entry, Network};
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::resources::Resources;
 use crate::{emit, import};
 
@@ -67,6 +67,8 @@ pub struct LayerInfo {
     pub pe: usize,
     /// Inputs per processing element and cycle.
     pub simd: usize,
+    /// Pipeline registers.
+    pub cuts: Cuts,
     /// Cycles per frame and member.
     pub cycles: u64,
     /// Kind of the weights; `None` for layers without weights.
@@ -198,6 +200,7 @@ impl Model {
                 origin: node.origin.clone(),
                 pe: fold.pe,
                 simd: fold.simd,
+                cuts: fold.cuts,
                 cycles: node.layer.lanes().cycles(*fold),
                 weights: node.layer.weights(),
                 sampling: node.layer.sampling(),

@@ -553,7 +553,7 @@ fn thresholds_are_counted_up_or_down() {
         let width = BITS * (1 + steps) + u32::from(falling);
         let mut b = Builder::new("count_bench");
         let s = b.stream_input("s", width, 0);
-        let unit = b.instance("u_count", &threshold_count(steps, BITS, falling));
+        let unit = b.instance("u_count", &threshold_count(steps, BITS, falling, false));
         let sum = b.slice(s.data, 0, BITS);
         let thresholds = b.slice(s.data, BITS, steps * BITS);
         b.connect(unit, "sum", sum);

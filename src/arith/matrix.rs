@@ -31,6 +31,14 @@ impl WeightKind {
             Self::Signed(bits) => bits,
         }
     }
+
+    /// Number of bit planes whose popcounts are added.
+    pub fn planes(self) -> usize {
+        match self {
+            Self::Binary | Self::Ternary => 1,
+            Self::Signed(bits) => bits as usize,
+        }
+    }
 }
 
 impl std::fmt::Display for WeightKind {

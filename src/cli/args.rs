@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::Config;
 use crate::diagnostic::Result;
 use crate::engine::Engine;
+use crate::unit::family::Family;
 
 /// Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
 #[derive(Debug, Parser)]
@@ -157,9 +158,12 @@ pub struct Common {
     /// Target rate of the default folding in frames per second; needs a clock
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
-    /// Clock for --fps, in MHz
+    /// Clock in MHz: for --fps, and to choose the pipeline registers (default 100)
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
+    /// FPGA family for which the hardware is made; generic is portable Verilog
+    #[arg(long, global = true, value_name = "FAMILY")]
+    pub family: Option<Family>,
     /// Members per frame: one number, or several, used in turn frame by frame (eval: each for all frames)
     #[arg(long, global = true, value_delimiter = ',', value_name = "M,...")]
     pub members: Vec<u32>,
@@ -180,6 +184,7 @@ impl Common {
         let mut config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
         config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
+        config.target.family = self.family.or(config.target.family);
         config.input.scale = self.scale.clone().or(config.input.scale);
         config.input.bits = self.input_bits.or(config.input.bits);
         config.input.fraction_bits = self.input_fraction.or(config.input.fraction_bits);

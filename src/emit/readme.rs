@@ -66,13 +66,17 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
     let _ = write!(
         text,
         "\n## Timing\n\n{latency} cycles from a frame's first input beat to its last output beat, a frame every {interval} \
-         cycles, where neither side waits.\n\n| layer | cycles a frame | PE | SIMD |\n|---|---|---|---|\n"
+         cycles, where neither side waits.\n\n| layer | cycles a frame | PE | SIMD | registers |\n|---|---|---|---|---|\n"
     );
     for layer in &manifest.layers {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} |",
-            layer.name, layer.cycles, layer.fold.pe, layer.fold.simd
+            "| `{}` | {} | {} | {} | {} |",
+            layer.name,
+            layer.cycles,
+            layer.fold.pe,
+            layer.fold.simd,
+            layer.fold.cuts.name()
         );
     }
     let mut connections: Vec<String> = Vec::new();

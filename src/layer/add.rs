@@ -78,7 +78,8 @@ impl Add {
 }
 
 impl Add {
-    fn document(&self, b: &mut Builder, inputs: &[Element], pe: usize) {
+    fn document(&self, b: &mut Builder, inputs: &[Element], fold: Folding) {
+        let pe = fold.pe;
         let sum = |(k, (factor, input)): (usize, (&i32, &Element))| format!("{factor} * x{k}[i] ({input})");
         let terms: Vec<String> = self.factors.iter().zip(inputs).enumerate().map(sum).collect();
         let activated =
@@ -90,7 +91,10 @@ impl Add {
         ));
         let beats = self.elements() / pe;
         b.doc(format!("PE {pe}: {beats} beats of each stream in, {beats} out, {beats} cycles a frame."));
-        let latency = if self.each.activations().of(0).is_some() { 2 } else { 1 };
+        let latency = match self.each.activations().of(0) {
+            None => 1,
+            Some(_) => self.each.unit("", self.sum_element(inputs), fold, 0).latency(),
+        };
         b.doc(format!(
             "Timing: a beat is offered {latency} edges after all streams have given theirs; full rate."
         ));
@@ -192,7 +196,7 @@ impl Layer for Add {
         let inputs = elements(inputs);
         let sum = self.sum_element(&inputs);
         let mut b = Builder::new(name);
-        self.document(&mut b, &inputs, fold.pe);
+        self.document(&mut b, &inputs, fold);
         let widths: Vec<u32> = inputs.iter().map(|x| fold.pe as u32 * x.bits()).collect();
         let joined = b.instance("u_join", &join(&widths, user));
         for (k, width) in widths.iter().enumerate() {
@@ -205,7 +209,7 @@ impl Layer for Add {
         let data = self.adders(&mut b, &inputs, fold.pe, s.data);
         let behind = match self.each.activations().of(0) {
             None => stream_register(fold.pe as u32 * sum.bits(), user),
-            Some(_) => self.each.unit(&format!("{name}_threshold"), sum, fold.pe, user).hardware(),
+            Some(_) => self.each.unit(&format!("{name}_threshold"), sum, fold, user).hardware(),
         };
         let out = b.instance(if behind.parameters.is_empty() { "u_out" } else { "u_threshold" }, &behind);
         pass_images(&mut b, out, &behind);
@@ -222,7 +226,7 @@ impl Layer for Add {
         let beats = (self.elements() / fold.pe) as u64;
         let behind = match self.each.activations().of(0) {
             None => Schedule::register(beats),
-            Some(_) => self.each.unit("", self.sum_element(&inputs), fold.pe, 0).schedule(),
+            Some(_) => self.each.unit("", self.sum_element(&inputs), fold, 0).schedule(),
         };
         Schedule::join(beats).then(behind)
     }
@@ -230,7 +234,7 @@ impl Layer for Add {
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
         match self.each.activations().of(0) {
             None => Resources { lanes: fold.pe as u64, ..Resources::buffer(0) },
-            Some(_) => self.each.unit("", self.sum_element(&elements(inputs)), fold.pe, 0).resources(),
+            Some(_) => self.each.unit("", self.sum_element(&elements(inputs)), fold, 0).resources(),
         }
     }
 }

@@ -91,15 +91,15 @@ impl Layer for AveragePool {
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
-        self.0.unit(name, inputs[0].element, fold.pe, user).hardware()
+        self.0.unit(name, inputs[0].element, fold, user).hardware()
     }
 
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
-        self.0.unit("", inputs[0].element, fold.pe, 0).schedule()
+        self.0.unit("", inputs[0].element, fold, 0).schedule()
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
-        self.0.unit("", inputs[0].element, fold.pe, 0).resources()
+        self.0.unit("", inputs[0].element, fold, 0).resources()
     }
 }
 

@@ -74,8 +74,8 @@ impl GlobalPool {
     }
 
     /// The unit that compares the sums with thresholds.
-    fn threshold<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
-        self.each.unit(name, self.sum_element(input), pe, user)
+    fn threshold<'a>(&'a self, name: &'a str, input: Element, fold: Folding, user: u32) -> ChannelUnit<'a> {
+        self.each.unit(name, self.sum_element(input), fold, user)
     }
 
     /// The module that adds the pixels and outputs the sums at the last one.
@@ -158,7 +158,7 @@ impl Layer for GlobalPool {
             return self.adder(name, input, fold.pe, user);
         }
         let adder = self.adder(&format!("{name}_sum"), input, fold.pe, user);
-        let threshold = self.threshold(&format!("{name}_threshold"), input, fold.pe, user).hardware();
+        let threshold = self.threshold(&format!("{name}_threshold"), input, fold, user).hardware();
         in_a_row(
             name,
             &["The activation of the sum over all pixels.".to_owned()],
@@ -170,7 +170,7 @@ impl Layer for GlobalPool {
         let (groups, pixels) = ((self.shape[2] / fold.pe) as u64, self.pixels() as u64);
         let sum = Schedule::frame_sum(groups, pixels as u32);
         if self.activated() {
-            sum.then(self.threshold("", inputs[0].element, fold.pe, 0).schedule())
+            sum.then(self.threshold("", inputs[0].element, fold, 0).schedule())
         } else {
             sum
         }
@@ -181,7 +181,7 @@ impl Layer for GlobalPool {
         let sums = self.shape[2] as u64 * u64::from(self.sum_element(input).bits());
         match self.activated() {
             false => Resources { lanes: fold.pe as u64, ..Resources::buffer(sums) },
-            true => Resources { buffer_bits: sums, ..self.threshold("", input, fold.pe, 0).resources() },
+            true => Resources { buffer_bits: sums, ..self.threshold("", input, fold, 0).resources() },
         }
     }
 }

@@ -71,7 +71,7 @@ impl MaxPool {
             name,
             kernel,
             input,
-            pe: fold.pe,
+            fold,
             user,
             reduce: Reduce::Most(&self.falls),
             zones: None,

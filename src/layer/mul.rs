@@ -73,7 +73,8 @@ impl Mul {
         (0..self.elements()).map(|i| inputs[0][i] * inputs[1][i]).collect()
     }
 
-    fn document(&self, b: &mut Builder, inputs: [Element; 2], pe: usize) {
+    fn document(&self, b: &mut Builder, inputs: [Element; 2], fold: Folding) {
+        let pe = fold.pe;
         let activated =
             if self.each.activations().of(0).is_some() { "the activation of its channel for " } else { "" };
         b.doc(format!(
@@ -82,7 +83,10 @@ impl Mul {
         ));
         let beats = self.elements() / pe;
         b.doc(format!("PE {pe}: {beats} beats of each stream in, {beats} out, {beats} cycles a frame."));
-        let latency = if self.each.activations().of(0).is_some() { 2 } else { 1 };
+        let latency = match self.each.activations().of(0) {
+            None => 1,
+            Some(_) => self.each.unit("", product(inputs[0], inputs[1]), fold, 0).latency(),
+        };
         b.doc(format!(
             "Timing: a beat is offered {latency} edges after both streams have given theirs; full rate."
         ));
@@ -203,7 +207,7 @@ impl Layer for Mul {
         let inputs = elements(inputs);
         let product = product(inputs[0], inputs[1]);
         let mut b = Builder::new(name);
-        self.document(&mut b, inputs, fold.pe);
+        self.document(&mut b, inputs, fold);
         let widths = inputs.map(|x| fold.pe as u32 * x.bits());
         let joined = b.instance("u_join", &join(&widths, user));
         for (k, width) in widths.iter().enumerate() {
@@ -216,7 +220,7 @@ impl Layer for Mul {
         let data = Self::multipliers(&mut b, inputs, fold.pe, s.data);
         let behind = match self.each.activations().of(0) {
             None => stream_register(fold.pe as u32 * product.bits(), user),
-            Some(_) => self.each.unit(&format!("{name}_threshold"), product, fold.pe, user).hardware(),
+            Some(_) => self.each.unit(&format!("{name}_threshold"), product, fold, user).hardware(),
         };
         let out = b.instance(if behind.parameters.is_empty() { "u_out" } else { "u_threshold" }, &behind);
         pass_images(&mut b, out, &behind);
@@ -233,7 +237,7 @@ impl Layer for Mul {
         let beats = (self.elements() / fold.pe) as u64;
         let behind = match self.each.activations().of(0) {
             None => Schedule::register(beats),
-            Some(_) => self.each.unit("", product(a, b), fold.pe, 0).schedule(),
+            Some(_) => self.each.unit("", product(a, b), fold, 0).schedule(),
         };
         Schedule::join(beats).then(behind)
     }
@@ -242,7 +246,7 @@ impl Layer for Mul {
         let [a, b] = elements(inputs);
         match self.each.activations().of(0) {
             None => Resources { lanes: fold.pe as u64, ..Resources::buffer(0) },
-            Some(_) => self.each.unit("", product(a, b), fold.pe, 0).resources(),
+            Some(_) => self.each.unit("", product(a, b), fold, 0).resources(),
         }
     }
 }

@@ -78,15 +78,15 @@ impl Layer for Threshold {
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {
-        self.each.unit(name, inputs[0].element, fold.pe, user).hardware()
+        self.each.unit(name, inputs[0].element, fold, user).hardware()
     }
 
     fn schedule(&self, inputs: &[Port], fold: Folding) -> Schedule {
-        self.each.unit("", inputs[0].element, fold.pe, 0).schedule()
+        self.each.unit("", inputs[0].element, fold, 0).schedule()
     }
 
     fn resources(&self, inputs: &[Port], fold: Folding) -> Resources {
-        self.each.unit("", inputs[0].element, fold.pe, 0).resources()
+        self.each.unit("", inputs[0].element, fold, 0).resources()
     }
 }
 

@@ -26,7 +26,7 @@ use crate::diagnostic::Result;
 use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 use crate::schedule::{Matrix, Schedule};
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::{Output, Position, RawSums, Step, Table, width};
 use crate::unit::resources::Resources;
 use crate::unit::window::{LineBufferStage, WindowConsumer};
@@ -49,8 +49,8 @@ pub struct ChannelUnit<'a> {
     pub kernel: &'a Sliding,
     /// Element type of the input frame.
     pub input: Element,
-    /// Channels per beat.
-    pub pe: usize,
+    /// Channels per beat (PE), and the pipeline registers; SIMD is not used.
+    pub fold: Folding,
     /// User bits of the streams. If members differ there is one: it marks the frame of the last member.
     pub user: u32,
     /// The reduction of the taps.
@@ -78,21 +78,21 @@ impl WindowSum {
     /// If the sums do not fit 31 bits.
     pub fn element(&self, input: Element) -> Result<Element> {
         computable(sum_range(input, self.kernel().window.taps()))?;
-        Ok(self.unit("", input, 1, 0).element())
+        Ok(self.unit("", input, Folding::new(1, 1), 0).element())
     }
 
     /// The outputs of a batch in a member.
     pub fn fast(&self, frames: &Batch, member: usize) -> Batch {
-        let of = |input| self.unit("", input, 1, 0).element();
+        let of = |input| self.unit("", input, Folding::new(1, 1), 0).element();
         let activated = self.activations().of(member).map(|a| a.element);
         let element = activated.or_else(|| frames.element().map(of));
         frames.each(element, self.elements(), |frame| self.activated(self.sums(frame), member))
     }
 
     /// The channel unit for input elements of type `input`.
-    pub fn unit<'a>(&'a self, name: &'a str, input: Element, pe: usize, user: u32) -> ChannelUnit<'a> {
+    pub fn unit<'a>(&'a self, name: &'a str, input: Element, fold: Folding, user: u32) -> ChannelUnit<'a> {
         let reduce = Reduce::Sum(self.activations());
-        ChannelUnit { name, kernel: self.kernel(), input, pe, user, reduce, zones: self.zones() }
+        ChannelUnit { name, kernel: self.kernel(), input, fold, user, reduce, zones: self.zones() }
     }
 }
 
@@ -148,12 +148,27 @@ impl ChannelUnit<'_> {
     /// The timing without the line buffer.
     fn timing(&self) -> Matrix {
         let steps = self.taps() as u64;
-        let operands = (self.kernel.window.positions() * self.channels() / self.pe) as u64;
-        Matrix { operands, steps, latency: if steps > 1 { 3 } else { 2 }, ..Matrix::default() }
+        let operands = (self.kernel.window.positions() * self.channels() / self.fold.pe) as u64;
+        Matrix { operands, steps, latency: self.latency(), ..Matrix::default() }
+    }
+
+    /// Registers between the input register and the comparison of single taps, while the thresholds leave their memory.
+    fn waits(&self) -> u32 {
+        let summed = matches!(self.reduce, Reduce::Sum(_)) && self.taps() == 1;
+        u32::from(summed && self.fold.cuts.has(Cuts::Words) && self.table().is_some())
+    }
+
+    /// Edges from a channel's last tap to the first edge at which its output beat is offered.
+    pub fn latency(&self) -> u64 {
+        let output = match self.reduce {
+            Reduce::Sum(activations) => self.output(activations, &self.sums()).latency(self.fold.cuts),
+            Reduce::Most(_) => 0,
+        };
+        u64::from(2 + u32::from(self.taps() > 1) + self.waits() + output)
     }
 
     fn front(&self) -> Option<LineBufferStage> {
-        let fed = WindowConsumer { fold: Folding { pe: self.pe, simd: 1 }, groups: self.pe, folds: 1 };
+        let fed = WindowConsumer { fold: Folding::new(self.fold.pe, 1), groups: self.fold.pe, folds: 1 };
         LineBufferStage::new(self.kernel, self.input, fed, self.timing(), self.user)
     }
 
@@ -178,7 +193,7 @@ impl ChannelUnit<'_> {
     /// The resources, including the line buffer.
     pub fn resources(&self) -> Resources {
         Resources {
-            lanes: self.pe as u64,
+            lanes: self.fold.pe as u64,
             weight_bits: 0,
             threshold_bits: self.table().map_or(0, |table| table.total_bits()),
             buffer_bits: self.front().map_or(0, |front| front.bits()),
@@ -187,7 +202,7 @@ impl ChannelUnit<'_> {
 
     /// Builds the module without the line buffer.
     fn build(&self) -> Arc<Module> {
-        let (pe, taps, user) = (self.pe, self.taps() as u64, self.user);
+        let (pe, taps, user) = (self.fold.pe, self.taps() as u64, self.user);
         let element = self.kernel.operand(self.input).bits();
         let table = self.table();
         let mut b = Builder::new(self.name);
@@ -210,36 +225,42 @@ impl ChannelUnit<'_> {
         let tap = counter(&mut b, "tap", taps, take);
         let constants = table.map_or_else(Vec::new, |table| {
             let tap_end = tap.map(|(_, end)| end);
-            let latency = u32::from(taps > 1 && matches!(self.reduce, Reduce::Sum(_)));
+            let latency = self.waits() + u32::from(taps > 1 && matches!(self.reduce, Reduce::Sum(_)));
             if let Some(zones) = self.zones {
                 let at = self.zone(&mut b, s, take, tap_end, (zones, &table));
-                return table.read(&mut b, (self.name, pe), at, run, latency);
+                return table.read(&mut b, (self.name, self.fold), at, run, latency);
             }
             let step = self.step(&mut b, s, (run, take), tap_end, &table);
-            table.hardware(&mut b, self.name, pe, step, latency)
+            table.hardware(&mut b, self.name, self.fold, step, latency)
         });
 
-        let input = b.registered("input", None, run, s.data);
-        let mut valid = b.registered("input_valid", Some(0), run, s.valid);
-        let mut last = b.registered("input_last", None, run, s.last);
-        let mut of_user = s.user.map(|user| b.registered("input_user", None, run, user));
+        let mut input = b.registered("input", None, run, s.data);
+        let [mut valid, mut last, mut of_user] =
+            advance(&mut b, "input", run, [Some(s.valid), Some(s.last), s.user]);
+        for _ in 0..self.waits() {
+            input = b.registered("tap", None, run, input);
+            [valid, last, of_user] = advance(&mut b, "tap", run, [valid, last, of_user]);
+        }
         let accumulating = tap.map(|(q, end)| {
             let first = b.is(q, 0);
             let first = b.registered("first", None, run, first);
             let end = b.registered("end", None, run, end);
-            let enable = b.and(run, valid);
+            let taken = valid.expect("the input's");
+            let enable = b.and(run, taken);
             let enable = b.named("accumulate", enable);
-            let done = b.and(valid, end);
-            valid = b.registered("done_valid", Some(0), run, done);
-            last = b.registered("done_last", None, run, last);
-            of_user = of_user.map(|user| b.registered("done_user", None, run, user));
+            let done = b.and(taken, end);
+            [valid, last, of_user] = advance(&mut b, "done", run, [Some(done), last, of_user]);
             Accumulating { run, enable, first }
         });
         let data = match self.reduce {
             Reduce::Sum(activations) => {
                 let raw = self.sums();
                 let sums = self.summed(&mut b, input, accumulating, &raw);
-                self.output(activations, &raw).hardware(&mut b, &raw, &sums, constants)
+                let output = self.output(activations, &raw);
+                for _ in 0..output.latency(self.fold.cuts) {
+                    [valid, last, of_user] = advance(&mut b, "reached", run, [valid, last, of_user]);
+                }
+                output.hardware(&mut b, &raw, &sums, constants, (self.fold.cuts, run))
             }
             Reduce::Most(_) => match accumulating {
                 None => input,
@@ -249,6 +270,7 @@ impl ChannelUnit<'_> {
                 }
             },
         };
+        let (valid, last) = (valid.expect("the input's"), last.expect("the input's"));
         let (leaves, empty) = (b.out(out, "s_ready"), b.not(valid));
         let moves = b.or(leaves, empty);
         b.drive(run, moves);
@@ -265,7 +287,7 @@ impl ChannelUnit<'_> {
             let own = b.slice(input, p * bits, bits);
             if own == input { own } else { b.named(format!("tap_{p}"), own) }
         };
-        (0..self.pe as u32).map(lane).collect()
+        (0..self.fold.pe as u32).map(lane).collect()
     }
 
     /// The control of the threshold memory: the number of the channel group, and of the position if members differ.
@@ -277,7 +299,7 @@ impl ChannelUnit<'_> {
         tap_end: Option<Net>,
         table: &Table,
     ) -> Step {
-        let groups = (self.channels() / self.pe) as u64;
+        let groups = (self.channels() / self.fold.pe) as u64;
         let positions = if table.members.len() > 1 { self.kernel.window.positions() as u64 } else { 1 };
         let done = (groups > 1 || positions > 1).then(|| {
             let done = tap_end.map_or(take, |end| b.and(take, end));
@@ -312,8 +334,8 @@ impl ChannelUnit<'_> {
         tap_end: Option<Net>,
         (zones, table): (&Zones, &Table),
     ) -> Net {
-        let groups = (self.channels() / self.pe) as u64;
-        let bits = index_bits(table.depth(self.pe));
+        let groups = (self.channels() / self.fold.pe) as u64;
+        let bits = index_bits(table.depth(self.fold.pe));
         let mut done = tap_end.map_or(take, |end| b.and(take, end));
         if tap_end.is_some() {
             done = b.named("group_done", done);
@@ -356,7 +378,7 @@ impl ChannelUnit<'_> {
         if differ {
             // The words of a member follow those of the one before it.
             let q = b.register("member_base", bits, Some(0));
-            let own = b.constant(bits, table.depth(self.pe) / table.members.len() as u64);
+            let own = b.constant(bits, table.depth(self.fold.pe) / table.members.len() as u64);
             let (zero, next) = (b.constant(bits, 0), b.add(q, own));
             let back = s.user.expect("members differ");
             let next = b.mux(back, zero, next);
@@ -458,8 +480,8 @@ impl ChannelUnit<'_> {
             b.doc(format!("A frame is {positions} positions, each an output frame of all channels."));
         }
         let beats = groups * taps as u64;
-        b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.pe));
-        table.iter().for_each(|table| b.doc(table.layout(self.pe)));
+        b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.fold.pe));
+        table.iter().for_each(|table| b.doc(table.layout(self.fold.pe)));
         if let Some(zones) = self.zones {
             let axis = |axis: usize| {
                 let from: Vec<String> =
@@ -505,4 +527,13 @@ impl Accumulating {
         b.next_if(q, self.enable, next);
         q
     }
+}
+
+/// `valid`, `last` and user bits of a stage, one edge with `run` later.
+fn advance(b: &mut Builder, name: &str, run: Net, [valid, last, user]: [Option<Net>; 3]) -> [Option<Net>; 3] {
+    [
+        valid.map(|net| b.registered(&format!("{name}_valid"), Some(0), run, net)),
+        last.map(|net| b.registered(&format!("{name}_last"), None, run, net)),
+        user.map(|net| b.registered(&format!("{name}_user"), None, run, net)),
+    ]
 }

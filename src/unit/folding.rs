@@ -3,13 +3,61 @@
 use crate::arith::kernel::Sliding;
 use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
 
-/// Parallelism of one layer.
+/// Parallelism of one layer, and its pipeline registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Folding {
     /// Processing elements: rows that are computed in parallel.
     pub pe: usize,
     /// Lanes per processing element: inputs that are consumed in parallel.
     pub simd: usize,
+    /// Pipeline registers of the matrix unit.
+    #[serde(default)]
+    pub cuts: Cuts,
+}
+
+impl Folding {
+    /// This parallelism with the fewest pipeline registers.
+    pub const fn new(pe: usize, simd: usize) -> Self {
+        Self { pe, simd, cuts: Cuts::Fewest }
+    }
+}
+
+/// Pipeline registers of a matrix unit. Each kind contains those before it: more registers allow a higher clock, and results come
+/// a few cycles later. The cycles per frame stay.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Cuts {
+    /// Behind the accumulator and the comparison with thresholds only.
+    #[default]
+    Fewest,
+    /// Behind the memories: weight words, operands, thresholds.
+    Words,
+    /// Behind each popcount, and between comparing with several thresholds and counting them.
+    Counts,
+    /// Inside each popcount, behind every third level of its tree of adders, and behind the sum of the bit planes' counts.
+    Trees,
+}
+
+impl Cuts {
+    /// All kinds, from few registers to many.
+    pub const ALL: [Self; 4] = [Self::Fewest, Self::Words, Self::Counts, Self::Trees];
+
+    /// The name in configuration and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fewest => "fewest",
+            Self::Words => "words",
+            Self::Counts => "counts",
+            Self::Trees => "trees",
+        }
+    }
+
+    /// Whether the registers of `kind` are there.
+    pub fn has(self, kind: Self) -> bool {
+        self >= kind
+    }
 }
 
 /// The legal foldings of a layer.
@@ -144,18 +192,18 @@ impl Lanes {
     /// the target. If there is none, SIMD is the largest legal one up to 64, and PE is the smallest legal one that meets the target.
     /// If there is none, PE is the maximum, and SIMD is the smallest legal one that meets the target, or the maximum.
     pub fn default_folding(&self, cycles: u64) -> Folding {
-        let meets = |pe, simd| self.cycles(Folding { pe, simd }) <= cycles;
+        let meets = |pe, simd| self.cycles(Folding::new(pe, simd)) <= cycles;
         let least = self.pe.first().copied().unwrap_or(1);
         if let Some(&simd) = self.simd.iter().find(|s| **s <= SIMD_PREFERRED && meets(least, **s)) {
-            return Folding { pe: least, simd };
+            return Folding::new(least, simd);
         }
         let simd = self.simd.iter().copied().rfind(|s| *s <= SIMD_PREFERRED).unwrap_or(1);
         if let Some(pe) = self.pe.iter().copied().find(|p| meets(*p, simd)) {
-            return Folding { pe, simd };
+            return Folding::new(pe, simd);
         }
         let max_pe = self.most_pe();
         let grown = self.simd.iter().copied().find(|s| meets(max_pe, *s));
-        Folding { pe: max_pe, simd: grown.unwrap_or(self.most_simd()) }
+        Folding::new(max_pe, grown.unwrap_or(self.most_simd()))
     }
 
     /// The folding with the user's PE and SIMD; missing ones are chosen for the target `cycles`.
@@ -189,17 +237,17 @@ impl Lanes {
         }
         crate::diagnostic::Diagnostics::collected(errors)?;
         Ok(match (pe, simd) {
-            (Some(pe), Some(simd)) => Folding { pe, simd },
+            (Some(pe), Some(simd)) => Folding::new(pe, simd),
             (None, None) => self.default_folding(cycles),
             // If one number is given: the smallest other one that meets the target, or the maximum.
             (Some(pe), None) => {
                 let meets =
-                    self.simd.iter().copied().find(|&simd| self.cycles(Folding { pe, simd }) <= cycles);
-                Folding { pe, simd: meets.unwrap_or(self.most_simd()) }
+                    self.simd.iter().copied().find(|&simd| self.cycles(Folding::new(pe, simd)) <= cycles);
+                Folding::new(pe, meets.unwrap_or(self.most_simd()))
             }
             (None, Some(simd)) => {
-                let meets = self.pe.iter().copied().find(|&pe| self.cycles(Folding { pe, simd }) <= cycles);
-                Folding { pe: meets.unwrap_or(self.most_pe()), simd }
+                let meets = self.pe.iter().copied().find(|&pe| self.cycles(Folding::new(pe, simd)) <= cycles);
+                Folding::new(meets.unwrap_or(self.most_pe()), simd)
             }
         })
     }
@@ -235,7 +283,7 @@ mod tests {
     fn default_foldings_are_legal() {
         let whole = Lanes { pe: vec![6], simd: vec![3], ..Lanes::dense(6, 3) };
         for cycles in [1, 6, 1 << 20] {
-            assert_eq!(whole.default_folding(cycles), Folding { pe: 6, simd: 3 });
+            assert_eq!(whole.default_folding(cycles), Folding::new(6, 3));
         }
     }
 
@@ -274,7 +322,7 @@ mod tests {
     #[test]
     fn one_given_lane_count_decides_the_other() {
         let lanes = Lanes::dense(64, 784);
-        assert_eq!(lanes.folding("x", Some(8), None, 1024).unwrap(), Folding { pe: 8, simd: 7 });
-        assert_eq!(lanes.folding("x", None, Some(98), 128).unwrap(), Folding { pe: 4, simd: 98 });
+        assert_eq!(lanes.folding("x", Some(8), None, 1024).unwrap(), Folding::new(8, 7));
+        assert_eq!(lanes.folding("x", None, Some(98), 128).unwrap(), Folding::new(4, 98));
     }
 }

@@ -238,7 +238,7 @@ mod tests {
         let dilated = Window { dilation: [2, 1], ..Window::plain([7, 6], [2, 2]) };
         let mut found = Vec::new();
         for window in [Window::plain([6, 7], [3, 3]), around, strided, dilated] {
-            for fold in [Folding { pe: 4, simd: 4 }, Folding { pe: 1, simd: 4 }] {
+            for fold in [Folding::new(4, 4), Folding::new(1, 4)] {
                 let kernel = Sliding { window, channels: 4, groups: 1, fill: Fill::Value(1) };
                 let sign = |r: usize, c: usize| if (r + c).is_multiple_of(2) { 1 } else { -1 };
                 let product = Product::new(IntMatrix::from_fn(4, kernel.fan_in(), sign), vec![]);

@@ -24,7 +24,7 @@ use stoxnor_testbenches::conformance::random;
 
 const ROWS: usize = 256;
 const FAN_IN: usize = 256;
-const FOLD: Folding = Folding { pe: 8, simd: 32 };
+const FOLD: Folding = Folding::new(8, 32);
 /// Members that are built where their number costs next to nothing.
 const MEMBERS: usize = 16;
 const NAME: &str = "l1_dense";

@@ -20,7 +20,7 @@ use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::layer::Layer;
 use stoxnor::network::{Entry, Network, Output, Source, UnnamedLayer};
-use stoxnor::unit::folding::{Folding, Lanes};
+use stoxnor::unit::folding::{Cuts, Folding, Lanes};
 
 /// Members of a frame where a test says nothing.
 pub const MEMBERS: u32 = 3;
@@ -289,7 +289,7 @@ pub fn random_frames(seed: u64, network: &Network, count: usize) -> Vec<Vec<i32>
     (0..count).map(|_| frame()).collect()
 }
 
-/// A random legal folding of every layer.
+/// A random legal folding of every layer, with random cuts.
 pub fn random_folds(rng: &mut impl Rng, network: &Network) -> Vec<Folding> {
     network
         .nodes
@@ -297,7 +297,12 @@ pub fn random_folds(rng: &mut impl Rng, network: &Network) -> Vec<Folding> {
         .map(|node| {
             let lanes = node.layer.lanes();
             let (pe, simd) = (lanes.pe, lanes.simd);
-            Folding { pe: pe[rng.random_range(0..pe.len())], simd: simd[rng.random_range(0..simd.len())] }
+            let cuts = Cuts::ALL[rng.random_range(0..Cuts::ALL.len())];
+            Folding {
+                pe: pe[rng.random_range(0..pe.len())],
+                simd: simd[rng.random_range(0..simd.len())],
+                cuts,
+            }
         })
         .collect()
 }

@@ -28,7 +28,7 @@ fn every_kind_meets_the_demands_at_every_folding() {
             let lanes = last_lanes(&network);
             for pe in lanes.pe {
                 for &simd in &lanes.simd {
-                    let folds = folds_to(&network, Folding { pe, simd });
+                    let folds = folds_to(&network, Folding::new(pe, simd));
                     conform(&format!("{} sample {index}", kind.name), &network, &folds, SOFTWARE);
                 }
             }
@@ -39,14 +39,14 @@ fn every_kind_meets_the_demands_at_every_folding() {
 #[test]
 fn small_networks_serial_and_parallel_in_every_simulator() {
     let network = random_dense(5, &[12, 8, 6, 4]);
-    let serial = vec![Folding { pe: 1, simd: 1 }; 3];
+    let serial = vec![Folding::new(1, 1); 3];
     conform("serial", &network, &serial, ALL);
     let parallel: Vec<Folding> = network
         .nodes
         .iter()
         .map(|n| {
             let lanes = n.layer.lanes();
-            Folding { pe: lanes.rows, simd: lanes.fan_in }
+            Folding::new(lanes.rows, lanes.fan_in)
         })
         .collect();
     conform("parallel", &network, &parallel, ALL);
@@ -56,7 +56,7 @@ fn small_networks_serial_and_parallel_in_every_simulator() {
 #[test]
 fn two_equal_layers_never_idle() {
     let network = random_dense(1, &[64, 64, 64]);
-    let hardware = stoxnor::lower::lower(&network, &[Folding { pe: 1, simd: 8 }; 2]);
+    let hardware = stoxnor::lower::lower(&network, &[Folding::new(1, 8); 2]);
     let measured = stoxnor::engine::measure(&hardware, 1, &indicatif::ProgressBar::hidden()).unwrap();
     assert_eq!(measured.interval, 512);
     assert_eq!(measured, Figures::of_schedule(&hardware, 1));
@@ -127,7 +127,7 @@ fn sums_hold_the_ends_of_their_range() {
                 "the ends are reached"
             );
             let network = single(vec![Port { shape: vec![12], element: input }], Arc::new(layer));
-            for (fold, icarus) in [(Folding { pe: 1, simd: 3 }, 12), (Folding { pe: 6, simd: 12 }, 0)] {
+            for (fold, icarus) in [(Folding::new(1, 3), 12), (Folding::new(6, 12), 0)] {
                 let hardware = stoxnor::lower::lower(&network, &[fold]);
                 let effort = Effort { rtl: 12, verilator: 0, icarus };
                 agree(
@@ -151,7 +151,7 @@ fn every_kind_in_every_simulator() {
             let network = single(port, layer);
             let lanes = last_lanes(&network);
             let middle = |list: &[usize]| list[list.len() / 2];
-            let folds = folds_to(&network, Folding { pe: middle(&lanes.pe), simd: middle(&lanes.simd) });
+            let folds = folds_to(&network, Folding::new(middle(&lanes.pe), middle(&lanes.simd)));
             let hardware = stoxnor::lower::lower(&network, &folds);
             let frames = random_frames(3, &network, 6);
             agree(

@@ -160,7 +160,7 @@ fn the_forms_that_networks_use_in_the_simulators() {
 fn layers_never_wait_for_anything_but_the_slowest() {
     let b = Element::Bipolar;
     let of = |window: Window| network(1, b, 4, &[form(window, 1, 8, b, &BITS)], 0);
-    let fold = |pe, simd| Folding { pe, simd };
+    let fold = |pe, simd| Folding::new(pe, simd);
     let large = Window { stride: [3, 3], ..Window::plain([12, 12], [3, 3]) };
     for (window, fold, interval) in [
         // 36 positions of 2 row groups and 9 steps.
@@ -195,7 +195,7 @@ fn a_window_that_reads_something_else_is_found() {
         Window { dilation: [1, 2], before: [1, 2], after: [1, 2], ..window },
     ];
     for other in others {
-        let hardware = lower(&of(other, 1), &[Folding { pe: 2, simd: 4 }, Folding { pe: 1, simd: 1 }]);
+        let hardware = lower(&of(other, 1), &[Folding::new(2, 4), Folding::new(1, 1)]);
         let engines = [Engine::Reference, Engine::Rtl];
         let report = compared(&network, &hardware, &frames, &engines, &Conditions::default());
         let found = report.first_difference.expect("a difference");
@@ -250,7 +250,7 @@ fn members_are_the_same_at_every_position_in_each_realisation() {
             let network = sampled(rounding, realisations, 3);
             let frames = random_frames(5, &network, 4);
             for folds in [[(2, 6), (4, 8), (2, 8)], [(8, 2), (8, 24), (4, 24)]] {
-                let folds = folds.map(|(pe, simd)| Folding { pe, simd });
+                let folds = folds.map(|(pe, simd)| Folding::new(pe, simd));
                 let hardware = lower(&network, &folds);
                 for stall in [None, Some(2)] {
                     let conditions = Conditions { stall, members: vec![2, 3, 1] };
@@ -279,7 +279,7 @@ fn stochastic_convolutions_in_the_simulators() {
     for (index, realisations) in REALISATIONS.map(|r| [r; 3]).into_iter().enumerate() {
         let rounding = Rounding { law: Law::Ternary, bits: 1 + index as u32 % 2, share: 4, seed: 3 };
         let network = sampled(rounding, realisations, 3);
-        let folds = [(2, 6), (4, 24), (2, 8)].map(|(pe, simd)| Folding { pe, simd });
+        let folds = [(2, 6), (4, 24), (2, 8)].map(|(pe, simd)| Folding::new(pe, simd));
         let hardware = lower(&network, &folds);
         let frames = random_frames(5, &network, 3);
         for stall in [None, Some(2)] {

@@ -82,9 +82,9 @@ fn designs() -> Vec<(String, Network, Vec<Folding>)> {
             designs.push((format!("{} sample {index}, {folds:?}", kind.name), network, folds));
         }
     }
-    let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding { pe, simd });
+    let whole = [(12, 24), (8, 12), (4, 8)].map(|(pe, simd)| Folding::new(pe, simd));
     designs.push(("parallel".to_owned(), small.clone(), whole.to_vec()));
-    designs.push(("serial".to_owned(), small, vec![Folding { pe: 1, simd: 1 }; 3]));
+    designs.push(("serial".to_owned(), small, vec![Folding::new(1, 1); 3]));
     designs
 }
 
@@ -168,7 +168,7 @@ fn identical_inputs_give_identical_bytes() {
 #[test]
 fn weight_memories_become_block_ram() {
     let network = random_dense(3, &[256, 64, 4]);
-    let folds = [Folding { pe: 1, simd: 16 }, Folding { pe: 1, simd: 16 }];
+    let folds = [Folding::new(1, 16), Folding::new(1, 16)];
     let hardware = lower(&network, &folds);
     let directory = written(&network, &hardware);
     let rtl = directory.path().join("out/rtl");

@@ -27,7 +27,7 @@ fn large(law: Law, bits: u32, realisation: Realisation, members: usize) -> Netwo
 
 /// Three foldings: the default one, whose rows repeat the words of others; as many PE as rows that share; and more.
 fn foldings(network: &Network) -> [Vec<Folding>; 3] {
-    let by_hand = |list: [(usize, usize); 3]| list.map(|(pe, simd)| Folding { pe, simd }).to_vec();
+    let by_hand = |list: [(usize, usize); 3]| list.map(|(pe, simd)| Folding::new(pe, simd)).to_vec();
     [
         default_folds(network, 1024),
         by_hand([(16, 28), (16, 16), (2, 8)]),
@@ -91,7 +91,7 @@ fn realisations_give_the_same_members_in_every_simulator() {
                 let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: true };
                 random_sampled(3, &[24, 12, 8, 4], &sampled)
             };
-            let folds = [(2, 8), (4, 6), (1, 4)].map(|(pe, simd)| Folding { pe, simd });
+            let folds = [(2, 8), (4, 6), (1, 4)].map(|(pe, simd)| Folding::new(pe, simd));
             let mut all = REALISATIONS.map(|r| vec![Some(r)]).to_vec();
             all.push(vec![None, Some(Realisation::Sampled), Some(Realisation::Fly)]);
             let mut sums = Vec::new();
@@ -124,7 +124,7 @@ fn few_bit_ensembles_in_every_simulator() {
         let realisations = vec![Some(Realisation::Fly), Some(Realisation::Sampled)];
         let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: true };
         let network = random_sampled_of(element, 4, &[12, 8, 8, 3], &sampled);
-        let hardware = lower(&network, &[(4, 6), (2, 4), (1, 2)].map(|(pe, simd)| Folding { pe, simd }));
+        let hardware = lower(&network, &[(4, 6), (2, 4), (1, 2)].map(|(pe, simd)| Folding::new(pe, simd)));
         let frames = random_frames(5, &network, 4);
         for stall in [None, Some(3)] {
             let conditions = Conditions { stall, members: vec![3, 1] };
@@ -145,7 +145,7 @@ fn the_weights_in_use_are_those_of_the_model() {
                     let realisations = vec![Some(realisation)];
                     let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: false };
                     let network = random_sampled(8, &[12, 12, 2], &sampled);
-                    let found = in_use(&network, Folding { pe, simd });
+                    let found = in_use(&network, Folding::new(pe, simd));
                     let layer = format!("{:?}", network.nodes[0].layer);
                     assert!(layer.contains("StochasticMatrix"), "{layer}");
                     let reals = stochastic(&network, rounding);
@@ -178,7 +178,7 @@ fn stochastic(network: &Network, rounding: Rounding) -> stoxnor::arith::stochast
 
 /// For each of three members and each row, the weights that the processing elements of layer 1 see in the steps of a frame.
 fn in_use(network: &Network, fold: Folding) -> Vec<Vec<Vec<i16>>> {
-    let folds = [fold, Folding { pe: 1, simd: 1 }];
+    let folds = [fold, Folding::new(1, 1)];
     let hardware = lower(network, &folds);
     let frames = random_frames(1, network, 2);
     let conditions = Conditions { stall: Some(4), members: vec![3, 2] };
@@ -243,7 +243,7 @@ fn the_interval_is_that_of_the_prefix_or_of_all_members() {
         };
         let network = random_sampled(3, &[24, 12, 8, 4], &sampled);
         // The prefix takes 12 / 1 * 24 / 2 = 144 cycles a frame, the layers behind it 48 and 16, the replay 12.
-        let folds = [(1, 2), (2, 1), (1, 2)].map(|(pe, simd)| Folding { pe, simd });
+        let folds = [(1, 2), (2, 1), (1, 2)].map(|(pe, simd)| Folding::new(pe, simd));
         let hardware = lower(&network, &folds);
         for members in 1..=8 {
             let measured =
@@ -269,7 +269,7 @@ fn a_second_pass_comes_when_its_schedule_says() {
     let realisations = vec![Some(Realisation::Fly)];
     let sampled = Sampled { rounding, realisations, members: 2, own_thresholds: false };
     let network = random_sampled(1, &[6, 1, 12, 1], &sampled);
-    let hardware = lower(&network, &[(1, 1), (4, 1), (1, 2)].map(|(pe, simd)| Folding { pe, simd }));
+    let hardware = lower(&network, &[(1, 1), (4, 1), (1, 2)].map(|(pe, simd)| Folding::new(pe, simd)));
     let measured = stoxnor::engine::measure(&hardware, 2, &indicatif::ProgressBar::hidden()).unwrap();
     assert_eq!((measured.latency, measured.interval), (hardware.latency(2), hardware.interval(2)));
 }

@@ -24,7 +24,7 @@ struct Bed {
 /// 24-12-8-4; each layer with lanes of its own, so that no two share a module that a fault is put into.
 fn bed() -> Bed {
     let network = random_dense(9, &[24, 12, 8, 4]);
-    let folds = [Folding { pe: 3, simd: 8 }, Folding { pe: 2, simd: 6 }, Folding { pe: 1, simd: 4 }];
+    let folds = [Folding::new(3, 8), Folding::new(2, 6), Folding::new(1, 4)];
     let hardware = lower(&network, &folds);
     let frames = random_frames(4, &network, FRAMES);
     let mut truth = vec![frames.clone()];

@@ -56,6 +56,8 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::Xnor, 16, 3),
         proofs::of_popcount(Lane::Xnor, 16, 5),
         proofs::of_popcount(Lane::And, 20, 5),
+        proofs::of_popcount_in_stages(Lane::Xnor, 9, 4),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, 17, 3),
     ]
 }
 

@@ -10,8 +10,8 @@ use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
-    Lane, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram, replay, rom,
-    stream_register, threshold_count, widener,
+    Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram,
+    replay, rom, stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
@@ -25,7 +25,8 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn blocks() {
     let pe = |lane, input, weights, bits, accumulates| {
-        ProcessingElement { lane, simd: 6, input, weights, bits, accumulates }.build()
+        let cuts = PopcountCuts::default();
+        ProcessingElement { lane, simd: 6, input, weights, bits, accumulates, cuts }.build()
     };
     let blocks: Vec<Arc<Module>> = vec![
         stream_register(8, 0),
@@ -35,11 +36,23 @@ fn blocks() {
         narrower(3, 4, 1),
         Lane::Xnor.popcount(6, 3),
         Lane::MaskedXnor.popcount(6, 2),
+        Lane::Xnor.popcount_in_stages(19, 5),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),
         pe(Lane::MaskedXnor, &[1, -2], &[1], 5, true),
         pe(Lane::And, &[1, 2], &[1, 2, -4], 9, true),
-        threshold_count(3, 5, false),
+        ProcessingElement {
+            lane: Lane::MaskedXnor,
+            simd: 9,
+            input: &[1, -2],
+            weights: &[1],
+            bits: 6,
+            accumulates: true,
+            cuts: PopcountCuts { counts: true, trees: true },
+        }
+        .build(),
+        threshold_count(3, 5, false, false),
+        threshold_count(3, 5, true, true),
         rom(16, 12),
         ram(8, 6),
         lfsr(7, true),
@@ -49,7 +62,7 @@ fn blocks() {
         RoundingLane::Ternary.build(3, 2),
         replay(4, 8, 5),
         frame_sum(3, 2, Summand::Signed(4), 7, 0),
-        threshold_count(3, 5, true),
+        threshold_count(3, 5, true, false),
     ];
     for block in blocks {
         assert!(check(&block).is_empty());
@@ -61,7 +74,7 @@ fn blocks() {
 #[test]
 fn a_tiny_network() {
     let network = random_dense(3, &[12, 4, 2]);
-    let folds = [Folding { pe: 2, simd: 3 }, Folding { pe: 1, simd: 2 }];
+    let folds = [Folding::new(2, 3), Folding::new(1, 2)];
     let hardware = lower(&network, &folds);
     let wanted = [
         "rtl/l1_dense.v",
@@ -81,7 +94,7 @@ fn a_tiny_ensemble() {
     let realisations = vec![Some(Realisation::Fly)];
     let sampled = Sampled { rounding, realisations, members: 2, own_thresholds: false };
     let network = random_sampled(3, &[6, 4, 2], &sampled);
-    let folds = [Folding { pe: 1, simd: 3 }, Folding { pe: 2, simd: 2 }];
+    let folds = [Folding::new(1, 3), Folding::new(2, 2)];
     let hardware = lower(&network, &folds);
     let wanted = [
         "rtl/l1_dense.v",

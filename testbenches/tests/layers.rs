@@ -30,7 +30,7 @@ fn samples() -> impl Iterator<Item = (String, Sample)> {
 fn folded(layer: &dyn Layer) -> Folding {
     let lanes = layer.lanes();
     let middle = |list: &[usize]| list[list.len() / 2];
-    Folding { pe: middle(&lanes.pe), simd: middle(&lanes.simd) }
+    Folding::new(middle(&lanes.pe), middle(&lanes.simd))
 }
 
 /// Thresholds in front of a layer, other ones for each member.

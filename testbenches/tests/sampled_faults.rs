@@ -27,8 +27,7 @@ const SHARE: usize = 4;
 const BITS: u32 = 2;
 /// Each layer has lanes of its own, so that no two share a module that a fault is put into. Two row groups in turn take the same
 /// words.
-const FOLDS: [Folding; 3] =
-    [Folding { pe: 2, simd: 8 }, Folding { pe: 2, simd: 6 }, Folding { pe: 2, simd: 4 }];
+const FOLDS: [Folding; 3] = [Folding::new(2, 8), Folding::new(2, 6), Folding::new(2, 4)];
 /// Members of each frame.
 const NOW: [u32; 9] = [3, 1, 2, 3, 1, 2, 3, 1, 2];
 

@@ -24,7 +24,7 @@ fn networks() -> Vec<(Network, Hardware)> {
         sampled(None, Realisation::Fly),
         sampled(Some(Realisation::Sampled), Realisation::Sampled),
     ];
-    let folds = [Folding { pe: 4, simd: 8 }, Folding { pe: 2, simd: 4 }, Folding { pe: 1, simd: 2 }];
+    let folds = [Folding::new(4, 8), Folding::new(2, 4), Folding::new(1, 2)];
     let lowered = |network: Network| {
         let hardware = lower(&network, &folds);
         (network, hardware)

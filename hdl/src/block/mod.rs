@@ -22,10 +22,10 @@ pub use fifo::fifo;
 pub use fork::fork;
 pub use frame_sum::{Summand, frame_sum};
 pub use join::{in_turn, join};
-pub use lane::Lane;
+pub use lane::{LEVELS, Lane, popcount_stages};
 pub use lfsr::{lfsr, lfsr_window};
 pub use line_buffer::{Border, LineBuffer, Loop, Padding};
-pub use processing_element::ProcessingElement;
+pub use processing_element::{PopcountCuts, ProcessingElement};
 pub use ram::ram;
 pub use replay::{replay, replay_user};
 pub use rom::rom;
@@ -99,7 +99,8 @@ mod tests {
         bits: u32,
         accumulates: bool,
     ) -> std::sync::Arc<crate::Module> {
-        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates }.build()
+        let cuts = PopcountCuts::default();
+        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates, cuts }.build()
     }
 
     /// 3 x 3 taps over 5 x 4 pixels, a row of them side by side.
@@ -165,8 +166,8 @@ mod tests {
             Lane::Xnor.popcount(49, 6),
             Lane::MaskedXnor.popcount(8, 3),
             Lane::And.popcount(8, 4),
-            threshold_count(7, 5, false),
-            threshold_count(3, 4, true),
+            threshold_count(7, 5, false, false),
+            threshold_count(3, 4, true, true),
             pe(Lane::Xnor, &[1], &[1], 9, true),
             pe(Lane::Xnor, &[1], &[1], 5, false),
             pe(Lane::MaskedXnor, &[1, 2, -4], &[1], 6, true),

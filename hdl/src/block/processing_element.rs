@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Lane, accumulator};
+use super::{Lane, accumulator, popcount_stages};
 use crate::{Builder, Module, Net, Role};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -22,16 +22,40 @@ pub struct ProcessingElement<'a> {
     pub bits: u32,
     /// Whether a row has more than one step. If not, there is no port `first`, and every step is a sum of its own.
     pub accumulates: bool,
+    /// Registers before the accumulator.
+    pub cuts: PopcountCuts,
+}
+
+/// Where a processing element has registers between its operands and its accumulator.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PopcountCuts {
+    /// Behind each popcount.
+    pub counts: bool,
+    /// Inside each popcount ([`Lane::popcount_in_stages`]) and, with several planes, behind the sum of their counts.
+    pub trees: bool,
+}
+
+impl PopcountCuts {
+    /// Edges from the operands of a step to its addend, for `simd` lanes and this number of pairs of planes.
+    pub fn latency(self, simd: u32, pairs: usize) -> u32 {
+        let inside = if self.trees { popcount_stages(simd) + u32::from(pairs > 1) } else { 0 };
+        u32::from(self.counts) + inside
+    }
 }
 
 /// Maximum number of terms that a header lists.
 const FORMULA_TERMS: usize = 4;
 
 impl ProcessingElement<'_> {
-    /// Builds the module. Ports `enable`, `first`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...), `active` (masked
-    /// lanes) and `sum`.
+    /// Edges from the operands of a step to its addend: those of `run`. `enable` and `first` come that much later.
+    pub fn latency(&self) -> u32 {
+        self.cuts.latency(self.simd, self.input.len() * self.weights.len())
+    }
+
+    /// Builds the module. Ports `run` (with cuts), `enable`, `first`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...),
+    /// `active` (masked lanes) and `sum`.
     pub fn build(&self) -> Arc<Module> {
-        let &Self { lane, simd, input, weights, bits, accumulates } = self;
+        let &Self { lane, simd, input, weights, bits, accumulates, cuts } = self;
         let mut b = Builder::new(self.name());
         b.doc(format!(
             "Processing element of {simd} lanes: sum of the steps of a row, modulo 2^{bits}; a step is"
@@ -40,6 +64,12 @@ impl ProcessingElement<'_> {
         b.doc(
             "Timing: where enable is 1 at an edge, sum contains the step after it; first starts a new sum.",
         );
+        match self.latency() {
+            0 => {}
+            1 => b.doc("The operands of the step are those of one edge with run before."),
+            n => b.doc(format!("The operands of the step are those of {n} edges with run before.")),
+        }
+        let run = (self.latency() > 0).then(|| b.input("run", 1, Role::Control));
         let enable = b.input("enable", 1, Role::Control);
         let first = accumulates.then(|| b.input("first", 1, Role::Control));
         let a: Vec<Net> =
@@ -55,11 +85,21 @@ impl ProcessingElement<'_> {
                 let Some(room) = bits.checked_sub(shift).filter(|room| *room > 0) else { continue };
                 let index =
                     if input.len() * weights.len() == 1 { String::new() } else { format!("_{j}_{k}") };
-                let unit = b.instance(&format!("u_popcount{index}"), &lane.popcount(simd, room));
+                let staged = run.filter(|_| cuts.trees && popcount_stages(simd) > 0);
+                let module = if staged.is_some() {
+                    lane.popcount_in_stages(simd, room)
+                } else {
+                    lane.popcount(simd, room)
+                };
+                let unit = b.instance(&format!("u_popcount{index}"), &module);
+                staged.iter().for_each(|run| b.connect(unit, "run", *run));
                 b.connect(unit, "a", a[k]);
                 b.connect(unit, "w", w[j]);
                 active.iter().for_each(|active| b.connect(unit, "active", *active));
-                let count = b.out(unit, "count");
+                let mut count = b.out(unit, "count");
+                if let Some(run) = run.filter(|_| cuts.counts) {
+                    count = b.registered(&format!("count{index}"), None, run, count);
+                }
                 let shifted = if shift == 0 {
                     count
                 } else {
@@ -69,7 +109,10 @@ impl ProcessingElement<'_> {
                 if c * d < 0 { &mut minus } else { &mut plus }.push(shifted);
             }
         }
-        let step = self.total(&mut b, &plus, &minus);
+        let mut step = self.total(&mut b, &plus, &minus);
+        if let Some(run) = run.filter(|_| cuts.trees && input.len() * weights.len() > 1) {
+            step = b.registered("addend", None, run, step);
+        }
         let sum = accumulator(&mut b, "sum", bits, enable, first, step);
         b.output("sum", sum, Role::Data);
         b.finish()
@@ -129,13 +172,15 @@ impl ProcessingElement<'_> {
             list => format!("_{letter}{}{}", list.len(), if list.iter().any(|c| *c < 0) { "s" } else { "" }),
         };
         format!(
-            "{}_pe_s{}{}{}_b{}{}",
+            "{}_pe_s{}{}{}_b{}{}{}{}",
             self.lane.name(),
             self.simd,
             planes("a", self.input),
             planes("w", self.weights),
             self.bits,
-            if self.accumulates { "" } else { "_single" }
+            if self.accumulates { "" } else { "_single" },
+            if self.cuts.counts { "_c" } else { "" },
+            if self.cuts.trees { "_t" } else { "" },
         )
     }
 }

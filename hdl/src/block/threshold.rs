@@ -10,18 +10,22 @@ pub fn threshold(b: &mut Builder, sum: Net, threshold: Net) -> Net {
     b.not(below)
 }
 
-/// A combinational module that counts how many of `steps` thresholds of `bits` bits the sum reaches. Ports `sum`, `thresholds`
+/// A module that counts how many of `steps` thresholds of `bits` bits the sum reaches. Ports `sum`, `thresholds`
 /// (the first in the least significant bits), `count`; all are unsigned. With `falling` there is also a port `falls`: where it is
-/// 1, the thresholds that are not reached are counted.
-pub fn threshold_count(steps: u32, bits: u32, falling: bool) -> Arc<Module> {
+/// 1, the thresholds that are not reached are counted. It is combinational; with `cut` there is a register between comparing and
+/// counting, which a port `run` moves.
+pub fn threshold_count(steps: u32, bits: u32, falling: bool, cut: bool) -> Arc<Module> {
     let suffix = if falling { "_falling" } else { "" };
-    let mut b = Builder::new(format!("threshold_count_{steps}x{bits}{suffix}"));
+    let (stages, timing) =
+        if cut { ("_r1", "Timing: one edge with run later.") } else { ("", "Combinational.") };
+    let mut b = Builder::new(format!("threshold_count_{steps}x{bits}{suffix}{stages}"));
     b.doc(format!(
-        "Activation: count = number of the {steps} thresholds with sum >= threshold, unsigned. Combinational."
+        "Activation: count = number of the {steps} thresholds with sum >= threshold, unsigned. {timing}"
     ));
     if falling {
         b.doc("Where falls is 1: of those with sum < threshold.");
     }
+    let run = cut.then(|| b.input("run", 1, Role::Control));
     let sum = b.input("sum", bits, Role::Data);
     let thresholds = b.input("thresholds", steps * bits, Role::Data);
     let falls = falling.then(|| b.input("falls", 1, Role::Data));
@@ -37,6 +41,9 @@ pub fn threshold_count(steps: u32, bits: u32, falling: bool) -> Arc<Module> {
         let falls = b.sign_extend(falls, steps);
         let turned = b.xor(counted, falls);
         counted = b.named("counted", turned);
+    }
+    if let Some(run) = run {
+        counted = b.registered("counted", None, run, counted);
     }
     let count = b.popcount(counted);
     let count = b.named("count", count);

@@ -7,7 +7,7 @@ use stoxnor_hdl::{Bits, Builder, Image, Net, index_bits};
 
 use crate::arith::lfsr::before;
 use crate::arith::stochastic::{Law, Rounding, StochasticMatrix};
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::source::{Step, WeightSource, Word, address, all};
 
 /// The hardware that rounds the real weights of a layer.
@@ -327,11 +327,17 @@ impl Sampler<'_> {
 #[derive(Debug)]
 pub struct Fly<'a>(pub Sampler<'a>);
 
-impl WeightSource for Fly<'_> {
-    /// Rounding with one random bit is one gate per lane, which is merged into the lane after it. Otherwise it is a carry chain
-    /// with a pipeline stage of its own.
-    fn latency(&self) -> u32 {
+impl Fly<'_> {
+    /// Edges from reading a number to its rounded weight. Rounding with one random bit is one gate per lane, which is merged into
+    /// the lane after it. Otherwise it is a carry chain with a pipeline stage of its own.
+    fn rounded(&self) -> u32 {
         if self.0.rounding().bits == 1 { 1 } else { 2 }
+    }
+}
+
+impl WeightSource for Fly<'_> {
+    fn latency(&self) -> u32 {
+        self.rounded() + u32::from(self.0.fold.cuts.has(Cuts::Words))
     }
 
     fn tells_frames(&self) -> bool {
@@ -339,7 +345,7 @@ impl WeightSource for Fly<'_> {
     }
 
     fn document(&self, b: &mut Builder) {
-        let Folding { pe, simd } = self.0.fold;
+        let Folding { pe, simd, .. } = self.0.fold;
         let steps = self.0.steps();
         self.0.document(
             b,
@@ -356,7 +362,7 @@ impl WeightSource for Fly<'_> {
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let s = &self.0;
         let position_end = |b: &mut Builder| step.position_end(b).unwrap_or(step.issue);
-        let code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end);
+        let mut code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end);
         let several = s.starts() > 1;
         let fetch = (s.all_starts() > 1).then(|| {
             // With one start value per frame, the next one is fetched when the last position uses it.
@@ -383,7 +389,13 @@ impl WeightSource for Fly<'_> {
             last_group: step.last_group,
             fetch,
         };
-        let words = s.sequences(b, &pace);
+        let mut words = s.sequences(b, &pace);
+        if s.fold.cuts.has(Cuts::Words) {
+            code = b.registered("numbers", None, step.run, code);
+            for (g, words) in words.iter_mut().enumerate() {
+                *words = b.registered(&format!("random_{g}"), None, step.run, *words);
+            }
+        }
         let bits = s.code_bits() * s.fold.simd as u32;
         let rows: Vec<Net> = (0..s.fold.pe as u32)
             .map(|p| {
@@ -395,7 +407,7 @@ impl WeightSource for Fly<'_> {
         if rows.len() > 1 || s.weight_bits() > 1 {
             word = b.named("weights", word);
         }
-        for _ in 1..self.latency() {
+        for _ in 1..self.rounded() {
             word = b.registered("weights", None, step.run, word);
         }
         Word { word, ready: None }

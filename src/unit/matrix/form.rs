@@ -2,14 +2,34 @@
 
 use std::fmt::Debug;
 
-use stoxnor_hdl::block::{Lane, ProcessingElement};
+use stoxnor_hdl::block::{Lane, PopcountCuts, ProcessingElement};
 use stoxnor_hdl::{Bits, Builder, Net};
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::planes::PlaneSums;
 use crate::frame::element::Element;
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::{MatrixUnit, RawSums};
+
+/// What the processing elements use in a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Operands {
+    /// The beat of the operand.
+    pub operand: Net,
+    /// The word of the weight source.
+    pub weights: Net,
+}
+
+/// The control of the accumulators, [`latency`](Form::latency) edges with `run` behind the operands.
+#[derive(Debug, Clone, Copy)]
+pub struct Accumulate {
+    /// The pipeline moves at the coming edge.
+    pub run: Net,
+    /// A step is added at the coming edge.
+    pub enable: Net,
+    /// First step of a row group; `None` if there is one step per row group.
+    pub first: Option<Net>,
+}
 
 /// A form defines the encoding of the weight memory and the processing elements. Layers do not depend on the form in use.
 ///
@@ -21,16 +41,17 @@ pub trait Form: Debug {
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
 
+    /// Edges from the operands of a step to its accumulation.
+    fn latency(&self, fold: Folding) -> u32;
+
     /// Builds the processing elements. Returns for each the net of its row's raw sum, valid one edge after the row's last step
     /// was accumulated.
     fn processing_elements(
         &self,
         b: &mut Builder,
         unit: &MatrixUnit<'_>,
-        operand: Net,
-        weights: Net,
-        accumulate: Net,
-        first: Option<Net>,
+        operands: Operands,
+        accumulate: Accumulate,
     ) -> Vec<Net>;
 
     /// The range of raw sums over all rows and members, including partial sums.
@@ -105,9 +126,14 @@ impl BitPlanes {
     }
 }
 
+/// The registers of a processing element.
+fn cuts(fold: Folding) -> PopcountCuts {
+    PopcountCuts { counts: fold.cuts.has(Cuts::Counts), trees: fold.cuts.has(Cuts::Trees) }
+}
+
 impl Form for BitPlanes {
     fn layout(&self, fold: Folding, steps: u64) -> String {
-        let Folding { pe, simd } = fold;
+        let Folding { pe, simd, .. } = fold;
         let weight = format!("w[f * {pe} + p][s * {simd} + l]");
         let word = format!("of word f * {steps} + s");
         match self.sums.kind {
@@ -122,7 +148,7 @@ impl Form for BitPlanes {
     }
 
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits> {
-        let Folding { pe, simd } = fold;
+        let Folding { pe, simd, .. } = fold;
         let bits = self.sums.kind.bits() as usize;
         let mut words = Vec::with_capacity(weights.rows() / pe * (weights.columns() / simd));
         for group in 0..weights.rows() / pe {
@@ -142,14 +168,16 @@ impl Form for BitPlanes {
         words
     }
 
+    fn latency(&self, fold: Folding) -> u32 {
+        cuts(fold).latency(fold.simd as u32, self.sums.input.len() * self.sums.weights.len())
+    }
+
     fn processing_elements(
         &self,
         b: &mut Builder,
         unit: &MatrixUnit<'_>,
-        operand: Net,
-        weights: Net,
-        accumulate: Net,
-        first: Option<Net>,
+        Operands { operand, weights }: Operands,
+        Accumulate { run, enable, first }: Accumulate,
     ) -> Vec<Net> {
         let simd = unit.fold.simd as u32;
         let bits = self.sums.kind.bits();
@@ -165,8 +193,10 @@ impl Form for BitPlanes {
             weights: &self.sums.weights,
             bits: unit.raw.bits,
             accumulates: first.is_some(),
-        }
-        .build();
+            cuts: cuts(unit.fold),
+        };
+        let run = (element.latency() > 0).then_some(run);
+        let element = element.build();
         let side = unit.passes.side(unit.fold) as u32;
         let planes = self.planes(b, operand, simd * side);
         // Groups in parallel use every `side`-th element.
@@ -191,7 +221,8 @@ impl Form for BitPlanes {
         (0..unit.fold.pe as u32)
             .map(|p| {
                 let pe = b.instance(&format!("u_pe_{p}"), &element);
-                b.connect(pe, "enable", accumulate);
+                run.iter().for_each(|run| b.connect(pe, "run", *run));
+                b.connect(pe, "enable", enable);
                 first.iter().for_each(|f| b.connect(pe, "first", *f));
                 let planes = &planes[p as usize / unit.passes.group_rows.min(unit.fold.pe)];
                 for (k, plane) in planes.iter().enumerate() {

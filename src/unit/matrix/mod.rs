@@ -10,7 +10,7 @@
 //! | t + 1 | the sums of the processing elements; the group's thresholds |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! The whole pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else stalls it, so control
+//! [`Cuts`](crate::unit::folding::Cuts) put further registers between these; a slower weight source does too. The whole pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else stalls it, so control
 //! depends on valid and ready only.
 //!
 //! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
@@ -33,18 +33,13 @@ use crate::schedule::Matrix;
 use crate::unit::folding::Folding;
 
 pub use fly::{Fly, Sampler};
-pub use form::{BitPlanes, Form};
+pub use form::{Accumulate, BitPlanes, Form, Operands};
 pub(crate) use output::width;
 pub use output::{Output, RawSums, Table};
 pub use product::Unit;
 pub use rom::Rom;
 pub use sampled::Sampled;
 pub use source::{Position, Step, WeightSource, Word};
-
-/// Edges from a row group's last step to the first edge at which its output beat is offered, for this weight source.
-pub fn latency(source: &dyn WeightSource) -> u64 {
-    2 + u64::from(source.latency())
-}
 
 /// The row groups of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +151,17 @@ impl<'a> MatrixUnit<'a> {
         self.source.memory_bits()
     }
 
+    /// Edges from a row group's last step to its sums: through the weight source, the processing elements' registers, and the
+    /// accumulator.
+    fn summed(&self) -> u32 {
+        self.source.latency() + self.form.latency(self.fold) + 1
+    }
+
+    /// Edges from a row group's last step to the first edge at which its output beat is offered.
+    fn latency(&self) -> u64 {
+        u64::from(self.summed() + self.output.latency(self.fold.cuts) + 1)
+    }
+
     /// The timing of the unit.
     pub fn timing(&self) -> Matrix {
         let operands = self.passes.operands(self.fold, self.rows());
@@ -163,7 +169,7 @@ impl<'a> MatrixUnit<'a> {
             operands: (self.passes.positions * operands) as u64,
             folds: self.passes.folds(self.fold) as u64,
             steps: (self.fan_in() / self.fold.simd) as u64,
-            latency: latency(self.source),
+            latency: self.latency(),
             burst: 1,
             sampled: self.source.sampling(),
         }
@@ -257,7 +263,7 @@ impl<'a> MatrixUnit<'a> {
         b.output("s_ready", ready, Role::Control);
         // Thresholds or constants come from a memory beside the weights.
         let constants = table
-            .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, pe, control, self.source.latency()));
+            .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, self.fold, control, self.summed() - 1));
         let stage = Stage {
             valid: issue,
             first,
@@ -276,16 +282,23 @@ impl<'a> MatrixUnit<'a> {
             stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
         }
 
+        for cut in 0..self.form.latency(self.fold) {
+            stage = self.advance(&mut b, &format!("cut{cut}"), run, stage);
+        }
         let enable = b.and(run, stage.valid);
         let enable = b.named("accumulate", enable);
-        let sums = self.form.processing_elements(&mut b, self, operand, weights, enable, stage.first);
+        let accumulate = Accumulate { run, enable, first: stage.first };
+        let sums = self.form.processing_elements(&mut b, self, Operands { operand, weights }, accumulate);
         let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
         let done = Stage { valid, first: None, end: None, ..stage };
-        let done = self.advance(&mut b, "sum", run, done);
+        let mut done = self.advance(&mut b, "sum", run, done);
+        let data = self.output.hardware(&mut b, &self.raw, &sums, constants, (self.fold.cuts, run));
+        for _ in 0..self.output.latency(self.fold.cuts) {
+            done = self.advance(&mut b, "reached", run, done);
+        }
         let (leaves, empty) = (b.out(out, "s_ready"), b.not(done.valid));
         let moves = b.or(leaves, empty);
         b.drive(run, moves);
-        let data = self.output.hardware(&mut b, &self.raw, &sums, constants);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
         b.connect_stream(out, "s", result);
         let m = b.out_stream(out, "m");
@@ -294,7 +307,7 @@ impl<'a> MatrixUnit<'a> {
     }
 
     fn document(&self, b: &mut Builder) {
-        let Folding { pe, simd } = self.fold;
+        let Folding { pe, simd, .. } = self.fold;
         let Matrix { operands, folds, steps, .. } = self.timing();
         let (kind, input) = (self.form.kind(), self.form.input());
         b.doc(format!("{} rows of fan-in {}, {kind} weights, {input} inputs:", self.rows(), self.fan_in()));
@@ -325,7 +338,7 @@ impl<'a> MatrixUnit<'a> {
         }
         b.doc(format!(
             "Timing: the output of a row group is offered {} edges after its last step.",
-            latency(self.source)
+            self.latency()
         ));
     }
 

@@ -8,6 +8,7 @@ use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
 use crate::arith::activation::Activation;
 use crate::arith::sampling::of_member;
 use crate::frame::element::Element;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::source::{Step, address, all};
 
 /// The sums of rows as the hardware computes them. The true sum is y = gain * raw + the row's constant.
@@ -146,8 +147,8 @@ impl Table {
 
     /// The memory in the module called `unit`. Returns one net per PE with the numbers of the row group whose last step was
     /// issued `latency` + 1 edges before.
-    pub fn hardware(&self, b: &mut Builder, unit: &str, pe: usize, step: Step, latency: u32) -> Vec<Net> {
-        let depth = self.depth(pe);
+    pub fn hardware(&self, b: &mut Builder, unit: &str, fold: Folding, step: Step, latency: u32) -> Vec<Net> {
+        let depth = self.depth(fold.pe);
         let at = match step.group.filter(|_| self.members.len() == 1) {
             Some(group) => group,
             None if depth == 1 => b.constant(1, 0),
@@ -165,7 +166,7 @@ impl Table {
                 })
             }
         };
-        self.read(b, (unit, pe), at, step.run, latency)
+        self.read(b, (unit, fold), at, step.run, latency)
     }
 
     /// Number of words of `pe` rows.
@@ -178,20 +179,25 @@ impl Table {
     pub fn read(
         &self,
         b: &mut Builder,
-        (unit, pe): (&str, usize),
+        (unit, Folding { pe, cuts, .. }): (&str, Folding),
         mut at: Net,
         run: Net,
         latency: u32,
     ) -> Vec<Net> {
         let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
-        for stage in (0..latency).filter(|_| image.words.len() > 1) {
+        let several = image.words.len() > 1;
+        let behind = cuts.has(Cuts::Words) && several && latency > 0;
+        for stage in (0..latency - u32::from(behind)).filter(|_| several) {
             at = b.registered(&format!("{}_at_{stage}", self.name), None, run, at);
         }
         let parameter = format!("{}_FILE", self.name.to_uppercase());
         let memory = crate::unit::matrix::memory(b, &format!("u_{}", self.name), &parameter, &image);
         b.connect(memory, "address", at);
         b.connect(memory, "enable", run);
-        let word = b.out(memory, "data");
+        let mut word = b.out(memory, "data");
+        if behind {
+            word = b.registered(self.name, None, run, word);
+        }
         let row = |p: u32| {
             let own = b.slice(word, p * self.row_bits(), self.row_bits());
             // A decreasing row is marked by an extra bit.
@@ -270,14 +276,30 @@ impl Output<'_> {
         }
     }
 
-    /// The output beat from one raw sum and the numbers of one row per PE.
-    pub fn hardware(&self, b: &mut Builder, raw: &RawSums, sums: &[Net], constants: Vec<Net>) -> Net {
+    /// Edges from the sums to the output beat: several thresholds are compared with, then counted.
+    pub fn latency(&self, cuts: Cuts) -> u32 {
+        match self {
+            Self::Activations([a, ..]) => u32::from(cuts.has(Cuts::Counts) && a.element != Element::Bipolar),
+            _ => 0,
+        }
+    }
+
+    /// The output beat from one raw sum and the numbers of one row per PE, [`latency`](Self::latency) edges with `run` later.
+    pub fn hardware(
+        &self,
+        b: &mut Builder,
+        raw: &RawSums,
+        sums: &[Net],
+        constants: Vec<Net>,
+        (cuts, run): (Cuts, Net),
+    ) -> Net {
+        let run = (self.latency(cuts) > 0).then_some(run);
         let beat: Vec<Net> = match self {
             Self::Activations(activations) => sums
                 .iter()
                 .zip(constants)
                 .enumerate()
-                .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], p, *sum, numbers))
+                .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], (p, run), *sum, numbers))
                 .collect(),
             Self::Sums(_) => {
                 let bits = self.element().bits();
@@ -309,7 +331,7 @@ fn activate(
     b: &mut Builder,
     raw: &RawSums,
     activation: &Activation,
-    p: usize,
+    (p, run): (usize, Option<Net>),
     sum: Net,
     numbers: Net,
 ) -> Net {
@@ -329,7 +351,11 @@ fn activate(
         let reached = threshold(b, sum, thresholds);
         return falls.map_or(reached, |falls| b.xor(reached, falls));
     }
-    let count = b.instance(&format!("u_activation_{p}"), &threshold_count(steps, bits, falls.is_some()));
+    let count = b.instance(
+        &format!("u_activation_{p}"),
+        &threshold_count(steps, bits, falls.is_some(), run.is_some()),
+    );
+    run.iter().for_each(|run| b.connect(count, "run", *run));
     b.connect(count, "sum", sum);
     b.connect(count, "thresholds", thresholds);
     falls.iter().for_each(|falls| b.connect(count, "falls", *falls));

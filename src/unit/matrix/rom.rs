@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stoxnor_hdl::{Bits, Builder, Image};
 
 use crate::arith::matrix::IntMatrix;
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::Form;
 use crate::unit::matrix::source::Step;
 use crate::unit::matrix::source::{WeightSource, Word, address, all};
@@ -26,7 +26,7 @@ pub struct Rom<'a> {
 
 impl WeightSource for Rom<'_> {
     fn latency(&self) -> u32 {
-        1
+        1 + u32::from(self.fold.cuts.has(Cuts::Words))
     }
 
     fn tells_frames(&self) -> bool {
@@ -62,6 +62,10 @@ impl WeightSource for Rom<'_> {
         let memory = crate::unit::matrix::memory(b, "u_weights", "WEIGHTS_FILE", &image);
         b.connect(memory, "address", address);
         b.connect(memory, "enable", step.run);
-        Word { word: b.out(memory, "data"), ready: None }
+        let mut word = b.out(memory, "data");
+        if self.fold.cuts.has(Cuts::Words) {
+            word = b.registered("weights", None, step.run, word);
+        }
+        Word { word, ready: None }
     }
 }

@@ -3,7 +3,7 @@
 use stoxnor_hdl::block::{counter, ram};
 use stoxnor_hdl::{Builder, InstanceId, Net};
 
-use crate::unit::folding::Folding;
+use crate::unit::folding::{Cuts, Folding};
 use crate::unit::matrix::fly::{Fetch, Pace, Sampler};
 use crate::unit::matrix::source::{Step, WeightSource, Word, address, all};
 
@@ -147,7 +147,7 @@ impl Sampled<'_> {
 
 impl WeightSource for Sampled<'_> {
     fn latency(&self) -> u32 {
-        1
+        1 + u32::from(self.0.fold.cuts.has(Cuts::Words))
     }
 
     fn sampling(&self) -> Option<u64> {
@@ -161,7 +161,7 @@ impl WeightSource for Sampled<'_> {
     }
 
     fn document(&self, b: &mut Builder) {
-        let Folding { pe, simd } = self.0.fold;
+        let Folding { pe, simd, .. } = self.0.fold;
         let steps = self.0.steps();
         self.0.document(b, &format!("word (f * {steps} + s) * {pe} + p has the numbers of row f * {pe} + p, columns s * {simd} + l,"));
         b.doc("Each member is sampled into one half of a memory while the other half is used.");
@@ -173,6 +173,7 @@ impl WeightSource for Sampled<'_> {
     }
 
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
+        let s = &self.0;
         let frame_begin = step.frame_begin(b);
         let begin = all(b, [Some(step.issue), frame_begin]).expect("issue is there");
         let begin = b.named("frame_begins_here", begin);
@@ -193,6 +194,9 @@ impl WeightSource for Sampled<'_> {
         let mut word = b.concat(&rows);
         if rows.len() > 1 {
             word = b.named("weights", word);
+        }
+        if s.fold.cuts.has(Cuts::Words) {
+            word = b.registered("weights", None, step.run, word);
         }
         // Only the first step of a frame waits, not the steps after it.
         let ready = match frame_begin {

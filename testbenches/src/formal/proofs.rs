@@ -1,8 +1,8 @@
 //! What is proved of each block.
 
 use stoxnor_hdl::block::{
-    Lane, RoundingLane, fifo, fork, in_turn, join, lfsr, narrower, replay, replay_user, stream_register,
-    widener,
+    Lane, RoundingLane, fifo, fork, in_turn, join, lfsr, narrower, popcount_stages, replay, replay_user,
+    stream_register, widener,
 };
 use stoxnor_hdl::{bits_for, index_bits};
 
@@ -414,12 +414,37 @@ pub fn of_lfsr(leap: u32, restores: bool) -> Proof {
 /// The count that is emitted is the number of lanes that agree.
 pub fn of_popcount(lane: Lane, lanes: u32, bits: u32) -> Proof {
     let mut h = Harness::new(lane.popcount(lanes, bits));
+    let sum = sum_of_lanes(&mut h, lane, lanes, bits);
+    h.hold(format!("count == {sum}"));
+    h.proof(format!("popcount of {lanes} lanes, {lane:?}, {bits} bits"), Method::Combinational)
+}
+
+/// The count with registers inside is the count of the lanes as they were.
+pub fn of_popcount_in_stages(lane: Lane, lanes: u32, bits: u32) -> Proof {
+    let mut h = Harness::new(lane.popcount_in_stages(lanes, bits));
+    let (stages, width) = (popcount_stages(lanes), bits.min(bits_for(lanes.into())));
+    let mut due = sum_of_lanes(&mut h, lane, lanes, bits);
+    let mut known = "1'b1".to_owned();
+    for stage in 0..stages {
+        h.add(format!(
+            "reg [{}:0] due_{stage}; reg known_{stage} = 1'b0;
+             always @(posedge clk) if (run) begin due_{stage} <= {due}; known_{stage} <= {known}; end",
+            width - 1
+        ));
+        (due, known) = (format!("due_{stage}"), format!("known_{stage}"));
+    }
+    h.hold(format!("!{known} || count == {due}"));
+    let what = format!("popcount of {lanes} lanes in {stages} stages, {lane:?}, {bits} bits");
+    h.proof(what, Method::Bounded(2 * stages + 2))
+}
+
+/// The number of lanes that agree, lane by lane, one after another, modulo 2^`bits`.
+fn sum_of_lanes(h: &mut Harness, lane: Lane, lanes: u32, bits: u32) -> String {
     let hit = |k: u32| match lane {
         Lane::Xnor => format!("(a[{k}] == w[{k}])"),
         Lane::MaskedXnor => format!("(a[{k}] == w[{k}] && active[{k}])"),
         Lane::And => format!("(a[{k}] && w[{k}])"),
     };
-    // Lane by lane, one after another.
     h.add(format!("wire [{0}:0] sum_0 = {{{0}'d0, {1}}};", bits_for(lanes.into()), scalar(&hit(0), lanes)));
     for k in 1..lanes {
         h.add(format!(
@@ -430,8 +455,7 @@ pub fn of_popcount(lane: Lane, lanes: u32, bits: u32) -> Proof {
         ));
     }
     let bits = bits.min(bits_for(lanes.into()));
-    h.hold(format!("count == sum_{}[{}:0]", lanes - 1, bits - 1));
-    h.proof(format!("popcount of {lanes} lanes, {lane:?}, {bits} bits"), Method::Combinational)
+    format!("sum_{}[{}:0]", lanes - 1, bits - 1)
 }
 
 /// Ports of one lane are no vectors.

@@ -99,7 +99,7 @@ fn snapped(layer: &dyn Layer, fold: Folding) -> Folding {
     let of = |legal: &[usize], wanted: usize| {
         legal.iter().copied().rfind(|n| *n <= wanted).or(legal.first().copied()).unwrap_or(1)
     };
-    Folding { pe: of(&lanes.pe, fold.pe), simd: of(&lanes.simd, fold.simd) }
+    Folding { pe: of(&lanes.pe, fold.pe), simd: of(&lanes.simd, fold.simd), ..fold }
 }
 
 /// Frames as an image: what has one axis is one pixel, what has two is a line.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stoxnor::unit::folding::Folding;
+use stoxnor::unit::folding::{Cuts, Folding};
 
 use super::Feed;
 use super::Geometry;
@@ -71,8 +71,10 @@ fn candidates(recipe: &Recipe) -> Vec<Recipe> {
         }
     }
     for index in 0..count {
-        add(&|r| set(&mut r.layers[index].fold, Folding { pe: 1, simd: 1 }));
-        add(&|r| set(&mut r.layers[index].fold, Folding { pe: 1 << 20, simd: 1 << 20 }));
+        let fold = recipe.layers[index].fold;
+        add(&|r| set(&mut r.layers[index].fold, Folding { pe: 1, simd: 1, ..fold }));
+        add(&|r| set(&mut r.layers[index].fold, Folding { pe: 1 << 20, simd: 1 << 20, ..fold }));
+        add(&|r| set(&mut r.layers[index].fold, Folding { cuts: Cuts::Fewest, ..fold }));
         add(&|r| set(&mut r.layers[index].view, None));
         for simpler in simpler(&recipe.layers[index].make) {
             add(&|r| set(&mut r.layers[index].make, simpler.clone()));

@@ -128,7 +128,7 @@ fn system(folds: &[Folding]) -> Result<System, Unfit> {
     Ok(system)
 }
 
-const FOLDS: [Folding; 2] = [Folding { pe: 2, simd: 3 }, Folding { pe: 1, simd: 2 }];
+const FOLDS: [Folding; 2] = [Folding::new(2, 3), Folding::new(1, 2)];
 
 #[test]
 fn an_accelerator_works_beside_widgets_of_rust_hdl() {
@@ -365,7 +365,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 #[should_panic(expected = "port s_data has 6 bits and was given 3")]
 fn another_width_is_found() {
-    let mut system = system(&[Folding { pe: 2, simd: 6 }, Folding { pe: 1, simd: 2 }]).unwrap();
+    let mut system = system(&[Folding::new(2, 6), Folding::new(1, 2)]).unwrap();
     system.update_all();
 }
 

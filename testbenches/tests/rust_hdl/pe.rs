@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rust_hdl_core::prelude::*;
 use rust_hdl_widgets::prelude::*;
-use stoxnor_hdl::block::{Lane, ProcessingElement};
+use stoxnor_hdl::block::{Lane, PopcountCuts, ProcessingElement};
 use stoxnor_sim::Simulator;
 use stoxnor_testbenches::conformance::random;
 
@@ -109,6 +109,7 @@ fn the_processing_element_is_what_rust_hdl_makes_of_it() {
         weights: &[1],
         bits: 12,
         accumulates: true,
+        cuts: PopcountCuts::default(),
     }
     .build();
     let pair = || {
