@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
@@ -31,9 +32,37 @@ pub struct Config {
     pub input: InputConfig,
     /// `[ensemble]`: the members that are sampled from stochastic weights.
     pub ensemble: EnsembleConfig,
+    /// Name of the core; the model's file name without it.
+    #[serde(skip)]
+    pub name: Option<String>,
+    /// Where the contents of memories are.
+    #[serde(skip)]
+    pub memories: Memories,
     /// SHA-256 of the loaded file, in hexadecimal; `None` if it was not loaded from a file.
     #[serde(skip)]
     pub sha256: Option<String>,
+}
+
+/// Where the contents of memories are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Memories {
+    /// In files beside the Verilog, which `$readmemh` reads.
+    #[default]
+    Files,
+    /// In the Verilog itself.
+    Inline,
+}
+
+impl FromStr for Memories {
+    type Err = String;
+
+    fn from_str(s: &str) -> std::result::Result<Self, String> {
+        match s {
+            "files" => Ok(Self::Files),
+            "inline" => Ok(Self::Inline),
+            other => Err(format!("memories are files or inline, not {other}")),
+        }
+    }
 }
 
 /// Settings of the ensemble that is sampled from stochastic weights.
@@ -338,7 +367,10 @@ impl Config {
         for (index, node) in network.nodes.iter().enumerate() {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
-                Ok(fold) => folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold }),
+                Ok(fold) => folds.push(Folding {
+                    cuts: self.cuts(network, index, fold)?,
+                    ..fold
+                }),
                 Err(found) => errors.extend(found),
             }
         }

@@ -9,10 +9,12 @@ use std::sync::OnceLock;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
+use stoxnor_hdl::inline::inlined;
+use stoxnor_hdl::verilog::is_identifier;
 
 use crate::arith::matrix::WeightKind;
 use crate::arith::sampling::Sampling;
-use crate::config::{Config, EnsembleConfig};
+use crate::config::{Config, EnsembleConfig, Memories};
 use crate::data::arrays::{Frames, read_frames};
 use crate::data::scale::Scale;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, INPUT_SHAPE, Result, SIMULATION_STUCK};
@@ -25,7 +27,7 @@ use crate::engine::{self, Figures};
 use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
-use crate::network::{Doubt, Entry, Network};
+use crate::network::{Doubt, Entry, LONGEST, Network, identifier};
 use crate::unit::folding::{Cuts, Folding};
 use crate::unit::resources::Resources;
 use crate::{emit, import};
@@ -48,6 +50,7 @@ pub struct Model {
     folds: Vec<Folding>,
     scale: Option<Scale>,
     clock_mhz: Option<f64>,
+    memories: Memories,
     config_sha256: Option<String>,
     /// Members of the frames, used cyclically; empty without an ensemble.
     members: Vec<u32>,
@@ -135,7 +138,10 @@ impl Model {
         Self::new(import::read_with(name, bytes, &config.import_options()?)?, config)
     }
 
-    fn new(network: Network, config: &Config) -> Result<Self> {
+    fn new(mut network: Network, config: &Config) -> Result<Self> {
+        if let Some(name) = &config.name {
+            network.name = core_name(name)?;
+        }
         if network.ensemble.is_none() && config.ensemble != EnsembleConfig::default() {
             return Err(no_members("ensemble"));
         }
@@ -143,7 +149,17 @@ impl Model {
         let folds = config.foldings(&network)?;
         let scale = config.input.scale.as_deref().map(Scale::parse).transpose()?;
         let (clock_mhz, config_sha256) = (config.target.clock_mhz, config.sha256.clone());
-        Ok(Self { network, folds, scale, clock_mhz, config_sha256, members, hardware: OnceLock::new() })
+        let memories = config.memories;
+        Ok(Self {
+            network,
+            folds,
+            scale,
+            clock_mhz,
+            memories,
+            config_sha256,
+            members,
+            hardware: OnceLock::new(),
+        })
     }
 
     /// Sets the numbers of members of the frames, used cyclically. Figures are those of the first number.
@@ -296,7 +312,13 @@ impl Model {
 
     /// The hardware of the network, with sized FIFOs; computed once.
     pub(crate) fn hardware(&self) -> &Hardware {
-        self.hardware.get_or_init(|| lower(&self.network, &self.folds))
+        self.hardware.get_or_init(|| {
+            let mut hardware = lower(&self.network, &self.folds);
+            if self.memories == Memories::Inline {
+                hardware.design.top = inlined(&hardware.design.top);
+            }
+            hardware
+        })
     }
 
     pub(crate) fn conditions(&self, stall: Option<u64>) -> Conditions {
@@ -434,4 +456,19 @@ fn no_members(place: &str) -> crate::diagnostic::Diagnostics {
         .at(place)
         .help("state it for a layer, [layers.l1_dense] weights = { stochastic = \"ternary\" }, or leave this out")
         .into()
+}
+
+/// A name that the user gives the core.
+fn core_name(name: &str) -> Result<String> {
+    if identifier(name) == name && is_identifier(name) {
+        return Ok(name.to_owned());
+    }
+    let message = format!("the core cannot be called {name:?}");
+    Err(Diagnostic::new(&CONFIG_VALUE, message)
+        .at("--name")
+        .help(format!(
+            "give at most {LONGEST} lower-case letters, digits and underscores, a letter or an underscore first, and no word of Verilog, for example {}",
+            identifier(name)
+        ))
+        .into())
 }

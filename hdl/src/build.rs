@@ -370,6 +370,7 @@ impl Builder {
             width,
             depth,
             init,
+            contents: None,
             reads: vec![],
             writes: vec![],
             at: Location::caller(),

@@ -154,7 +154,9 @@ impl Checker<'_> {
                 self.issue(Rule::Undriven, net, format!("nothing drives {}", module.describe(net)));
             }
         }
-        for memory in module.memories.iter().filter(|m| m.init.is_none() && m.writes.is_empty()) {
+        for memory in
+            module.memories.iter().filter(|m| m.init.is_none() && m.contents.is_none() && m.writes.is_empty())
+        {
             let message = format!("nothing writes to {}, and it has no image", memory.name);
             self.issue_at(Rule::Undriven, Some(memory.at), message);
         }
@@ -447,7 +449,9 @@ fn data_nets(module: &Module) -> Vec<bool> {
                     Driver::Register(r) => module.registers[*r].next.is_some_and(|n| data[n.index()]),
                     Driver::Memory(m, _) => {
                         let memory = &module.memories[*m];
-                        memory.init.is_some() || memory.writes.iter().any(|w| data[w.data.index()])
+                        memory.init.is_some()
+                            || memory.contents.is_some()
+                            || memory.writes.iter().any(|w| data[w.data.index()])
                     }
                     Driver::Instance(i, port) => module.instances[*i].module.ports[*port].role == Role::Data,
                 };

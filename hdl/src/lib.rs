@@ -25,9 +25,11 @@
 pub mod block;
 mod build;
 pub mod check;
+pub mod inline;
 mod legalize;
 mod module;
 mod query;
+pub mod rename;
 #[cfg(feature = "rust-hdl")]
 pub mod rust_hdl;
 mod value;

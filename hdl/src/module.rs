@@ -195,6 +195,8 @@ pub struct Memory {
     pub depth: u32,
     /// The parameter that names its initial contents.
     pub init: Option<ParameterId>,
+    /// The initial contents, if the module itself has them ([`inline`](crate::inline)).
+    pub contents: Option<Arc<Image>>,
     /// Registered read ports.
     pub reads: Vec<ReadPort>,
     /// Write ports.
@@ -213,6 +215,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Bytes of the file: the hexadecimal digits and the line end of each word.
+    pub fn bytes(width: u32, depth: u32) -> u64 {
+        u64::from(depth) * (u64::from(width.div_ceil(4)) + 1)
+    }
+
     /// The text of the file for `$readmemh`: one hexadecimal word per line, address 0 first.
     pub fn text(&self) -> String {
         self.words.iter().map(|w| format!("{w}\n")).collect()

@@ -65,8 +65,12 @@ pub(crate) fn same(a: &Module, b: &Module) -> bool {
         |m: &Module| m.nets.iter().map(|n| (n.width, n.name.clone(), n.driver.clone())).collect::<Vec<_>>();
     let ports =
         |m: &Module| m.ports.iter().map(|p| (p.name.clone(), p.net, p.output, p.role)).collect::<Vec<_>>();
-    let memory =
-        |m: &Memory| format!("{} {} {} {:?} {:?} {:?}", m.name, m.width, m.depth, m.init, m.reads, m.writes);
+    let memory = |m: &Memory| {
+        (
+            format!("{} {} {} {:?} {:?} {:?}", m.name, m.width, m.depth, m.init, m.reads, m.writes),
+            m.contents.clone(),
+        )
+    };
     let memories = |m: &Module| m.memories.iter().map(memory).collect::<Vec<_>>();
     let parameters =
         |m: &Module| m.parameters.iter().map(|p| (p.name.clone(), p.image.clone())).collect::<Vec<_>>();

@@ -212,7 +212,7 @@ impl Flattener {
             self.flat.memories.push(FlatMemory {
                 width: memory.width,
                 depth: memory.depth,
-                init: memory.init.and_then(|p| images[p.index()].clone()),
+                init: memory.contents.clone().or_else(|| images[memory.init?.index()].clone()),
                 reads,
                 writes: memory.writes.iter().map(|w| (at(w.address), at(w.enable), at(w.data))).collect(),
             });

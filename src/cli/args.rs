@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::config::Config;
+use crate::config::{Config, Memories};
 use crate::diagnostic::Result;
 use crate::engine::Engine;
 use crate::unit::family::Family;
@@ -164,6 +164,12 @@ pub struct Common {
     /// FPGA family for which the hardware is made; generic is portable Verilog
     #[arg(long, global = true, value_name = "FAMILY")]
     pub family: Option<Family>,
+    /// Name of the core, with which the names of all its modules begin (default: the model's file name)
+    #[arg(long, global = true, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Where the contents of memories are: files beside the Verilog (the default), or inline in it
+    #[arg(long, global = true, value_name = "WHERE")]
+    pub memories: Option<Memories>,
     /// Members per frame: one number, or several, used in turn frame by frame (eval: each for all frames)
     #[arg(long, global = true, value_delimiter = ',', value_name = "M,...")]
     pub members: Vec<u32>,
@@ -185,6 +191,8 @@ impl Common {
         config.target.frames_per_second = self.fps.or(config.target.frames_per_second);
         config.target.clock_mhz = self.clock_mhz.or(config.target.clock_mhz);
         config.target.family = self.family.or(config.target.family);
+        config.name = self.name.clone().or(config.name);
+        config.memories = self.memories.unwrap_or(config.memories);
         config.input.scale = self.scale.clone().or(config.input.scale);
         config.input.bits = self.input_bits.or(config.input.bits);
         config.input.fraction_bits = self.input_fraction.or(config.input.fraction_bits);

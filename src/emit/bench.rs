@@ -97,6 +97,7 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
         "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
     ));
     files.insert("tb/main.cpp".to_owned(), driver("bench"));
+    files.insert("tb/models/dp16kd.v".to_owned(), include_str!("dp16kd.v").to_owned());
     files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
     files.insert("tb/Makefile".to_owned(), makefile(hardware));
     files
@@ -163,13 +164,14 @@ impl Boundary<'_> {
         }
     }
 
-    fn check(&self) -> String {
+    /// The comparison of the beats of stream `m` of the design.
+    fn check(&self, m: &str) -> String {
         let Self { name, pe, beats, .. } = self;
         let (total, bits, width) = (self.total(), self.element.bits(), self.width());
         let (want, have) = (format!("{name}_want"), format!("{name}_have"));
         format!(
-            "      if (!stop && dut.{name}_m_valid && dut.{name}_m_ready) begin
-        {have} = {{dut.{name}_m_last, dut.{name}_m_data}};
+            "      if (!stop && dut.{m}_valid && dut.{m}_ready) begin
+        {have} = {{dut.{m}_last, dut.{m}_data}};
         {want} = {name}_expected[{name}_next < {total} ? {name}_next : 0];
         if ({name}_next == {total}) begin
           stop = 1'b1;
@@ -265,8 +267,12 @@ impl Source<'_> {
 
 fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: &[usize]) -> String {
     let all = |part: &dyn Fn(&Boundary<'_>) -> String| boundaries.iter().map(part).collect::<String>();
-    let complete: Vec<String> =
-        boundaries.iter().map(|b| format!("{}_next == {}", b.name, b.total())).collect();
+    let outputs = |part: &dyn Fn(&Boundary<'_>, &str) -> String| -> String {
+        let exits = hardware.design.exits.iter().enumerate();
+        exits.map(|(k, boundary)| part(&boundaries[*boundary], &exit_name(k))).collect()
+    };
+    let complete = |b: &Boundary<'_>| format!(" && {}_next == {}", b.name, b.total());
+    let values = |b: &Boundary<'_>| format!(", {}_next", b.name);
     // Memory images of the design are in rtl/.
     let parameters: Vec<String> = hardware
         .design
@@ -327,10 +333,14 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
             })
             .trim_end_matches(','),
         )
-        .replace("@CHECKS@", all(&|b: &Boundary<'_>| b.check()).trim_end())
-        .replace("@COMPLETE@", &complete.join(" && "))
+        .replace("@CHECKS@", all(&|b: &Boundary<'_>| b.check(&format!("{}_m", b.name))).trim_end())
+        .replace("@OUTPUT_CHECKS@", outputs(&|b, m| b.check(m)).trim_end())
+        .replace("@COMPLETE@", all(&complete).trim_start_matches(" && "))
+        .replace("@OUTPUT_COMPLETE@", outputs(&|b, _| complete(b)).trim_start_matches(" && "))
         .replace("@STUCK_FORMAT@", &all(&stuck))
-        .replace("@STUCK_VALUES@", &all(&|b: &Boundary<'_>| format!(", {}_next", b.name)))
+        .replace("@OUTPUT_STUCK_FORMAT@", &outputs(&|b, _| stuck(b)))
+        .replace("@STUCK_VALUES@", &all(&values))
+        .replace("@OUTPUT_STUCK_VALUES@", &outputs(&|b, _| values(b)))
 }
 
 /// The concatenated text of `text` for each output stream.
@@ -346,7 +356,14 @@ fn makefile(hardware: &Hardware) -> String {
     let first: Vec<String> = inputs.chain(outputs).map(first).collect();
     format!(
         "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
-SOURCES = $(wildcard ../rtl/*.v) {top}_tb.v stall_pattern.v
+# A synthesised netlist: `make icarus OUTPUTS_ONLY=1 DESIGN=\"netlist.v cells_sim.v\"`, with the vendor's cell models; FLAGS
+# are further options of the simulator.
+DESIGN ?= $(wildcard ../rtl/*.v)
+SOURCES = $(DESIGN) {top}_tb.v stall_pattern.v
+OUTPUTS_ONLY ?= 0
+ifneq ($(OUTPUTS_ONLY),0)
+DEFINES = -DOUTPUTS_ONLY
+endif
 STALL ?= 0
 ifeq ($(STALL),0)
 ARGUMENTS =
@@ -357,12 +374,12 @@ endif
 .PHONY: icarus verilator clean
 
 icarus:
-\tiverilog -g2005 -s clock -o bench.vvp clock.v $(SOURCES)
+\tiverilog -g2005 $(DEFINES) $(FLAGS) -s clock -o bench.vvp clock.v $(SOURCES)
 \tvvp -n bench.vvp $(ARGUMENTS) | tee icarus.log
 \t@grep -q '^PASS' icarus.log
 
 verilator:
-\tverilator --cc --exe --prefix Vbench --top-module {top}_tb -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
+\tverilator $(DEFINES) $(FLAGS) --cc --exe --prefix Vbench --top-module {top}_tb -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
 \t  --Mdir build main.cpp $(SOURCES)
 \t$(MAKE) -C build -f Vbench.mk Vbench CFG_CXXFLAGS_PCH_I=-include
 \t./build/Vbench $(ARGUMENTS) | tee verilator.log

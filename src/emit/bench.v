@@ -1,6 +1,7 @@
 // Self-checking test bench of @TOP@. It sends the frames of stimulus.mem, compares every beat at every layer
 // boundary with what the integer reference computed, and stops at the first difference.
-// `make icarus` and `make verilator` run it; STALL=1 makes source and sink stall.
+// `make icarus` and `make verilator` run it; STALL=1 makes source and sink stall. OUTPUTS_ONLY=1 compares only the beats of
+// the output streams: a synthesised netlist has no inner boundaries.
 
 `default_nettype none
 
@@ -73,16 +74,32 @@ module @TOP@_tb (
       holding <= s_valid && !s_ready;
       if (s_valid && s_ready) sent <= sent + 1;
 @SOURCE_STEPS@
+`ifdef OUTPUTS_ONLY
+@OUTPUT_CHECKS@
+`else
 @CHECKS@
+`endif
       // A beat too many would come in the cycles after the last.
+`ifdef OUTPUTS_ONLY
+      if (@OUTPUT_COMPLETE@) rest = rest - 1;
+`else
       if (@COMPLETE@) rest = rest - 1;
+`endif
       if (!stop && rest == 0) begin
         stop = 1'b1;
+`ifdef OUTPUTS_ONLY
+        $display("PASS: @FRAMES@ frames, every beat of the outputs, %0d cycles", cycle + 64'd1);
+`else
         $display("PASS: @FRAMES@ frames, every beat of every layer boundary, %0d cycles", cycle + 64'd1);
+`endif
         $finish;
       end else if (!stop && cycle == LIMIT) begin
         stop = 1'b1;
+`ifdef OUTPUTS_ONLY
+        $display("FAIL: stuck after %0d cycles;@OUTPUT_STUCK_FORMAT@", cycle@OUTPUT_STUCK_VALUES@);
+`else
         $display("FAIL: stuck after %0d cycles;@STUCK_FORMAT@", cycle@STUCK_VALUES@);
+`endif
         $finish;
       end
     end

@@ -8,6 +8,7 @@ pub mod plan;
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{fifo, fork, frame_sum, narrower, replay, widener};
+use stoxnor_hdl::rename::prefixed;
 use stoxnor_hdl::{Builder, InstanceId, Module, Net, Role, Stream, check};
 use stoxnor_sim::{Design, StreamShape, entry_name, exit_name};
 
@@ -116,6 +117,7 @@ pub fn build(network: &Network, folds: &[Folding], plan: Plan) -> Hardware {
     let module = top.b.finish();
     let issues = check::check(&module);
     assert!(issues.is_empty(), "{}", issues.iter().map(|i| format!("{i}\n")).collect::<String>());
+    let module = prefixed(&module, &network.name);
 
     let boundaries = boundaries(&plan);
     let shape = |name: String, link: usize| {

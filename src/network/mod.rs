@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use stoxnor_hdl::rename::cut;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, MODEL_INVALID, Result, SUM_TOO_WIDE};
 use crate::frame::element::Element;
@@ -286,14 +287,17 @@ impl Exit {
     }
 }
 
-/// `name` as a Verilog identifier: lower case, other characters replaced by `_`.
+/// Maximum length of a core's name: its modules' names add to it.
+pub const LONGEST: usize = 60;
+
+/// `name` as a Verilog identifier: lower case, other characters replaced by `_`, cut with a hash beyond 60 characters.
 pub fn identifier(name: &str) -> String {
     let mut out: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
         out.insert(0, 'm');
     }
-    out
+    cut(&out, LONGEST)
 }
 
 #[cfg(test)]
@@ -329,5 +333,6 @@ mod tests {
     fn names_become_identifiers() {
         assert_eq!(identifier("TFC_1W1A"), "tfc_1w1a");
         assert_eq!(identifier("2-bit net"), "m2_bit_net");
+        assert_eq!(identifier(&"x".repeat(200)).len(), LONGEST);
     }
 }

@@ -25,6 +25,7 @@ pub fn edit_module(hardware: &Hardware, name: &str, change: impl Fn(&mut Module)
     }
     let mut hits = 0;
     let mut faulty = hardware.clone();
+    let name = &named(hardware, name);
     faulty.design.top = edit(&hardware.design.top, name, &change, &mut hits);
     assert!(hits > 0, "there is no module {name}");
     faulty
@@ -36,15 +37,32 @@ pub fn edit_module(hardware: &Hardware, name: &str, change: impl Fn(&mut Module)
 /// Where there is no such image.
 #[must_use]
 pub fn edit_image(hardware: &Hardware, file: &str, change: impl FnOnce(&mut Vec<Bits>)) -> Hardware {
+    let file = &named(hardware, file);
     let mut top = (*hardware.design.top).clone();
     let mut images = top.parameters.iter_mut().filter_map(|p| p.image.as_mut());
-    let image = images.find(|i| i.file == file).unwrap_or_else(|| panic!("there is no image {file}"));
+    let image = images.find(|i| i.file == *file).unwrap_or_else(|| panic!("there is no image {file}"));
     let mut words = image.words.clone();
     change(&mut words);
-    *image = Arc::new(Image { file: file.to_owned(), words });
+    *image = Arc::new(Image { file: file.clone(), words });
     let mut faulty = hardware.clone();
     faulty.design.top = Arc::new(top);
     faulty
+}
+
+/// The beginning of the names of this core's modules and images.
+fn core(hardware: &Hardware) -> String {
+    let top = &hardware.design.top.name;
+    format!("{}_", top.strip_suffix("_top").unwrap_or(top))
+}
+
+/// The name of a module or an image in this core.
+fn named(hardware: &Hardware, name: &str) -> String {
+    core(hardware) + name
+}
+
+/// The name of a module without its core's: as [`edit_module`] takes it.
+pub fn own_name<'a>(hardware: &Hardware, name: &'a str) -> &'a str {
+    name.strip_prefix(&core(hardware)).unwrap_or(name)
 }
 
 /// Adds a named cell and returns its net.

@@ -1,14 +1,20 @@
 //! The test bench that `compile` writes, run by the commands that it writes.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use stoxnor::arith::sampling::Realisation;
+use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
-use stoxnor_testbenches::conformance::{default_folds, random, random_dense, random_few_bit, random_folds};
+use stoxnor::unit::folding::{Counting, Cuts, Folding};
+use stoxnor_hdl::inline::inlined;
+use stoxnor_testbenches::conformance::{
+    Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled,
+};
 
 /// What `make` prints, and whether it was content.
 fn make(directory: &Path, arguments: &[&str]) -> (bool, String) {
@@ -20,7 +26,7 @@ fn make(directory: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn models() -> Vec<(Network, Vec<stoxnor::unit::folding::Folding>)> {
+fn models() -> Vec<(Network, Vec<Folding>)> {
     let dense = random_dense(8, &[40, 24, 16, 10]);
     let mut models = vec![(dense.clone(), default_folds(&dense, 60))];
     for seed in [3, 5] {
@@ -54,7 +60,7 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
         }
         // Every digit of a layer's weights turned over: the sums of the last layer, and some activations, must show it.
         for layer in [&network.nodes[0].name, &network.nodes[network.nodes.len() - 1].name] {
-            let path = directory.join(format!("rtl/{layer}_weights.mem"));
+            let path = directory.join(format!("rtl/{}_{layer}_weights.mem", network.name));
             let good = fs::read_to_string(&path).unwrap();
             let width = hardware.design.top.parameters.iter().filter_map(|p| p.image.as_ref());
             let width = width.clone().find(|i| path.ends_with(&i.file)).unwrap().words[0].width();
@@ -73,6 +79,135 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
                 assert!(!passed && text.contains(&found), "model {index}, {layer} in {simulator}: {text}");
             }
             fs::write(&path, good).unwrap();
+        }
+    }
+}
+
+/// A network's files in a new directory.
+fn written(network: &Network, folds: &[Folding], inline: bool) -> (tempfile::TempDir, PathBuf) {
+    let mut hardware = lower(network, folds);
+    if inline {
+        hardware.design.top = inlined(&hardware.design.top);
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("out");
+    let files = emit::files(network, &hardware, None, None, &random_frames(network, 2, &[]));
+    emit::write(&directory, &files, false).unwrap();
+    (temporary, directory)
+}
+
+#[test]
+fn a_missing_or_short_memory_image_ends_the_simulation() {
+    let network = random_dense(8, &[24, 16, 4]);
+    let (_kept, directory) = written(&network, &default_folds(&network, 60), false);
+    let path = directory.join("rtl/conformance_l1_dense_weights.mem");
+    let whole = fs::read_to_string(&path).unwrap();
+    for simulator in ["icarus", "verilator"] {
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let (passed, text) = make(&directory, &[simulator]);
+        assert!(!passed && text.contains("FAIL: memory image"), "short, {simulator}: {text}");
+        fs::remove_file(&path).unwrap();
+        let (passed, text) = make(&directory, &[simulator]);
+        assert!(!passed && text.contains("has 0 bytes"), "missing, {simulator}: {text}");
+    }
+}
+
+#[test]
+fn inline_memories_pass_without_files() {
+    for (network, folds) in models() {
+        let (_kept, directory) = written(&network, &folds, true);
+        for simulator in ["icarus", "verilator"] {
+            let (passed, text) = make(&directory, &[simulator]);
+            assert!(passed, "{simulator}: {text}");
+        }
+    }
+}
+
+/// Two cores that have blocks in common, in one design: both are elaborated side by side, and each passes its bench among the files
+/// of both.
+#[test]
+fn two_cores_fit_one_design() {
+    let mut networks = [random_dense(8, &[24, 16, 4]), random_dense(9, &[24, 16, 4])];
+    let mut pair = "module pair (input wire clk, input wire rst);\n".to_owned();
+    let cores: Vec<_> = ["left", "right"]
+        .into_iter()
+        .zip(&mut networks)
+        .map(|(name, network)| {
+            name.clone_into(&mut network.name);
+            pair += &format!("  {name}_top u_{name} (.clk(clk), .rst(rst), .s_data(), .s_valid(1'b0), .s_last(1'b0), .s_ready(), .m_data(), .m_valid(), .m_last(), .m_ready(1'b1));\n");
+            written(network, &default_folds(network, 60), false)
+        })
+        .collect();
+    pair += "endmodule\n";
+    let mut files: Vec<PathBuf> = cores
+        .iter()
+        .flat_map(|(_, core)| fs::read_dir(core.join("rtl")).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "v"))
+        .collect();
+    for (_, core) in &cores {
+        let design: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+        for simulator in ["icarus", "verilator"] {
+            let (passed, text) = make(core, &[simulator, &format!("DESIGN={}", design.join(" "))]);
+            assert!(passed, "{simulator}: {text}");
+        }
+    }
+    let beside = tempfile::tempdir().unwrap();
+    let path = beside.path().join("pair.v");
+    fs::write(&path, pair).unwrap();
+    files.push(path);
+    for command in [
+        "iverilog -g2005 -s pair -o pair",
+        "verilator --lint-only -Wall -Wno-PINCONNECTEMPTY -Wno-PINMISSING --top-module pair",
+    ] {
+        let mut words = command.split(' ');
+        let tool = words.next().unwrap();
+        let output = Command::new(tool).args(words).args(&files).current_dir(&beside).output().unwrap();
+        assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// What yosys makes of a small network of binary weights and of one that is rounded on the fly, for ECP5 and iCE40, passes the bench.
+#[test]
+fn netlists_pass() {
+    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 4, seed: 1 };
+    let sampled =
+        Sampled { rounding, realisations: vec![Some(Realisation::Fly)], members: 2, own_thresholds: false };
+    let networks = [random_dense(8, &[96, 64, 8]), random_sampled(3, &[96, 64, 8], &sampled)];
+    let found = |path: PathBuf| path.join("yosys").is_file().then(|| path.join("../share/yosys"));
+    let share =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).find_map(found).expect("yosys is there");
+    for network in networks {
+        let folds: Vec<Folding> = [(4, 8), (1, 8)]
+            .map(|(pe, simd)| Folding { cuts: Cuts::Trees, form: Counting::Parity, ..Folding::new(pe, simd) })
+            .to_vec();
+        let (_kept, directory) = written(&network, &folds, false);
+        for (family, synth, ram) in
+            [("ecp5", "synth_ecp5 -nowidelut", "DP16KD"), ("ice40", "synth_ice40", "SB_RAM40_4K")]
+        {
+            let script =
+                format!("read_verilog *.v; {synth} -top conformance_top; write_verilog -noattr ../tb/net.v");
+            let output = Command::new("yosys")
+                .args(["-q", "-p", &script])
+                .current_dir(directory.join("rtl"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let netlist = fs::read_to_string(directory.join("tb/net.v")).unwrap();
+            assert!(netlist.contains(ram), "{family}: no block RAM is used");
+            let cells = fs::read_to_string(share.join(family).join("cells_sim.v")).unwrap();
+            let cells = match cells.split_once("module DP16KD") {
+                Some((before, after)) => before.to_owned() + after.split_once("endmodule").unwrap().1,
+                None => cells,
+            };
+            fs::write(directory.join("tb/cells.v"), cells).unwrap();
+            let flags = format!("FLAGS=-DNO_ICE40_DEFAULT_ASSIGNMENTS -I{}", share.join(family).display());
+            let model = if family == "ecp5" { "models/dp16kd.v" } else { "" };
+            let design = format!("DESIGN=net.v cells.v {model}");
+            for stall in ["STALL=0", "STALL=1"] {
+                let (passed, text) = make(&directory, &["icarus", "OUTPUTS_ONLY=1", stall, &design, &flags]);
+                assert!(passed && text.contains("every beat of the outputs"), "{family}, {stall}: {text}");
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ fn a_flipped_weight_bit() {
                 .parameters
                 .iter()
                 .filter_map(|p| p.image.as_ref())
-                .find(|i| i.file == "l3_dense_weights.mem")
+                .find(|i| i.file.ends_with("_l3_dense_weights.mem"))
                 .unwrap()
                 .words[2 * row + 1]
                 .bit(3);
@@ -140,8 +140,11 @@ fn a_threshold_off_by_one() {
         words[word].insert(lane * bits, bits, old + 1);
     });
     let top = &bed.hardware.design.top;
-    let image =
-        top.parameters.iter().filter_map(|p| p.image.as_ref()).find(|i| i.file == "l2_dense_thresholds.mem");
+    let image = top
+        .parameters
+        .iter()
+        .filter_map(|p| p.image.as_ref())
+        .find(|i| i.file.ends_with("_l2_dense_thresholds.mem"));
     let threshold = image.unwrap().words[word].extract(lane * bits, bits) as i32 + 1;
     let weights = image_weights(&bed, "l2_dense_weights.mem", row, 2, 6, 12);
     let outputs: Vec<Vec<i32>> = bed.truth[1]
@@ -160,7 +163,8 @@ fn a_threshold_off_by_one() {
 /// One row of weights, read back from the memory image.
 fn image_weights(bed: &Bed, file: &str, row: usize, pe: usize, simd: usize, fan_in: usize) -> Vec<bool> {
     let top = &bed.hardware.design.top;
-    let image = top.parameters.iter().filter_map(|p| p.image.as_ref()).find(|i| i.file == file).unwrap();
+    let image =
+        top.parameters.iter().filter_map(|p| p.image.as_ref()).find(|i| i.file.ends_with(file)).unwrap();
     let (group, p) = (row / pe, row % pe);
     (0..fan_in)
         .map(|c| image.words[group * (fan_in / simd) + c / simd].bit((p * simd + c % simd) as u32))

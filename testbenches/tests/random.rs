@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use stoxnor::engine::Engine;
 use stoxnor::lower::Hardware;
 use stoxnor_hdl::{Bits, Module};
-use stoxnor_testbenches::fault::{add_cell, edit_module};
+use stoxnor_testbenches::fault::{add_cell, edit_module, own_name};
 
 use stoxnor_testbenches::random::draw::{Size, draw};
 use stoxnor_testbenches::random::fuzz::{Plan, bar, fuzz};
@@ -76,7 +76,8 @@ fn kept_cases_are_equal() {
 fn a_planted_fault_is_found_and_made_small() {
     let lost = |hardware: &Hardware| {
         let registers = modules(&hardware.design.top);
-        let name = registers.iter().find(|m| m.name.starts_with("stream_register"))?.name.clone();
+        let mut names = registers.iter().map(|m| own_name(hardware, &m.name).to_owned());
+        let name = names.find(|name| name.starts_with("stream_register"))?;
         Some(edit_module(hardware, &name, |m| {
             let valid = m.ports.iter().find(|p| p.name == "m_valid").expect("a stream").net;
             let last = m.ports.iter_mut().find(|p| p.name == "m_last").expect("a stream");
@@ -96,9 +97,9 @@ fn a_planted_fault_is_found_and_made_small() {
 
 /// Changes every module whose name begins like this; nothing where there is none, or where `change` has nothing to change.
 fn edited(hardware: &Hardware, prefix: &str, change: impl Fn(&mut Module) -> bool) -> Option<Hardware> {
-    let of_kind = |m: &&Module| m.name.starts_with(prefix);
-    let names: BTreeSet<String> =
-        modules(&hardware.design.top).into_iter().filter(of_kind).map(|m| m.name.clone()).collect();
+    let all = modules(&hardware.design.top);
+    let names = all.iter().map(|m| own_name(hardware, &m.name).to_owned());
+    let names: BTreeSet<String> = names.filter(|name| name.starts_with(prefix)).collect();
     let changed = Cell::new(false);
     let faulty = names.iter().fold(hardware.clone(), |hardware, name| {
         edit_module(&hardware, name, |m| changed.set(changed.get() | change(m)))

@@ -35,7 +35,7 @@ fn it_writes_what_its_json_and_manifest_say() {
     assert_eq!(said["top"], "m_top");
     assert_eq!(said["files"], Value::from(files.keys().cloned().collect::<Vec<_>>()));
     assert!(files.contains_key("rtl/m_top.v") && files.contains_key("README.md"));
-    assert!(files.contains_key("rtl/l2_dense.v"));
+    assert!(files.contains_key("rtl/m_l2_dense.v"));
     let manifest: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
     assert_eq!(manifest["latency_cycles"], said["latency_cycles"]);
     let readme = String::from_utf8(files["README.md"].clone()).unwrap();
@@ -79,7 +79,7 @@ fn an_existing_directory_needs_force() {
     fs::remove_file(bed.path("out/rtl/mine.v")).unwrap();
     // What the test bench leaves goes with the rest.
     fs::write(bed.path("out/tb/icarus.log"), "PASS").unwrap();
-    fs::write(bed.path("out/rtl/l1_dense.v"), "changed").unwrap();
+    fs::write(bed.path("out/rtl/m_l1_dense.v"), "changed").unwrap();
     bed.run(&force).with(0);
     assert_eq!(tree(&bed.path("out")), before, "replaced as a whole");
     assert_eq!(bed.list("."), ["m.onnx", "out"]);
@@ -136,4 +136,36 @@ fn a_name_of_a_model_becomes_a_module_name() {
     let said = bed.run(&["compile", "2 Layers-of.mine.onnx", "--out", "out", "--json"]).with(0).json();
     assert_eq!(said["top"], "m2_layers_of_mine_top");
     assert!(bed.path("out/rtl/m2_layers_of_mine_top.v").is_file());
+}
+
+#[test]
+fn every_module_and_image_begins_with_the_core_s_name() {
+    let bed = Bed::new();
+    bed.run(&[&COMPILE[..], &["--name", "sorter"]].concat()).with(0);
+    let files = tree(&bed.path("out"));
+    let rtl: Vec<&String> = files.keys().filter(|name| name.starts_with("rtl/")).collect();
+    assert!(rtl.len() > 10 && rtl.iter().all(|name| name.starts_with("rtl/sorter_")), "{rtl:?}");
+    for name in ["Sorter", "2nd", "module", "a-b", ""] {
+        let refused = bed.run(&["inspect", "m.onnx", "--name", name]).with(2).err;
+        assert!(refused.contains("config-value") && refused.contains("--name"), "{refused}");
+    }
+    fs::copy(bed.path("m.onnx"), bed.path(&format!("{}.onnx", "n".repeat(200)))).unwrap();
+    bed.run(&["compile", &format!("{}.onnx", "n".repeat(200)), "--out", "long"]).with(0);
+    let longest = tree(&bed.path("long")).into_keys().map(|name| name.len()).max();
+    assert!(longest < Some("rtl/.mem".len() + 101), "{longest:?}");
+}
+
+#[test]
+fn inline_memories_need_no_file() {
+    let bed = Bed::new();
+    bed.run(&[&COMPILE[..], &["--memories", "inline"]].concat()).with(0);
+    let files = tree(&bed.path("out"));
+    assert!(
+        !files.keys().any(|name| name.starts_with("rtl/") && name.ends_with(".mem")),
+        "{:?}",
+        files.keys()
+    );
+    let text = String::from_utf8_lossy(&files["rtl/m_l1_dense_weights.v"]);
+    assert!(text.contains("words[0] = ") && !text.contains("$readmemh"), "{text}");
+    assert!(bed.run(&["inspect", "m.onnx", "--memories", "flash"]).with(2).err.contains("files or inline"));
 }

@@ -48,14 +48,21 @@ pub enum Item {
         width: u32,
         depth: u32,
         name: String,
-        /// Whether it is written. An attribute then states that no word is read while it is written.
-        written: bool,
+        /// Attributes: what synthesis should know.
+        attribute: Option<&'static str>,
     },
     Assign(Assignment),
-    /// `initial $readmemh(parameter, memory);`
+    /// `initial $readmemh(parameter, memory);`, and the end of a simulation whose file has not so many bytes.
     ReadMem {
         parameter: String,
         memory: String,
+        bytes: u64,
+    },
+    /// The initial words of a memory, in hexadecimal, address 0 first.
+    Contents {
+        memory: String,
+        width: u32,
+        words: Vec<String>,
     },
     /// A clocked process: the resets first, then the assignments where `enable` is 1.
     Clocked {

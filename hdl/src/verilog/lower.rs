@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
-use crate::module::{Cell, Driver, Module, Net};
+use crate::module::{Cell, Driver, Image, Memory, Module, Net};
 
 pub fn lower(module: &Module) -> Ast {
     let mut ports = Vec::new();
@@ -66,9 +66,25 @@ fn declarations(module: &Module) -> Vec<Item> {
         width: m.width,
         depth: m.depth,
         name: m.name.clone(),
-        written: !m.writes.is_empty(),
+        attribute: attribute(m),
     }));
     items
+}
+
+/// The fewest words and bits of a read-only memory that belongs into block RAM: below, logic is as cheap in some family.
+const BLOCK_ROM: (u32, u64) = (64, 4096);
+
+/// A written memory is never read where it is written. A read-only memory of some size belongs into block RAM: left to
+/// themselves, tools make logic of wide shallow ones.
+fn attribute(memory: &Memory) -> Option<&'static str> {
+    let (words, bits) = BLOCK_ROM;
+    if !memory.writes.is_empty() {
+        Some("no_rw_check")
+    } else if memory.depth >= words && u64::from(memory.depth) * u64::from(memory.width) >= bits {
+        Some("rom_style = \"block\"")
+    } else {
+        None
+    }
 }
 
 /// Named combinational nets in the order in which they were made, but each after its operands. Wires that are declared at the top
@@ -130,7 +146,12 @@ fn memories(module: &Module) -> Vec<Item> {
     for memory in &module.memories {
         if let Some(parameter) = memory.init {
             let parameter = module.parameters[parameter.index()].name.clone();
-            items.push(Item::ReadMem { parameter, memory: memory.name.clone() });
+            let bytes = Image::bytes(memory.width, memory.depth);
+            items.push(Item::ReadMem { parameter, memory: memory.name.clone(), bytes });
+        }
+        if let Some(image) = &memory.contents {
+            let words = image.words.iter().map(ToString::to_string).collect();
+            items.push(Item::Contents { memory: memory.name.clone(), width: memory.width, words });
         }
         for (index, write) in memory.writes.iter().enumerate() {
             items.push(Item::Write {

@@ -49,6 +49,37 @@ fn range(width: u32) -> String {
     if width == 1 { String::new() } else { format!("[{}:0] ", width - 1) }
 }
 
+/// Loads a memory from its file. A simulation ends where the file is missing or has another length, because a memory of zeros or of
+/// unknown bits computes something.
+fn print_image(out: &mut String, parameter: &str, memory: &str, bytes: u64) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  generate
+    if ({parameter} != \"\") begin : g_{memory}_init
+      initial $readmemh({parameter}, {memory});
+`ifndef SYNTHESIS
+`ifndef FORMAL
+      integer file;
+      integer bytes;
+      initial begin : p_{memory}_file
+        file = $fopen({parameter}, \"r\");
+        bytes = 0;
+        if (file != 0) begin
+          if ($fseek(file, 0, 2) == 0) bytes = $ftell(file);
+          $fclose(file);
+        end
+        if (bytes != {bytes}) begin
+          $display(\"FAIL: memory image %0s has %0d bytes where {bytes} are due\", {parameter}, bytes);
+          $finish;
+        end
+      end
+`endif
+`endif
+    end
+  endgenerate"
+    )
+}
+
 fn print_item(out: &mut String, item: &Item) {
     let _ = match item {
         Item::Wire { width, name, value: None } => writeln!(out, "  wire {}{name};", range(*width)),
@@ -56,17 +87,16 @@ fn print_item(out: &mut String, item: &Item) {
             writeln!(out, "  wire {}{name} = {};", range(*width), top(value))
         }
         Item::Reg { width, name } => writeln!(out, "  reg  {}{name};", range(*width)),
-        Item::Memory { width, depth, name, written } => {
-            let attribute = if *written { "  (* no_rw_check *)\n" } else { "" };
+        Item::Memory { width, depth, name, attribute } => {
+            let attribute = attribute.map_or_else(String::new, |a| format!("  (* {a} *)\n"));
             writeln!(out, "{attribute}  reg  {}{name} [0:{}];", range(*width), depth - 1)
         }
         Item::Assign(Assignment { to, value }) => writeln!(out, "  assign {to} = {};", top(value)),
-        Item::ReadMem { parameter, memory } => {
-            let load = format!("initial $readmemh({parameter}, {memory});");
-            writeln!(
-                out,
-                "  generate\n    if ({parameter} != \"\") begin : g_{memory}_init\n      {load}\n    end\n  endgenerate"
-            )
+        Item::ReadMem { parameter, memory, bytes } => print_image(out, parameter, memory, *bytes),
+        Item::Contents { memory, width, words } => {
+            let word = |(at, word): (usize, &String)| format!("    {memory}[{at}] = {width}'h{word};\n");
+            let words: String = words.iter().enumerate().map(word).collect();
+            writeln!(out, "  initial begin : p_{memory}_init\n{words}  end")
         }
         Item::Clocked { name, reset, enable, body } => print_clocked(out, name, reset, enable.as_ref(), body),
         Item::Read { name, enable, to, memory, address } => {

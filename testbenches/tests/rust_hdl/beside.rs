@@ -170,7 +170,7 @@ fn an_accelerator_works_beside_widgets_of_rust_hdl() {
     let system = system(&FOLDS).unwrap();
     let verilog = generate_verilog(&system);
     let images = system.accelerator.core().images();
-    assert_eq!(images[0].name, "conformance_top_l1_dense_weights.mem");
+    assert_eq!(images[0].name, "conformance_top_conformance_l1_dense_weights.mem");
     let printed = bench::icarus(&verilog, &images, &inputs, &[("reset", 1)], &[("checksum", 16)]);
     let checksums: Vec<Values> = trace.iter().map(|values| values[..1].to_vec()).collect();
     bench::same("rust-hdl and Verilog", &bench::known(&checksums), &printed);
