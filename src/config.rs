@@ -16,9 +16,9 @@ use crate::diagnostic::{
 };
 use crate::import;
 use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
-use crate::network::Network;
+use crate::network::{Network, Node};
 use crate::unit::family::{DEFAULT_CLOCK, Family, Paths};
-use crate::unit::folding::{Cuts, Folding};
+use crate::unit::folding::{Counting, Cuts, Folding};
 
 /// A configuration, in the structure of its TOML file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -115,6 +115,8 @@ pub struct LayerConfig {
     pub simd: Option<usize>,
     /// Pipeline registers.
     pub cuts: Option<Cuts>,
+    /// How agreements with stored binary weights are counted.
+    pub form: Option<Counting>,
     /// The sampling of the weights.
     pub weights: WeightsConfig,
 }
@@ -136,7 +138,7 @@ pub struct InputConfig {
 
 /// Help text with an example value of each key.
 const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024, family = \"ecp5\"; \
-    [layers.l1_dense] pe = 2, simd = 16, cuts = \"counts\", weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
+    [layers.l1_dense] pe = 2, simd = 16, cuts = \"counts\", form = \"parity\", weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
     [ensemble] members = 8";
 
 /// A message of the TOML parser with Rust's type names replaced.
@@ -166,7 +168,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
 pub const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input", "ensemble"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles", "family"]),
-    ("layers.*", &["pe", "simd", "cuts", "weights"]),
+    ("layers.*", &["pe", "simd", "cuts", "form", "weights"]),
     ("layers.*.weights", &["stochastic", "bits", "share", "realisation"]),
     ("ensemble", &["members", "max_members", "seed"]),
     ("input", &["scale", "quantise", "bits", "fraction_bits"]),
@@ -347,6 +349,24 @@ impl Config {
         Ok(self.target.family.unwrap_or_default().cuts(clock, paths))
     }
 
+    /// The form of a layer's matrix unit: running parities where they can be and pay, unless the configuration says otherwise.
+    fn form(&self, node: &Node, fold: Folding) -> Result<Counting> {
+        let can = node.layer.lanes().parity && fold.simd > 1;
+        match self.layers.get(&node.name).and_then(|layer| layer.form) {
+            Some(Counting::Parity) if !can => {
+                let message =
+                    "running parities count stored binary weights on two lanes or more, without zero padding";
+                Err(Diagnostic::new(&CONFIG_VALUE, message)
+                    .at(format!("layers.{}.form", node.name))
+                    .help("leave it out, or give \"classical\"")
+                    .into())
+            }
+            Some(form) => Ok(form),
+            None if can && fold.pe >= PARITY_PE && fold.simd >= PARITY_SIMD => Ok(Counting::Parity),
+            None => Ok(Counting::Classical),
+        }
+    }
+
     /// The folding of every layer.
     ///
     /// # Errors
@@ -369,6 +389,7 @@ impl Config {
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
                 Ok(fold) => folds.push(Folding {
                     cuts: self.cuts(network, index, fold)?,
+                    form: self.form(node, fold)?,
                     ..fold
                 }),
                 Err(found) => errors.extend(found),
@@ -378,6 +399,12 @@ impl Config {
         Ok(folds)
     }
 }
+
+/// The fewest processing elements for which sharing the parities of the activations pays, as measured in every family.
+const PARITY_PE: usize = 4;
+
+/// The fewest lanes for which halving the bits of a popcount pays.
+const PARITY_SIMD: usize = 16;
 
 /// A number of `[target]` that must be positive.
 fn positive(name: &str, value: f64) -> Result<f64> {
@@ -449,7 +476,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, cuts, weights"
+                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, cuts, form, weights"
             ]
         );
         assert!(codes("[traget]\n")[0].contains("did you mean target?"));

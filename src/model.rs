@@ -28,7 +28,7 @@ use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
 use crate::network::{Doubt, Entry, LONGEST, Network, identifier};
-use crate::unit::folding::{Cuts, Folding};
+use crate::unit::folding::{Counting, Cuts, Folding};
 use crate::unit::resources::Resources;
 use crate::{emit, import};
 
@@ -72,6 +72,8 @@ pub struct LayerInfo {
     pub simd: usize,
     /// Pipeline registers.
     pub cuts: Cuts,
+    /// How agreements are counted.
+    pub form: Counting,
     /// Cycles per frame and member.
     pub cycles: u64,
     /// Kind of the weights; `None` for layers without weights.
@@ -217,6 +219,7 @@ impl Model {
                 pe: fold.pe,
                 simd: fold.simd,
                 cuts: fold.cuts,
+                form: fold.form,
                 cycles: node.layer.lanes().cycles(*fold),
                 weights: node.layer.weights(),
                 sampling: node.layer.sampling(),

@@ -96,6 +96,12 @@ impl Product {
         self.kind
     }
 
+    /// Whether the weights are binary and stay as they are stored.
+    pub fn stored_binary(&self) -> bool {
+        let stored = self.stochastic.as_ref().is_none_or(|s| s.realisation == Realisation::Stored);
+        stored && self.kind == WeightKind::Binary
+    }
+
     /// The weights of a member, rows by fan-in.
     pub fn weights_of(&self, member: usize) -> &IntMatrix {
         &of_member(&self.members, member).weights

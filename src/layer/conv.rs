@@ -81,7 +81,8 @@ impl Conv {
 
     fn unit<'a>(&self, name: &'a str, input: &Port, fold: Folding, user: u32) -> Unit<'a> {
         let operand = self.kernel.operand(input.element);
-        Unit { name, operand, range: self.sum_range(input.element), fold, passes: self.passes(), user }
+        let (range, masked) = (self.sum_range(input.element), self.kernel.masked());
+        Unit { name, operand, range, fold, passes: self.passes(), user, masked }
     }
 
     fn front(&self, input: &Port, fold: Folding, user: u32) -> Option<LineBufferStage> {
@@ -177,7 +178,9 @@ impl Layer for Conv {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::kernel(self.product.rows(), &self.kernel).sharing(self.product.share())
+        Lanes::kernel(self.product.rows(), &self.kernel)
+            .sharing(self.product.share())
+            .counting(self.product.stored_binary() && !self.kernel.masked())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

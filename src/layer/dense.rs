@@ -62,7 +62,7 @@ impl Dense {
 
     fn unit<'a>(&self, name: &'a str, input: &Port, fold: Folding, user: u32) -> Unit<'a> {
         let (operand, passes) = (input.element, RowGroups::once(self.0.rows()));
-        Unit { name, operand, range: self.sum_range(operand), fold, passes, user }
+        Unit { name, operand, range: self.sum_range(operand), fold, passes, user, masked: false }
     }
 
     /// The words of a batch, the number of words per frame, and the element type.
@@ -132,7 +132,7 @@ impl Layer for Dense {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::dense(self.0.rows(), self.0.fan_in()).sharing(self.0.share())
+        Lanes::dense(self.0.rows(), self.0.fan_in()).sharing(self.0.share()).counting(self.0.stored_binary())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

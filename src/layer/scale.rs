@@ -78,7 +78,7 @@ impl Scale {
     ) -> R {
         let (operand, range) = (input.element, self.range(input.element));
         let passes = RowGroups { positions: self.elements() / self.channels(), group_rows: 1 };
-        let unit = Unit { name, operand, range, fold, passes, user };
+        let unit = Unit { name, operand, range, fold, passes, user, masked: false };
         self.factors.with_unit(unit, |unit| use_it(unit.adding(&self.biases)))
     }
 }

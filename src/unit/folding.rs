@@ -13,12 +13,39 @@ pub struct Folding {
     /// Pipeline registers of the matrix unit.
     #[serde(default)]
     pub cuts: Cuts,
+    /// How the matrix unit counts agreements.
+    #[serde(default)]
+    pub form: Counting,
+}
+
+/// How a matrix unit of stored binary weights counts the agreements of activations and weights. Other units have one form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Counting {
+    /// XNOR and a popcount in each lane's order.
+    #[default]
+    Classical,
+    /// By running parities: half as many bits are added. The parities of the activations are computed once for all rows.
+    Parity,
+}
+
+impl Counting {
+    /// Both forms.
+    pub const ALL: [Self; 2] = [Self::Classical, Self::Parity];
+
+    /// The name in configuration and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classical => "classical",
+            Self::Parity => "parity",
+        }
+    }
 }
 
 impl Folding {
-    /// This parallelism with the fewest pipeline registers.
+    /// This parallelism with the fewest pipeline registers, in the classical form.
     pub const fn new(pe: usize, simd: usize) -> Self {
-        Self { pe, simd, cuts: Cuts::Fewest }
+        Self { pe, simd, cuts: Cuts::Fewest, form: Counting::Classical }
     }
 }
 
@@ -81,6 +108,8 @@ pub struct Lanes {
     pub channels: usize,
     /// Number of rows that share their input channels.
     pub group_rows: usize,
+    /// Whether agreements can be counted by running parities ([`Counting::Parity`]), from two lanes on.
+    pub parity: bool,
 }
 
 /// Upper bound of SIMD in a default folding, as long as a higher PE suffices instead.
@@ -99,6 +128,7 @@ impl Lanes {
             pixels: 1,
             channels: fan_in,
             group_rows: rows,
+            parity: false,
         }
     }
 
@@ -121,6 +151,7 @@ impl Lanes {
             pixels: kernel.window.pixels(),
             channels,
             group_rows,
+            parity: false,
         }
     }
 
@@ -137,6 +168,7 @@ impl Lanes {
             pixels: input,
             channels: 1,
             group_rows: 1,
+            parity: false,
         }
     }
 
@@ -156,6 +188,12 @@ impl Lanes {
     /// Elements per input beat.
     pub fn input_lanes(&self, fold: Folding) -> usize {
         fold.simd.min(self.channels) * (fold.pe / self.group_rows).max(1)
+    }
+
+    /// With the form of running parities, if `parity`.
+    #[must_use]
+    pub fn counting(self, parity: bool) -> Self {
+        Self { parity, ..self }
     }
 
     /// Restricts PE for `share` neighbouring rows that share random bits: PE divides `share` or is a multiple of it, unless all

@@ -244,7 +244,7 @@ mod tests {
                 let product = Product::new(IntMatrix::from_fn(4, kernel.fan_in(), sign), vec![]);
                 let passes = RowGroups { positions: window.positions(), group_rows: 4 };
                 let (operand, range) = (Element::Bipolar, product.sum_range(Element::Bipolar, false));
-                let unit = Unit { name: "matrix", operand, range, fold, passes, user: 0 };
+                let unit = Unit { name: "matrix", operand, range, fold, passes, user: 0, masked: false };
                 let (timing, matrix) = product.with_unit(unit, |u| (u.timing(), u.build()));
                 let fed = WindowConsumer { fold, groups: 1, folds: passes.folds(fold) };
                 let behind = Schedule::matrix(timing);

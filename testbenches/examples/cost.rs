@@ -18,7 +18,7 @@ use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::network::layer::Layer as _;
-use stoxnor::unit::folding::Folding;
+use stoxnor::unit::folding::{Counting, Folding};
 use stoxnor_hdl::{Image, Module, verilog};
 use stoxnor_testbenches::conformance::random;
 
@@ -74,6 +74,7 @@ const FAMILIES: [Family; 2] = [
 struct Case {
     name: String,
     layer: Dense,
+    fold: Folding,
 }
 
 fn cases() -> Vec<Case> {
@@ -95,11 +96,21 @@ fn cases() -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for law in [Law::Binary, Law::Ternary] {
-        let mut case = |what: String, layer| cases.push(Case { name: format!("{law}, {what}"), layer });
-        case("deterministic".to_owned(), fixed(law == Law::Ternary));
+        let mut add = |what: String, layer, fold| {
+            cases.push(Case { name: format!("{law}, {what}"), layer, fold });
+        };
+        let mut stored = |what: String, layer: &dyn Fn() -> Dense| {
+            add(what.clone(), layer(), FOLD);
+            if law == Law::Binary {
+                add(format!("{what}, parity"), layer(), Folding { form: Counting::Parity, ..FOLD });
+            }
+        };
+        stored("deterministic".to_owned(), &|| fixed(law == Law::Ternary));
         for members in [4, 16] {
-            case(format!("stored, M = {members}"), sampled(law, 1, Realisation::Stored, members));
+            let layer = || sampled(law, 1, Realisation::Stored, members);
+            stored(format!("stored, M = {members}"), &layer);
         }
+        let mut case = |what: String, layer| add(what, layer, FOLD);
         for bits in [1, 2] {
             case(format!("sampled, B = {bits}"), sampled(law, bits, Realisation::Sampled, MEMBERS));
         }
@@ -196,8 +207,8 @@ fn main() -> io::Result<()> {
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
     let input = [Port { shape: vec![FAN_IN], element: Element::Bipolar }];
-    for Case { name, layer } in cases().into_iter().filter(|c| c.name.contains(part)) {
-        let module = layer.hardware(NAME, &input, FOLD, 1);
+    for Case { name, layer, fold } in cases().into_iter().filter(|c| c.name.contains(part)) {
+        let module = layer.hardware(NAME, &input, fold, 1);
         let directory = tempfile::tempdir()?;
         let found = synthesise(family, &module, directory.path())?;
         let of = |kind: &str| found.cells.get(kind).copied().unwrap_or(0);
@@ -205,7 +216,7 @@ fn main() -> io::Result<()> {
         let flip_flops: u64 =
             found.cells.iter().filter(|(k, _)| k.starts_with(family.flip_flop)).map(|(_, n)| n).sum();
         let block_rams: u64 = family.block_rams.iter().map(|kind| of(kind)).sum();
-        let resources = layer.resources(&input, FOLD);
+        let resources = layer.resources(&input, fold);
         let bits = resources.weight_bits + resources.threshold_bits + resources.buffer_bits;
         let a_lane = (luts + family.carry_luts * carries) as f64 / resources.lanes as f64;
         let distributed = of(family.distributed);

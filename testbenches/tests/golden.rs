@@ -11,7 +11,7 @@ use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
     Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram,
-    replay, rom, stream_register, threshold_count, widener,
+    replay, rom, running_parity, stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
@@ -26,7 +26,7 @@ fn golden(name: &str, text: &str) {
 fn blocks() {
     let pe = |lane, input, weights, bits, accumulates| {
         let cuts = PopcountCuts::default();
-        ProcessingElement { lane, simd: 6, input, weights, bits, accumulates, cuts }.build()
+        ProcessingElement { lane, simd: 6, input, weights, bits, accumulates, present: None, cuts }.build()
     };
     let blocks: Vec<Arc<Module>> = vec![
         stream_register(8, 0),
@@ -37,10 +37,24 @@ fn blocks() {
         Lane::Xnor.popcount(6, 3),
         Lane::MaskedXnor.popcount(6, 2),
         Lane::Xnor.popcount_in_stages(19, 5),
+        Lane::Parity.popcount(6, 3),
+        Lane::Parity.popcount_in_stages(19, 5),
+        running_parity(11),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),
         pe(Lane::MaskedXnor, &[1, -2], &[1], 5, true),
         pe(Lane::And, &[1, 2], &[1, 2, -4], 9, true),
+        ProcessingElement {
+            lane: Lane::MaskedXnor,
+            simd: 6,
+            input: &[2],
+            weights: &[1],
+            bits: 6,
+            accumulates: true,
+            present: Some(3),
+            cuts: PopcountCuts::default(),
+        }
+        .build(),
         ProcessingElement {
             lane: Lane::MaskedXnor,
             simd: 9,
@@ -48,6 +62,7 @@ fn blocks() {
             weights: &[1],
             bits: 6,
             accumulates: true,
+            present: None,
             cuts: PopcountCuts { counts: true, trees: true },
         }
         .build(),
@@ -77,10 +92,10 @@ fn a_tiny_network() {
     let folds = [Folding::new(2, 3), Folding::new(1, 2)];
     let hardware = lower(&network, &folds);
     let wanted = [
-        "rtl/l1_dense.v",
-        "rtl/l2_dense.v",
+        "rtl/conformance_l1_dense.v",
+        "rtl/conformance_l2_dense.v",
         "rtl/conformance_top.v",
-        "rtl/l1_dense_weights.mem",
+        "rtl/conformance_l1_dense_weights.mem",
         "tb/conformance_top_tb.v",
         "README.md",
     ];
@@ -97,24 +112,24 @@ fn a_tiny_ensemble() {
     let folds = [Folding::new(1, 3), Folding::new(2, 2)];
     let hardware = lower(&network, &folds);
     let wanted = [
-        "rtl/l1_dense.v",
-        "rtl/l2_dense.v",
+        "rtl/conformance_l1_dense.v",
+        "rtl/conformance_l2_dense.v",
         "rtl/conformance_top.v",
-        "rtl/l1_dense_starts.mem",
-        "rtl/l1_dense_weights.mem",
+        "rtl/conformance_l1_dense_starts.mem",
+        "rtl/conformance_l1_dense_weights.mem",
     ];
     emitted("ensemble", &network, &hardware, &wanted);
 }
 
 fn emitted(prefix: &str, network: &Network, hardware: &Hardware, wanted: &[&str]) {
     let version = env!("CARGO_PKG_VERSION");
-    for (name, text) in emit::files(network, hardware, None, None, &random_frames(network, 2, &[])) {
-        if wanted.contains(&name.as_str()) {
-            let name = name.trim_start_matches("rtl/").trim_start_matches("tb/").replace('.', "_");
-            golden(
-                &format!("{prefix}_{name}"),
-                &text.replace(&format!("stoxnor {version}"), "stoxnor VERSION"),
-            );
-        }
+    let files = emit::files(network, hardware, None, None, &random_frames(network, 2, &[]));
+    for path in wanted {
+        let name = path.trim_start_matches("rtl/").trim_start_matches("tb/").replace('.', "_");
+        let name = name.replace("conformance_l", "l");
+        golden(
+            &format!("{prefix}_{name}"),
+            &files[*path].replace(&format!("stoxnor {version}"), "stoxnor VERSION"),
+        );
     }
 }

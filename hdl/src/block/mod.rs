@@ -22,7 +22,7 @@ pub use fifo::fifo;
 pub use fork::fork;
 pub use frame_sum::{Summand, frame_sum};
 pub use join::{in_turn, join};
-pub use lane::{LEVELS, Lane, popcount_stages};
+pub use lane::{LEVELS, Lane, SEGMENT, running_parity};
 pub use lfsr::{lfsr, lfsr_window};
 pub use line_buffer::{Border, LineBuffer, Loop, Padding};
 pub use processing_element::{PopcountCuts, ProcessingElement};
@@ -100,7 +100,7 @@ mod tests {
         accumulates: bool,
     ) -> std::sync::Arc<crate::Module> {
         let cuts = PopcountCuts::default();
-        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates, cuts }.build()
+        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates, present: None, cuts }.build()
     }
 
     /// 3 x 3 taps over 5 x 4 pixels, a row of them side by side.
@@ -166,6 +166,16 @@ mod tests {
             Lane::Xnor.popcount(49, 6),
             Lane::MaskedXnor.popcount(8, 3),
             Lane::And.popcount(8, 4),
+            Lane::Parity.popcount(2, 2),
+            Lane::One.popcount_in_stages(49, 6),
+            Lane::Parity.popcount(5, 3),
+            Lane::Parity.popcount_in_stages(49, 6),
+            running_parity(3),
+            Lane::Parity.popcount(33, 6),
+            Lane::Parity.popcount(65, 7),
+            Lane::Parity.popcount_in_stages(100, 4),
+            running_parity(64),
+            running_parity(99),
             threshold_count(7, 5, false, false),
             threshold_count(3, 4, true, true),
             pe(Lane::Xnor, &[1], &[1], 9, true),

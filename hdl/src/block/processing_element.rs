@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Lane, accumulator, popcount_stages};
+use super::{Lane, accumulator};
 use crate::{Builder, Module, Net, Role};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -22,6 +22,9 @@ pub struct ProcessingElement<'a> {
     pub bits: u32,
     /// Whether a row has more than one step. If not, there is no port `first`, and every step is a sum of its own.
     pub accumulates: bool,
+    /// Bits of a number that every step subtracts: a port `present`. Masked inputs of +1, -1 and 0 have twice the number of
+    /// agreements, less the number of inputs that are not 0.
+    pub present: Option<u32>,
     /// Registers before the accumulator.
     pub cuts: PopcountCuts,
 }
@@ -36,9 +39,9 @@ pub struct PopcountCuts {
 }
 
 impl PopcountCuts {
-    /// Edges from the operands of a step to its addend, for `simd` lanes and this number of pairs of planes.
-    pub fn latency(self, simd: u32, pairs: usize) -> u32 {
-        let inside = if self.trees { popcount_stages(simd) + u32::from(pairs > 1) } else { 0 };
+    /// Edges from the operands of a step to its addend, for `simd` lanes and steps that add up so many terms.
+    pub fn latency(self, lane: Lane, simd: u32, terms: usize) -> u32 {
+        let inside = if self.trees { lane.stages(simd) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
     }
 }
@@ -49,13 +52,18 @@ const FORMULA_TERMS: usize = 4;
 impl ProcessingElement<'_> {
     /// Edges from the operands of a step to its addend: those of `run`. `enable` and `first` come that much later.
     pub fn latency(&self) -> u32 {
-        self.cuts.latency(self.simd, self.input.len() * self.weights.len())
+        self.cuts.latency(self.lane, self.simd, self.terms())
+    }
+
+    /// Numbers that a step adds up.
+    fn terms(&self) -> usize {
+        self.input.len() * self.weights.len() + usize::from(self.present.is_some())
     }
 
     /// Builds the module. Ports `run` (with cuts), `enable`, `first`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...),
-    /// `active` (masked lanes) and `sum`.
+    /// `t` (running parities; one a plane), `active` (masked lanes), `present` (as late as the counts) and `sum`.
     pub fn build(&self) -> Arc<Module> {
-        let &Self { lane, simd, input, weights, bits, accumulates, cuts } = self;
+        let &Self { lane, simd, input, weights, bits, accumulates, present, cuts } = self;
         let mut b = Builder::new(self.name());
         b.doc(format!(
             "Processing element of {simd} lanes: sum of the steps of a row, modulo 2^{bits}; a step is"
@@ -72,8 +80,13 @@ impl ProcessingElement<'_> {
         let run = (self.latency() > 0).then(|| b.input("run", 1, Role::Control));
         let enable = b.input("enable", 1, Role::Control);
         let first = accumulates.then(|| b.input("first", 1, Role::Control));
-        let a: Vec<Net> =
-            (0..input.len()).map(|k| b.input(port("a", k, input.len()), simd, Role::Data)).collect();
+        let parity = lane == Lane::Parity;
+        let each = if parity { simd.div_ceil(2) } else { simd };
+        let mut planes = |letter: &str, width: u32| -> Vec<Net> {
+            (0..input.len()).map(|k| b.input(port(letter, k, input.len()), width, Role::Data)).collect()
+        };
+        let a = planes("a", each);
+        let t = if parity { planes("t", simd / 2) } else { vec![] };
         let w: Vec<Net> =
             (0..weights.len()).map(|j| b.input(port("w", j, weights.len()), simd, Role::Data)).collect();
         let active = (lane == Lane::MaskedXnor).then(|| b.input("active", simd, Role::Data));
@@ -85,7 +98,7 @@ impl ProcessingElement<'_> {
                 let Some(room) = bits.checked_sub(shift).filter(|room| *room > 0) else { continue };
                 let index =
                     if input.len() * weights.len() == 1 { String::new() } else { format!("_{j}_{k}") };
-                let staged = run.filter(|_| cuts.trees && popcount_stages(simd) > 0);
+                let staged = run.filter(|_| cuts.trees && lane.stages(simd) > 0);
                 let module = if staged.is_some() {
                     lane.popcount_in_stages(simd, room)
                 } else {
@@ -94,6 +107,7 @@ impl ProcessingElement<'_> {
                 let unit = b.instance(&format!("u_popcount{index}"), &module);
                 staged.iter().for_each(|run| b.connect(unit, "run", *run));
                 b.connect(unit, "a", a[k]);
+                t.get(k).iter().for_each(|t| b.connect(unit, "t", **t));
                 b.connect(unit, "w", w[j]);
                 active.iter().for_each(|active| b.connect(unit, "active", *active));
                 let mut count = b.out(unit, "count");
@@ -109,8 +123,11 @@ impl ProcessingElement<'_> {
                 if c * d < 0 { &mut minus } else { &mut plus }.push(shifted);
             }
         }
+        if let Some(width) = present {
+            minus.push(b.input("present", width, Role::Data));
+        }
         let mut step = self.total(&mut b, &plus, &minus);
-        if let Some(run) = run.filter(|_| cuts.trees && input.len() * weights.len() > 1) {
+        if let Some(run) = run.filter(|_| cuts.trees && self.terms() > 1) {
             step = b.registered("addend", None, run, step);
         }
         let sum = accumulator(&mut b, "sum", bits, enable, first, step);
@@ -163,6 +180,9 @@ impl ProcessingElement<'_> {
                 let _ = write!(formula, "{sign}{factor}count({a}, {w})");
             }
         }
+        if self.present.is_some() {
+            formula.push_str(" - present");
+        }
         formula
     }
 
@@ -172,12 +192,13 @@ impl ProcessingElement<'_> {
             list => format!("_{letter}{}{}", list.len(), if list.iter().any(|c| *c < 0) { "s" } else { "" }),
         };
         format!(
-            "{}_pe_s{}{}{}_b{}{}{}{}",
+            "{}_pe_s{}{}{}_b{}{}{}{}{}",
             self.lane.name(),
             self.simd,
             planes("a", self.input),
             planes("w", self.weights),
             self.bits,
+            if self.present.is_some() { "_masked" } else { "" },
             if self.accumulates { "" } else { "_single" },
             if self.cuts.counts { "_c" } else { "" },
             if self.cuts.trees { "_t" } else { "" },

@@ -2,19 +2,19 @@
 
 use std::fmt::Debug;
 
-use stoxnor_hdl::block::{Lane, PopcountCuts, ProcessingElement};
-use stoxnor_hdl::{Bits, Builder, Net};
+use stoxnor_hdl::block::{Lane, PopcountCuts, ProcessingElement, SEGMENT, running_parity};
+use stoxnor_hdl::{Bits, Builder, Net, bits_for};
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
 use crate::arith::planes::PlaneSums;
 use crate::frame::element::Element;
-use crate::unit::folding::{Cuts, Folding};
+use crate::unit::folding::{Counting, Cuts, Folding};
 use crate::unit::matrix::{MatrixUnit, RawSums};
 
 /// What the processing elements use in a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Operands {
-    /// The beat of the operand.
+    /// The [prepared](Form::prepare) beat of the operand.
     pub operand: Net,
     /// The word of the weight source.
     pub weights: Net,
@@ -40,6 +40,9 @@ pub trait Form: Debug {
 
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
+
+    /// The operand as the processing elements take it: what is computed from a beat once for all rows. Combinational.
+    fn prepare(&self, b: &mut Builder, unit: &MatrixUnit<'_>, operand: Net) -> Net;
 
     /// Edges from the operands of a step to its accumulation.
     fn latency(&self, fold: Folding) -> u32;
@@ -94,12 +97,52 @@ pub trait Form: Debug {
 pub struct BitPlanes {
     sums: PlaneSums,
     input: Element,
+    /// Whether agreements are counted by running parities: binary weights, at least two lanes.
+    parity: bool,
+    /// Whether operands are +1, -1 and 0, with binary weights: agreements of operands that are not 0 are counted, and the number of
+    /// these, which is the same for all rows, once.
+    masked: bool,
 }
 
 impl BitPlanes {
     /// The form for weights of kind `kind` and inputs of type `input`.
     pub fn new(kind: WeightKind, input: Element) -> Self {
-        Self { sums: PlaneSums::new(kind, input.planes(), input == Element::Bipolar), input }
+        let sums = PlaneSums::new(kind, input.planes(), input == Element::Bipolar);
+        Self { sums, input, parity: false, masked: false }
+    }
+
+    /// The form that counts agreements by running parities, where the folding asks for it and it can be: stored binary weights, and
+    /// two lanes at least.
+    #[must_use]
+    pub fn counting(mut self, fold: Folding) -> Self {
+        self.parity = fold.form == Counting::Parity && self.sums.kind == WeightKind::Binary && fold.simd > 1;
+        self
+    }
+
+    /// The form for operands of +1, -1 and 0. Binary weights then need one popcount a row, in place of one for each plane.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        self.masked = self.sums.kind == WeightKind::Binary;
+        self
+    }
+
+    /// Coefficients of the planes that a processing element takes.
+    fn coefficients(&self) -> &[i64] {
+        if self.masked { &[2] } else { &self.sums.input }
+    }
+
+    fn terms(&self) -> usize {
+        self.coefficients().len() * self.sums.weights.len() + usize::from(self.masked)
+    }
+
+    fn lane(&self) -> Lane {
+        match self.sums.kind {
+            WeightKind::Binary if self.masked => Lane::MaskedXnor,
+            WeightKind::Binary if self.parity => Lane::Parity,
+            WeightKind::Binary => Lane::Xnor,
+            WeightKind::Ternary => Lane::MaskedXnor,
+            WeightKind::Signed(_) => Lane::And,
+        }
     }
 
     fn code(&self, weight: i16) -> u64 {
@@ -108,6 +151,71 @@ impl BitPlanes {
             WeightKind::Ternary => u64::from(weight > 0) | u64::from(weight != 0) << 1,
             WeightKind::Signed(_) => weight as u64,
         }
+    }
+
+    /// The bits of the weights of a row in a step.
+    fn encode_lanes(&self, lanes: &[i16]) -> Vec<bool> {
+        if self.parity {
+            let mut odd = false;
+            let parities = lanes.chunks_exact(2).enumerate().map(|(k, pair)| {
+                odd &= !k.is_multiple_of(SEGMENT as usize);
+                odd ^= (pair[0] < 0) ^ (pair[1] < 0);
+                odd
+            });
+            let parities: Vec<bool> = parities.collect();
+            return lanes.iter().step_by(2).map(|first| *first < 0).chain(parities).collect();
+        }
+        let plane = |j: u32| lanes.iter().map(move |weight| self.code(*weight) >> j & 1 == 1);
+        (0..self.sums.kind.bits()).flat_map(plane).collect()
+    }
+
+    /// The planes of the operand for each channel group that is computed in parallel.
+    fn planes_by_group(&self, b: &mut Builder, operand: Net, simd: u32, side: u32) -> Vec<Vec<Net>> {
+        let planes = self.planes(b, operand, simd * side);
+        // Groups in parallel use every `side`-th element.
+        let mut own = |group: u32, k: usize, plane: Net| {
+            if side == 1 {
+                return plane;
+            }
+            let own: Vec<Net> = (0..simd).map(|lane| b.slice(plane, lane * side + group, 1)).collect();
+            let own = b.concat(&own);
+            let of = if planes.len() == 1 { String::new() } else { format!("_plane_{k}") };
+            b.named(format!("operand{of}_of_{group}"), own)
+        };
+        (0..side)
+            .map(|group| planes.iter().enumerate().map(|(k, plane)| own(group, k, *plane)).collect())
+            .collect()
+    }
+
+    /// For each channel group that is computed in parallel, what its processing elements take of the prepared operand: ports and
+    /// their nets.
+    fn shared(
+        &self,
+        b: &mut Builder,
+        unit: &MatrixUnit<'_>,
+        operand: Net,
+        run: Option<Net>,
+    ) -> Vec<Vec<(String, Net)>> {
+        let (simd, side) = (unit.fold.simd as u32, unit.passes.side(unit.fold) as u32);
+        let count = self.sums.input.len();
+        let port =
+            |letter: &str, k: usize| if count == 1 { letter.to_owned() } else { format!("{letter}_{k}") };
+        if self.parity {
+            let firsts = simd.div_ceil(2);
+            let mut part = |group: u32, k: usize| {
+                let low = (group * count as u32 + k as u32) * simd;
+                let parities = b.slice(operand, low + firsts, simd - firsts);
+                [(port("a", k), b.slice(operand, low, firsts)), (port("t", k), parities)]
+            };
+            return (0..side).map(|group| (0..count).flat_map(|k| part(group, k)).collect()).collect();
+        }
+        let planes = self.planes_by_group(b, operand, simd, side);
+        if self.masked {
+            return planes.iter().enumerate().map(|(g, own)| present(b, unit.fold, g, own, run)).collect();
+        }
+        let ports =
+            |own: Vec<Net>| own.into_iter().enumerate().map(|(k, plane)| (port("a", k), plane)).collect();
+        planes.into_iter().map(ports).collect()
     }
 
     /// The bit planes of the operand, least significant first.
@@ -126,6 +234,36 @@ impl BitPlanes {
     }
 }
 
+/// The ports of processing elements with masked operands, in channel group `group`: the sign, the mask, and the number of operands
+/// that are not 0, with as many registers as the popcounts of the rows.
+fn present(
+    b: &mut Builder,
+    fold: Folding,
+    group: usize,
+    planes: &[Net],
+    run: Option<Net>,
+) -> Vec<(String, Net)> {
+    let &[mask, negative] = planes else { panic!("masked operands have two bits") };
+    let positive = b.not(negative);
+    let positive = b.named(format!("positive_{group}"), positive);
+    let (simd, PopcountCuts { counts, trees }) = (fold.simd as u32, cuts(fold));
+    let staged = run.filter(|_| trees && Lane::One.stages(simd) > 0);
+    let bits = bits_for(simd.into());
+    let module = if staged.is_some() {
+        Lane::One.popcount_in_stages(simd, bits)
+    } else {
+        Lane::One.popcount(simd, bits)
+    };
+    let unit = b.instance(&format!("u_present_{group}"), &module);
+    staged.iter().for_each(|run| b.connect(unit, "run", *run));
+    b.connect(unit, "a", mask);
+    let mut count = b.out(unit, "count");
+    if let Some(run) = run.filter(|_| counts) {
+        count = b.registered(&format!("present_{group}"), None, run, count);
+    }
+    vec![("a".to_owned(), positive), ("active".to_owned(), mask), ("present".to_owned(), count)]
+}
+
 /// The registers of a processing element.
 fn cuts(fold: Folding) -> PopcountCuts {
     PopcountCuts { counts: fold.cuts.has(Cuts::Counts), trees: fold.cuts.has(Cuts::Trees) }
@@ -137,6 +275,13 @@ impl Form for BitPlanes {
         let weight = format!("w[f * {pe} + p][s * {simd} + l]");
         let word = format!("of word f * {steps} + s");
         match self.sums.kind {
+            WeightKind::Binary if self.parity => {
+                let firsts = simd.div_ceil(2);
+                format!(
+                    "bit p * {simd} + k {word} is 1 where {weight} is -1, l = 2k (k < {firsts}); bit p * {simd} + {firsts} + k is the parity of the number of -1 from l = {} * (k / {SEGMENT}) to 2k+1",
+                    2 * SEGMENT
+                )
+            }
             WeightKind::Binary => format!("bit p * {simd} + l {word} is 1 where {weight} is +1"),
             WeightKind::Ternary => {
                 format!("bits (2 * p + j) * {simd} + l {word}: {weight} is +1 (j = 0), is not 0 (j = 1)")
@@ -149,18 +294,15 @@ impl Form for BitPlanes {
 
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits> {
         let Folding { pe, simd, .. } = fold;
-        let bits = self.sums.kind.bits() as usize;
+        let bits = self.sums.kind.bits() as usize * simd;
         let mut words = Vec::with_capacity(weights.rows() / pe * (weights.columns() / simd));
         for group in 0..weights.rows() / pe {
             for step in 0..weights.columns() / simd {
-                let mut word = Bits::zero((pe * bits * simd) as u32);
+                let mut word = Bits::zero((pe * bits) as u32);
                 for p in 0..pe {
-                    for lane in 0..simd {
-                        let code = self.code(weights.at(group * pe + p, step * simd + lane));
-                        for j in (0..bits).filter(|j| code >> j & 1 == 1) {
-                            word.set(((p * bits + j) * simd + lane) as u32, true);
-                        }
-                    }
+                    let lanes = &weights.row(group * pe + p)[step * simd..][..simd];
+                    let ones = self.encode_lanes(lanes).into_iter().enumerate().filter(|(_, one)| *one);
+                    ones.for_each(|(bit, _)| word.set((p * bits + bit) as u32, true));
                 }
                 words.push(word);
             }
@@ -168,8 +310,30 @@ impl Form for BitPlanes {
         words
     }
 
+    /// By running parities: for each channel group and plane the first lane of each pair, then the parities.
+    fn prepare(&self, b: &mut Builder, unit: &MatrixUnit<'_>, operand: Net) -> Net {
+        if !self.parity {
+            return operand;
+        }
+        let simd = unit.fold.simd as u32;
+        let module = running_parity(simd);
+        let planes = self.planes_by_group(b, operand, simd, unit.passes.side(unit.fold) as u32);
+        let mut parts = Vec::new();
+        for (index, plane) in planes.into_iter().flatten().enumerate() {
+            let firsts: Vec<Net> = (0..simd).step_by(2).map(|lane| b.slice(plane, lane, 1)).collect();
+            parts.push(b.concat(&firsts));
+            let name = if index == 0 { "u_parity".to_owned() } else { format!("u_parity_{index}") };
+            let unit = b.instance(&name, &module);
+            let paired = b.slice(plane, 0, simd / 2 * 2);
+            b.connect(unit, "a", paired);
+            parts.push(b.out(unit, "t"));
+        }
+        let prepared = b.concat(&parts);
+        b.named("prepared", prepared)
+    }
+
     fn latency(&self, fold: Folding) -> u32 {
-        cuts(fold).latency(fold.simd as u32, self.sums.input.len() * self.sums.weights.len())
+        cuts(fold).latency(self.lane(), fold.simd as u32, self.terms())
     }
 
     fn processing_elements(
@@ -181,54 +345,28 @@ impl Form for BitPlanes {
     ) -> Vec<Net> {
         let simd = unit.fold.simd as u32;
         let bits = self.sums.kind.bits();
-        let lane = match self.sums.kind {
-            WeightKind::Binary => Lane::Xnor,
-            WeightKind::Ternary => Lane::MaskedXnor,
-            WeightKind::Signed(_) => Lane::And,
-        };
+        let lane = self.lane();
         let element = ProcessingElement {
             lane,
             simd,
-            input: &self.sums.input,
+            input: self.coefficients(),
             weights: &self.sums.weights,
             bits: unit.raw.bits,
             accumulates: first.is_some(),
+            present: self.masked.then(|| bits_for(simd.into())),
             cuts: cuts(unit.fold),
         };
         let run = (element.latency() > 0).then_some(run);
         let element = element.build();
-        let side = unit.passes.side(unit.fold) as u32;
-        let planes = self.planes(b, operand, simd * side);
-        // Groups in parallel use every `side`-th element.
-        let planes: Vec<Vec<Net>> = (0..side)
-            .map(|group| {
-                planes
-                    .iter()
-                    .enumerate()
-                    .map(|(k, plane)| {
-                        if side == 1 {
-                            return *plane;
-                        }
-                        let own: Vec<Net> =
-                            (0..simd).map(|lane| b.slice(*plane, lane * side + group, 1)).collect();
-                        let own = b.concat(&own);
-                        let of = if planes.len() == 1 { String::new() } else { format!("_plane_{k}") };
-                        b.named(format!("operand{of}_of_{group}"), own)
-                    })
-                    .collect()
-            })
-            .collect();
+        let shared = self.shared(b, unit, operand, run);
         (0..unit.fold.pe as u32)
             .map(|p| {
                 let pe = b.instance(&format!("u_pe_{p}"), &element);
                 run.iter().for_each(|run| b.connect(pe, "run", *run));
                 b.connect(pe, "enable", enable);
                 first.iter().for_each(|f| b.connect(pe, "first", *f));
-                let planes = &planes[p as usize / unit.passes.group_rows.min(unit.fold.pe)];
-                for (k, plane) in planes.iter().enumerate() {
-                    let port = if planes.len() == 1 { "a".to_owned() } else { format!("a_{k}") };
-                    b.connect(pe, &port, *plane);
-                }
+                let group = p as usize / unit.passes.group_rows.min(unit.fold.pe);
+                shared[group].iter().for_each(|(port, net)| b.connect(pe, port, *net));
                 for j in 0..bits {
                     let own = b.slice(weights, (p * bits + j) * simd, simd);
                     let port = match lane {
@@ -244,6 +382,10 @@ impl Form for BitPlanes {
     }
 
     fn range(&self, members: &[&IntMatrix]) -> (i64, i64) {
+        if self.masked {
+            let most = members[0].columns() as i64;
+            return (-most, most);
+        }
         let rows = members.iter().flat_map(|w| (0..w.rows()).map(|r| self.sums.range(w.row(r))));
         rows.fold((0, 0), |(low, high), (a, b)| (low.min(a), high.max(b)))
     }
@@ -253,9 +395,9 @@ impl Form for BitPlanes {
     }
 
     fn bits(&self, range: (i64, i64)) -> u32 {
-        // Every plane gets at least one bit of the sum, even if no weight uses it, so that no input of a processing element is
+        // Every plane gets at least one bit of the sum (two if it has two lanes), even if no weight uses it, so that no input of a processing element is
         // unused.
-        let planes = self.sums.input.len() + self.sums.weights.len() - 1;
+        let planes = self.coefficients().len() + self.sums.weights.len() - 1;
         crate::unit::matrix::width(range).max(planes as u32)
     }
 
@@ -264,7 +406,7 @@ impl Form for BitPlanes {
     }
 
     fn constant(&self, row: &[i16]) -> i64 {
-        self.sums.constant(row)
+        if self.masked { 0 } else { self.sums.constant(row) }
     }
 
     fn input(&self) -> Element {

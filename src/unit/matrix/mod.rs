@@ -274,7 +274,8 @@ impl<'a> MatrixUnit<'a> {
             },
             user,
         };
-        let mut operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
+        let operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
+        let mut operand = self.form.prepare(&mut b, self, operand);
         let mut stage = self.advance(&mut b, "a", run, stage);
         for extra in 1..self.source.latency() {
             // The operand is delayed to match a slower weight source.

@@ -26,6 +26,8 @@ pub struct Unit<'a> {
     pub passes: RowGroups,
     /// User bits of the streams.
     pub user: u32,
+    /// Whether operands are +1, -1 and, as padding, 0.
+    pub masked: bool,
 }
 
 impl Product {
@@ -41,8 +43,13 @@ impl Product {
 
     /// Calls `use_it` with the matrix unit.
     pub fn with_unit<R>(&self, unit: Unit<'_>, use_it: impl FnOnce(MatrixUnit<'_>) -> R) -> R {
-        let Unit { name, operand, range, fold, passes, user } = unit;
+        let Unit { name, operand, range, fold, passes, user, masked } = unit;
         let form = BitPlanes::new(self.kind(), operand);
+        let form = match masked {
+            true => form.masked(),
+            false if self.stored_binary() => form.counting(fold),
+            false => form,
+        };
         let source = self.source(name, &form, fold);
         let output = match self.activations.list() {
             [] => Output::Sums(self.sum_element(operand, range)),

@@ -1,7 +1,7 @@
 //! What is proved of each block.
 
 use stoxnor_hdl::block::{
-    Lane, RoundingLane, fifo, fork, in_turn, join, lfsr, narrower, popcount_stages, replay, replay_user,
+    Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, replay, replay_user,
     stream_register, widener,
 };
 use stoxnor_hdl::{bits_for, index_bits};
@@ -422,7 +422,7 @@ pub fn of_popcount(lane: Lane, lanes: u32, bits: u32) -> Proof {
 /// The count with registers inside is the count of the lanes as they were.
 pub fn of_popcount_in_stages(lane: Lane, lanes: u32, bits: u32) -> Proof {
     let mut h = Harness::new(lane.popcount_in_stages(lanes, bits));
-    let (stages, width) = (popcount_stages(lanes), bits.min(bits_for(lanes.into())));
+    let (stages, width) = (lane.stages(lanes), bits.min(bits_for(lanes.into())));
     let mut due = sum_of_lanes(&mut h, lane, lanes, bits);
     let mut known = "1'b1".to_owned();
     for stage in 0..stages {
@@ -444,6 +444,18 @@ fn sum_of_lanes(h: &mut Harness, lane: Lane, lanes: u32, bits: u32) -> String {
         Lane::Xnor => format!("(a[{k}] == w[{k}])"),
         Lane::MaskedXnor => format!("(a[{k}] == w[{k}] && active[{k}])"),
         Lane::And => format!("(a[{k}] && w[{k}])"),
+        Lane::One => format!("a[{k}]"),
+        // The second lane of a pair is what its parities leave.
+        Lane::Parity => {
+            let (k, half) = (k / 2, k % 2);
+            let parity = |k: u32| format!("t[{k}] ^ w[{}]", lanes.div_ceil(2) + k);
+            let first = format!("a[{k}] ^ w[{k}]");
+            match (half, k % SEGMENT) {
+                (0, _) => format!("({first})"),
+                (_, 0) => format!("({} ^ {first})", parity(k)),
+                _ => format!("({} ^ {} ^ {first})", parity(k), parity(k - 1)),
+            }
+        }
     };
     h.add(format!("wire [{0}:0] sum_0 = {{{0}'d0, {1}}};", bits_for(lanes.into()), scalar(&hit(0), lanes)));
     for k in 1..lanes {

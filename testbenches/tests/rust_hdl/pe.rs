@@ -109,6 +109,7 @@ fn the_processing_element_is_what_rust_hdl_makes_of_it() {
         weights: &[1],
         bits: 12,
         accumulates: true,
+        present: None,
         cuts: PopcountCuts::default(),
     }
     .build();
