@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rand::RngExt;
+use rayon::prelude::*;
 use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::engine::Conditions;
 use stoxnor::engine::Figures;
@@ -11,7 +12,7 @@ use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::KINDS;
 use stoxnor::layer::dense::Dense;
-use stoxnor::unit::folding::Folding;
+use stoxnor::unit::folding::{Counting, Cuts, Folding};
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
     random_folds, random_frames, single,
@@ -20,15 +21,23 @@ use stoxnor_testbenches::conformance::{
 const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
 const SOFTWARE: Effort = Effort { rtl: 6, verilator: 0, icarus: 0 };
 
+/// A folding with registers and a form that change from turn to turn: all of them in eight turns.
+fn registered(turn: usize, pe: usize, simd: usize) -> Folding {
+    let (cuts, form) = (Cuts::ALL[turn % Cuts::ALL.len()], Counting::ALL[turn / Cuts::ALL.len() % 2]);
+    Folding { cuts, form, ..Folding::new(pe, simd) }
+}
+
 #[test]
 fn every_kind_meets_the_demands_at_every_folding() {
     for kind in KINDS {
         for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
             let network = single(port, layer);
             let lanes = last_lanes(&network);
+            let mut turn = index;
             for pe in lanes.pe {
                 for &simd in &lanes.simd {
-                    let folds = folds_to(&network, Folding::new(pe, simd));
+                    let folds = folds_to(&network, registered(turn, pe, simd));
+                    turn += 1;
                     conform(&format!("{} sample {index}", kind.name), &network, &folds, SOFTWARE);
                 }
             }
@@ -146,24 +155,17 @@ fn sums_hold_the_ends_of_their_range() {
 /// The samples of every kind at one folding in every simulator: each form of a processing element and of an activation.
 #[test]
 fn every_kind_in_every_simulator() {
-    for kind in KINDS {
-        for (index, (port, layer)) in (kind.samples)().into_iter().enumerate() {
-            let network = single(port, layer);
-            let lanes = last_lanes(&network);
-            let middle = |list: &[usize]| list[list.len() / 2];
-            let folds = folds_to(&network, Folding::new(middle(&lanes.pe), middle(&lanes.simd)));
-            let hardware = stoxnor::lower::lower(&network, &folds);
-            let frames = random_frames(3, &network, 6);
-            agree(
-                &format!("{} sample {index}", kind.name),
-                &network,
-                &hardware,
-                &frames,
-                &Conditions::default(),
-                ALL,
-            );
-        }
-    }
+    let samples =
+        KINDS.iter().flat_map(|kind| (kind.samples)().into_iter().enumerate().map(move |s| (kind.name, s)));
+    samples.collect::<Vec<_>>().into_par_iter().for_each(|(kind, (index, (port, layer)))| {
+        let network = single(port, layer);
+        let lanes = last_lanes(&network);
+        let middle = |list: &[usize]| list[list.len() / 2];
+        let folds = folds_to(&network, registered(index, middle(&lanes.pe), middle(&lanes.simd)));
+        let hardware = stoxnor::lower::lower(&network, &folds);
+        let frames = random_frames(3, &network, 6);
+        agree(&format!("{kind} sample {index}"), &network, &hardware, &frames, &Conditions::default(), ALL);
+    });
 }
 
 proptest! {
