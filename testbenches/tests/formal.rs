@@ -60,9 +60,7 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::Parity, 4, 3),
         proofs::of_popcount(Lane::Parity, 15, 4),
         proofs::of_popcount(Lane::Parity, 16, 3),
-        proofs::of_popcount(Lane::Parity, 35, 6),
         proofs::of_popcount_in_stages(Lane::Xnor, 9, 4),
-        proofs::of_popcount_in_stages(Lane::Parity, 19, 5),
         proofs::of_popcount_in_stages(Lane::MaskedXnor, 17, 3),
     ]
 }
