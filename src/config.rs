@@ -17,7 +17,7 @@ use crate::diagnostic::{
 use crate::import;
 use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
 use crate::network::{Network, Node};
-use crate::unit::family::{DEFAULT_CLOCK, Family, Paths};
+use crate::unit::family::{Family, Paths};
 use crate::unit::folding::{Counting, Cuts, Folding};
 
 /// A configuration, in the structure of its TOML file.
@@ -332,13 +332,15 @@ impl Config {
         }
     }
 
-    /// The pipeline registers of a layer: those that the clock needs in the family, unless the configuration says others.
+    /// The pipeline registers of a layer: those that the clock, if there is one, needs in the family, unless the configuration says
+    /// others.
     fn cuts(&self, network: &Network, index: usize, fold: Folding) -> Result<Cuts> {
         let node = &network.nodes[index];
         if let Some(cuts) = self.layers.get(&node.name).and_then(|layer| layer.cuts) {
             return Ok(cuts);
         }
-        let clock = positive("clock_mhz", self.target.clock_mhz.unwrap_or(DEFAULT_CLOCK))?;
+        let Some(clock) = self.target.clock_mhz else { return Ok(Cuts::Fewest) };
+        let clock = positive("clock_mhz", clock)?;
         let weights = node.layer.weights();
         let inputs = network.inputs(index);
         let pairs = weights.map_or(1, |kind| kind.planes() * inputs[0].element.planes().len());

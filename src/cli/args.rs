@@ -158,7 +158,7 @@ pub struct Common {
     /// Target rate of the default folding in frames per second; needs a clock
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
-    /// Clock in MHz: for --fps, and to choose the pipeline registers (default 100)
+    /// Clock in MHz: for --fps, and to choose the pipeline registers
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
     /// FPGA family for which the hardware is made; generic is portable Verilog

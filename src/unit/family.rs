@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::folding::Cuts;
 
-/// The clock that pipeline registers are chosen for unless the user says one, in MHz.
-pub const DEFAULT_CLOCK: f64 = 100.0;
-
 /// An FPGA family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
