@@ -402,10 +402,10 @@ impl Config {
     }
 }
 
-/// The fewest processing elements for which sharing the parities of the activations pays, as measured in every family.
+/// The fewest processing elements for which sharing the parities of the activations is taken to pay.
 const PARITY_PE: usize = 4;
 
-/// The fewest lanes for which halving the bits of a popcount pays.
+/// The fewest lanes for which halving the bits of a popcount is taken to pay.
 const PARITY_SIMD: usize = 16;
 
 /// A number of `[target]` that must be positive.

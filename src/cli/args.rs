@@ -161,7 +161,7 @@ pub struct Common {
     /// Clock in MHz: for --fps, and to choose the pipeline registers
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
-    /// FPGA family for which the hardware is made; generic is portable Verilog
+    /// FPGA family whose delays choose the pipeline registers for --clock-mhz; the Verilog is portable for all
     #[arg(long, global = true, value_name = "FAMILY")]
     pub family: Option<Family>,
     /// Name of the core, with which the names of all its modules begin (default: the model's file name)

@@ -395,8 +395,8 @@ impl Form for BitPlanes {
     }
 
     fn bits(&self, range: (i64, i64)) -> u32 {
-        // Every plane gets at least one bit of the sum (two if it has two lanes), even if no weight uses it, so that no input of a processing element is
-        // unused.
+        // Every plane gets at least one bit of the sum (two if it has two lanes), even if no weight uses it, so that no input of a
+        // processing element is unused.
         let planes = self.coefficients().len() + self.sums.weights.len() - 1;
         crate::unit::matrix::width(range).max(planes as u32)
     }
