@@ -235,21 +235,19 @@ impl ChannelUnit<'_> {
         });
 
         let mut input = b.registered("input", None, run, s.data);
-        let [mut valid, mut last, mut of_user] =
-            advance(&mut b, "input", run, [Some(s.valid), Some(s.last), s.user]);
+        let mut stage = advance(&mut b, "input", run, Stage { valid: s.valid, last: s.last, user: s.user });
         for _ in 0..self.waits() {
             input = b.registered("tap", None, run, input);
-            [valid, last, of_user] = advance(&mut b, "tap", run, [valid, last, of_user]);
+            stage = advance(&mut b, "tap", run, stage);
         }
         let accumulating = tap.map(|(q, end)| {
             let first = b.is(q, 0);
             let first = b.registered("first", None, run, first);
             let end = b.registered("end", None, run, end);
-            let taken = valid.expect("the input's");
-            let enable = b.and(run, taken);
+            let enable = b.and(run, stage.valid);
             let enable = b.named("accumulate", enable);
-            let done = b.and(taken, end);
-            [valid, last, of_user] = advance(&mut b, "done", run, [Some(done), last, of_user]);
+            let done = Stage { valid: b.and(stage.valid, end), ..stage };
+            stage = advance(&mut b, "done", run, done);
             Accumulating { run, enable, first }
         });
         let data = match self.reduce {
@@ -258,7 +256,7 @@ impl ChannelUnit<'_> {
                 let sums = self.summed(&mut b, input, accumulating, &raw);
                 let output = self.output(activations, &raw);
                 for _ in 0..output.latency(self.fold.cuts) {
-                    [valid, last, of_user] = advance(&mut b, "reached", run, [valid, last, of_user]);
+                    stage = advance(&mut b, "reached", run, stage);
                 }
                 output.hardware(&mut b, &raw, &sums, constants, (self.fold.cuts, run))
             }
@@ -270,11 +268,11 @@ impl ChannelUnit<'_> {
                 }
             },
         };
-        let (valid, last) = (valid.expect("the input's"), last.expect("the input's"));
+        let Stage { valid, last, user } = stage;
         let (leaves, empty) = (b.out(out, "s_ready"), b.not(valid));
         let moves = b.or(leaves, empty);
         b.drive(run, moves);
-        b.connect_stream(out, "s", Stream { data, valid, last, user: of_user });
+        b.connect_stream(out, "s", Stream { data, valid, last, user });
         let m = b.out_stream(out, "m");
         b.stream_output_forward("m", m);
         b.finish()
@@ -529,11 +527,19 @@ impl Accumulating {
     }
 }
 
-/// `valid`, `last` and user bits of a stage, one edge with `run` later.
-fn advance(b: &mut Builder, name: &str, run: Net, [valid, last, user]: [Option<Net>; 3]) -> [Option<Net>; 3] {
-    [
-        valid.map(|net| b.registered(&format!("{name}_valid"), Some(0), run, net)),
-        last.map(|net| b.registered(&format!("{name}_last"), None, run, net)),
-        user.map(|net| b.registered(&format!("{name}_user"), None, run, net)),
-    ]
+/// What goes along with the data of a pipeline stage.
+#[derive(Clone, Copy)]
+struct Stage {
+    valid: Net,
+    last: Net,
+    user: Option<Net>,
+}
+
+/// The stage one edge with `run` later.
+fn advance(b: &mut Builder, name: &str, run: Net, Stage { valid, last, user }: Stage) -> Stage {
+    Stage {
+        valid: b.registered(&format!("{name}_valid"), Some(0), run, valid),
+        last: b.registered(&format!("{name}_last"), None, run, last),
+        user: user.map(|net| b.registered(&format!("{name}_user"), None, run, net)),
+    }
 }

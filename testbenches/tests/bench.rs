@@ -200,6 +200,28 @@ fn netlist_passes(network: &Network, (family, synth, ram): (&str, &str, &str)) {
         let (passed, text) = make(&directory, &["icarus", "OUTPUTS_ONLY=1", stall, &design, &flags]);
         assert!(passed && text.contains("every beat of the outputs"), "{family}, {stall}: {text}");
     }
+    // A weight memory of the netlist that holds the complement of its contents shows at the outputs.
+    fs::write(directory.join("tb/net.v"), inverted(&netlist)).unwrap();
+    let (passed, text) = make(&directory, &["icarus", "OUTPUTS_ONLY=1", &design, &flags]);
+    assert!(!passed && text.contains("FAIL: first difference at l2_dense"), "{family}: {text}");
+}
+
+/// A netlist in which every initial word of a block RAM has 0 for 1 and 1 for 0.
+fn inverted(netlist: &str) -> String {
+    let line = |line: &str| match line.trim_start().starts_with(".INIT") {
+        true => match line.split_once("'h") {
+            Some((front, digits)) => {
+                let end = digits.find(|c: char| !c.is_ascii_hexdigit() && c != 'x').unwrap_or(digits.len());
+                let turned = digits[..end]
+                    .chars()
+                    .map(|c| c.to_digit(16).map_or(c, |d| char::from_digit(15 - d, 16).expect("a digit")));
+                format!("{front}'h{}{}\n", turned.collect::<String>(), &digits[end..])
+            }
+            None => format!("{line}\n"),
+        },
+        false => format!("{line}\n"),
+    };
+    netlist.lines().map(line).collect()
 }
 
 const ECP5: (&str, &str, &str) = ("ecp5", "synth_ecp5 -nowidelut", "DP16KD");

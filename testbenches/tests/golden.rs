@@ -69,6 +69,7 @@ fn blocks() {
         threshold_count(3, 5, false, false),
         threshold_count(3, 5, true, true),
         rom(16, 12),
+        rom(64, 64),
         ram(8, 6),
         lfsr(7, true),
         lfsr(70, false),

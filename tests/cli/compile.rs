@@ -169,3 +169,23 @@ fn inline_memories_need_no_file() {
     assert!(text.contains("words[0] = ") && !text.contains("$readmemh"), "{text}");
     assert!(bed.run(&["inspect", "m.onnx", "--memories", "flash"]).with(2).err.contains("files or inline"));
 }
+
+#[test]
+fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
+    let bed = Bed::new();
+    let layers = |arguments: &[&str]| {
+        let said = bed.run(&[&["inspect", "m.onnx", "--json"], arguments].concat()).with(0).json();
+        said["layers"].as_array().unwrap().iter().map(|l| l["cuts"].clone()).collect::<Vec<_>>()
+    };
+    assert!(layers(&[]).iter().all(|cuts| cuts == "fewest"), "no clock, no registers");
+    let fast = layers(&["--clock-mhz", "1000"]);
+    assert!(fast.iter().all(|cuts| cuts != "fewest"), "{fast:?}");
+    assert_ne!(layers(&["--clock-mhz", "90"]), layers(&["--clock-mhz", "90", "--family", "ice40"]));
+    bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\nsimd = 1\nform = \"parity\"\n");
+    let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
+    assert!(refused.contains("config-value") && refused.contains("layers.l1_dense.form"), "{refused}");
+    bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\n");
+    assert_eq!(layers(&["--config", "c.toml"])[0], "trees");
+    let refused = bed.run(&["inspect", "m.onnx", "--clock-mhz", "-1"]).with(2).err;
+    assert!(refused.contains("target.clock_mhz"), "{refused}");
+}

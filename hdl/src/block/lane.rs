@@ -112,13 +112,13 @@ impl Lane {
             Self::One => {}
         }
         if self == Self::Parity {
-            let firsts_are = firsts(lanes);
+            let own = firsts(lanes);
             b.doc("By running parities: with y[i] the agreement of lane i, and p[k] = y[0] ^ ... ^ y[2k+1], the pair");
             b.doc("(y[2k], y[2k+1]) and p[k-1] are the operands of a full adder. Its carry counts twice, its sum is p[k].");
             if firsts(lanes) > SEGMENT {
                 b.doc("Parities begin anew every 32 lanes; half adders join the parities of these segments.");
             }
-            b.doc(format!("a[k] is lane 2k's activation, w[k] is not its weight (k < {firsts_are}), t[k] and w[{firsts_are} + k] are the"));
+            b.doc(format!("a[k] is lane 2k's activation, w[k] is not its weight (k < {own}), t[k] and w[{own} + k] are the"));
             b.doc("parities of the activations, and of the inverted weights, of the lanes 0 to 2k+1: p[k] = t[k] ^ w[..].");
         }
     }
@@ -132,18 +132,18 @@ impl Lane {
             return (a, None);
         }
         let w = b.input("w", lanes, Role::Data);
-        if let Some(t) = t {
-            let (carries, odd) = carries(b, (a, t, w), lanes);
-            return (b.named("hits", carries), Some(odd));
-        }
-        let hits = match self {
-            Self::MaskedXnor => {
+        let hits = match (self, t) {
+            (_, Some(t)) => {
+                let (carries, odd) = carries(b, (a, t, w), lanes);
+                return (b.named("hits", carries), Some(odd));
+            }
+            (Self::MaskedXnor, _) => {
                 let active = b.input("active", lanes, Role::Data);
                 let equal = b.xnor(a, w);
                 b.and(equal, active)
             }
-            Self::And => b.and(a, w),
-            Self::Xnor | Self::Parity | Self::One => b.xnor(a, w),
+            (Self::And, _) => b.and(a, w),
+            _ => b.xnor(a, w),
         };
         (b.named("hits", hits), None)
     }

@@ -44,6 +44,33 @@ impl PopcountCuts {
         let inside = if self.trees { lane.stages(simd) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
     }
+
+    /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
+    pub fn module(self, lane: Lane, lanes: u32, bits: u32) -> Arc<Module> {
+        if self.trees { lane.popcount_in_stages(lanes, bits) } else { lane.popcount(lanes, bits) }
+    }
+
+    /// The count of a popcount [`module`](Self::module) with these operands, behind its register if there is one; names of the
+    /// instance and of the register. `run` moves the registers.
+    pub fn count(
+        self,
+        b: &mut Builder,
+        (instance, register): (&str, &str),
+        module: &Arc<Module>,
+        operands: &[(&str, Net)],
+        run: Option<Net>,
+    ) -> Net {
+        let unit = b.instance(instance, module);
+        if let Some(run) = run.filter(|_| module.port("run").is_some()) {
+            b.connect(unit, "run", run);
+        }
+        operands.iter().for_each(|(port, net)| b.connect(unit, port, *net));
+        let count = b.out(unit, "count");
+        match run {
+            Some(run) if self.counts => b.registered(register, None, run, count),
+            _ => count,
+        }
+    }
 }
 
 /// Maximum number of terms that a header lists.
@@ -98,22 +125,11 @@ impl ProcessingElement<'_> {
                 let Some(room) = bits.checked_sub(shift).filter(|room| *room > 0) else { continue };
                 let index =
                     if input.len() * weights.len() == 1 { String::new() } else { format!("_{j}_{k}") };
-                let staged = run.filter(|_| cuts.trees && lane.stages(simd) > 0);
-                let module = if staged.is_some() {
-                    lane.popcount_in_stages(simd, room)
-                } else {
-                    lane.popcount(simd, room)
-                };
-                let unit = b.instance(&format!("u_popcount{index}"), &module);
-                staged.iter().for_each(|run| b.connect(unit, "run", *run));
-                b.connect(unit, "a", a[k]);
-                t.get(k).iter().for_each(|t| b.connect(unit, "t", **t));
-                b.connect(unit, "w", w[j]);
-                active.iter().for_each(|active| b.connect(unit, "active", *active));
-                let mut count = b.out(unit, "count");
-                if let Some(run) = run.filter(|_| cuts.counts) {
-                    count = b.registered(&format!("count{index}"), None, run, count);
-                }
+                let mut ports = vec![("a", a[k]), ("w", w[j])];
+                ports.extend(t.get(k).map(|t| ("t", *t)));
+                ports.extend(active.map(|active| ("active", active)));
+                let names = (&*format!("u_popcount{index}"), &*format!("count{index}"));
+                let count = cuts.count(&mut b, names, &cuts.module(lane, simd, room), &ports, run);
                 let shifted = if shift == 0 {
                     count
                 } else {

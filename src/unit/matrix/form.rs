@@ -246,21 +246,10 @@ fn present(
     let &[mask, negative] = planes else { panic!("masked operands have two bits") };
     let positive = b.not(negative);
     let positive = b.named(format!("positive_{group}"), positive);
-    let (simd, PopcountCuts { counts, trees }) = (fold.simd as u32, cuts(fold));
-    let staged = run.filter(|_| trees && Lane::One.stages(simd) > 0);
-    let bits = bits_for(simd.into());
-    let module = if staged.is_some() {
-        Lane::One.popcount_in_stages(simd, bits)
-    } else {
-        Lane::One.popcount(simd, bits)
-    };
-    let unit = b.instance(&format!("u_present_{group}"), &module);
-    staged.iter().for_each(|run| b.connect(unit, "run", *run));
-    b.connect(unit, "a", mask);
-    let mut count = b.out(unit, "count");
-    if let Some(run) = run.filter(|_| counts) {
-        count = b.registered(&format!("present_{group}"), None, run, count);
-    }
+    let simd = fold.simd as u32;
+    let module = cuts(fold).module(Lane::One, simd, bits_for(simd.into()));
+    let names = (&*format!("u_present_{group}"), &*format!("present_{group}"));
+    let count = cuts(fold).count(b, names, &module, &[("a", mask)], run);
     vec![("a".to_owned(), positive), ("active".to_owned(), mask), ("present".to_owned(), count)]
 }
 
