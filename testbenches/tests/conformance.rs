@@ -45,6 +45,28 @@ fn every_kind_meets_the_demands_at_every_folding() {
     }
 }
 
+/// Rows of running parities that are wider than a segment, with and without a last lane of its own, for one bit plane and several.
+#[test]
+fn wide_rows_of_running_parities() {
+    for (fan_in, element) in
+        [(2 * 3 * 33, Element::Bipolar), (130, Element::Bipolar), (99, Element::Signed(3))]
+    {
+        let mut rng = random(fan_in as u64);
+        let weights = IntMatrix::from_fn(6, fan_in, |_, _| if rng.random() { 1 } else { -1 });
+        let network =
+            single(vec![Port { shape: vec![fan_in], element }], Arc::new(Dense::new(weights, None)));
+        let frames = random_frames(5, &network, 4);
+        for simd in last_lanes(&network).simd.into_iter().filter(|simd| *simd > 31) {
+            for cuts in Cuts::ALL {
+                let fold = Folding { cuts, form: Counting::Parity, ..Folding::new(3, simd) };
+                let hardware = stoxnor::lower::lower(&network, &[fold]);
+                let effort = Effort { rtl: 4, verilator: 0, icarus: usize::from(cuts == Cuts::Trees) };
+                agree(&format!("{fold:?}"), &network, &hardware, &frames, &Conditions::default(), effort);
+            }
+        }
+    }
+}
+
 #[test]
 fn small_networks_serial_and_parallel_in_every_simulator() {
     let network = random_dense(5, &[12, 8, 6, 4]);
