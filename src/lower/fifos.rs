@@ -203,16 +203,13 @@ impl Search {
     }
 }
 
-/// The smallest depth that is enough, searched from above. `lower` entries are not enough, `upper` entries are.
+/// The smallest depth that is enough: often one less than `upper`, which is tried first. `lower` entries are not enough, `upper`
+/// entries are.
 fn least(mut lower: u64, mut upper: u64, mut enough: impl FnMut(u64) -> bool) -> u64 {
-    let mut step = 1;
+    let mut depth = upper.saturating_sub(1);
     while upper - lower > 1 {
-        let depth = upper.saturating_sub(step).max(lower + 1);
-        if enough(depth) {
-            (upper, step) = (depth, 2 * step);
-        } else {
-            (lower, step) = (depth, (upper - depth) / 2);
-        }
+        *if enough(depth) { &mut upper } else { &mut lower } = depth;
+        depth = lower.midpoint(upper);
     }
     upper
 }
@@ -333,8 +330,9 @@ impl<'a> Trial<'a> {
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));
-        // All streams of a slow frame take the same time.
         let max_beats = stages.iter().flat_map(|stage| &stage.inputs).map(|link| self.beats(*link)).max();
+        timing.room = frames * max_beats.unwrap_or(1);
+        // All streams of a slow frame take the same time.
         let slow = max_beats.unwrap_or(1) as u64 * SLOW;
         for link in stages.iter().flat_map(|stage| &stage.inputs).filter(|link| !given(link)) {
             let beats = self.beats(*link);

@@ -13,7 +13,6 @@ mod process;
 mod ring;
 pub mod search;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,13 +41,13 @@ pub trait Process: fmt::Debug + Send {
     fn run(&mut self, wires: &mut Wires);
 }
 
-/// All streams, and the queue of processes to run again.
+/// All streams, and the processes to run again. The last one that was woken runs first: what it needs was written just before.
 #[derive(Debug, Default)]
 pub struct Wires {
     beats: Vec<Beats>,
     /// Index of the producing and of the consuming process of each stream.
     ends: Vec<[usize; 2]>,
-    woken: VecDeque<usize>,
+    woken: Vec<usize>,
     awake: Vec<bool>,
 }
 
@@ -84,7 +83,7 @@ impl Wires {
         if let Some(awake) = self.awake.get_mut(process)
             && !std::mem::replace(awake, true)
         {
-            self.woken.push_back(process);
+            self.woken.push(process);
         }
     }
 }
@@ -96,12 +95,15 @@ pub struct Timing {
     processes: Vec<Box<dyn Process>>,
     /// Whether delays that occur only once after reset are left out. They do not affect the rate.
     pub steady: bool,
+    /// Beats of a stream for which there is room from the start.
+    pub room: usize,
 }
 
 impl Timing {
     /// Adds a stream, not connected to any process yet.
     pub fn wire(&mut self) -> Wire {
-        self.wires.beats.push(Beats::default());
+        let room = || Vec::with_capacity(self.room);
+        self.wires.beats.push(Beats { offered: room(), accepted: room() });
         self.wires.ends.push([usize::MAX; 2]);
         Wire(self.wires.beats.len() - 1)
     }
@@ -130,7 +132,7 @@ impl Timing {
 
     /// Computes times until no more can be derived.
     pub fn run(&mut self) {
-        while let Some(next) = self.wires.woken.pop_front() {
+        while let Some(next) = self.wires.woken.pop() {
             self.wires.awake[next] = false;
             self.processes[next].run(&mut self.wires);
         }

@@ -28,6 +28,8 @@ pub struct Ring {
     row: u64,
     column: u64,
     run: usize,
+    /// The newest word of that step; `None` if it was not asked for yet.
+    newest: Option<u64>,
 }
 
 impl Ring {
@@ -48,7 +50,27 @@ impl Ring {
             row: 0,
             column: 0,
             run: 0,
+            newest: None,
         }
+    }
+
+    /// The maximum number of words between the oldest that is not free and the newest that a step reads: a lower bound of the
+    /// depth.
+    pub fn span(buffer: &Arc<LineBuffer>) -> u64 {
+        let unconnected = Wire(usize::MAX);
+        let mut ring = Self::new(Arc::clone(buffer), unconnected, unconnected);
+        let (mut span, mut freed) = (0, 0);
+        while ring.frame == 0 {
+            let ends = ring.run + 1 == ring.inner.len();
+            span = span.max(ring.newest() + 1 - freed);
+            if ends {
+                freed = buffer.freed(ring.row, ring.column);
+                ring.advance();
+            } else {
+                ring.run += 1;
+            }
+        }
+        span
     }
 
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
@@ -62,8 +84,8 @@ impl Ring {
         Some(())
     }
 
-    /// The edge at which the newest word of the next step was written; `None` if it is not known yet.
-    fn there(&self, wires: &Wires) -> Option<u64> {
+    /// The newest word of the next step.
+    fn newest(&self) -> u64 {
         let buffer = &*self.buffer;
         let base = self.frame * buffer.frame;
         let [columns, rows] = &buffer.outer;
@@ -79,17 +101,20 @@ impl Ring {
                 newest = newest.max(word.cast_unsigned());
             }
         }
-        wires.accepted(self.input, newest as usize)
+        newest
     }
 
     fn read(&mut self, wires: &mut Wires) -> Option<()> {
-        let mut at = self.there(wires)? + 1;
+        let newest = self.newest.unwrap_or_else(|| self.newest());
+        self.newest = Some(newest);
+        let mut at = wires.accepted(self.input, newest as usize)? + 1;
         if let Some(before) = self.given.checked_sub(1) {
             at = at.max(self.read + 1).max(wires.accepted(self.output, before)?);
         }
         self.read = at;
         self.given += 1;
         wires.offer(self.output, at + 1);
+        self.newest = None;
         self.run += 1;
         if self.run == self.inner.len() {
             let freed = self.frame * self.buffer.frame + self.buffer.freed(self.row, self.column);

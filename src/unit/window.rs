@@ -9,7 +9,7 @@ use stoxnor_hdl::block::{LineBuffer, fifo, widener};
 use crate::arith::kernel::Sliding;
 use crate::frame::element::Element;
 use crate::schedule::search::smallest;
-use crate::schedule::{Matrix, Pattern, Schedule, Timing};
+use crate::schedule::{Matrix, Pattern, Ring, Schedule, Timing};
 use crate::unit::folding::Folding;
 use crate::unit::parts::in_a_row;
 
@@ -85,7 +85,8 @@ impl LineBufferStage {
 
     fn search(&mut self, behind: &Schedule) {
         let max_depth = 8 * self.buffer.frame + 8;
-        let ring = smallest(2, max_depth, |depth| {
+        let span = Ring::span(&Arc::new(self.buffer.clone()));
+        let ring = smallest(span.max(2), max_depth, |depth| {
             self.buffer.depth = depth;
             self.keeps_rate(behind)
         });

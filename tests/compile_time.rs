@@ -1,0 +1,43 @@
+//! The time of a compilation, in a test binary of its own: nothing else runs beside it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use stoxnor_testbenches::data::data_dir;
+
+/// Bytes of the files in a directory whose names end with `end`.
+fn bytes(dir: &Path, end: &str) -> u64 {
+    let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap());
+    files
+        .filter(|f| f.file_name().to_string_lossy().ends_with(end))
+        .map(|f| f.metadata().unwrap().len())
+        .sum()
+}
+
+/// The whole command, of a build with overflow checks and little optimisation. The best of three: other programs on the machine
+/// only add to a time.
+#[test]
+fn cnv_compiles_in_less_than_three_seconds() {
+    let Some(data) = data_dir() else { return };
+    let out = tempfile::tempdir().unwrap();
+    let compile = |run: usize| -> Duration {
+        let begin = Instant::now();
+        let done = Command::new(env!("CARGO_BIN_EXE_stoxnor"))
+            .arg("compile")
+            .arg(data.join("bnn-pynq/cnv_w1a1_cifar10.onnx"))
+            .arg("--out")
+            .arg(out.path().join(run.to_string()))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        begin.elapsed()
+    };
+    let times: Vec<Duration> = (0..3).map(compile).collect();
+    assert!(times.iter().min().unwrap().as_secs_f64() < 3.0, "{times:?}");
+    let [text, images] = [".v", ".mem"].map(|end| bytes(&out.path().join("0/rtl"), end));
+    assert!(
+        text < 300_000 && images < 600_000,
+        "{text}, {images}: text grows with the layers, not with the weights"
+    );
+}
