@@ -347,23 +347,35 @@ impl Config {
         let bits = node.output.element.bits();
         let compared = bits <= MOST_LEVEL_BITS && node.layer.resources(&inputs, fold).threshold_bits > 0;
         let thresholds = if compared { (1 << bits) - 1 } else { 1 };
-        let paths = Paths { lanes: weights.map(|_| fold.simd), pairs, thresholds };
+        let carry = fold.form == Counting::Carry;
+        let paths = Paths { lanes: weights.map(|_| fold.simd), carry, pairs, thresholds };
         Ok(self.target.family.unwrap_or_default().cuts(clock, paths))
     }
 
-    /// The form of a layer's matrix unit: running parities where they can be and pay, unless the configuration says otherwise.
+    /// The form of a layer's matrix unit: carry cells where the family has them, running parities where they can be, each where it
+    /// pays, unless the configuration says otherwise.
     fn form(&self, node: &Node, fold: Folding) -> Result<Counting> {
         let can = node.layer.lanes().parity && fold.simd > 1;
+        let cells = self.target.family == Some(Family::Ecp5);
+        let multiplies = node.layer.weights().is_some();
+        let refuse = |message: &str, help: &str| {
+            let place = format!("layers.{}.form", node.name);
+            Err(Diagnostic::new(&CONFIG_VALUE, message).at(place).help(help).into())
+        };
         match self.layers.get(&node.name).and_then(|layer| layer.form) {
-            Some(Counting::Parity) if !can => {
-                let message =
-                    "running parities count stored binary weights on two lanes or more, without zero padding";
-                Err(Diagnostic::new(&CONFIG_VALUE, message)
-                    .at(format!("layers.{}.form", node.name))
-                    .help("leave it out, or give \"classical\"")
-                    .into())
+            Some(Counting::Parity) if !can => refuse(
+                "running parities count stored binary weights on two lanes or more, without zero padding",
+                "leave it out, or give \"classical\"",
+            ),
+            Some(Counting::Carry) if !cells => refuse(
+                "the form \"carry\" is made of ECP5's carry cells",
+                "leave it out, or give [target] family = \"ecp5\"",
+            ),
+            Some(Counting::Carry) if !multiplies => {
+                refuse("carry cells count the lanes of a layer with weights", "leave it out")
             }
             Some(form) => Ok(form),
+            None if cells && multiplies && fold.simd >= CARRY_SIMD => Ok(Counting::Carry),
             None if can && fold.pe >= PARITY_PE && fold.simd >= PARITY_SIMD => Ok(Counting::Parity),
             None => Ok(Counting::Classical),
         }
@@ -389,11 +401,10 @@ impl Config {
         for (index, node) in network.nodes.iter().enumerate() {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
-                Ok(fold) => folds.push(Folding {
-                    cuts: self.cuts(network, index, fold)?,
-                    form: self.form(node, fold)?,
-                    ..fold
-                }),
+                Ok(fold) => {
+                    let fold = Folding { form: self.form(node, fold)?, ..fold };
+                    folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold });
+                }
                 Err(found) => errors.extend(found),
             }
         }
@@ -407,6 +418,9 @@ const PARITY_PE: usize = 4;
 
 /// The fewest lanes for which halving the bits of a popcount is taken to pay.
 const PARITY_SIMD: usize = 16;
+
+/// The fewest lanes for which a chain of carry cells is taken to pay.
+const CARRY_SIMD: usize = 8;
 
 /// A number of `[target]` that must be positive.
 fn positive(name: &str, value: f64) -> Result<f64> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::module::{
     Binding, Cell, Driver, Image, Instance, Memory, Module, Net, NetInfo, Parameter, ParameterId, Port,
-    ReadPort, Register, Role, WritePort,
+    Primitive, ReadPort, Register, Role, WritePort,
 };
 use crate::{Bits, bits_for};
 
@@ -52,6 +52,8 @@ impl Builder {
             registers: vec![],
             memories: vec![],
             instances: vec![],
+            primitive: None,
+            realised: None,
             twice: vec![],
         };
         Self { module, streams: vec![] }
@@ -60,6 +62,18 @@ impl Builder {
     /// Adds a line to the module's header.
     pub fn doc(&mut self, line: impl Into<String>) {
         self.module.doc.push(line.into());
+    }
+
+    /// Makes the module the model of a vendor's cell.
+    pub fn primitive(&mut self, primitive: Primitive) {
+        self.module.primitive = Some(primitive);
+    }
+
+    /// Finishes the module, which is printed as what `realise` makes of it: a module of the same ports and values.
+    pub fn finish_realised(self, realise: impl FnOnce(&Module) -> Arc<Module>) -> Arc<Module> {
+        let model = self.finish();
+        let realised = Some(realise(&model));
+        Arc::new(Module { realised, ..Arc::unwrap_or_clone(model) })
     }
 
     /// Finishes the module. Call [`check`](crate::check::check) on the result.

@@ -61,11 +61,21 @@ pub fn check(top: &Arc<Module>) -> Vec<Issue> {
     let mut issues = Vec::new();
     let mut paths = HashMap::new();
     for module in top.hierarchy() {
+        if let Some(realised) = &module.realised {
+            issues.append(&mut check(realised));
+            if !same_ports(&module, realised) {
+                let message = "the cells have other ports than their model".to_owned();
+                let module = module.name.clone();
+                issues.push(Issue { rule: Rule::Width, module, message, at: None });
+            }
+        }
         let mut checker = Checker { module: &module, issues: Vec::new() };
         checker.names(top);
         checker.drivers();
         checker.widths();
-        checker.uses();
+        if module.primitive.is_none() {
+            checker.uses();
+        }
         if checker.issues.is_empty() {
             // The remaining checks follow nets and rely on single drivers and matching widths.
             let through = checker.combinational_paths(&paths);
@@ -75,6 +85,14 @@ pub fn check(top: &Arc<Module>) -> Vec<Issue> {
         issues.append(&mut checker.issues);
     }
     issues
+}
+
+/// Whether two modules have the same ports in the same order.
+fn same_ports(a: &Module, b: &Module) -> bool {
+    let ports = |m: &Module| -> Vec<_> {
+        m.ports.iter().map(|p| (p.name.clone(), p.output, m.width(p.net))).collect()
+    };
+    ports(a) == ports(b)
 }
 
 type Place = &'static Location<'static>;

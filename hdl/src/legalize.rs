@@ -14,12 +14,13 @@ const EXPRESSION_OPERATORS: usize = 8;
 /// Maximum number of operators in the next value of a register inside its clocked process.
 const NEXT_OPERATORS: usize = 3;
 
-/// Legalises a module and everything inside it. The values are the same in every cycle.
+/// Legalises a module and everything inside it: vendors' cells where a module is realised in them. The values are the same in every
+/// cycle.
 pub fn legalize(top: &Arc<Module>) -> Arc<Module> {
     let mut done: HashMap<String, Arc<Module>> = HashMap::new();
     for module in top.hierarchy() {
-        let mut new = (*module).clone();
-        for instance in &mut new.instances {
+        let mut new = Module::clone(module.realised.as_ref().unwrap_or(&module));
+        for instance in new.instances.iter_mut().filter(|instance| instance.module.primitive.is_none()) {
             instance.module = Arc::clone(&done[&instance.module.name]);
         }
         expand_popcounts(&mut new);

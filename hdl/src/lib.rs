@@ -39,6 +39,6 @@ pub use build::{Builder, InstanceId, Stream};
 pub use legalize::legalize;
 pub use module::{
     Binding, Cell, Driver, Image, Instance, Memory, Module, Net, NetInfo, Parameter, ParameterId, Port,
-    ReadPort, Register, Role, WritePort,
+    Primitive, ReadPort, Register, Role, WritePort,
 };
 pub use value::{Bits, bits_for, index_bits};

@@ -272,6 +272,19 @@ pub struct Instance {
     pub at: &'static Location<'static>,
 }
 
+/// A cell of a vendor. The module that has it is its model, with the ports that are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Primitive {
+    /// The cell's name in the vendor's library.
+    pub cell: &'static str,
+    /// Its parameters, each a name and a value in Verilog.
+    pub parameters: Vec<(String, String)>,
+    /// The names of all its pins, in order.
+    pub order: &'static [&'static str],
+    /// Pins that are no ports of the model: inputs with their values, and outputs (`None`) that nothing uses.
+    pub pins: Vec<(String, Option<bool>)>,
+}
+
 /// A hardware module, made by a [`Builder`](crate::Builder).
 #[derive(Debug, Clone)]
 pub struct Module {
@@ -291,6 +304,11 @@ pub struct Module {
     pub memories: Vec<Memory>,
     /// Instances.
     pub instances: Vec<Instance>,
+    /// The vendor's cell that this is a model of.
+    pub primitive: Option<Primitive>,
+    /// What is printed in place of this module: a structure of a vendor's cells, with the same ports and values. Simulation executes
+    /// this module itself.
+    pub realised: Option<Arc<Module>>,
     /// Objects that were driven twice, with the place of the second call, for [`check`](crate::check).
     pub(crate) twice: Vec<(String, &'static Location<'static>)>,
 }

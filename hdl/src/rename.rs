@@ -32,6 +32,9 @@ pub fn prefixed(top: &Arc<Module>, core: &str) -> Arc<Module> {
         if module.name != top.name {
             new.name = cut(&format!("{core}_{}", module.name), LONGEST);
         }
+        if let Some(realised) = &mut new.realised {
+            Arc::make_mut(realised).name.clone_from(&new.name);
+        }
         for instance in &mut new.instances {
             instance.module = Arc::clone(&done[&instance.module.name]);
         }

@@ -16,7 +16,7 @@ pub const BENCH: &str = "stoxnor_bench";
 /// Writes the design's Verilog, its memory images and the test bench. Returns the names of the Verilog files.
 pub fn write_sources(design: &Design, capacity: usize, directory: &Path) -> Result<Vec<String>, ToolError> {
     let mut names = Vec::new();
-    for file in verilog::files(&design.top, &[]) {
+    for file in verilog::files(&design.top, &[]).into_iter().chain(verilog::models(&design.top)) {
         fs::write(directory.join(&file.name), file.text)?;
         names.push(file.name);
     }

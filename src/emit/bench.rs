@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stoxnor_hdl::Bits;
+use stoxnor_hdl::{Bits, verilog};
 use stoxnor_sim::stall::{VERILOG, sink, source, start};
 use stoxnor_sim::verilator::driver;
 use stoxnor_sim::{DRAIN, StreamShape, entry_name, exit_name};
@@ -98,6 +98,9 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
     ));
     files.insert("tb/main.cpp".to_owned(), driver("bench"));
     files.insert("tb/models/dp16kd.v".to_owned(), include_str!("dp16kd.v").to_owned());
+    for model in verilog::models(&hardware.design.top) {
+        files.insert(format!("tb/cells/{}", model.name), model.text);
+    }
     files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
     files.insert("tb/Makefile".to_owned(), makefile(hardware));
     files
@@ -358,7 +361,7 @@ fn makefile(hardware: &Hardware) -> String {
         "# Self-checking test bench: `make icarus` or `make verilator`; STALL=1 makes source and sink stall.
 # A synthesised netlist: `make icarus OUTPUTS_ONLY=1 DESIGN=\"netlist.v cells_sim.v\"`, with the vendor's cell models; FLAGS
 # are further options of the simulator.
-DESIGN ?= $(wildcard ../rtl/*.v)
+DESIGN ?= $(wildcard ../rtl/*.v cells/*.v)
 SOURCES = $(DESIGN) {top}_tb.v stall_pattern.v
 OUTPUTS_ONLY ?= 0
 ifneq ($(OUTPUTS_ONLY),0)

@@ -62,7 +62,7 @@ impl Ring {
         let (mut span, mut freed) = (0, 0);
         while ring.frame == 0 {
             let ends = ring.run + 1 == ring.inner.len();
-            span = span.max(ring.newest() + 1 - freed);
+            span = span.max((ring.newest() + 1).saturating_sub(freed));
             if ends {
                 freed = buffer.freed(ring.row, ring.column);
                 ring.advance();

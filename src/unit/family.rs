@@ -42,6 +42,8 @@ struct Delays {
 pub struct Paths {
     /// Lanes of a popcount; `None` without a matrix unit.
     pub lanes: Option<usize>,
+    /// Whether the popcount is a chain of carry cells.
+    pub carry: bool,
     /// Pairs of an input plane and a weight plane, whose popcounts are added.
     pub pairs: usize,
     /// Thresholds of a row.
@@ -99,11 +101,13 @@ impl Family {
             false => from + sum + counted,
         };
         let Some(lanes) = paths.lanes else { return compared };
+        // A level of a chain of carry cells goes into the chain and out of it again; registers are closer there.
+        let (level, together) = if paths.carry { (sum, 2.0) } else { (level, 3.0) };
         let (tree, planes) = (lut + levels(lanes) * level, levels(paths.pairs) * sum);
         let products = match cuts {
             Cuts::Fewest | Cuts::Words => from + tree + planes + sum,
             Cuts::Counts => (from + tree).max(register + planes + sum),
-            Cuts::Trees => register + lut + levels(lanes).min(3.0) * level,
+            Cuts::Trees => register + lut + levels(lanes).min(together) * level,
         };
         products.max(compared).max(memory)
     }
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     fn cuts(family: Family, clock: f64, lanes: usize) -> Cuts {
-        family.cuts(clock, Paths { lanes: Some(lanes), pairs: 1, thresholds: 1 })
+        family.cuts(clock, Paths { lanes: Some(lanes), carry: false, pairs: 1, thresholds: 1 })
     }
 
     #[test]
@@ -143,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_channel_unit_counts_its_thresholds() {
-        let of = |thresholds| Family::Generic.cuts(100.0, Paths { lanes: None, pairs: 1, thresholds });
+        let of = |thresholds| {
+            Family::Generic.cuts(100.0, Paths { lanes: None, carry: false, pairs: 1, thresholds })
+        };
         assert_eq!([1, 3, 255].map(of), [Cuts::Fewest, Cuts::Words, Cuts::Counts]);
     }
 }

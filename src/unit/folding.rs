@@ -18,26 +18,30 @@ pub struct Folding {
     pub form: Counting,
 }
 
-/// How a matrix unit of stored binary weights counts the agreements of activations and weights. Other units have one form.
+/// How a matrix unit counts the agreements of activations and weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Counting {
     /// XNOR and a popcount in each lane's order.
     #[default]
     Classical,
-    /// By running parities: half as many bits are added. The parities of the activations are computed once for all rows.
+    /// By running parities: half as many bits are added. The parities of the activations are computed once for all rows. Stored
+    /// binary weights only; other units have the classical form then.
     Parity,
+    /// In carry cells of ECP5, which take the operation of a lane and the adder behind it.
+    Carry,
 }
 
 impl Counting {
-    /// Both forms.
-    pub const ALL: [Self; 2] = [Self::Classical, Self::Parity];
+    /// All forms.
+    pub const ALL: [Self; 3] = [Self::Classical, Self::Parity, Self::Carry];
 
     /// The name in configuration and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classical => "classical",
             Self::Parity => "parity",
+            Self::Carry => "carry",
         }
     }
 }

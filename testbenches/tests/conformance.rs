@@ -21,9 +21,10 @@ use stoxnor_testbenches::conformance::{
 const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
 const SOFTWARE: Effort = Effort { rtl: 6, verilator: 0, icarus: 0 };
 
-/// A folding with registers and a form that change from turn to turn: all of them in eight turns.
+/// A folding with registers and a form that change from turn to turn: all of them in twelve turns.
 fn registered(turn: usize, pe: usize, simd: usize) -> Folding {
-    let (cuts, form) = (Cuts::ALL[turn % Cuts::ALL.len()], Counting::ALL[turn / Cuts::ALL.len() % 2]);
+    let (cuts, form) =
+        (Cuts::ALL[turn % Cuts::ALL.len()], Counting::ALL[turn / Cuts::ALL.len() % Counting::ALL.len()]);
     Folding { cuts, form, ..Folding::new(pe, simd) }
 }
 

@@ -95,14 +95,18 @@ fn linters_print_nothing_and_nothing_is_waived() {
         let directory = written(&network, &hardware);
         let rtl = directory.path().join("out/rtl");
         let files = verilog_files(&rtl);
+        let cells = directory.path().join("out/tb/cells");
+        let cells = if cells.exists() { verilog_files(&cells) } else { vec![] };
+        let cells = cells.iter().map(|cell| format!("../tb/cells/{cell}"));
+        let all: Vec<String> = files.iter().cloned().chain(cells).collect();
         let top = &hardware.design.top.name;
         assert_eq!(
-            run("verilator", &["--lint-only", "-Wall", "--top-module", top], &files, &rtl),
+            run("verilator", &["--lint-only", "-Wall", "--top-module", top], &all, &rtl),
             "",
             "{what}"
         );
         let icarus = ["-g2005", "-Wall", "-s", top, "-o", "/dev/null"];
-        assert_eq!(run("iverilog", &icarus, &files, &rtl), "", "{what}");
+        assert_eq!(run("iverilog", &icarus, &all, &rtl), "", "{what}");
         for file in &files {
             let text = fs::read_to_string(rtl.join(file)).unwrap();
             assert!(!text.contains("lint_off"), "{file} waives a warning");

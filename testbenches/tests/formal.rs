@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use stoxnor::arith::window::Window;
 use stoxnor_hdl::Bits;
-use stoxnor_hdl::block::{Lane, Padding, RoundingLane};
+use stoxnor_hdl::block::{Cells, Lane, Padding, RoundingLane};
 use stoxnor_testbenches::formal::{Proof, Verdict, proofs, window};
 
 fn all() -> Vec<Proof> {
@@ -48,20 +48,31 @@ fn all() -> Vec<Proof> {
         proofs::of_lfsr(60, false),
         proofs::of_lfsr(61, true),
         proofs::of_lfsr(130, false),
-        proofs::of_popcount(Lane::Xnor, 1, 1),
-        proofs::of_popcount(Lane::Xnor, 3, 2),
-        proofs::of_popcount(Lane::Xnor, 7, 3),
-        proofs::of_popcount(Lane::MaskedXnor, 8, 4),
-        proofs::of_popcount(Lane::And, 13, 4),
-        proofs::of_popcount(Lane::Xnor, 16, 3),
-        proofs::of_popcount(Lane::Xnor, 16, 5),
-        proofs::of_popcount(Lane::And, 20, 5),
-        proofs::of_popcount(Lane::One, 9, 4),
-        proofs::of_popcount(Lane::Parity, 4, 3),
-        proofs::of_popcount(Lane::Parity, 15, 4),
-        proofs::of_popcount(Lane::Parity, 16, 3),
-        proofs::of_popcount_in_stages(Lane::Xnor, 9, 4),
-        proofs::of_popcount_in_stages(Lane::MaskedXnor, 17, 3),
+        proofs::of_popcount(Lane::Xnor, Cells::Portable, 1, 1),
+        proofs::of_popcount(Lane::Xnor, Cells::Portable, 3, 2),
+        proofs::of_popcount(Lane::Xnor, Cells::Portable, 7, 3),
+        proofs::of_popcount(Lane::MaskedXnor, Cells::Portable, 8, 4),
+        proofs::of_popcount(Lane::And, Cells::Portable, 13, 4),
+        proofs::of_popcount(Lane::Xnor, Cells::Portable, 16, 3),
+        proofs::of_popcount(Lane::Xnor, Cells::Portable, 16, 5),
+        proofs::of_popcount(Lane::And, Cells::Portable, 20, 5),
+        proofs::of_popcount(Lane::One, Cells::Portable, 9, 4),
+        proofs::of_popcount(Lane::Parity, Cells::Portable, 4, 3),
+        proofs::of_popcount(Lane::Parity, Cells::Portable, 15, 4),
+        proofs::of_popcount(Lane::Parity, Cells::Portable, 16, 3),
+        proofs::of_popcount_in_stages(Lane::Xnor, Cells::Portable, 9, 4),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Portable, 17, 3),
+        proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 2, 2),
+        proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 7, 3),
+        proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 16, 5),
+        proofs::of_popcount(Lane::Xnor, Cells::Ccu2c, 10, 4),
+        proofs::of_popcount(Lane::And, Cells::Ccu2c, 14, 3),
+        proofs::of_popcount(Lane::One, Cells::Ccu2c, 9, 4),
+        proofs::of_popcount(Lane::MaskedXnor, Cells::Ccu2c, 10, 4),
+        proofs::of_popcount_in_stages(Lane::Xor, Cells::Ccu2c, 9, 4),
+        proofs::of_next_sum(11, 7, true),
+        proofs::of_next_sum(8, 8, false),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Ccu2c, 17, 3),
     ]
 }
 
@@ -203,9 +214,14 @@ fn faults() -> Vec<Fault> {
             "kept_q <= base",
             "kept_q <= state_q",
         ),
-        fault(proofs::of_popcount(Lane::Xnor, 7, 3), "a lane is counted twice", "hits[6]", "hits[5]"),
         fault(
-            proofs::of_popcount(Lane::Xnor, 7, 3),
+            proofs::of_popcount(Lane::Xnor, Cells::Portable, 7, 3),
+            "a lane is counted twice",
+            "hits[6]",
+            "hits[5]",
+        ),
+        fault(
+            proofs::of_popcount(Lane::Xnor, Cells::Portable, 7, 3),
             "a carry is lost",
             "{1'b0, count_l1_0}",
             "{2'b0, count_l1_0[0]}",

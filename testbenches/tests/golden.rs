@@ -10,8 +10,8 @@ use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
-    Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower, ram,
-    replay, rom, running_parity, stream_register, threshold_count, widener,
+    Cells, Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower,
+    ram, replay, rom, running_parity, stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
@@ -26,7 +26,18 @@ fn golden(name: &str, text: &str) {
 fn blocks() {
     let pe = |lane, input, weights, bits, accumulates| {
         let cuts = PopcountCuts::default();
-        ProcessingElement { lane, simd: 6, input, weights, bits, accumulates, present: None, cuts }.build()
+        ProcessingElement {
+            lane,
+            simd: 6,
+            input,
+            weights,
+            bits,
+            accumulates,
+            present: None,
+            starts: false,
+            cuts,
+        }
+        .build()
     };
     let blocks: Vec<Arc<Module>> = vec![
         stream_register(8, 0),
@@ -39,6 +50,7 @@ fn blocks() {
         Lane::Xnor.popcount_in_stages(19, 5),
         Lane::Parity.popcount(6, 3),
         Lane::Parity.popcount_in_stages(19, 5),
+        Lane::MaskedXnor.popcount_of(Cells::Ccu2c, 10, 4, true),
         running_parity(11),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),
@@ -52,6 +64,7 @@ fn blocks() {
             bits: 6,
             accumulates: true,
             present: Some(3),
+            starts: false,
             cuts: PopcountCuts::default(),
         }
         .build(),
@@ -63,7 +76,8 @@ fn blocks() {
             bits: 6,
             accumulates: true,
             present: None,
-            cuts: PopcountCuts { counts: true, trees: true },
+            starts: true,
+            cuts: PopcountCuts { counts: true, trees: true, cells: Cells::Portable },
         }
         .build(),
         threshold_count(3, 5, false, false),

@@ -184,6 +184,15 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\nsimd = 1\nform = \"parity\"\n");
     let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
     assert!(refused.contains("config-value") && refused.contains("layers.l1_dense.form"), "{refused}");
+    let carry = "[layers.l1_dense]\nsimd = 8\nform = \"carry\"\n";
+    bed.write("c.toml", carry);
+    let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
+    assert!(refused.contains("config-value") && refused.contains("family = \"ecp5\""), "{refused}");
+    bed.run(&["compile", "m.onnx", "--config", "c.toml", "--family", "ecp5", "--out", "cells"]).with(0);
+    let text = |file: &String| std::fs::read_to_string(bed.path("cells/rtl").join(file)).unwrap();
+    let made = bed.list("cells/rtl").into_iter().filter(|file| text(file).contains("CCU2C #("));
+    assert!(made.into_iter().any(|file| file.contains("popcount")), "a popcount in cells");
+    assert!(bed.path("cells/tb/cells/CCU2C.v").is_file());
     bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\n");
     assert_eq!(layers(&["--config", "c.toml"])[0], "trees");
     let refused = bed.run(&["inspect", "m.onnx", "--clock-mhz", "-1"]).with(2).err;

@@ -2,8 +2,8 @@
 
 use crate::{Builder, Net};
 
-/// An accumulator register `<name>_q` of `width` bits. At the edges where `enable` is 1 it loads `addend` if `first` is 1, else
-/// it adds `addend`.
+/// An accumulator register `<name>_q` of `width` bits. At the edges where `enable` is 1 it adds `addend`, and where `first` is 1 it
+/// begins anew with `start`, or with 0 if that is `None`.
 ///
 /// `first` is `None` if every sum has a single addend. The sum must fit: there is no saturation.
 pub fn accumulator(
@@ -11,7 +11,7 @@ pub fn accumulator(
     name: &str,
     width: u32,
     enable: Net,
-    first: Option<Net>,
+    (first, start): (Option<Net>, Option<Net>),
     addend: Net,
 ) -> Net {
     let q = b.register(name, width, None);
@@ -19,9 +19,9 @@ pub fn accumulator(
     let next = match first {
         None => addend,
         Some(first) => {
-            let zero = b.constant(width, 0);
-            let kept = b.mux(first, zero, q);
-            b.add(kept, addend)
+            let start = start.unwrap_or_else(|| b.constant(width, 0));
+            let before = b.mux(first, start, q);
+            b.add(before, addend)
         }
     };
     b.next_if(q, enable, next);

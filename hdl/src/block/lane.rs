@@ -2,7 +2,18 @@
 
 use std::sync::Arc;
 
+use super::carry;
 use crate::{Builder, Module, Net, Role};
+
+/// The cells that a popcount is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Cells {
+    /// Any: portable Verilog.
+    #[default]
+    Portable,
+    /// Carry cells of ECP5.
+    Ccu2c,
+}
 
 /// The operation of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +25,8 @@ pub enum Lane {
     /// As [`Xnor`](Self::Xnor), counted by running parities: half as many bits are added, and the parities of the activations are
     /// shared ([`running_parity`]).
     Parity,
+    /// 1 if `a` and `w` differ. Weights stored as their complements count as [`Xnor`](Self::Xnor)'s do.
+    Xor,
     /// 1 if `a` is 1: a count that does not depend on weights.
     One,
     /// 1 if `a` and `w` are both 1: bit planes of unsigned or two's complement numbers.
@@ -25,6 +38,7 @@ impl Lane {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Xnor => "xnor",
+            Self::Xor => "xor",
             Self::Parity => "parity",
             Self::One => "one",
             Self::MaskedXnor => "ternary",
@@ -35,20 +49,35 @@ impl Lane {
     /// A combinational module that counts the lanes that are 1, modulo 2^`bits`. Ports `a`, `w`, `count`; `active` (masked lanes);
     /// `t` (running parities, then `a` has the first lane of each pair).
     pub fn popcount(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, 0)
+        self.counting(lanes, bits, 0, Cells::Portable)
     }
 
     /// [`popcount`](Self::popcount) with registers in its tree of adders: [`stages`](Self::stages) of them, one behind every
     /// [`LEVELS`] levels. A further port `run` moves them.
     pub fn popcount_in_stages(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, self.stages(lanes))
+        self.counting(lanes, bits, self.stages(lanes, Cells::Portable), Cells::Portable)
     }
 
-    /// Registers between the lanes and the count of [`popcount_in_stages`](Self::popcount_in_stages): one behind every [`LEVELS`]
-    /// levels of adders but the last.
-    pub fn stages(self, lanes: u32) -> u32 {
-        let levels = self.counted(lanes).next_power_of_two().trailing_zeros();
-        levels.saturating_sub(1) / LEVELS
+    /// The same popcounts, with registers if `staged`, of `cells`. Running parities and single lanes are portable in any case.
+    pub fn popcount_of(self, cells: Cells, lanes: u32, bits: u32, staged: bool) -> Arc<Module> {
+        let stages = if staged { self.stages(lanes, cells) } else { 0 };
+        self.counting(lanes, bits, stages, self.made_of(cells, lanes))
+    }
+
+    /// The cells of a popcount where `cells` are to be had.
+    fn made_of(self, cells: Cells, lanes: u32) -> Cells {
+        if self == Self::Parity || lanes < 2 { Cells::Portable } else { cells }
+    }
+
+    /// Registers between the lanes and the count of a popcount in stages: one behind every [`LEVELS`] levels of adders but the last.
+    pub fn stages(self, lanes: u32, cells: Cells) -> u32 {
+        match self.made_of(cells, lanes) {
+            Cells::Portable => {
+                let levels = self.counted(lanes).next_power_of_two().trailing_zeros();
+                levels.saturating_sub(1) / LEVELS
+            }
+            Cells::Ccu2c => carry::levels(lanes).saturating_sub(1) / carry::LEVELS,
+        }
     }
 
     /// Bits that are added.
@@ -59,11 +88,12 @@ impl Lane {
         }
     }
 
-    fn counting(self, lanes: u32, bits: u32, stages: u32) -> Arc<Module> {
+    fn counting(self, lanes: u32, bits: u32, stages: u32, cells: Cells) -> Arc<Module> {
         let whole = bits >= crate::bits_for(lanes.into());
         let cut = if whole { String::new() } else { format!("_b{bits}") };
         let staged = if stages == 0 { String::new() } else { format!("_r{stages}") };
-        let mut b = Builder::new(format!("{}_popcount_{lanes}{cut}{staged}", self.name()));
+        let of = if cells == Cells::Portable { "" } else { "_ccu2c" };
+        let mut b = Builder::new(format!("{}_popcount_{lanes}{cut}{staged}{of}", self.name()));
         self.document(&mut b, lanes);
         let modulo = if whole { String::new() } else { format!(", modulo 2^{bits}") };
         b.doc(match stages {
@@ -77,11 +107,17 @@ impl Lane {
         let each = if odd.is_some() { bits - 1 } else { bits };
         let mut count = match run {
             None => b.popcount_low(hits, each),
-            Some(run) => {
+            Some(run) if cells == Cells::Portable => {
                 for stage in 0..stages {
                     odd = odd.map(|odd| b.registered(&format!("odd_{stage}"), None, run, odd));
                 }
                 in_stages(&mut b, hits, each, stages, run)
+            }
+            // The model's registers need not be where the cells have theirs.
+            Some(run) => {
+                let count = b.popcount_low(hits, each);
+                (0..stages)
+                    .fold(count, |count, stage| b.registered(&format!("count_{stage}"), None, run, count))
             }
         };
         if let Some(odd) = odd {
@@ -90,12 +126,53 @@ impl Lane {
         }
         let count = b.named("count", count);
         b.output("count", count, Role::Data);
-        b.finish()
+        match cells {
+            Cells::Portable => b.finish(),
+            Cells::Ccu2c => b.finish_realised(|model| carry::popcount(self, (lanes, bits), stages, model)),
+        }
+    }
+
+    /// The ports of a lane's operands.
+    pub(super) fn operands(self) -> &'static [&'static str] {
+        match self {
+            Self::Xnor | Self::Xor | Self::And => &["a", "w"],
+            Self::MaskedXnor => &["a", "w", "active"],
+            Self::One => &["a"],
+            Self::Parity => &["a", "t", "w"],
+        }
+    }
+
+    /// The value of a lane, by its operands.
+    pub(super) fn of(self, operands: &[bool]) -> bool {
+        match (self, operands) {
+            (Self::Xnor, [a, w]) => a == w,
+            (Self::Xor, [a, w]) => a != w,
+            (Self::And, [a, w]) => *a && *w,
+            (Self::MaskedXnor, [a, w, active]) => a == w && *active,
+            (Self::One, [a]) => *a,
+            _ => unreachable!("no lane by itself"),
+        }
+    }
+
+    /// The value of a lane, or of several side by side.
+    pub(super) fn value(self, b: &mut Builder, operands: &[Net]) -> Net {
+        match (self, operands) {
+            (Self::Xnor, [a, w]) => b.xnor(*a, *w),
+            (Self::Xor, [a, w]) => b.xor(*a, *w),
+            (Self::And, [a, w]) => b.and(*a, *w),
+            (Self::MaskedXnor, [a, w, active]) => {
+                let equal = b.xnor(*a, *w);
+                b.and(equal, *active)
+            }
+            (Self::One, [a]) => *a,
+            _ => unreachable!("no lane by itself"),
+        }
     }
 
     fn document(self, b: &mut Builder, lanes: u32) {
         let what = match self {
             Self::Xnor | Self::Parity => "a and w agree",
+            Self::Xor => "a and w differ",
             Self::MaskedXnor => "a and w agree and active is 1",
             Self::And => "a and w are 1",
             Self::One => "a is 1",
@@ -105,6 +182,9 @@ impl Lane {
             Self::Xnor | Self::Parity => {
                 b.doc(format!("As bipolar vectors (1 is +1, 0 is -1): a . w = 2 * count - {lanes}."))
             }
+            Self::Xor => b.doc(format!(
+                "As bipolar vectors (1 is +1, 0 is -1), w inverted: a . w = 2 * count - {lanes}."
+            )),
             Self::MaskedXnor => {
                 b.doc("For bipolar a and weights of -1, 0, +1: a . w = 2 * count - popcount(active).")
             }
@@ -132,19 +212,15 @@ impl Lane {
             return (a, None);
         }
         let w = b.input("w", lanes, Role::Data);
-        let hits = match (self, t) {
-            (_, Some(t)) => {
-                let (carries, odd) = carries(b, (a, t, w), lanes);
-                return (b.named("hits", carries), Some(odd));
-            }
-            (Self::MaskedXnor, _) => {
-                let active = b.input("active", lanes, Role::Data);
-                let equal = b.xnor(a, w);
-                b.and(equal, active)
-            }
-            (Self::And, _) => b.and(a, w),
-            _ => b.xnor(a, w),
-        };
+        if let Some(t) = t {
+            let (carries, odd) = carries(b, (a, t, w), lanes);
+            return (b.named("hits", carries), Some(odd));
+        }
+        let mut operands = vec![a, w];
+        if self == Self::MaskedXnor {
+            operands.push(b.input("active", lanes, Role::Data));
+        }
+        let hits = self.value(b, &operands);
         (b.named("hits", hits), None)
     }
 }

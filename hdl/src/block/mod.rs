@@ -1,6 +1,7 @@
 //! Hardware blocks, one per file. Streams carry `last` and user bits through all of them.
 
 mod accumulator;
+mod carry;
 mod fifo;
 mod fork;
 mod frame_sum;
@@ -18,11 +19,12 @@ mod threshold;
 mod width_converter;
 
 pub use accumulator::accumulator;
+pub use carry::next_sum;
 pub use fifo::fifo;
 pub use fork::fork;
 pub use frame_sum::{Summand, frame_sum};
 pub use join::{in_turn, join};
-pub use lane::{LEVELS, Lane, SEGMENT, running_parity};
+pub use lane::{Cells, LEVELS, Lane, SEGMENT, running_parity};
 pub use lfsr::{lfsr, lfsr_window};
 pub use line_buffer::{Border, LineBuffer, Loop, Padding};
 pub use processing_element::{PopcountCuts, ProcessingElement};
@@ -100,7 +102,18 @@ mod tests {
         accumulates: bool,
     ) -> std::sync::Arc<crate::Module> {
         let cuts = PopcountCuts::default();
-        ProcessingElement { lane, simd: 16, input, weights, bits, accumulates, present: None, cuts }.build()
+        ProcessingElement {
+            lane,
+            simd: 16,
+            input,
+            weights,
+            bits,
+            accumulates,
+            present: None,
+            starts: false,
+            cuts,
+        }
+        .build()
     }
 
     /// 3 x 3 taps over 5 x 4 pixels, a row of them side by side.

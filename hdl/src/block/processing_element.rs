@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Lane, accumulator};
+use super::{Cells, Lane, accumulator, carry};
 use crate::{Builder, Module, Net, Role};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -25,29 +25,34 @@ pub struct ProcessingElement<'a> {
     /// Bits of a number that every step subtracts: a port `present`. Masked inputs of +1, -1 and 0 have twice the number of
     /// agreements, less the number of inputs that are not 0.
     pub present: Option<u32>,
+    /// Whether a sum of several steps begins with a number of its own, a port `start`, and the only output is whether it is not
+    /// negative, `reached`.
+    pub starts: bool,
     /// Registers before the accumulator.
     pub cuts: PopcountCuts,
 }
 
-/// Where a processing element has registers between its operands and its accumulator.
+/// Where a processing element has registers between its operands and its accumulator, and the cells that count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PopcountCuts {
     /// Behind each popcount.
     pub counts: bool,
     /// Inside each popcount ([`Lane::popcount_in_stages`]) and, with several planes, behind the sum of their counts.
     pub trees: bool,
+    /// The cells of each popcount.
+    pub cells: Cells,
 }
 
 impl PopcountCuts {
     /// Edges from the operands of a step to its addend, for `simd` lanes and steps that add up so many terms.
     pub fn latency(self, lane: Lane, simd: u32, terms: usize) -> u32 {
-        let inside = if self.trees { lane.stages(simd) + u32::from(terms > 1) } else { 0 };
+        let inside = if self.trees { lane.stages(simd, self.cells) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
     }
 
     /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
     pub fn module(self, lane: Lane, lanes: u32, bits: u32) -> Arc<Module> {
-        if self.trees { lane.popcount_in_stages(lanes, bits) } else { lane.popcount(lanes, bits) }
+        lane.popcount_of(self.cells, lanes, bits, self.trees)
     }
 
     /// The count of a popcount [`module`](Self::module) with these operands, behind its register if there is one; names of the
@@ -87,18 +92,23 @@ impl ProcessingElement<'_> {
         self.input.len() * self.weights.len() + usize::from(self.present.is_some())
     }
 
-    /// Builds the module. Ports `run` (with cuts), `enable`, `first`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...),
+    /// Builds the module. Ports `run` (with cuts), `enable`, `first`, `start`, `a` (`a_0`, ... for several input planes), `w` (`w_0`, ...),
     /// `t` (running parities; one a plane), `active` (masked lanes), `present` (as late as the counts) and `sum`.
     pub fn build(&self) -> Arc<Module> {
-        let &Self { lane, simd, input, weights, bits, accumulates, present, cuts } = self;
+        let &Self { lane, simd, input, weights, bits, accumulates, present, starts, cuts } = self;
         let mut b = Builder::new(self.name());
         b.doc(format!(
             "Processing element of {simd} lanes: sum of the steps of a row, modulo 2^{bits}; a step is"
         ));
         b.doc(self.formula());
-        b.doc(
-            "Timing: where enable is 1 at an edge, sum contains the step after it; first starts a new sum.",
-        );
+        b.doc("Timing: where enable is 1 at an edge, sum contains the step after it.");
+        match (accumulates, starts) {
+            (true, true) => {
+                b.doc("Where first is 1, a new sum begins with start. reached: it is not negative.")
+            }
+            (true, false) => b.doc("Where first is 1, a new sum begins."),
+            (false, _) => b.doc("Every sum is one step."),
+        }
         match self.latency() {
             0 => {}
             1 => b.doc("The operands of the step are those of one edge with run before."),
@@ -107,6 +117,7 @@ impl ProcessingElement<'_> {
         let run = (self.latency() > 0).then(|| b.input("run", 1, Role::Control));
         let enable = b.input("enable", 1, Role::Control);
         let first = accumulates.then(|| b.input("first", 1, Role::Control));
+        let start = starts.then(|| b.input("start", bits, Role::Data));
         let parity = lane == Lane::Parity;
         let each = if parity { simd.div_ceil(2) } else { simd };
         let mut planes = |letter: &str, width: u32| -> Vec<Net> {
@@ -146,8 +157,28 @@ impl ProcessingElement<'_> {
         if let Some(run) = run.filter(|_| cuts.trees && self.terms() > 1) {
             step = b.registered("addend", None, run, step);
         }
-        let sum = accumulator(&mut b, "sum", bits, enable, first, step);
-        b.output("sum", sum, Role::Data);
+        let sum = match first.filter(|_| cuts.cells == Cells::Ccu2c) {
+            None => accumulator(&mut b, "sum", bits, enable, (first, start), step),
+            Some(first) => {
+                let sum = b.register("sum", bits, None);
+                let next = b.instance("u_next", &carry::next_sum(bits, b.width(step), starts));
+                b.connect(next, "first", first);
+                start.iter().for_each(|start| b.connect(next, "start", *start));
+                b.connect(next, "sum", sum);
+                b.connect(next, "addend", step);
+                let next = b.out(next, "next");
+                b.next_if(sum, enable, next);
+                sum
+            }
+        };
+        if starts {
+            let negative = b.slice(sum, bits - 1, 1);
+            let reached = b.not(negative);
+            let reached = b.named("reached", reached);
+            b.output("reached", reached, Role::Data);
+        } else {
+            b.output("sum", sum, Role::Data);
+        }
         b.finish()
     }
 
@@ -208,16 +239,18 @@ impl ProcessingElement<'_> {
             list => format!("_{letter}{}{}", list.len(), if list.iter().any(|c| *c < 0) { "s" } else { "" }),
         };
         format!(
-            "{}_pe_s{}{}{}_b{}{}{}{}{}",
+            "{}_pe_s{}{}{}_b{}{}{}{}{}{}{}",
             self.lane.name(),
             self.simd,
             planes("a", self.input),
             planes("w", self.weights),
             self.bits,
             if self.present.is_some() { "_masked" } else { "" },
+            if self.starts { "_start" } else { "" },
             if self.accumulates { "" } else { "_single" },
             if self.cuts.counts { "_c" } else { "" },
             if self.cuts.trees { "_t" } else { "" },
+            if self.cuts.cells == Cells::Portable { "" } else { "_ccu2c" },
         )
     }
 }

@@ -87,6 +87,13 @@ pub enum Item {
         address: Expression,
         value: Expression,
     },
+    /// A vendor's cell, with parameters of the text of their values.
+    Cell {
+        cell: &'static str,
+        name: String,
+        parameters: Vec<(String, String)>,
+        connections: Vec<(String, Expression)>,
+    },
     Instance {
         module: String,
         name: String,

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
-use crate::module::{Cell, Driver, Image, Memory, Module, Net};
+use crate::module::{Cell, Driver, Image, Memory, Module, Net, Primitive};
 
 pub fn lower(module: &Module) -> Ast {
     let mut ports = Vec::new();
@@ -61,6 +61,14 @@ fn declarations(module: &Module) -> Vec<Item> {
             }
             _ => {}
         }
+    }
+    for instance in &module.instances {
+        let pins = instance.module.primitive.iter().flat_map(|primitive| &primitive.pins);
+        items.extend(pins.filter(|(_, value)| value.is_none()).map(|(pin, _)| Item::Wire {
+            width: 1,
+            name: unused(&instance.name, pin),
+            value: None,
+        }));
     }
     items.extend(module.memories.iter().map(|m| Item::Memory {
         width: m.width,
@@ -231,6 +239,9 @@ fn instances(module: &Module) -> Vec<Item> {
                     .zip(&instance.connections)
                     .filter_map(|(port, net)| Some((port.name.clone(), reference(module, (*net)?)))),
             );
+            if let Some(primitive) = &child.primitive {
+                return primitive_item(primitive, &instance.name, connections);
+            }
             Item::Instance {
                 module: child.name.clone(),
                 name: instance.name.clone(),
@@ -246,6 +257,26 @@ fn instances(module: &Module) -> Vec<Item> {
             }
         })
         .collect()
+}
+
+/// An instance of a vendor's cell. Outputs that nothing uses go to wires that say so.
+fn primitive_item(primitive: &Primitive, name: &str, mut connections: Vec<(String, Expression)>) -> Item {
+    connections.extend(primitive.pins.iter().map(|(pin, value)| {
+        let open = || Expression::Name(unused(name, pin));
+        (pin.clone(), value.map_or_else(open, |one| literal(&crate::Bits::new(1, one.into()))))
+    }));
+    connections.sort_by_key(|(pin, _)| primitive.order.iter().position(|own| own == pin));
+    Item::Cell {
+        cell: primitive.cell,
+        name: name.to_owned(),
+        parameters: primitive.parameters.clone(),
+        connections,
+    }
+}
+
+/// The wire at output `pin` of a vendor's cell that nothing uses.
+fn unused(instance: &str, pin: &str) -> String {
+    format!("{}_{pin}_unused", instance.strip_prefix("u_").unwrap_or(instance))
 }
 
 fn outputs(module: &Module) -> Vec<Item> {

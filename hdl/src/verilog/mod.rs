@@ -4,6 +4,7 @@ mod ast;
 mod lower;
 mod print;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::{Module, legalize};
@@ -27,9 +28,22 @@ pub fn files(top: &Arc<Module>, header: &[String]) -> Vec<File> {
     let top = legalize(top);
     top.hierarchy()
         .iter()
+        .filter(|m| m.primitive.is_none())
         .map(|m| File { name: format!("{}.v", m.name), text: print::print(&lower::lower(m), header) })
         .collect()
 }
+
+/// Models of the vendors' cells in a module, for simulation: each in a file of its own, called after the cell.
+pub fn models(top: &Arc<Module>) -> Vec<File> {
+    let cells =
+        legalize(top).hierarchy().iter().filter_map(|m| m.primitive.as_ref().map(|p| p.cell)).collect();
+    let text = |cell: &&str| CELLS.iter().find(|(name, _)| name == cell).expect("a model of every cell").1;
+    let cells: BTreeSet<&str> = cells;
+    cells.iter().map(|cell| File { name: format!("{cell}.v"), text: text(cell).to_owned() }).collect()
+}
+
+/// The models of vendors' cells.
+const CELLS: &[(&str, &str)] = &[("CCU2C", include_str!("CCU2C.v"))];
 
 /// Whether `name` is a Verilog identifier and no keyword of Verilog-2005 or SystemVerilog.
 pub fn is_identifier(name: &str) -> bool {

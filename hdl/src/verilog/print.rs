@@ -107,6 +107,13 @@ fn print_item(out: &mut String, item: &Item) {
             let statement = format!("{memory}[{}] <= {};", top(address), top(value));
             print_access(out, name, enable, &statement)
         }
+        Item::Cell { cell, name, parameters, connections } => {
+            let parameters: Vec<_> =
+                parameters.iter().map(|(name, value)| format!(".{name}({value})")).collect();
+            let pins: Vec<_> = connections.iter().map(|(pin, e)| format!(".{pin}({})", top(e))).collect();
+            let lines: Vec<_> = pins.chunks(PARTS).map(|line| format!("    {}", line.join(", "))).collect();
+            writeln!(out, "  {cell} #({}) {name} (\n{}\n  );", parameters.join(", "), lines.join(",\n"))
+        }
         Item::Instance { module, name, parameters, connections } => {
             let _ = write!(out, "  {module} ");
             if !parameters.is_empty() {

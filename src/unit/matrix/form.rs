@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use stoxnor_hdl::block::{Lane, PopcountCuts, ProcessingElement, SEGMENT, running_parity};
+use stoxnor_hdl::block::{Cells, Lane, PopcountCuts, ProcessingElement, SEGMENT, running_parity};
 use stoxnor_hdl::{Bits, Builder, Net, bits_for};
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
@@ -22,13 +22,15 @@ pub struct Operands {
 
 /// The control of the accumulators, [`latency`](Form::latency) edges with `run` behind the operands.
 #[derive(Debug, Clone, Copy)]
-pub struct Accumulate {
+pub struct Accumulate<'a> {
     /// The pipeline moves at the coming edge.
     pub run: Net,
     /// A step is added at the coming edge.
     pub enable: Net,
     /// First step of a row group; `None` if there is one step per row group.
     pub first: Option<Net>,
+    /// For each processing element, the number that its sum begins with; none if that is 0.
+    pub starts: &'a [Net],
 }
 
 /// A form defines the encoding of the weight memory and the processing elements. Layers do not depend on the form in use.
@@ -47,14 +49,14 @@ pub trait Form: Debug {
     /// Edges from the operands of a step to its accumulation.
     fn latency(&self, fold: Folding) -> u32;
 
-    /// Builds the processing elements. Returns for each the net of its row's raw sum, valid one edge after the row's last step
-    /// was accumulated.
+    /// Builds the processing elements. Returns for each the net of its row's raw sum, or of whether the sum is not negative if sums
+    /// begin with numbers of their own, valid one edge after the row's last step was accumulated.
     fn processing_elements(
         &self,
         b: &mut Builder,
         unit: &MatrixUnit<'_>,
         operands: Operands,
-        accumulate: Accumulate,
+        accumulate: Accumulate<'_>,
     ) -> Vec<Net>;
 
     /// The range of raw sums over all rows and members, including partial sums.
@@ -99,6 +101,8 @@ pub struct BitPlanes {
     input: Element,
     /// Whether agreements are counted by running parities: binary weights, at least two lanes.
     parity: bool,
+    /// Whether binary weights are stored as their complements, which a carry cell's LUT can take.
+    inverted: bool,
     /// Whether operands are +1, -1 and 0, with binary weights: agreements of operands that are not 0 are counted, and the number of
     /// these, which is the same for all rows, once.
     masked: bool,
@@ -108,14 +112,16 @@ impl BitPlanes {
     /// The form for weights of kind `kind` and inputs of type `input`.
     pub fn new(kind: WeightKind, input: Element) -> Self {
         let sums = PlaneSums::new(kind, input.planes(), input == Element::Bipolar);
-        Self { sums, input, parity: false, masked: false }
+        Self { sums, input, parity: false, inverted: false, masked: false }
     }
 
-    /// The form that counts agreements by running parities, where the folding asks for it and it can be: stored binary weights, and
-    /// two lanes at least.
+    /// The form for stored weights: with running parities where the folding asks for them and they can be (binary weights, and two
+    /// lanes at least).
     #[must_use]
-    pub fn counting(mut self, fold: Folding) -> Self {
-        self.parity = fold.form == Counting::Parity && self.sums.kind == WeightKind::Binary && fold.simd > 1;
+    pub fn stored(mut self, fold: Folding) -> Self {
+        let binary = self.sums.kind == WeightKind::Binary;
+        self.parity = fold.form == Counting::Parity && binary && fold.simd > 1;
+        self.inverted = fold.form == Counting::Carry && binary;
         self
     }
 
@@ -139,6 +145,7 @@ impl BitPlanes {
         match self.sums.kind {
             WeightKind::Binary if self.masked => Lane::MaskedXnor,
             WeightKind::Binary if self.parity => Lane::Parity,
+            WeightKind::Binary if self.inverted => Lane::Xor,
             WeightKind::Binary => Lane::Xnor,
             WeightKind::Ternary => Lane::MaskedXnor,
             WeightKind::Signed(_) => Lane::And,
@@ -147,7 +154,7 @@ impl BitPlanes {
 
     fn code(&self, weight: i16) -> u64 {
         match self.sums.kind {
-            WeightKind::Binary => u64::from(weight > 0),
+            WeightKind::Binary => u64::from((weight > 0) != self.inverted),
             WeightKind::Ternary => u64::from(weight > 0) | u64::from(weight != 0) << 1,
             WeightKind::Signed(_) => weight as u64,
         }
@@ -253,9 +260,13 @@ fn present(
     vec![("a".to_owned(), positive), ("active".to_owned(), mask), ("present".to_owned(), count)]
 }
 
-/// The registers of a processing element.
+/// The registers and cells of a processing element.
 fn cuts(fold: Folding) -> PopcountCuts {
-    PopcountCuts { counts: fold.cuts.has(Cuts::Counts), trees: fold.cuts.has(Cuts::Trees) }
+    PopcountCuts {
+        counts: fold.cuts.has(Cuts::Counts),
+        trees: fold.cuts.has(Cuts::Trees),
+        cells: if fold.form == Counting::Carry { Cells::Ccu2c } else { Cells::Portable },
+    }
 }
 
 impl Form for BitPlanes {
@@ -271,7 +282,10 @@ impl Form for BitPlanes {
                     2 * SEGMENT
                 )
             }
-            WeightKind::Binary => format!("bit p * {simd} + l {word} is 1 where {weight} is +1"),
+            WeightKind::Binary => {
+                let one = if self.inverted { "-1" } else { "+1" };
+                format!("bit p * {simd} + l {word} is 1 where {weight} is {one}")
+            }
             WeightKind::Ternary => {
                 format!("bits (2 * p + j) * {simd} + l {word}: {weight} is +1 (j = 0), is not 0 (j = 1)")
             }
@@ -330,7 +344,7 @@ impl Form for BitPlanes {
         b: &mut Builder,
         unit: &MatrixUnit<'_>,
         Operands { operand, weights }: Operands,
-        Accumulate { run, enable, first }: Accumulate,
+        Accumulate { run, enable, first, starts }: Accumulate<'_>,
     ) -> Vec<Net> {
         let simd = unit.fold.simd as u32;
         let bits = self.sums.kind.bits();
@@ -340,9 +354,10 @@ impl Form for BitPlanes {
             simd,
             input: self.coefficients(),
             weights: &self.sums.weights,
-            bits: unit.raw.bits,
+            bits: unit.sum_bits(),
             accumulates: first.is_some(),
             present: self.masked.then(|| bits_for(simd.into())),
+            starts: !starts.is_empty(),
             cuts: cuts(unit.fold),
         };
         let run = (element.latency() > 0).then_some(run);
@@ -354,6 +369,7 @@ impl Form for BitPlanes {
                 run.iter().for_each(|run| b.connect(pe, "run", *run));
                 b.connect(pe, "enable", enable);
                 first.iter().for_each(|f| b.connect(pe, "first", *f));
+                starts.get(p as usize).into_iter().for_each(|start| b.connect(pe, "start", *start));
                 let group = p as usize / unit.passes.group_rows.min(unit.fold.pe);
                 shared[group].iter().for_each(|(port, net)| b.connect(pe, port, *net));
                 for j in 0..bits {
@@ -365,7 +381,7 @@ impl Form for BitPlanes {
                     };
                     b.connect(pe, &port, own);
                 }
-                b.out(pe, "sum")
+                b.out(pe, if starts.is_empty() { "sum" } else { "reached" })
             })
             .collect()
     }

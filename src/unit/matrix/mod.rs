@@ -142,9 +142,25 @@ impl<'a> MatrixUnit<'a> {
         self.members[0].columns()
     }
 
+    /// Whether sums begin with their negative thresholds, so that elements are their signs: one comparison for an element, and sums of
+    /// several steps, whose adder can take the threshold.
+    fn starts(&self) -> bool {
+        self.output.is_sign() && self.fan_in() > self.fold.simd
+    }
+
+    /// The memory of thresholds or constants.
+    fn table(&self) -> Option<Table> {
+        if self.starts() { Some(self.output.starts(&self.raw)) } else { self.output.table(&self.raw) }
+    }
+
+    /// Bits of the sums that processing elements compute.
+    fn sum_bits(&self) -> u32 {
+        self.raw.bits + u32::from(self.starts())
+    }
+
     /// Bits of the memory of thresholds or constants.
     pub fn table_bits(&self) -> u64 {
-        self.output.table(&self.raw).map_or(0, |table| table.total_bits())
+        self.table().map_or(0, |table| table.total_bits())
     }
 
     /// Bits of the weight memories.
@@ -207,7 +223,7 @@ impl<'a> MatrixUnit<'a> {
             b.named("step_first", first)
         });
         // Positions are counted only if something depends on the frame.
-        let table = self.output.table(&self.raw);
+        let table = self.table();
         let frames = self.source.tells_frames() || table.as_ref().is_some_and(|t| t.members.len() > 1);
         let positions = self.passes.positions as u64;
         let group_done = (folds * operands > 1 || frames && positions > 1).then(|| {
@@ -262,9 +278,12 @@ impl<'a> MatrixUnit<'a> {
         };
         b.drive(issue, can_issue);
         b.output("s_ready", ready, Role::Control);
-        // Thresholds or constants come from a memory beside the weights.
-        let constants = table
-            .map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, self.fold, control, self.summed() - 1));
+        // Thresholds or constants come from a memory beside the weights: for a sum's first step, or for what it has become.
+        let sign = self.starts();
+        let number_bits = table.as_ref().map_or(0, |table| table.bits);
+        let behind = self.summed() - 1 - u32::from(sign);
+        let constants =
+            table.map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, self.fold, control, behind));
         let stage = Stage {
             valid: issue,
             first,
@@ -289,12 +308,21 @@ impl<'a> MatrixUnit<'a> {
         }
         let enable = b.and(run, stage.valid);
         let enable = b.named("accumulate", enable);
-        let accumulate = Accumulate { run, enable, first: stage.first };
+        let start = |(p, numbers): (usize, &Net)| {
+            let own = b.slice(*numbers, 0, number_bits);
+            let own = b.named(format!("start_{p}"), own);
+            b.sign_extend(own, self.sum_bits())
+        };
+        let starts: Vec<Net> = if sign { constants.iter().enumerate().map(start).collect() } else { vec![] };
+        let accumulate = Accumulate { run, enable, first: stage.first, starts: &starts };
         let sums = self.form.processing_elements(&mut b, self, Operands { operand, weights }, accumulate);
         let valid = stage.end.map_or(stage.valid, |end| b.and(stage.valid, end));
         let done = Stage { valid, first: None, end: None, ..stage };
         let mut done = self.advance(&mut b, "sum", run, done);
-        let data = self.output.hardware(&mut b, &self.raw, &sums, constants, (self.fold.cuts, run));
+        let data = match sign {
+            true => Output::signs(&mut b, &sums, &constants, number_bits, run),
+            false => self.output.hardware(&mut b, &self.raw, &sums, constants, (self.fold.cuts, run)),
+        };
         for _ in 0..self.output.latency(self.fold.cuts) {
             done = self.advance(&mut b, "reached", run, done);
         }
@@ -335,7 +363,7 @@ impl<'a> MatrixUnit<'a> {
             operands * folds * steps
         ));
         self.source.document(b);
-        if let Some(table) = self.output.table(&self.raw) {
+        if let Some(table) = self.table() {
             b.doc(table.layout(pe));
         }
         b.doc(format!(

@@ -71,6 +71,8 @@ pub struct Table {
     pub members: Vec<Vec<Vec<i64>>>,
     /// Whether the activation is decreasing, for each member and row; `None` if it never is.
     pub falls: Option<Vec<Vec<bool>>>,
+    /// Whether the sums begin with the numbers.
+    pub starts: bool,
 }
 
 impl Table {
@@ -86,7 +88,7 @@ impl Table {
             members.truncate(1);
             falls.iter_mut().for_each(|f| f.truncate(1));
         }
-        Self { name, bits, members, falls }
+        Self { name, bits, members, falls, starts: false }
     }
 
     /// The position of a row's numbers in the memory, for the module's header.
@@ -102,8 +104,14 @@ impl Table {
         let groups = self.members[0].len() / pe;
         let word =
             if self.members.len() == 1 { "f".to_owned() } else { format!("m * {groups} + f (member m)") };
+        let starts = match self.starts {
+            true => {
+                ": the negative threshold, two's complement; the sum begins with it and is negative where the threshold is not reached"
+            }
+            false => "",
+        };
         format!(
-            "{name}: the {bits} bits from p * {bits} upwards of word {word} are those of row f * {pe} + p{each}{falls}."
+            "{name}: the {bits} bits from p * {bits} upwards of word {word} are those of row f * {pe} + p{each}{starts}{falls}."
         )
     }
 
@@ -240,8 +248,30 @@ impl Output<'_> {
         }
     }
 
+    /// Whether an element is one comparison with a threshold.
+    pub fn is_sign(&self) -> bool {
+        matches!(self, Self::Activations([a, ..]) if a.element == Element::Bipolar)
+    }
+
+    /// The memory of what sums begin with, the negative thresholds, so that a sum is negative where its threshold is not reached. The
+    /// numbers are two's complement, no wider than the widest of them.
+    pub fn starts(&self, raw: &RawSums) -> Table {
+        let mut table = self.thresholds(raw, |threshold| -threshold).expect("activations");
+        let numbers = || table.members.iter().flatten().flatten().copied();
+        let (least, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        (table.bits, table.starts) = (Element::signed(least, most).bits(), true);
+        table
+    }
+
     /// The memory of numbers per row and member; `None` if no memory is needed.
     pub fn table(&self, raw: &RawSums) -> Option<Table> {
+        // Signed sums are compared as unsigned: 2^(bits-1) is added on both sides.
+        let offset = if raw.range.0 < 0 { 1 << (raw.threshold_bits() - 1) } else { 0 };
+        self.thresholds(raw, |threshold| threshold + offset)
+    }
+
+    /// [`table`](Self::table), with `code` of each threshold of a raw sum.
+    fn thresholds(&self, raw: &RawSums, code: impl Fn(i64) -> i64) -> Option<Table> {
         let members = match self {
             Self::Activations(activations) => raw.constants.len().max(activations.len()),
             Self::Sums(_) => raw.constants.len(),
@@ -251,14 +281,12 @@ impl Output<'_> {
         match self {
             Self::Activations(activations) => {
                 let (gain, (min, max), bits) = (raw.gain, raw.range, raw.threshold_bits());
-                // Signed sums are compared as unsigned: 2^(bits-1) is added on both sides.
-                let offset = if min < 0 { 1 << (bits - 1) } else { 0 };
                 // y >= t is raw >= ceil((t - constant) / gain), clamped to the range of raw sums and one beyond.
                 let reached =
                     |m, row, t: &i32| (i64::from(*t) - constant(m, row) + gain - 1).div_euclid(gain);
                 let numbers = |m: usize, row: usize| {
                     let thresholds = &of_member(activations, m).thresholds[row];
-                    thresholds.iter().map(|t| reached(m, row, t).clamp(min, max + 1) + offset).collect()
+                    thresholds.iter().map(|t| code(reached(m, row, t).clamp(min, max + 1))).collect()
                 };
                 let table = (0..members).map(|m| rows.clone().map(|row| numbers(m, row)).collect()).collect();
                 let falls: Vec<Vec<bool>> = (0..members)
@@ -274,6 +302,23 @@ impl Output<'_> {
                 (!uniform).then(|| Table::new("constants", self.element().bits(), table, None))
             }
         }
+    }
+
+    /// The output beat of sums that began with the numbers of their rows ([`starts`](Self::starts)), of which `reached` says whether they are
+    /// not negative. A number's bit behind its first `bits` turns a decreasing row over, one edge with `run` later.
+    pub fn signs(b: &mut Builder, reached: &[Net], numbers: &[Net], bits: u32, run: Net) -> Net {
+        let element = |(p, (reached, number)): (usize, (&Net, &Net))| {
+            let element = if b.width(*number) > bits {
+                let falls = b.slice(*number, bits, 1);
+                let falls = b.registered(&format!("falls_{p}"), None, run, falls);
+                b.xor(*reached, falls)
+            } else {
+                *reached
+            };
+            b.named(format!("element_{p}"), element)
+        };
+        let beat: Vec<Net> = reached.iter().zip(numbers).enumerate().map(element).collect();
+        b.concat(&beat)
     }
 
     /// Edges from the sums to the output beat: several thresholds are compared with, then counted.

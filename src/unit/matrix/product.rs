@@ -47,7 +47,7 @@ impl Product {
         let form = BitPlanes::new(self.kind(), operand);
         let form = match masked {
             true => form.masked(),
-            false if self.stored_binary() => form.counting(fold),
+            false if self.stored_binary() => form.stored(fold),
             false => form,
         };
         let source = self.source(name, &form, fold);

@@ -74,6 +74,9 @@ impl std::fmt::Display for Failed {
     }
 }
 
+/// Models of vendors' cells, and yosys' own libraries of them.
+const LIBRARIES: &[(&str, &str)] = &[("CCU2C.v", "+/ecp5/cells_sim.v")];
+
 impl Proof {
     /// Proves it, of the text that is shipped, with `change` made to each file (its name, its text). Also tells how long it took.
     ///
@@ -98,8 +101,14 @@ impl Proof {
         // The block's signals are shown once everything is one module; memories are registers then, so that their words have names.
         let shown: String =
             self.inside.iter().map(|(own, of)| format!("connect -set {own} \\dut.{of}\n")).collect();
+        // A vendor's cells are what the library of yosys says.
+        let library = |model: &verilog::File| {
+            let (_, library) = LIBRARIES.iter().find(|(cell, _)| model.name == *cell).expect("a library");
+            format!("read_verilog {library}\n")
+        };
+        let libraries: String = verilog::models(&self.module).iter().map(library).collect();
         let script = format!(
-            "read_verilog -formal {}\nread_verilog -formal -sv proof.sv\nhierarchy -check -top proof\nsetattr -set keep 1 w:*\nproc\nflatten\n\
+            "{libraries}read_verilog -formal {}\nread_verilog -formal -sv proof.sv\nhierarchy -check -top proof\nsetattr -set keep 1 w:*\nproc\nflatten\n\
              memory -nordff\nmemory_map\ncd proof\n{shown}cd ..\nopt_clean\nasync2sync\ndffunmap\n\
              write_smt2 -wires proof.smt2\n",
             names.join(" ")

@@ -1,8 +1,8 @@
 //! What is proved of each block.
 
 use stoxnor_hdl::block::{
-    Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, replay, replay_user,
-    stream_register, widener,
+    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, next_sum, replay,
+    replay_user, stream_register, widener,
 };
 use stoxnor_hdl::{bits_for, index_bits};
 
@@ -412,17 +412,25 @@ pub fn of_lfsr(leap: u32, restores: bool) -> Proof {
 }
 
 /// The count that is emitted is the number of lanes that agree.
-pub fn of_popcount(lane: Lane, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(lane.popcount(lanes, bits));
+pub fn of_popcount(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
+    let mut h = Harness::new(lane.popcount_of(cells, lanes, bits, false));
     let sum = sum_of_lanes(&mut h, lane, lanes, bits);
     h.hold(format!("count == {sum}"));
-    h.proof(format!("popcount of {lanes} lanes, {lane:?}, {bits} bits"), Method::Combinational)
+    h.proof(format!("popcount of {lanes} lanes, {lane:?}, {cells:?}, {bits} bits"), Method::Combinational)
+}
+
+/// The next value of an accumulator in carry cells is the sum that it says.
+pub fn of_next_sum(bits: u32, addend: u32, starts: bool) -> Proof {
+    let mut h = Harness::new(next_sum(bits, addend, starts));
+    let start = if starts { "start".to_owned() } else { format!("{bits}'d0") };
+    h.hold(format!("next == (first ? {start} : sum) + addend"));
+    h.proof(format!("accumulator in cells, {bits} bits, addends of {addend}, {start}"), Method::Combinational)
 }
 
 /// The count with registers inside is the count of the lanes as they were.
-pub fn of_popcount_in_stages(lane: Lane, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(lane.popcount_in_stages(lanes, bits));
-    let (stages, width) = (lane.stages(lanes), bits.min(bits_for(lanes.into())));
+pub fn of_popcount_in_stages(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
+    let mut h = Harness::new(lane.popcount_of(cells, lanes, bits, true));
+    let (stages, width) = (lane.stages(lanes, cells), bits.min(bits_for(lanes.into())));
     let mut due = sum_of_lanes(&mut h, lane, lanes, bits);
     let mut known = "1'b1".to_owned();
     for stage in 0..stages {
@@ -434,7 +442,7 @@ pub fn of_popcount_in_stages(lane: Lane, lanes: u32, bits: u32) -> Proof {
         (due, known) = (format!("due_{stage}"), format!("known_{stage}"));
     }
     h.hold(format!("!{known} || count == {due}"));
-    let what = format!("popcount of {lanes} lanes in {stages} stages, {lane:?}, {bits} bits");
+    let what = format!("popcount of {lanes} lanes in {stages} stages, {lane:?}, {cells:?}, {bits} bits");
     h.proof(what, Method::Bounded(2 * stages + 2))
 }
 
@@ -442,6 +450,7 @@ pub fn of_popcount_in_stages(lane: Lane, lanes: u32, bits: u32) -> Proof {
 fn sum_of_lanes(h: &mut Harness, lane: Lane, lanes: u32, bits: u32) -> String {
     let hit = |k: u32| match lane {
         Lane::Xnor => format!("(a[{k}] == w[{k}])"),
+        Lane::Xor => format!("(a[{k}] != w[{k}])"),
         Lane::MaskedXnor => format!("(a[{k}] == w[{k}] && active[{k}])"),
         Lane::And => format!("(a[{k}] && w[{k}])"),
         Lane::One => format!("a[{k}]"),

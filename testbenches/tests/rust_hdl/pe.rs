@@ -110,6 +110,7 @@ fn the_processing_element_is_what_rust_hdl_makes_of_it() {
         bits: 12,
         accumulates: true,
         present: None,
+        starts: false,
         cuts: PopcountCuts::default(),
     }
     .build();
