@@ -70,6 +70,8 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::One, Cells::Ccu2c, 9, 4),
         proofs::of_popcount(Lane::MaskedXnor, Cells::Ccu2c, 10, 4),
         proofs::of_popcount_in_stages(Lane::Xor, Cells::Ccu2c, 9, 4),
+        proofs::of_products(Lane::MaskedXnor, 5, &[1, 2, -4], 8),
+        proofs::of_products(Lane::Xor, 6, &[1, 2, 4], 7),
         proofs::of_next_sum(11, 7, true),
         proofs::of_next_sum(8, 8, false),
         proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Ccu2c, 17, 3),

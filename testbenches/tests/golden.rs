@@ -50,7 +50,7 @@ fn blocks() {
         Lane::Xnor.popcount_in_stages(19, 5),
         Lane::Parity.popcount(6, 3),
         Lane::Parity.popcount_in_stages(19, 5),
-        Lane::MaskedXnor.popcount_of(Cells::Ccu2c, 10, 4, true),
+        Cells::Ccu2c.popcount(Lane::MaskedXnor, 10, 4, true),
         running_parity(11),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),

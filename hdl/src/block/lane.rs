@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use super::carry;
 use crate::{Builder, Module, Net, Role};
 
-/// The cells that a popcount is made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Cells {
-    /// Any: portable Verilog.
-    #[default]
-    Portable,
-    /// Carry cells of ECP5.
-    Ccu2c,
+/// The registers of a popcount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registers {
+    /// So many in its tree of adders.
+    Inside(u32),
+    /// So many behind it: of a model whose cells have theirs inside.
+    Behind(u32),
 }
 
 /// The operation of a lane.
@@ -49,35 +47,19 @@ impl Lane {
     /// A combinational module that counts the lanes that are 1, modulo 2^`bits`. Ports `a`, `w`, `count`; `active` (masked lanes);
     /// `t` (running parities, then `a` has the first lane of each pair).
     pub fn popcount(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, 0, Cells::Portable)
+        self.counting(lanes, bits, Registers::Inside(0), "").finish()
     }
 
     /// [`popcount`](Self::popcount) with registers in its tree of adders: [`stages`](Self::stages) of them, one behind every
     /// [`LEVELS`] levels. A further port `run` moves them.
     pub fn popcount_in_stages(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, self.stages(lanes, Cells::Portable), Cells::Portable)
+        self.counting(lanes, bits, Registers::Inside(self.stages(lanes)), "").finish()
     }
 
-    /// The same popcounts, with registers if `staged`, of `cells`. Running parities and single lanes are portable in any case.
-    pub fn popcount_of(self, cells: Cells, lanes: u32, bits: u32, staged: bool) -> Arc<Module> {
-        let stages = if staged { self.stages(lanes, cells) } else { 0 };
-        self.counting(lanes, bits, stages, self.made_of(cells, lanes))
-    }
-
-    /// The cells of a popcount where `cells` are to be had.
-    fn made_of(self, cells: Cells, lanes: u32) -> Cells {
-        if self == Self::Parity || lanes < 2 { Cells::Portable } else { cells }
-    }
-
-    /// Registers between the lanes and the count of a popcount in stages: one behind every [`LEVELS`] levels of adders but the last.
-    pub fn stages(self, lanes: u32, cells: Cells) -> u32 {
-        match self.made_of(cells, lanes) {
-            Cells::Portable => {
-                let levels = self.counted(lanes).next_power_of_two().trailing_zeros();
-                levels.saturating_sub(1) / LEVELS
-            }
-            Cells::Ccu2c => carry::levels(lanes).saturating_sub(1) / carry::LEVELS,
-        }
+    /// Registers between the lanes and the count of [`popcount_in_stages`](Self::popcount_in_stages).
+    pub fn stages(self, lanes: u32) -> u32 {
+        let levels = self.counted(lanes).next_power_of_two().trailing_zeros();
+        levels.saturating_sub(1) / LEVELS
     }
 
     /// Bits that are added.
@@ -88,12 +70,13 @@ impl Lane {
         }
     }
 
-    fn counting(self, lanes: u32, bits: u32, stages: u32, cells: Cells) -> Arc<Module> {
+    /// A popcount, with `kind` at the end of its name.
+    pub(super) fn counting(self, lanes: u32, bits: u32, registers: Registers, kind: &str) -> Builder {
+        let (Registers::Inside(stages) | Registers::Behind(stages)) = registers;
         let whole = bits >= crate::bits_for(lanes.into());
         let cut = if whole { String::new() } else { format!("_b{bits}") };
         let staged = if stages == 0 { String::new() } else { format!("_r{stages}") };
-        let of = if cells == Cells::Portable { "" } else { "_ccu2c" };
-        let mut b = Builder::new(format!("{}_popcount_{lanes}{cut}{staged}{of}", self.name()));
+        let mut b = Builder::new(format!("{}_popcount_{lanes}{cut}{staged}{kind}", self.name()));
         self.document(&mut b, lanes);
         let modulo = if whole { String::new() } else { format!(", modulo 2^{bits}") };
         b.doc(match stages {
@@ -107,13 +90,12 @@ impl Lane {
         let each = if odd.is_some() { bits - 1 } else { bits };
         let mut count = match run {
             None => b.popcount_low(hits, each),
-            Some(run) if cells == Cells::Portable => {
+            Some(run) if registers == Registers::Inside(stages) => {
                 for stage in 0..stages {
                     odd = odd.map(|odd| b.registered(&format!("odd_{stage}"), None, run, odd));
                 }
                 in_stages(&mut b, hits, each, stages, run)
             }
-            // The model's registers need not be where the cells have theirs.
             Some(run) => {
                 let count = b.popcount_low(hits, each);
                 (0..stages)
@@ -126,9 +108,17 @@ impl Lane {
         }
         let count = b.named("count", count);
         b.output("count", count, Role::Data);
-        match cells {
-            Cells::Portable => b.finish(),
-            Cells::Ccu2c => b.finish_realised(|model| carry::popcount(self, (lanes, bits), stages, model)),
+        b
+    }
+
+    /// What is true of a lane that is 1.
+    pub(super) fn says(self) -> &'static str {
+        match self {
+            Self::Xnor | Self::Parity => "a and w agree",
+            Self::Xor => "a and w differ",
+            Self::MaskedXnor => "a and w agree and active is 1",
+            Self::And => "a and w are 1",
+            Self::One => "a is 1",
         }
     }
 
@@ -170,14 +160,7 @@ impl Lane {
     }
 
     fn document(self, b: &mut Builder, lanes: u32) {
-        let what = match self {
-            Self::Xnor | Self::Parity => "a and w agree",
-            Self::Xor => "a and w differ",
-            Self::MaskedXnor => "a and w agree and active is 1",
-            Self::And => "a and w are 1",
-            Self::One => "a is 1",
-        };
-        b.doc(format!("{} of {lanes} lanes: count = number of lanes in which {what}.", self.name()));
+        b.doc(format!("{} of {lanes} lanes: count = number of lanes in which {}.", self.name(), self.says()));
         match self {
             Self::Xnor | Self::Parity => {
                 b.doc(format!("As bipolar vectors (1 is +1, 0 is -1): a . w = 2 * count - {lanes}."))

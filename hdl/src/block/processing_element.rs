@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Cells, Lane, accumulator, carry};
+use super::{Cells, Lane, accumulator, next_sum, product_stages, products};
 use crate::{Builder, Module, Net, Role};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -46,13 +46,13 @@ pub struct PopcountCuts {
 impl PopcountCuts {
     /// Edges from the operands of a step to its addend, for `simd` lanes and steps that add up so many terms.
     pub fn latency(self, lane: Lane, simd: u32, terms: usize) -> u32 {
-        let inside = if self.trees { lane.stages(simd, self.cells) + u32::from(terms > 1) } else { 0 };
+        let inside = if self.trees { self.cells.stages(lane, simd) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
     }
 
     /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
     pub fn module(self, lane: Lane, lanes: u32, bits: u32) -> Arc<Module> {
-        lane.popcount_of(self.cells, lanes, bits, self.trees)
+        self.cells.popcount(lane, lanes, bits, self.trees)
     }
 
     /// The count of a popcount [`module`](Self::module) with these operands, behind its register if there is one; names of the
@@ -78,13 +78,33 @@ impl PopcountCuts {
     }
 }
 
+/// The fewest bits of inputs that are added as numbers: below, popcounts of planes are smaller.
+const NUMBER_BITS: usize = 3;
+
 /// Maximum number of terms that a header lists.
 const FORMULA_TERMS: usize = 4;
 
 impl ProcessingElement<'_> {
     /// Edges from the operands of a step to its addend: those of `run`. `enable` and `first` come that much later.
     pub fn latency(&self) -> u32 {
+        let PopcountCuts { counts, trees, .. } = self.cuts;
+        if self.adds_numbers() {
+            return u32::from(counts) + if trees { product_stages(self.simd) } else { 0 };
+        }
         self.cuts.latency(self.lane, self.simd, self.terms())
+    }
+
+    /// Whether the numbers of the input are added as they are ([`products`]), in place of the counts of their planes.
+    fn adds_numbers(&self) -> bool {
+        let number =
+            |(k, c): (usize, &i64)| c.unsigned_abs() == 1 << k && (*c > 0 || k + 1 == self.input.len());
+        self.cuts.cells == Cells::Ccu2c
+            && matches!(self.lane, Lane::Xor | Lane::Xnor | Lane::MaskedXnor)
+            && self.weights == [1]
+            && self.present.is_none()
+            && self.simd > 1
+            && self.input.len() >= NUMBER_BITS
+            && self.input.iter().enumerate().all(number)
     }
 
     /// Numbers that a step adds up.
@@ -129,7 +149,8 @@ impl ProcessingElement<'_> {
             (0..weights.len()).map(|j| b.input(port("w", j, weights.len()), simd, Role::Data)).collect();
         let active = (lane == Lane::MaskedXnor).then(|| b.input("active", simd, Role::Data));
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
-        for (j, c) in weights.iter().enumerate() {
+        let planes = if self.adds_numbers() { &[] } else { weights };
+        for (j, c) in planes.iter().enumerate() {
             for (k, d) in input.iter().enumerate() {
                 let shift = (c * d).unsigned_abs().trailing_zeros();
                 // A multiple of 2^bits adds nothing to a sum modulo 2^bits.
@@ -153,15 +174,26 @@ impl ProcessingElement<'_> {
         if let Some(width) = present {
             minus.push(b.input("present", width, Role::Data));
         }
-        let mut step = self.total(&mut b, &plus, &minus);
-        if let Some(run) = run.filter(|_| cuts.trees && self.terms() > 1) {
-            step = b.registered("addend", None, run, step);
-        }
+        let step = if self.adds_numbers() {
+            let unit = b.instance("u_products", &products(lane, simd, input, bits, cuts.trees));
+            run.iter()
+                .filter(|_| cuts.trees && product_stages(simd) > 0)
+                .for_each(|r| b.connect(unit, "run", *r));
+            a.iter().enumerate().for_each(|(k, plane)| b.connect(unit, &format!("a_{k}"), *plane));
+            b.connect(unit, "w", w[0]);
+            active.iter().for_each(|active| b.connect(unit, "active", *active));
+            let sum = b.out(unit, "sum");
+            run.filter(|_| cuts.counts).map_or(sum, |run| b.registered("products", None, run, sum))
+        } else {
+            let step = self.total(&mut b, &plus, &minus);
+            let added = run.filter(|_| cuts.trees && self.terms() > 1);
+            added.map_or(step, |run| b.registered("addend", None, run, step))
+        };
         let sum = match first.filter(|_| cuts.cells == Cells::Ccu2c) {
             None => accumulator(&mut b, "sum", bits, enable, (first, start), step),
             Some(first) => {
                 let sum = b.register("sum", bits, None);
-                let next = b.instance("u_next", &carry::next_sum(bits, b.width(step), starts));
+                let next = b.instance("u_next", &next_sum(bits, b.width(step), starts));
                 b.connect(next, "first", first);
                 start.iter().for_each(|start| b.connect(next, "start", *start));
                 b.connect(next, "sum", sum);

@@ -137,8 +137,20 @@ impl BitPlanes {
         if self.masked { &[2] } else { &self.sums.input }
     }
 
-    fn terms(&self) -> usize {
-        self.coefficients().len() * self.sums.weights.len() + usize::from(self.masked)
+    /// A processing element with sums of `bits` bits, each of one step.
+    fn element(&self, fold: Folding, bits: u32) -> ProcessingElement<'_> {
+        let simd = fold.simd as u32;
+        ProcessingElement {
+            lane: self.lane(),
+            simd,
+            input: self.coefficients(),
+            weights: &self.sums.weights,
+            bits,
+            accumulates: false,
+            present: self.masked.then(|| bits_for(simd.into())),
+            starts: false,
+            cuts: cuts(fold),
+        }
     }
 
     fn lane(&self) -> Lane {
@@ -336,7 +348,7 @@ impl Form for BitPlanes {
     }
 
     fn latency(&self, fold: Folding) -> u32 {
-        cuts(fold).latency(self.lane(), fold.simd as u32, self.terms())
+        self.element(fold, 1).latency()
     }
 
     fn processing_elements(
@@ -350,15 +362,9 @@ impl Form for BitPlanes {
         let bits = self.sums.kind.bits();
         let lane = self.lane();
         let element = ProcessingElement {
-            lane,
-            simd,
-            input: self.coefficients(),
-            weights: &self.sums.weights,
-            bits: unit.sum_bits(),
             accumulates: first.is_some(),
-            present: self.masked.then(|| bits_for(simd.into())),
             starts: !starts.is_empty(),
-            cuts: cuts(unit.fold),
+            ..self.element(unit.fold, unit.sum_bits())
         };
         let run = (element.latency() > 0).then_some(run);
         let element = element.build();

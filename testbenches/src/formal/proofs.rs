@@ -1,8 +1,8 @@
 //! What is proved of each block.
 
 use stoxnor_hdl::block::{
-    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, next_sum, replay,
-    replay_user, stream_register, widener,
+    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, next_sum, products,
+    replay, replay_user, stream_register, widener,
 };
 use stoxnor_hdl::{bits_for, index_bits};
 
@@ -413,10 +413,31 @@ pub fn of_lfsr(leap: u32, restores: bool) -> Proof {
 
 /// The count that is emitted is the number of lanes that agree.
 pub fn of_popcount(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(lane.popcount_of(cells, lanes, bits, false));
+    let mut h = Harness::new(cells.popcount(lane, lanes, bits, false));
     let sum = sum_of_lanes(&mut h, lane, lanes, bits);
     h.hold(format!("count == {sum}"));
     h.proof(format!("popcount of {lanes} lanes, {lane:?}, {cells:?}, {bits} bits"), Method::Combinational)
+}
+
+/// A sum of products in carry cells is the weighted sum of the planes' counts.
+pub fn of_products(lane: Lane, lanes: u32, input: &[i64], bits: u32) -> Proof {
+    let mut h = Harness::new(products(lane, lanes, input, bits, false));
+    let last = input.len() - 1;
+    for k in 0..lanes {
+        let number: Vec<String> = (0..=last)
+            .rev()
+            .map(|plane| match lane {
+                Lane::Xor => format!("a_{plane}[{k}] ^ w[{k}]"),
+                _ => format!("~(a_{plane}[{k}] ^ w[{k}]) & active[{k}]"),
+            })
+            .collect();
+        let sign = if input[last] < 0 { number[0].clone() } else { "1'b0".to_owned() };
+        let wide = format!("{{{{{}{{{sign}}}}}, {}}}", bits as usize - input.len(), number.join(", "));
+        let before = if k == 0 { String::new() } else { format!("sum_{} + ", k - 1) };
+        h.add(format!("wire [{}:0] sum_{k} = {before}{wide};", bits - 1));
+    }
+    h.hold(format!("sum == sum_{}", lanes - 1));
+    h.proof(format!("sum of {lanes} products in cells, {lane:?}, {input:?}"), Method::Combinational)
 }
 
 /// The next value of an accumulator in carry cells is the sum that it says.
@@ -429,8 +450,8 @@ pub fn of_next_sum(bits: u32, addend: u32, starts: bool) -> Proof {
 
 /// The count with registers inside is the count of the lanes as they were.
 pub fn of_popcount_in_stages(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(lane.popcount_of(cells, lanes, bits, true));
-    let (stages, width) = (lane.stages(lanes, cells), bits.min(bits_for(lanes.into())));
+    let mut h = Harness::new(cells.popcount(lane, lanes, bits, true));
+    let (stages, width) = (cells.stages(lane, lanes), bits.min(bits_for(lanes.into())));
     let mut due = sum_of_lanes(&mut h, lane, lanes, bits);
     let mut known = "1'b1".to_owned();
     for stage in 0..stages {
