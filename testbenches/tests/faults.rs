@@ -131,21 +131,23 @@ fn a_flipped_weight_bit() {
 #[test]
 fn a_threshold_off_by_one() {
     let bed = bed();
-    // l2_dense, PE 2: word 1 holds the thresholds of rows 2 and 3; one more popcount is two more of the dot product.
-    let bits = 4;
+    // l2_dense, PE 2: word 1 holds the negative thresholds of rows 2 and 3; one more popcount is two more of the dot product.
     let (word, lane) = (1, 1);
     let row = 3;
-    let faulty = edit_image(&bed.hardware, "l2_dense_thresholds.mem", |words| {
-        let old = words[word].extract(lane * bits, bits);
-        words[word].insert(lane * bits, bits, old + 1);
-    });
     let top = &bed.hardware.design.top;
     let image = top
         .parameters
         .iter()
         .filter_map(|p| p.image.as_ref())
         .find(|i| i.file.ends_with("_l2_dense_thresholds.mem"));
-    let threshold = image.unwrap().words[word].extract(lane * bits, bits) as i32 + 1;
+    let truly = &image.unwrap().words[word];
+    let bits = truly.width() / 2;
+    let modulus = 1 << bits;
+    let old = truly.extract(lane * bits, bits);
+    let threshold = (modulus - old) % modulus + 1;
+    let faulty = edit_image(&bed.hardware, "l2_dense_thresholds.mem", |words| {
+        words[word].insert(lane * bits, bits, (old + modulus - 1) % modulus);
+    });
     let weights = image_weights(&bed, "l2_dense_weights.mem", row, 2, 6, 12);
     let outputs: Vec<Vec<i32>> = bed.truth[1]
         .iter()
@@ -153,7 +155,7 @@ fn a_threshold_off_by_one() {
         .map(|(x, y)| {
             let popcount = x.iter().zip(&weights).filter(|(x, w)| (**x > 0) == **w).count() as i32;
             let mut y = y.clone();
-            y[row] = if popcount >= threshold { 1 } else { -1 };
+            y[row] = if popcount >= threshold as i32 { 1 } else { -1 };
             y
         })
         .collect();
@@ -175,7 +177,7 @@ fn image_weights(bed: &Bed, file: &str, row: usize, pe: usize, simd: usize, fan_
 fn a_swapped_popcount_input() {
     let bed = bed();
     // The processing elements of l2_dense (SIMD 6): activations of lanes 0 and 1 change places, the weights stay.
-    let faulty = edit_module(&bed.hardware, "xnor_pe_s6_b4", |m| {
+    let faulty = edit_module(&bed.hardware, "xnor_pe_s6_b5_start", |m| {
         let a = m.net("a").unwrap();
         let lanes: Vec<_> = [1, 0, 2, 3, 4, 5]
             .iter()

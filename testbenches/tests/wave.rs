@@ -123,8 +123,9 @@ fn without_a_difference_the_first_frame_is_shown_from_the_first_cycle() {
 fn diverges(stall: Option<u64>) {
     let (network, hardware, frames) = bed();
     let faulty = edit_image(&hardware, "l2_dense_thresholds.mem", |words| {
-        let old = words[1].extract(4, 4);
-        words[1].insert(4, 4, old + 1);
+        let bits = words[1].width() / 2;
+        let old = words[1].extract(bits, bits);
+        words[1].insert(bits, bits, (old + (1 << bits) - 1) % (1 << bits));
     });
     let report =
         compared(&network, &faulty, &frames, &[Engine::Reference, Engine::Rtl], &Conditions::stalled(stall));

@@ -189,7 +189,7 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
     assert!(refused.contains("config-value") && refused.contains("family = \"ecp5\""), "{refused}");
     bed.run(&["compile", "m.onnx", "--config", "c.toml", "--family", "ecp5", "--out", "cells"]).with(0);
-    let text = |file: &String| std::fs::read_to_string(bed.path("cells/rtl").join(file)).unwrap();
+    let text = |file: &String| fs::read_to_string(bed.path("cells/rtl").join(file)).unwrap();
     let made = bed.list("cells/rtl").into_iter().filter(|file| text(file).contains("CCU2C #("));
     assert!(made.into_iter().any(|file| file.contains("popcount")), "a popcount in cells");
     assert!(bed.path("cells/tb/cells/CCU2C.v").is_file());

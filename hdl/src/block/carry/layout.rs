@@ -224,8 +224,9 @@ impl Layout {
             let mut halves = Vec::new();
             // A chain begins without a carry.
             let carry = later(Some(&self.adders[adder].carry), registers, &place);
-            let begins = first % 2 == 0 && self.ends.last().copied().unwrap_or(0) == first / 2;
-            if !alone && !(begins && carry.of.is_empty()) {
+            let begins = first == 2 * self.ends.last().copied().unwrap_or(0);
+            let needless = alone || begins && carry.of.is_empty();
+            if !needless {
                 halves.push(Half::load(&if carry.of.len() > 2 { raw(&carry) } else { carry }));
             }
             if let Some(before) = carries.take() {
