@@ -11,6 +11,7 @@ use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -135,7 +136,7 @@ fn yosys() -> String {
 }
 
 /// The core's Verilog and memory images, in a directory. Returns the bits of the images.
-fn write(hardware: &Hardware, directory: &Path) -> Result<u64, Box<dyn Error>> {
+fn emitted(hardware: &Hardware, directory: &Path) -> Result<u64, Box<dyn Error>> {
     let top = &hardware.design.top;
     for file in verilog::files(top, &[]) {
         fs::write(directory.join(file.name), file.text)?;
@@ -221,12 +222,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<&str> = cores.iter().map(|core| core.name).collect();
     let families = TOOLS.map(|tool| tool.family.name());
     let here = env::current_dir()?;
-    print!("{}", call(&yosys(), &["-V"], &here)?);
-    println!("registers for {CLOCK} MHz; seed {seed}\n");
-    println!(
+    let mut out = io::stdout();
+    write!(out, "{}", call(&yosys(), &["-V"], &here)?)?;
+    writeln!(out, "registers for {CLOCK} MHz; seed {seed}\n")?;
+    writeln!(
+        out,
         "| core | family | LUTs | carries | LUTs in all | a lane | FF | block RAMs | image bits / their bits | MHz |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
     for core in cores.iter().filter(|core| chosen(core.name, &names)) {
         for tool in TOOLS.iter().filter(|tool| chosen(tool.family.name(), &families)) {
             let target = Target { clock_mhz: Some(CLOCK), family: Some(tool.family), ..Target::default() };
@@ -234,7 +237,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let folds = config.foldings(&core.network).map_err(|error| error.to_string())?;
             let hardware = lower(&core.network, &folds);
             let directory = tempfile::tempdir()?;
-            let bits = write(&hardware, directory.path())?;
+            let bits = emitted(&hardware, directory.path())?;
             let cells = synthesised(tool, &hardware.design.top.name, directory.path())?;
             let of = |kinds: &[&str], whole: bool| -> u64 {
                 let is =
@@ -254,12 +257,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             let each =
                 if folds.len() == 1 { format!("{:.2}", all as f64 / lanes as f64) } else { String::new() };
-            println!(
+            writeln!(
+                out,
                 "| {} | {} | {luts} | {carries} | {all} | {each} | {} | {blocks} | {filled} | {clock} |",
                 core.name,
                 tool.family.name(),
                 of(tool.flip_flops, false)
-            );
+            )?;
         }
     }
     Ok(())
