@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use stoxnor_hdl::verilog;
+
 use crate::emit::manifest::Manifest;
 use crate::engine::Figures;
 use crate::frame::element::Element;
@@ -105,6 +107,15 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
         parameters.join(",\n"),
         connections.join(",\n")
     );
+    let cells = verilog::models(&hardware.design.top);
+    if !cells.is_empty() {
+        let files: Vec<String> = cells.iter().map(|cell| format!("`tb/cells/{}`", cell.name)).collect();
+        let _ = write!(
+            text,
+            "\n## Vendor cells\n\nThe Verilog instantiates cells of the family. Synthesis has them; a simulation takes the models in {}.\n",
+            files.join(", ")
+        );
+    }
     text
 }
 

@@ -193,6 +193,8 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     let made = bed.list("cells/rtl").into_iter().filter(|file| text(file).contains("CCU2C #("));
     assert!(made.into_iter().any(|file| file.contains("popcount")), "a popcount in cells");
     assert!(bed.path("cells/tb/cells/CCU2C.v").is_file());
+    let readme = fs::read_to_string(bed.path("cells/README.md")).unwrap();
+    assert!(readme.contains("the models in `tb/cells/CCU2C.v`"), "{readme}");
     bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\n");
     assert_eq!(layers(&["--config", "c.toml"])[0], "trees");
     let refused = bed.run(&["inspect", "m.onnx", "--clock-mhz", "-1"]).with(2).err;
