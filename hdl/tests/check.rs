@@ -510,3 +510,24 @@ fn issues_tell_module_rule_and_place() {
     assert!(text.starts_with("told: Unused: nothing reads idle (made at "), "{text}");
     assert!(text.contains("hdl/tests/check.rs:"), "{text}");
 }
+
+/// What is printed in place of a module must have its ports, and keep the rules itself.
+#[test]
+fn a_realised_module_has_the_ports_of_its_model() {
+    let realised = |width: u32, uses: bool| {
+        let mut b = Builder::new("model");
+        let x = b.input("x", 2, Role::Data);
+        b.output("y", x, Role::Data);
+        b.finish_realised(|_| {
+            let mut b = Builder::new("model");
+            let x = b.input("x", width, Role::Data);
+            let y = if uses { b.not(x) } else { b.constant(width, 0) };
+            let y = b.named("inner", y);
+            b.output("y", y, Role::Data);
+            b.finish()
+        })
+    };
+    assert_eq!(rules(&realised(2, true)), []);
+    assert_eq!(rules(&realised(3, true)), [Rule::Width]);
+    assert_eq!(rules(&realised(2, false)), [Rule::Unused]);
+}

@@ -188,6 +188,13 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     bed.write("c.toml", carry);
     let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
     assert!(refused.contains("config-value") && refused.contains("family = \"ecp5\""), "{refused}");
+    bed.write("c.toml", "[layers.l1_dense]\nsimd = 8\n");
+    let chosen = bed.run(&["inspect", "m.onnx", "--config", "c.toml", "--family", "ecp5", "--json"]).with(0);
+    assert_eq!(
+        chosen.json()["layers"][0]["form"],
+        "carry",
+        "the family's own form, where there are lanes enough"
+    );
     bed.run(&["compile", "m.onnx", "--config", "c.toml", "--family", "ecp5", "--out", "cells"]).with(0);
     let text = |file: &String| fs::read_to_string(bed.path("cells/rtl").join(file)).unwrap();
     let made = bed.list("cells/rtl").into_iter().filter(|file| text(file).contains("CCU2C #("));
