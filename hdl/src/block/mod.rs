@@ -65,11 +65,44 @@ pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Ne
 
 /// Makes register `q` count up where `up` is 1, and down where `down` is 1.
 fn up_and_down(b: &mut Builder, q: Net, up: Net, down: Net) {
-    let one = b.constant(b.width(q), 1);
-    let (more, less) = (b.add(q, one), b.sub(q, one));
-    let next = b.mux(up, more, less);
+    // One adder: of 1, or of -1, whose bits are all 1.
+    let lowest = b.constant(1, 1);
+    let change = match b.width(q) {
+        1 => lowest,
+        bits => {
+            let others = b.not(up);
+            let others = b.sign_extend(others, bits - 1);
+            b.concat(&[lowest, others])
+        }
+    };
+    let next = b.add(q, change);
     let changed = b.xor(up, down);
     b.next_if(q, changed, next);
+}
+
+/// Whether a buffer has entries, as a register, so that the path from one handshake to the next is short. `count` is their number,
+/// which `up` and `down` change.
+fn has_entries(b: &mut Builder, name: &str, count: Net, up: Net, down: Net) -> Net {
+    let some = b.register(name, 1, Some(0));
+    let one = b.is(count, 1);
+    let empties = b.and(one, down);
+    let stays = b.not(empties);
+    let stays = b.and(some, stays);
+    let next = b.or(up, stays);
+    b.next(some, next);
+    some
+}
+
+/// The same for whether a buffer of `depth` entries is full.
+fn is_full(b: &mut Builder, name: &str, depth: u32, count: Net, up: Net, down: Net) -> Net {
+    let full = b.register(name, 1, Some(0));
+    let almost = b.is(count, u64::from(depth) - 1);
+    let fills = b.and(almost, up);
+    let fills = b.or(fills, full);
+    let stays = b.not(down);
+    let next = b.and(fills, stays);
+    b.next(full, next);
+    full
 }
 
 /// The value of `said` at the beginning (`begins`) of the frame in work. Registers `<name>_0`, `<name>_1`, ... hold it for up to

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, of_frames, up_and_down};
+use super::{counter, has_entries, is_full, of_frames, up_and_down};
 use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// Number of frames whose number of passes is stored: the rest of one that is being output, a whole one, and the beginning of a
@@ -37,9 +37,7 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let used = b.register("used", bits_for(depth.into()), Some(0));
     let unread = b.register("unread", bits_for(depth.into()), Some(0));
     let valid = b.register("valid", 1, Some(0));
-    let full = b.is(used, depth.into());
-    let ready = b.not(full);
-    let ready = b.named("s_ready", ready);
+    let ready = b.wire("s_ready", 1);
     let write = b.and(s.valid, ready);
     let write = b.named("write", write);
 
@@ -69,13 +67,19 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
             let zero = b.constant(b.width(pass), 0);
             let next = b.mux(last, zero, more);
             b.next_if(pass, pass_end, next);
-            let first = b.is(pass, 0);
-            (Some(b.named("first_pass", first)), Some(last))
+            let first = b.register("first_pass", 1, Some(1));
+            b.next_if(first, pass_end, last);
+            (Some(first), Some(last))
         }
     };
     let done = last_pass.map_or(pass_end, |last| b.and(pass_end, last));
     b.drive(frame_end, done);
-    let there = b.reduce_or(unread);
+    let taken = first_pass.map_or(read, |first| {
+        let taken = b.and(read, first);
+        b.named("read_first", taken)
+    });
+    up_and_down(&mut b, unread, write, taken);
+    let there = has_entries(&mut b, "some_unread", unread, write, taken);
     let available = match first_pass {
         None => there,
         Some(first) => {
@@ -91,10 +95,14 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     b.drive(read, can_read);
     b.next_if(valid, free, available);
 
-    let taken = first_pass.map_or(read, |first| b.and(read, first));
-    up_and_down(&mut b, unread, write, taken);
-    let freed = last_pass.map_or(read, |last| b.and(read, last));
+    let freed = last_pass.map_or(read, |last| {
+        let freed = b.and(read, last);
+        b.named("read_last", freed)
+    });
     up_and_down(&mut b, used, write, freed);
+    let full = is_full(&mut b, "full", depth, used, write, freed);
+    let not_full = b.not(full);
+    b.drive(ready, not_full);
 
     let (write_at, _) = counter(&mut b, "write_at", depth.into(), write).expect("two frames");
     let half = b.register("half", 1, Some(0));
