@@ -392,6 +392,14 @@ impl Builder {
         MemoryId(self.module.memories.len() - 1)
     }
 
+    /// Adds a memory with the words of `image`, which are in the module's text.
+    #[track_caller]
+    pub fn memory_of(&mut self, name: &str, image: &Arc<Image>) -> MemoryId {
+        let memory = self.memory(name, image.words[0].width(), image.words.len() as u32, None);
+        self.module.memories[memory.0].contents = Some(Arc::clone(image));
+        memory
+    }
+
     /// Adds a registered read port and returns its output register `<name>_q`.
     #[track_caller]
     pub fn read(&mut self, memory: MemoryId, name: &str, address: Net, enable: Net) -> Net {

@@ -226,6 +226,11 @@ impl Image {
     }
 }
 
+/// Whether a read-only memory belongs into block RAM. Logic is as cheap in some family for fewer words or bits.
+pub(crate) fn is_block_rom(width: u32, depth: u32) -> bool {
+    depth >= 64 && u64::from(depth) * u64::from(width) >= 4096
+}
+
 /// A parameter of a module, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ParameterId(pub(crate) u32);
@@ -279,8 +284,10 @@ pub struct Primitive {
     pub cell: &'static str,
     /// Its parameters, each a name and a value in Verilog.
     pub parameters: Vec<(String, String)>,
-    /// The names of all its pins, in order.
+    /// The names of its pins, in order; those of the model's ports and then the others if it is empty.
     pub order: &'static [&'static str],
+    /// The names of its clock pins.
+    pub clocks: &'static [&'static str],
     /// Pins that are no ports of the model: inputs with their values, and outputs (`None`) that nothing uses.
     pub pins: Vec<(String, Option<bool>)>,
 }

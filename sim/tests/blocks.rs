@@ -5,8 +5,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{pattern, rtl, shape};
-use stoxnor_hdl::block::{fifo, narrower, stream_register, widener};
-use stoxnor_hdl::{Bits, Builder, Module, Role, Stream};
+use stoxnor_hdl::block::{counter, fifo, narrower, rom_dp16kd, stream_register, widener};
+use stoxnor_hdl::{Bits, Builder, Image, Module, Role, Stream};
 use stoxnor_sim::icarus::Icarus;
 use stoxnor_sim::verilator::Verilator;
 use stoxnor_sim::{Beat, Design, Reset, Stimulus};
@@ -220,5 +220,68 @@ fn cells_compute_what_they_say_in_every_simulator() {
             trace,
             "width {width}: Icarus"
         );
+    }
+}
+
+/// A stream of bits beside the words of a ROM in block RAMs of ECP5, one after another. Nothing if the ROM does not belong there.
+fn beside_words(image: &Arc<Image>) -> Option<Arc<Module>> {
+    let memory = rom_dp16kd(image)?;
+    let mut b = Builder::new("beside_words");
+    let s = b.stream_input("s", 1, 0);
+    let m_ready = b.input("m_ready", 1, Role::Control);
+    let take = b.and(s.valid, m_ready);
+    let take = b.named("take", take);
+    let (address, _) = counter(&mut b, "address", image.words.len() as u64, take).expect("several words");
+    let rom = b.instance("u_rom", &memory);
+    b.connect(rom, "address", address);
+    b.connect(rom, "enable", m_ready);
+    let word = b.out(rom, "data");
+    let Stream { mut data, mut valid, mut last, .. } = s;
+    for stage in 0..2 {
+        data = b.registered(&format!("data_{stage}"), None, m_ready, data);
+        valid = b.registered(&format!("valid_{stage}"), Some(0), m_ready, valid);
+        last = b.registered(&format!("last_{stage}"), None, m_ready, last);
+    }
+    let data = b.concat(&[data, word]);
+    b.output("s_ready", m_ready, Role::Control);
+    b.stream_output_forward("m", Stream { data, valid, last, user: None });
+    Some(b.finish())
+}
+
+#[test]
+fn block_rams_of_ecp5_hold_their_words_in_every_simulator() {
+    // One and two ports in use, ports in part, words of 9 bits, and the ends of every shape.
+    for (width, depth) in [(70, 64), (37, 512), (19, 1000), (10, 2048)] {
+        let words: Vec<Bits> = (0..depth).map(|at| pattern(width, at)).collect();
+        let image = Arc::new(Image { file: "words.mem".to_owned(), words: words.clone() });
+        let design = design(beside_words(&image).expect("a block RAM"), 1, 1 + width, 0);
+        let beats = depth as usize;
+        let stimulus = Stimulus {
+            frames: vec![vec![vec![Bits::zero(1); beats]]],
+            tap_beats: vec![beats],
+            limit: 20_000,
+            stall: Some(3),
+            ..Stimulus::default()
+        };
+        let trace = rtl(&design, &stimulus);
+        let is_word =
+            |(beat, word): (&Beat, &Bits)| (0..width).all(|bit| beat.data.bit(1 + bit) == word.bit(bit));
+        assert!(trace.taps[0].iter().zip(&words).all(is_word), "{width} x {depth}");
+        let mut verilated = Verilator::default().build(&design, beats).expect("Verilator builds");
+        assert!(
+            verilated.simulate(&stimulus).expect("Verilator runs") == trace,
+            "{width} x {depth}: Verilator"
+        );
+        let icarus = Icarus::default().simulate(&design, &stimulus).expect("Icarus runs");
+        assert!(icarus == trace, "{width} x {depth}: Icarus");
+    }
+}
+
+#[test]
+fn shallow_and_deep_memories_are_left_to_synthesis() {
+    for (width, depth) in [(512, 63), (63, 64), (1, 4096), (128, 2304)] {
+        let words = (0..depth).map(|at| pattern(width, at)).collect();
+        let image = Arc::new(Image { file: "words.mem".to_owned(), words });
+        assert!(rom_dp16kd(&image).is_none(), "{width} x {depth}");
     }
 }

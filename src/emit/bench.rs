@@ -97,7 +97,7 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
         "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
     ));
     files.insert("tb/main.cpp".to_owned(), driver("bench"));
-    files.insert("tb/models/dp16kd.v".to_owned(), include_str!("dp16kd.v").to_owned());
+    files.insert("tb/models/dp16kd.v".to_owned(), verilog::DP16KD.to_owned());
     for model in verilog::models(&hardware.design.top) {
         files.insert(format!("tb/cells/{}", model.name), model.text);
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use stoxnor_hdl::block::LineBuffer;
 
-pub use pipeline::{Matrix, Pipeline, Register, Sum};
+pub use pipeline::{Matrix, Pipeline, Register, Stalls, Sum};
 pub use process::{Fifo, Fork, Ideal, Join, Narrower, Pattern, Replay, RoundRobin, Sink, Source, Widener};
 pub use ring::Ring;
 
@@ -329,5 +329,16 @@ mod tests {
         let (taken, _) = all.beats(&[0; 7]);
         // One is in work behind it, two are in the register, two in the pipeline; then one leaves every four cycles.
         assert_eq!(taken.accepted, [0, 1, 2, 3, 4, 8, 12]);
+    }
+
+    /// The same with a registered stall: the pipeline stalls one edge earlier, with a gap in front of the register.
+    #[test]
+    fn a_registered_stall_does_not_wait_for_a_result() {
+        let slow = Schedule::matrix(Matrix { folds: 4, ..Matrix::default() });
+        let full = Matrix { latency: 3, stalls: Stalls::Full, ..Matrix::default() };
+        let all = Schedule::matrix(full).then(slow);
+        let (taken, _) = all.beats(&[0, 1, 2, 3, 9, 9, 9]);
+        // The register is full from edge 5 to 7 and from 9 to 11. At edge 9 the stages before it are empty.
+        assert_eq!(taken.accepted, [0, 1, 2, 3, 12, 13, 14]);
     }
 }

@@ -82,6 +82,16 @@ impl Process for Register {
     }
 }
 
+/// The edges at which a pipeline stalls as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Stalls {
+    /// Those at which a result would enter the full stream register.
+    #[default]
+    Blocked,
+    /// Those at which the stream register is full, whether a result comes or not: the stall is the state of one flip-flop.
+    Full,
+}
+
 /// The timing parameters of a matrix unit, or of another pipeline that stalls as a whole. A frame has `operands` operands of
 /// `steps` beats each. Each operand is used by `folds` row groups: the steps of the first group each accept an input beat, the
 /// other groups read the beats from the operand buffer.
@@ -100,11 +110,13 @@ pub struct Matrix {
     /// For weights that are sampled into a memory: edges from a frame's first step (or reset) to the first edge at which the next
     /// frame's first step may be issued.
     pub sampled: Option<u64>,
+    /// When the pipeline stalls. Bursts need [`Stalls::Blocked`].
+    pub stalls: Stalls,
 }
 
 impl Default for Matrix {
     fn default() -> Self {
-        Self { operands: 1, folds: 1, steps: 1, latency: 2, burst: 1, sampled: None }
+        Self { operands: 1, folds: 1, steps: 1, latency: 2, burst: 1, sampled: None, stalls: Stalls::Blocked }
     }
 }
 
@@ -115,8 +127,9 @@ impl Matrix {
     }
 }
 
-/// The timing of a pipeline. The whole pipeline stalls from the edge at which a result would enter the full stream register,
-/// until the register has room. Nothing else stalls it.
+/// The timing of a pipeline. The whole pipeline stalls until the stream register has room, from the edge at which a result would
+/// enter the full register or, with [`Stalls::Full`], from the edge after the one at which the register became full. Nothing else
+/// stalls it.
 #[derive(Debug)]
 pub struct Pipeline {
     unit: Matrix,
@@ -131,6 +144,8 @@ pub struct Pipeline {
     still: VecDeque<[u64; 2]>,
     /// Remaining output beats of the last result.
     more: u64,
+    /// Whether the last result may have filled the register, and the edge at which it has room again is not known yet.
+    fills: bool,
     /// The first edge at which the next beat may be accepted, without the stalls in `still`.
     free: u64,
     /// The first edge at which the next frame's weights are available.
@@ -152,6 +167,7 @@ impl Pipeline {
             stood: 0,
             still: VecDeque::new(),
             more: 0,
+            fills: false,
             free: 0,
             full: 0,
             step: 0,
@@ -177,14 +193,25 @@ impl Pipeline {
                 self.more -= 1;
                 continue;
             }
+            if self.fills {
+                let Some(room) = self.entry.may(wires, 0) else { return };
+                self.fills = false;
+                self.stall(self.entry.last.map_or(0, |last| last + 1), room);
+            }
             let Some(due) = self.flight.front().map(|due| due + self.stood) else { return };
             let Some(entered) = self.entry.enter(wires, due) else { return };
             self.flight.pop_front();
             self.more = self.unit.burst - 1;
-            if entered > due {
-                self.still.push_back([due, entered]);
-                self.stood += entered - due;
-            }
+            self.fills = self.unit.stalls == Stalls::Full;
+            self.stall(due, entered);
+        }
+    }
+
+    /// Stalls from edge `from` until edge `to`.
+    fn stall(&mut self, from: u64, to: u64) {
+        if to > from {
+            self.still.push_back([from, to]);
+            self.stood += to - from;
         }
     }
 
@@ -199,8 +226,11 @@ impl Pipeline {
                 }
                 Some(_) => return Some(at),
                 None => {
-                    let due = self.flight.front().map(|due| due + self.stood);
-                    return due.is_none_or(|due| due > at).then_some(at);
+                    let from = match (self.fills, self.entry.last) {
+                        (true, Some(last)) => Some(last + 1),
+                        _ => self.flight.front().map(|due| due + self.stood),
+                    };
+                    return from.is_none_or(|from| from > at).then_some(at);
                 }
             }
         }

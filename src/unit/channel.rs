@@ -10,8 +10,8 @@
 //! | t + 1 | the taps reduced so far; the group's thresholds. Omitted if there is one tap |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! As in the matrix unit, the whole pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else
-//! stalls it.
+//! As in the matrix unit, the whole pipeline stalls while the stream register is full and a beat waits to enter it, or whenever it
+//! is full. Nothing else stalls it.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Cuts, Folding};
-use crate::unit::matrix::{Output, Position, RawSums, Step, Table, width};
+use crate::unit::matrix::{Output, Position, RawSums, Step, Table, drive_run, width};
 use crate::unit::resources::Resources;
 use crate::unit::window::{LineBufferStage, WindowConsumer};
 
@@ -149,7 +149,8 @@ impl ChannelUnit<'_> {
     fn timing(&self) -> Matrix {
         let steps = self.taps() as u64;
         let operands = (self.kernel.window.positions() * self.channels() / self.fold.pe) as u64;
-        Matrix { operands, steps, latency: self.latency(), ..Matrix::default() }
+        let stalls = self.fold.cuts.stalls();
+        Matrix { operands, steps, latency: self.latency(), stalls, ..Matrix::default() }
     }
 
     /// Registers between the input register and the comparison of single taps, while the thresholds leave their memory.
@@ -211,7 +212,6 @@ impl ChannelUnit<'_> {
         let m_ready = b.input("m_ready", 1, Role::Control);
         let out = b.instance("u_out", &stream_register(pe as u32 * self.element().bits(), user));
         b.connect(out, "m_ready", m_ready);
-        // The pipeline moves if its last stage is empty or its beat may leave.
         let run = b.wire("run", 1);
         b.output("s_ready", run, Role::Control);
         // Accepted beats are counted only if a counter needs it.
@@ -269,9 +269,7 @@ impl ChannelUnit<'_> {
             },
         };
         let Stage { valid, last, user } = stage;
-        let (leaves, empty) = (b.out(out, "s_ready"), b.not(valid));
-        let moves = b.or(leaves, empty);
-        b.drive(run, moves);
+        drive_run(&mut b, run, out, valid, self.fold.cuts);
         b.connect_stream(out, "s", Stream { data, valid, last, user });
         let m = b.out_stream(out, "m");
         b.stream_output_forward("m", m);

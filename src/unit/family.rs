@@ -101,8 +101,8 @@ impl Family {
             false => from + sum + counted,
         };
         let Some(lanes) = paths.lanes else { return compared };
-        // A level of a chain of carry cells goes into the chain and out of it again; registers are closer there.
-        let (level, together) = if paths.carry { (sum, 2.0) } else { (level, 3.0) };
+        // A level of a chain of carry cells goes into the chain and out of it again; there are registers behind each.
+        let (level, together) = if paths.carry { (sum, 1.0) } else { (level, 3.0) };
         let (tree, planes) = (lut + levels(lanes) * level, levels(paths.pairs) * sum);
         let products = match cuts {
             Cuts::Fewest | Cuts::Words => from + tree + planes + sum,

@@ -2,6 +2,7 @@
 
 use crate::arith::kernel::Sliding;
 use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
+use crate::schedule::Stalls;
 
 /// Parallelism of one layer, and its pipeline registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -65,7 +66,7 @@ pub enum Cuts {
     Fewest,
     /// Behind the memories: weight words, operands, thresholds.
     Words,
-    /// Behind each popcount, and between comparing with several thresholds and counting them.
+    /// Behind each popcount, and between comparing with several thresholds and counting them. The pipeline's stall is registered.
     Counts,
     /// Inside each popcount, behind every third level of its tree of adders, and behind the sum of the bit planes' counts.
     Trees,
@@ -88,6 +89,11 @@ impl Cuts {
     /// Whether the registers of `kind` are there.
     pub fn has(self, kind: Self) -> bool {
         self >= kind
+    }
+
+    /// When the pipeline stalls: by one flip-flop where the clock asks for short paths.
+    pub fn stalls(self) -> Stalls {
+        if self.has(Self::Counts) { Stalls::Full } else { Stalls::Blocked }
     }
 }
 

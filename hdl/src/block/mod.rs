@@ -2,6 +2,7 @@
 
 mod accumulator;
 mod carry;
+mod dp16kd;
 mod fifo;
 mod fork;
 mod frame_sum;
@@ -21,6 +22,7 @@ mod width_converter;
 
 pub use accumulator::accumulator;
 pub use carry::{next_sum, product_stages, products};
+pub use dp16kd::rom_dp16kd;
 pub use fifo::fifo;
 pub use fork::fork;
 pub use frame_sum::{Summand, frame_sum};

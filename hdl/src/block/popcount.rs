@@ -34,7 +34,7 @@ impl Cells {
     pub fn stages(self, lane: Lane, lanes: u32) -> u32 {
         match self.serving(lane, lanes) {
             Self::Portable => lane.stages(lanes),
-            Self::Ccu2c => carry::levels(lanes).saturating_sub(1) / carry::LEVELS,
+            Self::Ccu2c => carry::levels(lanes).saturating_sub(1),
         }
     }
 

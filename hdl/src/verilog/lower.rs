@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
-use crate::module::{Cell, Driver, Image, Memory, Module, Net, Primitive};
+use crate::module::{Cell, Driver, Image, Memory, Module, Net, Primitive, is_block_rom};
 
 pub fn lower(module: &Module) -> Ast {
     let mut ports = Vec::new();
@@ -79,16 +79,12 @@ fn declarations(module: &Module) -> Vec<Item> {
     items
 }
 
-/// The fewest words and bits of a read-only memory that belongs into block RAM: below, logic is as cheap in some family.
-const BLOCK_ROM: (u32, u64) = (64, 4096);
-
 /// A written memory is never read where it is written. A read-only memory of some size belongs into block RAM: left to
 /// themselves, tools make logic of wide shallow ones.
 fn attribute(memory: &Memory) -> Option<&'static str> {
-    let (words, bits) = BLOCK_ROM;
     if !memory.writes.is_empty() {
         Some("no_rw_check")
-    } else if memory.depth >= words && u64::from(memory.depth) * u64::from(memory.width) >= bits {
+    } else if is_block_rom(memory.width, memory.depth) {
         Some("rom_style = \"block\"")
     } else {
         None
@@ -265,6 +261,9 @@ fn primitive_item(primitive: &Primitive, name: &str, mut connections: Vec<(Strin
         let open = || Expression::Name(unused(name, pin));
         (pin.clone(), value.map_or_else(open, |one| literal(&crate::Bits::new(1, one.into()))))
     }));
+    connections.retain(|(pin, _)| pin != "clk");
+    let clock = || Expression::Name("clk".to_owned());
+    connections.extend(primitive.clocks.iter().map(|pin| ((*pin).to_owned(), clock())));
     connections.sort_by_key(|(pin, _)| primitive.order.iter().position(|own| own == pin));
     Item::Cell {
         cell: primitive.cell,

@@ -43,7 +43,10 @@ pub fn models(top: &Arc<Module>) -> Vec<File> {
 }
 
 /// The models of vendors' cells.
-const CELLS: &[(&str, &str)] = &[("CCU2C", include_str!("CCU2C.v"))];
+const CELLS: &[(&str, &str)] = &[("CCU2C", include_str!("CCU2C.v")), ("DP16KD", DP16KD)];
+
+/// The model of ECP5's block RAM, which yosys has none of.
+pub const DP16KD: &str = include_str!("DP16KD.v");
 
 /// Whether `name` is a Verilog identifier and no keyword of Verilog-2005 or SystemVerilog.
 pub fn is_identifier(name: &str) -> bool {

@@ -1,13 +1,12 @@
 //! Stochastic rounding in hardware, and weights that are rounded on the fly.
 
-use std::sync::Arc;
-
 use stoxnor_hdl::block::{RoundingLane, lfsr, lfsr_window};
 use stoxnor_hdl::{Bits, Builder, Image, Net, index_bits};
 
 use crate::arith::lfsr::before;
 use crate::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use crate::unit::folding::{Cuts, Folding};
+use crate::unit::matrix::Words;
 use crate::unit::matrix::source::{Step, WeightSource, Word, address, all};
 
 /// The hardware that rounds the real weights of a layer.
@@ -142,7 +141,7 @@ impl Sampler<'_> {
     }
 
     /// The memory of stored numbers, `rows` rows per word. The address advances at `step`, and returns to 0 at a step with
-    /// `back`.
+    /// `back`. `behind` names a register behind the memory, if there is one.
     pub(crate) fn numbers(
         &self,
         b: &mut Builder,
@@ -150,6 +149,7 @@ impl Sampler<'_> {
         enable: Net,
         step: Net,
         back: impl FnOnce(&mut Builder) -> Net,
+        behind: Option<&str>,
     ) -> Net {
         let mut words = Vec::new();
         for group in 0..self.groups() {
@@ -159,11 +159,13 @@ impl Sampler<'_> {
             }
         }
         let address = address(b, "number_at", words.len() as u64, step, None, |b, _| back(b));
-        let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
-        let memory = crate::unit::matrix::memory(b, "u_weights", "WEIGHTS_FILE", &image);
-        b.connect(memory, "address", address);
-        b.connect(memory, "enable", enable);
-        b.out(memory, "data")
+        let words = Words {
+            name: "u_weights",
+            parameter: "WEIGHTS_FILE",
+            image: Image { file: format!("{}_weights.mem", self.name), words },
+            behind,
+        };
+        words.read(b, self.fold.form, address, enable)
     }
 
     /// The LFSRs. Returns the random words of each, one edge after `advance`.
@@ -199,11 +201,13 @@ impl Sampler<'_> {
             }
             let next = b.named("start_next", next);
             b.next_if(at, fetch.now, next);
-            let image = Arc::new(Image { file: format!("{}_starts.mem", self.name), words: starts });
-            let memory = crate::unit::matrix::memory(b, "u_starts", "STARTS_FILE", &image);
-            b.connect(memory, "address", next);
-            b.connect(memory, "enable", fetch.now);
-            b.out(memory, "data")
+            let words = Words {
+                name: "u_starts",
+                parameter: "STARTS_FILE",
+                image: Image { file: format!("{}_starts.mem", self.name), words: starts },
+                behind: None,
+            };
+            words.read(b, self.fold.form, next, fetch.now)
         };
         let (load, restore) = self.begins(b, pace);
         let module = lfsr(self.leap(), restore.is_some());
@@ -329,9 +333,11 @@ pub struct Fly<'a>(pub Sampler<'a>);
 
 impl Fly<'_> {
     /// Edges from reading a number to its rounded weight. Rounding with one random bit is one gate per lane, which is merged into
-    /// the lane after it. Otherwise it is a carry chain with a pipeline stage of its own.
+    /// the lane after it. Otherwise it is a carry chain with a pipeline stage of its own, and so is the gate where popcounts have
+    /// registers inside.
     fn rounded(&self) -> u32 {
-        if self.0.rounding().bits == 1 { 1 } else { 2 }
+        let merged = self.0.rounding().bits == 1 && !self.0.fold.cuts.has(Cuts::Trees);
+        if merged { 1 } else { 2 }
     }
 }
 
@@ -362,7 +368,9 @@ impl WeightSource for Fly<'_> {
     fn hardware(&self, b: &mut Builder, step: Step) -> Word {
         let s = &self.0;
         let position_end = |b: &mut Builder| step.position_end(b).unwrap_or(step.issue);
-        let mut code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end);
+        let cut = s.fold.cuts.has(Cuts::Words);
+        let behind = cut.then_some("numbers");
+        let code = s.numbers(b, s.fold.pe, step.run, step.issue, position_end, behind);
         let several = s.starts() > 1;
         let fetch = (s.all_starts() > 1).then(|| {
             // With one start value per frame, the next one is fetched when the last position uses it.
@@ -390,8 +398,7 @@ impl WeightSource for Fly<'_> {
             fetch,
         };
         let mut words = s.sequences(b, &pace);
-        if s.fold.cuts.has(Cuts::Words) {
-            code = b.registered("numbers", None, step.run, code);
+        if cut {
             for (g, words) in words.iter_mut().enumerate() {
                 *words = b.registered(&format!("random_{g}"), None, step.run, *words);
             }

@@ -10,9 +10,9 @@
 //! | t + 1 | the sums of the processing elements; the group's thresholds |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! [`Cuts`](crate::unit::folding::Cuts) put further registers between these; a slower weight source does too. The whole
-//! pipeline stalls while the stream register is full and a beat waits to enter it. Nothing else stalls it, so control depends on
-//! valid and ready only.
+//! [`Cuts`] put further registers between these; a slower weight source does too. The whole pipeline stalls while the stream
+//! register is full and a beat waits to enter it, or whenever it is full ([`Stalls`]). Nothing else stalls it, so control depends
+//! on valid and ready only.
 //!
 //! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
 
@@ -26,12 +26,12 @@ mod source;
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, ram, rom, stream_register};
+use stoxnor_hdl::block::{counter, ram, rom, rom_dp16kd, stream_register};
 use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
 
 use crate::arith::matrix::IntMatrix;
-use crate::schedule::Matrix;
-use crate::unit::folding::Folding;
+use crate::schedule::{Matrix, Stalls};
+use crate::unit::folding::{Counting, Cuts, Folding};
 
 pub use fly::{Fly, Sampler};
 pub use form::{Accumulate, BitPlanes, Form, Operands};
@@ -189,6 +189,7 @@ impl<'a> MatrixUnit<'a> {
             latency: self.latency(),
             burst: 1,
             sampled: self.source.sampling(),
+            stalls: self.fold.cuts.stalls(),
         }
     }
 
@@ -210,8 +211,6 @@ impl<'a> MatrixUnit<'a> {
         let output_width = pe as u32 * self.output.element().bits();
         let out = b.instance("u_out", &stream_register(output_width, self.user));
         b.connect(out, "m_ready", m_ready);
-        // The pipeline moves if its last stage is empty or its beat may leave. A full register alone does not stop earlier
-        // stages.
         let run = b.wire("run", 1);
 
         // Issue: a step of the first row group needs an input beat; other row groups read the operand buffer.
@@ -326,9 +325,7 @@ impl<'a> MatrixUnit<'a> {
         for _ in 0..self.output.latency(self.fold.cuts) {
             done = self.advance(&mut b, "reached", run, done);
         }
-        let (leaves, empty) = (b.out(out, "s_ready"), b.not(done.valid));
-        let moves = b.or(leaves, empty);
-        b.drive(run, moves);
+        drive_run(&mut b, run, out, done.valid, self.fold.cuts);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
         b.connect_stream(out, "s", result);
         let m = b.out_stream(out, "m");
@@ -426,11 +423,53 @@ impl<'a> MatrixUnit<'a> {
     }
 }
 
-/// A ROM instance whose contents are named by a parameter of the surrounding module.
-fn memory(b: &mut Builder, name: &str, parameter: &str, image: &Arc<Image>) -> InstanceId {
-    let width = image.words[0].width();
-    let file = b.parameter(parameter, Some(Arc::clone(image)));
-    let memory = b.instance(name, &rom(image.words.len() as u32, width));
-    b.bind(memory, "INIT_FILE", file);
-    memory
+/// Drives `run`, which moves all stages of a pipeline, by the stream register `out` at its end. `valid` is that of the last stage.
+pub fn drive_run(b: &mut Builder, run: Net, out: InstanceId, valid: Net, cuts: Cuts) {
+    let room = b.out(out, "s_ready");
+    let moves = match cuts.stalls() {
+        // The last stage is empty, or its beat may leave: a full register alone does not stop earlier stages.
+        Stalls::Blocked => {
+            let empty = b.not(valid);
+            b.or(room, empty)
+        }
+        // The register's spare entry is empty: no path from other signals.
+        Stalls::Full => room,
+    };
+    b.drive(run, moves);
+}
+
+/// A ROM of a unit.
+pub(crate) struct Words<'a> {
+    /// Name of the instance.
+    pub name: &'a str,
+    /// The parameter of the surrounding module that names its contents.
+    pub parameter: &'a str,
+    pub image: Image,
+    /// Name of a register behind the memory, if there is one: words come two edges after their addresses then.
+    pub behind: Option<&'a str>,
+}
+
+impl Words<'_> {
+    /// The words, read at `address` where `enable` is 1. With a register behind the memory, units of carry cells use block RAMs of
+    /// ECP5 with their own output registers, whose contents are in the Verilog.
+    pub(crate) fn read(self, b: &mut Builder, form: Counting, address: Net, enable: Net) -> Net {
+        let image = Arc::new(self.image);
+        let placed = self.behind.filter(|_| form == Counting::Carry).and_then(|_| rom_dp16kd(&image));
+        let memory = match &placed {
+            Some(rom) => b.instance(self.name, rom),
+            None => {
+                let file = b.parameter(self.parameter, Some(Arc::clone(&image)));
+                let memory = b.instance(self.name, &rom(image.words.len() as u32, image.words[0].width()));
+                b.bind(memory, "INIT_FILE", file);
+                memory
+            }
+        };
+        b.connect(memory, "address", address);
+        b.connect(memory, "enable", enable);
+        let word = b.out(memory, "data");
+        match self.behind.filter(|_| placed.is_none()) {
+            Some(name) => b.registered(name, None, enable, word),
+            None => word,
+        }
+    }
 }

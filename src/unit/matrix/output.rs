@@ -1,7 +1,5 @@
 //! The output of a matrix unit or a channel unit: activations, or the sums themselves.
 
-use std::sync::Arc;
-
 use stoxnor_hdl::block::{threshold, threshold_count};
 use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
 
@@ -9,6 +7,7 @@ use crate::arith::activation::Activation;
 use crate::arith::sampling::of_member;
 use crate::frame::element::Element;
 use crate::unit::folding::{Cuts, Folding};
+use crate::unit::matrix::Words;
 use crate::unit::matrix::source::{Step, address, all};
 
 /// The sums of rows as the hardware computes them. The true sum is y = gain * raw + the row's constant.
@@ -187,25 +186,25 @@ impl Table {
     pub fn read(
         &self,
         b: &mut Builder,
-        (unit, Folding { pe, cuts, .. }): (&str, Folding),
+        (unit, fold): (&str, Folding),
         mut at: Net,
         run: Net,
         latency: u32,
     ) -> Vec<Net> {
-        let image = Arc::new(Image { file: format!("{unit}_{}.mem", self.name), words: self.words(pe) });
+        let image = Image { file: format!("{unit}_{}.mem", self.name), words: self.words(fold.pe) };
         let several = image.words.len() > 1;
-        let behind = cuts.has(Cuts::Words) && several && latency > 0;
+        let behind = fold.cuts.has(Cuts::Words) && several && latency > 0;
         for stage in (0..latency - u32::from(behind)).filter(|_| several) {
             at = b.registered(&format!("{}_at_{stage}", self.name), None, run, at);
         }
-        let parameter = format!("{}_FILE", self.name.to_uppercase());
-        let memory = crate::unit::matrix::memory(b, &format!("u_{}", self.name), &parameter, &image);
-        b.connect(memory, "address", at);
-        b.connect(memory, "enable", run);
-        let mut word = b.out(memory, "data");
-        if behind {
-            word = b.registered(self.name, None, run, word);
-        }
+        let words = Words {
+            name: &format!("u_{}", self.name),
+            parameter: &format!("{}_FILE", self.name.to_uppercase()),
+            image,
+            behind: behind.then_some(self.name),
+        };
+        let word = words.read(b, fold.form, at, run);
+        let pe = fold.pe;
         let row = |p: u32| {
             let own = b.slice(word, p * self.row_bits(), self.row_bits());
             // A decreasing row is marked by an extra bit.

@@ -1,15 +1,14 @@
 //! A weight source: a ROM with registered read that holds the weights of all members.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use stoxnor_hdl::{Bits, Builder, Image};
 
 use crate::arith::matrix::IntMatrix;
 use crate::unit::folding::{Cuts, Folding};
-use crate::unit::matrix::Form;
 use crate::unit::matrix::source::Step;
 use crate::unit::matrix::source::{WeightSource, Word, address, all};
+use crate::unit::matrix::{Form, Words};
 
 /// Weights in a ROM with registered read, in order of members.
 #[derive(Debug)]
@@ -57,15 +56,14 @@ impl WeightSource for Rom<'_> {
         let back = |b: &mut Builder, _| all(b, [position_end, last_member]).unwrap_or(step.issue);
         // A single member's words are the same at every position, and start at address 0.
         let again = step.position.filter(|_| several).map(|p| (position_end, p));
-        let image = Arc::new(Image { file: format!("{}_weights.mem", self.name), words });
         let address = address(b, "weight_at", depth, step.issue, again, back);
-        let memory = crate::unit::matrix::memory(b, "u_weights", "WEIGHTS_FILE", &image);
-        b.connect(memory, "address", address);
-        b.connect(memory, "enable", step.run);
-        let mut word = b.out(memory, "data");
-        if self.fold.cuts.has(Cuts::Words) {
-            word = b.registered("weights", None, step.run, word);
-        }
+        let words = Words {
+            name: "u_weights",
+            parameter: "WEIGHTS_FILE",
+            image: Image { file: format!("{}_weights.mem", self.name), words },
+            behind: self.fold.cuts.has(Cuts::Words).then_some("weights"),
+        };
+        let word = words.read(b, self.fold.form, address, step.run);
         Word { word, ready: None }
     }
 }

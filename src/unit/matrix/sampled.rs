@@ -75,7 +75,7 @@ impl Sampled<'_> {
             let first = first.map(|first| b.and(begin, first));
             Fetch { now, first, again: None }
         });
-        let numbers = s.numbers(b, 1, busy, busy, |_| done);
+        let numbers = s.numbers(b, 1, busy, busy, |_| done, None);
         let pace = Pace {
             advance,
             first: first_step,

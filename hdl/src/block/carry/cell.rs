@@ -71,7 +71,7 @@ impl Ccu2c {
         let table = |h: usize| (format!("INIT{h}"), format!("16'h{:04x}", self.halves[h].0));
         let plain = |h: usize| (format!("INJECT1_{h}"), "\"NO\"".to_owned());
         let parameters = vec![table(0), table(1), plain(0), plain(1)];
-        b.primitive(Primitive { cell: "CCU2C", parameters, order: &ORDER, pins });
+        b.primitive(Primitive { cell: "CCU2C", parameters, order: &ORDER, pins, clocks: &[] });
         b.finish()
     }
 }

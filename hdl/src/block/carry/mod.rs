@@ -19,9 +19,6 @@ use super::lane::Lane;
 use crate::{Builder, Module, Net, Role, bits_for};
 use layout::{Addend, Half, Layout, Nets, Node, Number};
 
-/// Levels of adders between two registers.
-pub(super) const LEVELS: u32 = 2;
-
 /// Lanes whose numbers are added one after another, before the sums meet in a tree.
 const GROUP: u32 = 4;
 
@@ -163,7 +160,7 @@ pub fn products(lane: Lane, lanes: u32, input: &[i64], bits: u32, staged: bool) 
 
 /// Registers of [`products`] of so many lanes.
 pub fn product_stages(lanes: u32) -> u32 {
-    product_levels(lanes).saturating_sub(1) / LEVELS
+    product_levels(lanes).saturating_sub(1)
 }
 
 /// The next value of an accumulator of `bits` bits, in cells: `(first ? start : sum) + addend`, where `start` is 0 unless `starts`.
