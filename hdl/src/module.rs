@@ -284,11 +284,12 @@ pub struct Primitive {
     pub cell: &'static str,
     /// Its parameters, each a name and a value in Verilog.
     pub parameters: Vec<(String, String)>,
-    /// The names of its pins, in order; those of the model's ports and then the others if it is empty.
-    pub order: &'static [&'static str],
+    /// The names of all its pins, in order, and their widths; the pins as they come if it is empty. Bit i of a pin of several bits is a
+    /// port of its own in the model: its name with i behind it.
+    pub order: &'static [(&'static str, u32)],
     /// The names of its clock pins.
     pub clocks: &'static [&'static str],
-    /// Pins that are no ports of the model: inputs with their values, and outputs (`None`) that nothing uses.
+    /// Pins, or their bits, that are no ports of the model: inputs with their values, and outputs (`None`) that nothing uses.
     pub pins: Vec<(String, Option<bool>)>,
 }
 

@@ -51,6 +51,7 @@ fn blocks() {
         Lane::Parity.popcount(6, 3),
         Lane::Parity.popcount_in_stages(19, 5),
         Cells::Ccu2c.popcount(Lane::MaskedXnor, 10, 4, true),
+        Cells::Xilinx7.popcount(Lane::MaskedXnor, 10, 4, true),
         running_parity(11),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),

@@ -21,7 +21,6 @@ mod threshold;
 mod width_converter;
 
 pub use accumulator::accumulator;
-pub use carry::{next_sum, product_stages, products};
 pub use dp16kd::rom_dp16kd;
 pub use fifo::fifo;
 pub use fork::fork;

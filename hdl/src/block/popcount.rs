@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::carry;
+use super::carry::{self, Layouts, NextSum};
 use super::lane::{Lane, Registers};
 use crate::Module;
 
@@ -14,31 +14,62 @@ pub enum Cells {
     Portable,
     /// Carry cells of ECP5.
     Ccu2c,
+    /// LUTs of two outputs and carry cells of Xilinx' 7-series.
+    Xilinx7,
 }
 
 impl Cells {
+    /// All cells.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Ccu2c, Self::Xilinx7];
+
     /// The popcount of `lanes` lanes modulo 2^`bits`, with registers inside if `staged`. Running parities and single lanes are
     /// portable in any case.
     pub fn popcount(self, lane: Lane, lanes: u32, bits: u32, staged: bool) -> Arc<Module> {
         let stages = if staged { self.stages(lane, lanes) } else { 0 };
-        match self.serving(lane, lanes) {
-            Self::Portable => lane.counting(lanes, bits, Registers::Inside(stages), "").finish(),
-            Self::Ccu2c => {
-                let model = lane.counting(lanes, bits, Registers::Behind(stages), "_ccu2c");
-                model.finish_realised(|model| carry::popcount(lane, (lanes, bits), stages, model))
-            }
+        match self.layouts(lane, lanes) {
+            None => lane.counting(lanes, bits, Registers::Inside(stages), "").finish(),
+            Some(layouts) => carry::popcount(layouts, lane, (lanes, bits), stages),
         }
     }
 
     /// Registers inside a staged popcount.
     pub fn stages(self, lane: Lane, lanes: u32) -> u32 {
-        match self.serving(lane, lanes) {
-            Self::Portable => lane.stages(lanes),
-            Self::Ccu2c => carry::levels(lanes).saturating_sub(1),
-        }
+        self.layouts(lane, lanes).map_or_else(|| lane.stages(lanes), |layouts| layouts.stages(lane, lanes))
     }
 
-    fn serving(self, lane: Lane, lanes: u32) -> Self {
-        if lane == Lane::Parity || lanes < 2 { Self::Portable } else { self }
+    /// Whether `lanes` inputs of so many planes are added as numbers ([`products`](Self::products)), in place of the counts of their
+    /// planes.
+    pub fn adds(self, lane: Lane, lanes: u32, planes: usize) -> bool {
+        self.layouts(lane, lanes).is_some_and(|layouts| layouts.adds(planes))
+    }
+
+    /// The sum over all lanes of products of numbers and weights, modulo 2^`bits`: the sum of `input[k]` times the popcount of input
+    /// plane k. The planes are those of an unsigned or a two's complement number, `lane` is an XNOR (or an XOR) of a plane and the
+    /// weights, masked or not. With registers if `staged`: [`product_stages`](Self::product_stages).
+    ///
+    /// Ports `run` (with registers), `a_0`, `a_1`, ..., `w`, `active` (masked lanes) and `sum`.
+    pub fn products(self, lane: Lane, lanes: u32, input: &[i64], bits: u32, staged: bool) -> Arc<Module> {
+        let stages = if staged { self.product_stages(lane, lanes, input) } else { 0 };
+        carry::products(self.layouts(lane, lanes), lane, lanes, input, (bits, stages))
+    }
+
+    /// Registers of a staged sum of products.
+    pub fn product_stages(self, lane: Lane, lanes: u32, input: &[i64]) -> u32 {
+        self.layouts(lane, lanes).map_or(0, |layouts| layouts.product_stages(lane, lanes, input))
+    }
+
+    /// The next value of an accumulator of `bits` bits: `(first ? start : sum) + addend`, where `start` is 0 unless `starts`.
+    /// Combinational; ports `first`, `start`, `sum`, `addend` of `addend` bits, and `next`.
+    pub fn next_sum(self, bits: u32, addend: u32, starts: bool) -> Arc<Module> {
+        NextSum { bits, addend, starts }.build(carry::layouts(self))
+    }
+
+    /// The end of the names of modules that have such cells.
+    pub(super) fn kind(self) -> &'static str {
+        carry::layouts(self).map_or("", Layouts::kind)
+    }
+
+    fn layouts(self, lane: Lane, lanes: u32) -> Option<&'static dyn Layouts> {
+        carry::layouts(self).filter(|_| lane != Lane::Parity && lanes > 1)
     }
 }

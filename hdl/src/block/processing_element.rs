@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Cells, Lane, accumulator, next_sum, product_stages, products};
+use super::{Cells, Lane, accumulator};
 use crate::{Builder, Module, Net, Role};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -78,9 +78,6 @@ impl PopcountCuts {
     }
 }
 
-/// The fewest bits of inputs that are added as numbers: below, popcounts of planes are smaller.
-const NUMBER_BITS: usize = 3;
-
 /// Maximum number of terms that a header lists.
 const FORMULA_TERMS: usize = 4;
 
@@ -89,21 +86,20 @@ impl ProcessingElement<'_> {
     pub fn latency(&self) -> u32 {
         let PopcountCuts { counts, trees, .. } = self.cuts;
         if self.adds_numbers() {
-            return u32::from(counts) + if trees { product_stages(self.simd) } else { 0 };
+            let inside = self.cuts.cells.product_stages(self.lane, self.simd, self.input);
+            return u32::from(counts) + if trees { inside } else { 0 };
         }
         self.cuts.latency(self.lane, self.simd, self.terms())
     }
 
-    /// Whether the numbers of the input are added as they are ([`products`]), in place of the counts of their planes.
+    /// Whether the numbers of the input are added as they are ([`Cells::products`]), in place of the counts of their planes.
     fn adds_numbers(&self) -> bool {
         let number =
             |(k, c): (usize, &i64)| c.unsigned_abs() == 1 << k && (*c > 0 || k + 1 == self.input.len());
-        self.cuts.cells == Cells::Ccu2c
+        self.cuts.cells.adds(self.lane, self.simd, self.input.len())
             && matches!(self.lane, Lane::Xor | Lane::Xnor | Lane::MaskedXnor)
             && self.weights == [1]
             && self.present.is_none()
-            && self.simd > 1
-            && self.input.len() >= NUMBER_BITS
             && self.input.iter().enumerate().all(number)
     }
 
@@ -175,10 +171,9 @@ impl ProcessingElement<'_> {
             minus.push(b.input("present", width, Role::Data));
         }
         let step = if self.adds_numbers() {
-            let unit = b.instance("u_products", &products(lane, simd, input, bits, cuts.trees));
-            run.iter()
-                .filter(|_| cuts.trees && product_stages(simd) > 0)
-                .for_each(|r| b.connect(unit, "run", *r));
+            let module = cuts.cells.products(lane, simd, input, bits, cuts.trees);
+            let unit = b.instance("u_products", &module);
+            run.iter().filter(|_| module.port("run").is_some()).for_each(|r| b.connect(unit, "run", *r));
             a.iter().enumerate().for_each(|(k, plane)| b.connect(unit, &format!("a_{k}"), *plane));
             b.connect(unit, "w", w[0]);
             active.iter().for_each(|active| b.connect(unit, "active", *active));
@@ -189,11 +184,11 @@ impl ProcessingElement<'_> {
             let added = run.filter(|_| cuts.trees && self.terms() > 1);
             added.map_or(step, |run| b.registered("addend", None, run, step))
         };
-        let sum = match first.filter(|_| cuts.cells == Cells::Ccu2c) {
+        let sum = match first.filter(|_| cuts.cells != Cells::Portable) {
             None => accumulator(&mut b, "sum", bits, enable, (first, start), step),
             Some(first) => {
                 let sum = b.register("sum", bits, None);
-                let next = b.instance("u_next", &next_sum(bits, b.width(step), starts));
+                let next = b.instance("u_next", &cuts.cells.next_sum(bits, b.width(step), starts));
                 b.connect(next, "first", first);
                 start.iter().for_each(|start| b.connect(next, "start", *start));
                 b.connect(next, "sum", sum);
@@ -282,7 +277,7 @@ impl ProcessingElement<'_> {
             if self.accumulates { "" } else { "_single" },
             if self.cuts.counts { "_c" } else { "" },
             if self.cuts.trees { "_t" } else { "" },
-            if self.cuts.cells == Cells::Portable { "" } else { "_ccu2c" },
+            self.cuts.cells.kind(),
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Lowers a legalised module to the syntax tree: declarations of nets, and processes of registers.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
@@ -264,13 +264,29 @@ fn primitive_item(primitive: &Primitive, name: &str, mut connections: Vec<(Strin
     connections.retain(|(pin, _)| pin != "clk");
     let clock = || Expression::Name("clk".to_owned());
     connections.extend(primitive.clocks.iter().map(|pin| ((*pin).to_owned(), clock())));
-    connections.sort_by_key(|(pin, _)| primitive.order.iter().position(|own| own == pin));
+    if !primitive.order.is_empty() {
+        connections = in_order(primitive.order, connections);
+    }
     Item::Cell {
         cell: primitive.cell,
         name: name.to_owned(),
         parameters: primitive.parameters.clone(),
         connections,
     }
+}
+
+/// The connections of a cell's pins in their order, pins of several bits from those of their bits.
+fn in_order(order: &[(&str, u32)], connections: Vec<(String, Expression)>) -> Vec<(String, Expression)> {
+    let mut given: HashMap<String, Expression> = connections.into_iter().collect();
+    let mut bit = |name: String| given.remove(&name).expect("every pin of a cell");
+    let pin = |(pin, width): &(&str, u32)| {
+        let value = match width {
+            1 => bit((*pin).to_owned()),
+            _ => Expression::Concat((0..*width).rev().map(|i| bit(format!("{pin}{i}"))).collect()),
+        };
+        ((*pin).to_owned(), value)
+    };
+    order.iter().map(pin).collect()
 }
 
 /// The wire at output `pin` of a vendor's cell that nothing uses.

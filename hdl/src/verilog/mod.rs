@@ -43,7 +43,12 @@ pub fn models(top: &Arc<Module>) -> Vec<File> {
 }
 
 /// The models of vendors' cells.
-const CELLS: &[(&str, &str)] = &[("CCU2C", include_str!("CCU2C.v")), ("DP16KD", DP16KD)];
+const CELLS: &[(&str, &str)] = &[
+    ("CARRY4", include_str!("CARRY4.v")),
+    ("CCU2C", include_str!("CCU2C.v")),
+    ("DP16KD", DP16KD),
+    ("LUT6_2", include_str!("LUT6_2.v")),
+];
 
 /// The model of ECP5's block RAM, which yosys has none of.
 pub const DP16KD: &str = include_str!("DP16KD.v");

@@ -112,7 +112,11 @@ fn print_item(out: &mut String, item: &Item) {
                 parameters.iter().map(|(name, value)| format!(".{name}({value})")).collect();
             let pins: Vec<_> = connections.iter().map(|(pin, e)| format!(".{pin}({})", top(e))).collect();
             let lines: Vec<_> = pins.chunks(PARTS).map(|line| format!("    {}", line.join(", "))).collect();
-            writeln!(out, "  {cell} #({}) {name} (\n{}\n  );", parameters.join(", "), lines.join(",\n"))
+            let parameters = match parameters.as_slice() {
+                [] => String::new(),
+                list => format!("#({}) ", list.join(", ")),
+            };
+            writeln!(out, "  {cell} {parameters}{name} (\n{}\n  );", lines.join(",\n"))
         }
         Item::Instance { module, name, parameters, connections } => {
             let _ = write!(out, "  {module} ");

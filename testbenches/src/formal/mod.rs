@@ -5,6 +5,7 @@ pub mod harness;
 pub mod proofs;
 pub mod window;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -75,7 +76,11 @@ impl std::fmt::Display for Failed {
 }
 
 /// Models of vendors' cells, and yosys' own libraries of them.
-const LIBRARIES: &[(&str, &str)] = &[("CCU2C.v", "+/ecp5/cells_sim.v")];
+const LIBRARIES: &[(&str, &str)] = &[
+    ("CARRY4.v", "+/xilinx/cells_sim.v"),
+    ("CCU2C.v", "+/ecp5/cells_sim.v"),
+    ("LUT6_2.v", "+/xilinx/cells_sim.v"),
+];
 
 impl Proof {
     /// Proves it, of the text that is shipped, with `change` made to each file (its name, its text). Also tells how long it took.
@@ -106,7 +111,8 @@ impl Proof {
             let (_, library) = LIBRARIES.iter().find(|(cell, _)| model.name == *cell).expect("a library");
             format!("read_verilog {library}\n")
         };
-        let libraries: String = verilog::models(&self.module).iter().map(library).collect();
+        let libraries: BTreeSet<String> = verilog::models(&self.module).iter().map(library).collect();
+        let libraries = String::from_iter(libraries);
         let script = format!(
             "{libraries}read_verilog -formal {}\nread_verilog -formal -sv proof.sv\nhierarchy -check -top proof\nsetattr -set keep 1 w:*\nproc\nflatten\n\
              memory -nordff\nmemory_map\ncd proof\n{shown}cd ..\nopt_clean\nasync2sync\ndffunmap\n\

@@ -1,8 +1,8 @@
 //! What is proved of each block.
 
 use stoxnor_hdl::block::{
-    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, next_sum, products,
-    replay, replay_user, stream_register, widener,
+    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, replay, replay_user,
+    stream_register, widener,
 };
 use stoxnor_hdl::{bits_for, index_bits};
 
@@ -420,8 +420,8 @@ pub fn of_popcount(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
 }
 
 /// A sum of products in carry cells is the weighted sum of the planes' counts.
-pub fn of_products(lane: Lane, lanes: u32, input: &[i64], bits: u32) -> Proof {
-    let mut h = Harness::new(products(lane, lanes, input, bits, false));
+pub fn of_products(lane: Lane, cells: Cells, lanes: u32, input: &[i64], bits: u32) -> Proof {
+    let mut h = Harness::new(cells.products(lane, lanes, input, bits, false));
     let last = input.len() - 1;
     for k in 0..lanes {
         let number: Vec<String> = (0..=last)
@@ -437,15 +437,18 @@ pub fn of_products(lane: Lane, lanes: u32, input: &[i64], bits: u32) -> Proof {
         h.add(format!("wire [{}:0] sum_{k} = {before}{wide};", bits - 1));
     }
     h.hold(format!("sum == sum_{}", lanes - 1));
-    h.proof(format!("sum of {lanes} products in cells, {lane:?}, {input:?}"), Method::Combinational)
+    h.proof(format!("sum of {lanes} products, {lane:?}, {cells:?}, {input:?}"), Method::Combinational)
 }
 
 /// The next value of an accumulator in carry cells is the sum that it says.
-pub fn of_next_sum(bits: u32, addend: u32, starts: bool) -> Proof {
-    let mut h = Harness::new(next_sum(bits, addend, starts));
+pub fn of_next_sum(cells: Cells, bits: u32, addend: u32, starts: bool) -> Proof {
+    let mut h = Harness::new(cells.next_sum(bits, addend, starts));
     let start = if starts { "start".to_owned() } else { format!("{bits}'d0") };
     h.hold(format!("next == (first ? {start} : sum) + addend"));
-    h.proof(format!("accumulator in cells, {bits} bits, addends of {addend}, {start}"), Method::Combinational)
+    h.proof(
+        format!("accumulator, {cells:?}, {bits} bits, addends of {addend}, {start}"),
+        Method::Combinational,
+    )
 }
 
 /// The count with registers inside is the count of the lanes as they were.

@@ -1,45 +1,137 @@
-//! Popcounts, sums of products and accumulators in carry cells of ECP5: the operation of most lanes sits in the cell that adds them.
+//! Popcounts, sums of products and accumulators in a family's cells: the operation of most lanes sits in the cell that adds them.
 //!
-//! A half of a cell adds two bits and the carry, and its LUT computes each of the two from the operands of a lane. So a lane costs
-//! no LUT of its own.
-//!
-//! The cells between two registers of a popcount are one chain. Between two adders, a half loads the carry of the next one with a
-//! lane and gives the carry of the last one as its sum. An adder counts one lane by its incoming carry and splits the others
-//! between its operands, down to single lanes: n levels of adders count 2^(n+1) - 1 lanes.
-//!
-//! Inputs of several bits are numbers: (x ~^ w) & active is x, -1 - x or 0 in every bit plane at once. Such numbers are added as they
-//! are, four lanes one after another and these sums in a tree, each adder a chain of its own.
+//! A family's [`Layouts`] say which cells compute what. The modules around them, their models and the registers between levels are
+//! the same in all families.
 
-mod cell;
-mod layout;
+mod ccu2c;
+mod nets;
+mod xilinx7;
 
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::Cells;
+use super::lane::{Lane, Registers};
 use crate::{Builder, Module, Net, Role, bits_for};
-use layout::{Addend, Half, Layout, Nets, Node, Number};
+use nets::{Addend, Nets, Node};
 
-/// Lanes whose numbers are added one after another, before the sums meet in a tree.
-const GROUP: u32 = 4;
+/// The layouts of a family.
+pub(super) trait Layouts {
+    /// The end of the names of its modules.
+    fn kind(&self) -> &'static str;
 
-/// Levels of adders of a popcount of `lanes` lanes.
-pub(super) fn levels(lanes: u32) -> u32 {
-    match lanes {
-        0 | 1 => 0,
-        2 | 3 => 1,
-        more => 1 + levels(more / 2),
+    /// Registers inside a staged popcount of `lanes` lanes.
+    fn stages(&self, lane: Lane, lanes: u32) -> u32;
+
+    /// The popcount of `lanes` lanes modulo 2^`bits`, with so many registers between operands and count. The operands are a lane's,
+    /// each a port; there are two lanes at least.
+    fn popcount(&self, lane: Lane, size: (u32, u32), stages: u32) -> Placement;
+
+    /// Whether inputs of so many planes are added as numbers ([`products`](Self::products)), in place of the counts of their planes.
+    fn adds(&self, planes: usize) -> bool;
+
+    /// Registers inside a staged sum of products.
+    fn product_stages(&self, lane: Lane, lanes: u32, input: &[i64]) -> u32;
+
+    /// The sum of products of [`Cells::products`], of so many bits and registers. The operands are the input's planes, then the
+    /// lane's others.
+    fn products(&self, lane: Lane, lanes: u32, input: &[i64], size: (u32, u32)) -> Placement;
+
+    /// The next value of an accumulator.
+    fn next_sum(&self, next: NextSum) -> Placement;
+}
+
+/// Cells that compute the bits of a module's output.
+pub(super) struct Placement {
+    cells: Box<dyn Placing>,
+    outputs: Vec<Node>,
+    /// What they are, for the module's header.
+    says: String,
+}
+
+/// A layout of cells.
+trait Placing {
+    /// Places the cells that compute `outputs`, and makes their outputs known.
+    fn place(&self, b: &mut Builder, nets: &mut Nets, outputs: &[Node]);
+}
+
+/// The layouts of cells; none of portable Verilog.
+pub(super) fn layouts(cells: Cells) -> Option<&'static dyn Layouts> {
+    match cells {
+        Cells::Portable => None,
+        Cells::Ccu2c => Some(&ccu2c::Ccu2c),
+        Cells::Xilinx7 => Some(&xilinx7::Xilinx7),
     }
 }
 
-/// Levels of adders of a sum of the products of `lanes` lanes.
-fn product_levels(lanes: u32) -> u32 {
-    lanes.min(GROUP) - 1 + lanes.div_ceil(GROUP).next_power_of_two().trailing_zeros()
+/// An accumulator's next value, `(first ? start : sum) + addend`, where `start` is 0 unless it `starts`. Its operands are those in
+/// this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NextSum {
+    pub(super) bits: u32,
+    /// Bits of the addend.
+    pub(super) addend: u32,
+    pub(super) starts: bool,
 }
 
-/// A module in construction with the documentation of `model`, and its inputs.
-fn like(model: &Module, inputs: &[&str]) -> (Builder, Vec<Net>) {
+impl NextSum {
+    /// The ports of its operands.
+    fn operands(self) -> Vec<&'static str> {
+        let start = self.starts.then_some("start");
+        ["first"].into_iter().chain(start).chain(["sum", "addend"]).collect()
+    }
+
+    /// Bit `bit` of the addend.
+    fn added(self, bit: u32) -> Addend {
+        let last = self.operands().len() - 1;
+        if bit < self.addend { Addend::net(Node::Operand(last, bit)) } else { Addend::zero() }
+    }
+
+    /// Bit `bit` of what it is added to.
+    fn before(self, bit: u32) -> Addend {
+        let (first, sum) = (Node::Operand(0, 0), Node::Operand(self.operands().len() - 2, bit));
+        if self.starts {
+            // start, sum, first: first ? start : sum.
+            Addend { of: vec![Node::Operand(1, bit), sum, first], table: 0xac }
+        } else {
+            // sum, first: sum & ~first.
+            Addend { of: vec![sum, first], table: 0b0010 }
+        }
+    }
+
+    /// The module, in cells if there are any.
+    pub(super) fn build(self, layouts: Option<&dyn Layouts>) -> Arc<Module> {
+        let Self { bits, addend, starts } = self;
+        let (kind, start) = if starts { ("_start", "start") } else { ("", "0") };
+        let cells = layouts.map_or("", |layouts| layouts.kind());
+        let mut b = Builder::new(format!("next_sum_b{bits}_a{addend}{kind}{cells}"));
+        b.doc(format!("next = (first ? {start} : sum) + addend, modulo 2^{bits}. Combinational."));
+        let names = self.operands();
+        let input = |name: &&str| match *name {
+            "first" => b.input("first", 1, Role::Control),
+            "addend" => b.input("addend", addend, Role::Data),
+            other => b.input(other, bits, Role::Data),
+        };
+        let own: Vec<Net> = names.iter().map(input).collect();
+        let start = if starts { own[1] } else { b.constant(bits, 0) };
+        let before = b.mux(own[0], start, own[own.len() - 2]);
+        let wide = b.zero_extend(own[own.len() - 1], bits);
+        let next = b.add(before, wide);
+        let next = b.named("next", next);
+        b.output("next", next, Role::Data);
+        let Some(layouts) = layouts else { return b.finish() };
+        b.finish_realised(|model| {
+            let placement = layouts.next_sum(self);
+            let (b, operands) = like(model, &names, &placement.says);
+            finish(b, &placement, &mut Nets::new(Lane::One, &names, operands, None), "next")
+        })
+    }
+}
+
+/// A module in construction with the documentation of `model` and what `says` of its cells, and its inputs.
+fn like(model: &Module, inputs: &[&str], says: &str) -> (Builder, Vec<Net>) {
     let mut b = Builder::new(model.name.clone());
     model.doc.iter().for_each(|line| b.doc(line.clone()));
+    b.doc(says);
     let input = |name: &&str| {
         let port = model.port(name).expect("a port of the model");
         b.input(*name, model.width(port.net), port.role)
@@ -49,8 +141,9 @@ fn like(model: &Module, inputs: &[&str]) -> (Builder, Vec<Net>) {
 }
 
 /// Finishes a module whose output is called `name`.
-fn finish(mut b: Builder, layout: &mut Layout, nets: &mut Nets, name: &str, outputs: &[Node]) -> Arc<Module> {
-    layout.cells(&mut b, nets, outputs);
+fn finish(mut b: Builder, placement: &Placement, nets: &mut Nets, name: &str) -> Arc<Module> {
+    let outputs = &placement.outputs;
+    placement.cells.place(&mut b, nets, outputs);
     let bits: Vec<Net> = outputs.iter().map(|node| nets.get(&mut b, node)).collect();
     let output = b.concat(&bits);
     let output = b.named(name, output);
@@ -58,32 +151,37 @@ fn finish(mut b: Builder, layout: &mut Layout, nets: &mut Nets, name: &str, outp
     b.finish()
 }
 
-/// The popcount `model` in cells: of `lanes` lanes modulo 2^`bits`, with `stages` registers between operands and count.
-pub(super) fn popcount(lane: Lane, (lanes, bits): (u32, u32), stages: u32, model: &Module) -> Arc<Module> {
-    let mut layout = Layout::new(bits, stages);
-    let of = |lane_index: u32| lane.addend(0, 1, lane_index);
-    let count = layout.count(&of, 0, lanes);
-    let outputs = layout.chains(&count);
-    let mut inputs = vec!["run"; usize::from(stages > 0)];
-    inputs.extend(lane.operands());
-    let (mut b, mut own) = like(model, &inputs);
-    b.doc("Chains of carry cells, level by level: adders of two numbers and of one lane, the carry that they begin with.");
-    let run = (stages > 0).then(|| own.remove(0));
-    let mut nets = Nets::new(lane, lane.operands(), own, run);
-    finish(b, &mut layout, &mut nets, "count", &outputs)
+/// The popcount of `lanes` lanes in cells, modulo 2^`bits`, with so many registers inside.
+pub(super) fn popcount(
+    layouts: &dyn Layouts,
+    lane: Lane,
+    (lanes, bits): (u32, u32),
+    stages: u32,
+) -> Arc<Module> {
+    // The model's registers need not be where the cells have theirs.
+    lane.counting(lanes, bits, Registers::Behind(stages), layouts.kind()).finish_realised(|model| {
+        let placement = layouts.popcount(lane, (lanes, bits), stages);
+        let mut inputs = vec!["run"; usize::from(stages > 0)];
+        inputs.extend(lane.operands());
+        let (b, mut own) = like(model, &inputs, &placement.says);
+        let run = (stages > 0).then(|| own.remove(0));
+        finish(b, &placement, &mut Nets::new(lane, lane.operands(), own, run), "count")
+    })
 }
 
-/// The sum over all lanes of products of numbers and weights, in cells, modulo 2^`bits`: the sum of `input[k]` times the popcount of
-/// input plane k. The planes are those of an unsigned or a two's complement number, `lane` is an XNOR (or an XOR) of a plane and the
-/// weights, masked or not. With registers if `staged`: [`product_stages`].
-///
-/// Ports `run` (with registers), `a_0`, `a_1`, ..., `w`, `active` (masked lanes) and `sum`.
-pub fn products(lane: Lane, lanes: u32, input: &[i64], bits: u32, staged: bool) -> Arc<Module> {
-    let stages = if staged { product_stages(lanes) } else { 0 };
+/// The module of [`Cells::products`], with so many registers.
+pub(super) fn products(
+    layouts: Option<&dyn Layouts>,
+    lane: Lane,
+    lanes: u32,
+    input: &[i64],
+    (bits, stages): (u32, u32),
+) -> Arc<Module> {
     let signed = input.iter().any(|c| *c < 0);
     let kind = format!("{}{}", input.len(), if signed { "s" } else { "" });
+    let cells = layouts.map_or("", |layouts| layouts.kind());
     let registers = if stages == 0 { String::new() } else { format!("_r{stages}") };
-    let mut b = Builder::new(format!("{}_products_{lanes}_a{kind}_b{bits}{registers}_ccu2c", lane.name()));
+    let mut b = Builder::new(format!("{}_products_{lanes}_a{kind}_b{bits}{registers}{cells}", lane.name()));
     b.doc(format!(
         "Sum of {lanes} products, modulo 2^{bits}: of c[k] * count(a_k, w), c = {input:?}, where count is the"
     ));
@@ -119,91 +217,20 @@ pub fn products(lane: Lane, lanes: u32, input: &[i64], bits: u32, staged: bool) 
     }
     let sum = b.named("sum", sum);
     b.output("sum", sum, Role::Data);
+    let Some(layouts) = layouts else { return b.finish() };
     b.finish_realised(|model| {
-        let mut layout = Layout::new(bits, stages);
-        let range = input.iter().fold((0, 0), |(low, high), c| (low + c.min(&0), high + c.max(&0)));
-        let number = |at: u32| {
-            let bits = (0..input.len()).map(|k| lane.addend(k, input.len(), at)).collect();
-            Number { bits, range, level: 0 }
-        };
-        let mut sums: Vec<Number> = (0..lanes)
-            .step_by(GROUP as usize)
-            .map(|low| {
-                let more = low + 1..(low + GROUP).min(lanes);
-                more.fold(number(low), |sum, at| layout.add(sum, number(at)))
-            })
-            .collect();
-        while sums.len() > 1 {
-            let mut pairs = Vec::new();
-            let mut rest = sums.into_iter();
-            while let Some(one) = rest.next() {
-                pairs.push(match rest.next() {
-                    Some(other) => layout.add(one, other),
-                    None => one,
-                });
-            }
-            sums = pairs;
-        }
-        let sum = sums.pop().expect("a lane");
-        let mut outputs = layout.chains(&sum);
-        let top = if signed { outputs[outputs.len() - 1].clone() } else { Node::Zero };
-        outputs.resize(bits as usize, top);
-        let (mut b, mut own) = like(model, &inputs);
-        b.doc(format!(
-            "Adders in carry cells: {GROUP} lanes one after another, then a tree. A number is a_k ~^ w in all planes, masked where lanes are."
-        ));
+        let placement = layouts.products(lane, lanes, input, (bits, stages));
+        let (b, mut own) = like(model, &inputs, &placement.says);
         let run = (stages > 0).then(|| own.remove(0));
         let mut nets = Nets::new(lane, &inputs[usize::from(stages > 0)..], own, run);
-        finish(b, &mut layout, &mut nets, "sum", &outputs)
+        finish(b, &placement, &mut nets, "sum")
     })
 }
 
-/// Registers of [`products`] of so many lanes.
-pub fn product_stages(lanes: u32) -> u32 {
-    product_levels(lanes).saturating_sub(1)
-}
-
-/// The next value of an accumulator of `bits` bits, in cells: `(first ? start : sum) + addend`, where `start` is 0 unless `starts`.
-/// Combinational; ports `first`, `start`, `sum`, `addend` of `addend` bits, and `next`.
-pub fn next_sum(bits: u32, addend: u32, starts: bool) -> Arc<Module> {
-    let kind = if starts { "_start" } else { "" };
-    let mut b = Builder::new(format!("next_sum_b{bits}_a{addend}{kind}_ccu2c"));
-    let start = if starts { "start" } else { "0" };
-    b.doc(format!("next = (first ? {start} : sum) + addend, modulo 2^{bits}. Combinational."));
-    let ports = |b: &mut Builder| {
-        let mut ports = vec![b.input("first", 1, Role::Control)];
-        ports.extend(starts.then(|| b.input("start", bits, Role::Data)));
-        ports.extend([b.input("sum", bits, Role::Data), b.input("addend", addend, Role::Data)]);
-        ports
-    };
-    let own = ports(&mut b);
-    let start = if starts { own[1] } else { b.constant(bits, 0) };
-    let before = b.mux(own[0], start, own[own.len() - 2]);
-    let wide = b.zero_extend(own[own.len() - 1], bits);
-    let next = b.add(before, wide);
-    let next = b.named("next", next);
-    b.output("next", next, Role::Data);
-    let mut names = vec!["first"];
-    names.extend(starts.then_some("start"));
-    names.extend(["sum", "addend"]);
-    b.finish_realised(|model| {
-        let (mut b, operands) = like(model, &names);
-        b.doc("A chain of carry cells, each of which selects and adds.");
-        let (sum, last) = (operands.len() - 2, operands.len() - 1);
-        let half = |bit: u32| {
-            let added = if bit < addend { Addend::net(Node::Operand(last, bit)) } else { Addend::zero() };
-            let (first, kept) = (Node::Operand(0, 0), Node::Operand(sum, bit));
-            let kept = match starts {
-                // start, sum, first: first ? start : sum.
-                true => Addend { of: vec![Node::Operand(1, bit), kept, first], table: 0xac },
-                // sum, first: sum & ~first.
-                false => Addend { of: vec![kept, first], table: 0b0010 },
-            };
-            Half::add(&added, &kept)
-        };
-        let mut layout = Layout::of((0..bits).map(half).collect());
-        let mut nets = Nets::new(Lane::One, &names, operands, None);
-        let outputs: Vec<Node> = (0..bits as usize).map(Node::Sum).collect();
-        finish(b, &mut layout, &mut nets, "next", &outputs)
-    })
+/// The bit of `table` whose index is `inputs`, the first the least significant: a LUT in a cell's model.
+fn lut(b: &mut Builder, table: u64, inputs: &[Net]) -> Net {
+    let Some((last, before)) = inputs.split_last() else { return b.constant(1, table & 1) };
+    let off = lut(b, table, before);
+    let on = lut(b, table >> (1 << before.len()), before);
+    b.mux(*last, on, off)
 }

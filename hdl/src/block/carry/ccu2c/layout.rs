@@ -2,48 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::cell::{Ccu2c, PINS};
-use crate::block::lane::Lane;
-use crate::{Builder, Net, bits_for};
-
-/// A bit that a half of a cell adds: a function of at most three nets.
-#[derive(Debug, Clone)]
-pub(super) struct Addend {
-    /// The nets.
-    pub(super) of: Vec<Node>,
-    /// Bit i is the value where the nets are the bits of i, the first net the least significant.
-    pub(super) table: u8,
-}
-
-/// A net of the module.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Node {
-    /// 0.
-    Zero,
-    /// A bit of an operand: port, and bit or lane.
-    Operand(usize, u32),
-    /// The value of a lane, in a LUT of its own, by its operands.
-    Lane(Vec<Node>),
-    /// The sum of a half.
-    Sum(usize),
-    /// The same, this many registers later.
-    Later(Box<Node>, u32),
-}
+use super::cell::{Cell, PINS};
+use crate::block::carry::Placing;
+use crate::block::carry::nets::{Addend, Nets, Node, delayed, used};
+use crate::{Builder, bits_for};
 
 impl Addend {
-    pub(super) fn zero() -> Self {
-        Self { of: vec![], table: 0 }
-    }
-
-    pub(super) fn net(node: Node) -> Self {
-        Self { of: vec![node], table: 0b10 }
-    }
-
-    /// Its value where its first net is bit 0 of `inputs`, and so on.
-    fn value(&self, inputs: u16) -> bool {
-        self.table >> (inputs & ((1 << self.of.len()) - 1)) & 1 == 1
-    }
-
     /// Whether it can be added to `first`: with inputs C and D at 0, the LUT must be `first` alone, and `first` has A and B.
     fn follows(&self, first: &Self) -> bool {
         let places = first.of.len() <= 1 && self.of.len() <= 3 || first.of.len() <= 2 && self.of.len() <= 2;
@@ -131,18 +95,6 @@ type Place = HashMap<Node, (usize, u32)>;
 /// The sum bit `bit` of adder `adder`, in place of the half that it will be.
 fn sum_of(adder: usize, bit: usize) -> Node {
     Node::Sum(adder << 8 | bit)
-}
-
-/// A lane's addend.
-impl Lane {
-    /// The addend of lane `lane` in input plane `plane` of `planes`, whose ports come before those of the weights.
-    pub(super) fn addend(self, plane: usize, planes: usize, lane: u32) -> Addend {
-        let inputs = self.operands().len();
-        let is_one = |i: &u8| self.of(&(0..inputs).map(|input| i >> input & 1 == 1).collect::<Vec<_>>());
-        let table = (0..1 << inputs).filter(is_one).map(|i| 1 << i).sum();
-        let port = |input: usize| if input == 0 { plane } else { planes + input - 1 };
-        Addend { of: (0..inputs).map(|input| Node::Operand(port(input), lane)).collect(), table }
-    }
 }
 
 /// Adders and their cells, in construction.
@@ -299,99 +251,26 @@ fn raw(addend: &Addend) -> Addend {
     }
 }
 
-fn delayed(addend: Addend, registers: u32) -> Addend {
-    let later = |node: Node| if registers == 0 { node } else { Node::Later(Box::new(node), registers) };
-    Addend { of: addend.of.into_iter().map(later).collect(), ..addend }
-}
-
-/// The nets of a module in construction.
-pub(super) struct Nets {
-    lane: Lane,
-    /// The ports of operands, and their nets.
-    names: Vec<String>,
-    operands: Vec<Net>,
-    run: Option<Net>,
-    known: HashMap<Node, Net>,
-}
-
-impl Nets {
-    /// No nets but those of the operands' ports, and the port that moves registers.
-    pub(super) fn new(lane: Lane, names: &[&str], operands: Vec<Net>, run: Option<Net>) -> Self {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Self { lane, names, operands, run, known: HashMap::new() }
-    }
-
-    /// A name for a net of the module.
-    fn name(&self, node: &Node) -> String {
-        match node {
-            Node::Zero => "zero".to_owned(),
-            Node::Operand(port, bit) => format!("{}_of_{bit}", self.names[*port]),
-            Node::Lane(of) => format!("lane_{}", self.name(&of[0])),
-            Node::Sum(half) => format!("sum_{half}"),
-            Node::Later(of, registers) => format!("{}_later_{registers}", self.name(of)),
-        }
-    }
-
-    /// The net of a node.
-    pub(super) fn get(&mut self, b: &mut Builder, node: &Node) -> Net {
-        if let Some(net) = self.known.get(node) {
-            return *net;
-        }
-        let net = match node {
-            Node::Operand(port, bit) => b.slice(self.operands[*port], *bit, 1),
-            Node::Zero => b.constant(1, 0),
-            Node::Lane(of) => {
-                let of: Vec<Net> = of.iter().map(|operand| self.get(b, operand)).collect();
-                let value = self.lane.value(b, &of);
-                b.named(self.name(node), value)
-            }
-            Node::Sum(half) => unreachable!("half {half} is placed before its sum is used"),
-            Node::Later(of, registers) => {
-                let run = self.run.expect("a module with registers");
-                let before = match registers {
-                    1 => (**of).clone(),
-                    _ => Node::Later(of.clone(), registers - 1),
-                };
-                let before = self.get(b, &before);
-                b.registered(&self.name(node), None, run, before)
-            }
-        };
-        self.known.insert(node.clone(), net);
-        net
-    }
-}
-
-impl Layout {
-    /// Places the halves, two in a cell.
-    pub(super) fn cells(&self, b: &mut Builder, nets: &mut Nets, outputs: &[Node]) {
-        let mut used = vec![false; self.halves.len()];
-        let mut reach = |node: &Node| {
-            let (Node::Sum(_) | Node::Later(..)) = node else { return };
-            let mut node = node;
-            while let Node::Later(of, _) = node {
-                node = of;
-            }
-            if let Node::Sum(half) = node {
-                used[*half] = true;
-            }
-        };
-        self.halves.iter().flat_map(|half| half.pins.iter().flatten()).for_each(&mut reach);
-        outputs.iter().for_each(reach);
+impl Placing for Layout {
+    /// Two halves in a cell.
+    fn place(&self, b: &mut Builder, nets: &mut Nets, outputs: &[Node]) {
+        let pins = self.halves.iter().flat_map(|half| half.pins.iter().flatten());
+        let used = used(pins.chain(outputs));
         let mut carry = None;
         for cell in 0..self.halves.len() / 2 {
             let pair = &self.halves[2 * cell..2 * cell + 2];
-            let kind = Ccu2c {
+            let kind = Cell {
                 halves: [0, 1].map(|h| {
                     (pair[h].table, [0, 1, 2, 3].map(|pin| pair[h].pins[pin].is_some()), pair[h].ones)
                 }),
-                sums: [used[2 * cell], used[2 * cell + 1]],
+                sums: [2 * cell, 2 * cell + 1].map(|half| used.contains(&half)),
                 carried: carry.is_some(),
                 carries: !self.ends.contains(&(cell + 1)),
             };
             let unit = b.instance(&format!("u_carry_{cell}"), &kind.module());
             for half in 0..2 {
                 if kind.sums[half] {
-                    nets.known.insert(Node::Sum(2 * cell + half), b.out(unit, &format!("S{half}")));
+                    nets.set(2 * cell + half, b.out(unit, &format!("S{half}")));
                 }
             }
             if let Some(carry) = carry {

@@ -2,17 +2,31 @@
 
 use std::sync::Arc;
 
-use crate::{Builder, Module, Net, Primitive, Role};
+use crate::block::carry::lut;
+use crate::{Builder, Module, Primitive, Role};
 
 /// The inputs of a half.
 pub(super) const PINS: [char; 4] = ['A', 'B', 'C', 'D'];
 
 /// The pins of a cell.
-const ORDER: [&str; 12] = ["CIN", "A0", "B0", "C0", "D0", "A1", "B1", "C1", "D1", "S0", "S1", "COUT"];
+const ORDER: [(&str, u32); 12] = [
+    ("CIN", 1),
+    ("A0", 1),
+    ("B0", 1),
+    ("C0", 1),
+    ("D0", 1),
+    ("A1", 1),
+    ("B1", 1),
+    ("C1", 1),
+    ("D1", 1),
+    ("S0", 1),
+    ("S1", 1),
+    ("COUT", 1),
+];
 
 /// A carry cell of ECP5: two LUTs of four inputs, and a carry through both. With `p` the value of a half's LUT and `g` its value
 /// where C and D are 0, the sum is `p` ^ carry, and the carry behind it `p` ? carry : `g`.
-pub(super) struct Ccu2c {
+pub(super) struct Cell {
     /// For each half its table, which inputs are connected, and which of the others are 1.
     pub(super) halves: [(u16, [bool; 4], u8); 2],
     /// Whether the sums are used.
@@ -23,7 +37,7 @@ pub(super) struct Ccu2c {
     pub(super) carries: bool,
 }
 
-impl Ccu2c {
+impl Cell {
     /// The model, of the ports that are used.
     pub(super) fn module(&self) -> Arc<Module> {
         let flag = |on: bool, letter: &str| if on { letter.to_owned() } else { String::new() };
@@ -53,8 +67,8 @@ impl Ccu2c {
                 b.constant(1, one.into())
             };
             let inputs = [0, 1, 2, 3].map(&mut input);
-            let propagates = lut(&mut b, table, &inputs);
-            let generates = lut(&mut b, table, &inputs[..2]);
+            let propagates = lut(&mut b, table.into(), &inputs);
+            let generates = lut(&mut b, table.into(), &inputs[..2]);
             let sum = b.xor(propagates, carry);
             if self.sums[h] {
                 b.output(format!("S{h}"), sum, Role::Data);
@@ -74,12 +88,4 @@ impl Ccu2c {
         b.primitive(Primitive { cell: "CCU2C", parameters, order: &ORDER, pins, clocks: &[] });
         b.finish()
     }
-}
-
-/// The bit of `table` whose index is `inputs`, the first the least significant.
-fn lut(b: &mut Builder, table: u16, inputs: &[Net]) -> Net {
-    let Some((last, before)) = inputs.split_last() else { return b.constant(1, (table & 1).into()) };
-    let off = lut(b, table, before);
-    let on = lut(b, table >> (1 << before.len()), before);
-    b.mux(*last, on, off)
 }
