@@ -5,6 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
+use stoxnor_hdl::block::Cells;
 use toml::de::{DeTable, DeValue};
 
 use crate::arith::sampling::Realisation;
@@ -347,16 +348,17 @@ impl Config {
         let bits = node.output.element.bits();
         let compared = bits <= MOST_LEVEL_BITS && node.layer.resources(&inputs, fold).threshold_bits > 0;
         let thresholds = if compared { (1 << bits) - 1 } else { 1 };
-        let carry = fold.form == Counting::Carry;
+        let carry = fold.form.cells() != Cells::Portable;
         let paths = Paths { lanes: weights.map(|_| fold.simd), carry, pairs, thresholds };
         Ok(self.target.family.unwrap_or_default().cuts(clock, paths))
     }
 
-    /// The form of a layer's matrix unit: carry cells where the family has them, running parities where they can be, each where it
-    /// pays, unless the configuration says otherwise.
+    /// The form of a layer's matrix unit: the family's cells where it has a form of them, running parities where they can be, each
+    /// where it pays, unless the configuration says otherwise.
     fn form(&self, node: &Node, fold: Folding) -> Result<Counting> {
         let can = node.layer.lanes().parity && fold.simd > 1;
-        let cells = self.target.family == Some(Family::Ecp5);
+        let cells = self.target.family.and_then(Family::form);
+        let is = |form: Counting| move |own: (Counting, usize)| own.0 == form;
         let multiplies = node.layer.weights().is_some();
         let refuse = |message: &str, help: &str| {
             let place = format!("layers.{}.form", node.name);
@@ -367,17 +369,23 @@ impl Config {
                 "running parities count stored binary weights on two lanes or more, without zero padding",
                 "leave it out, or give \"classical\"",
             ),
-            Some(Counting::Carry) if !cells => refuse(
-                "the form \"carry\" is made of ECP5's carry cells",
-                "leave it out, or give [target] family = \"ecp5\"",
-            ),
-            Some(Counting::Carry) if !multiplies => {
-                refuse("carry cells count the lanes of a layer with weights", "leave it out")
+            Some(form) if form.cells() != Cells::Portable && !cells.is_some_and(is(form)) => {
+                let family = Family::ALL.into_iter().find(|family| family.form().is_some_and(is(form)));
+                let family = family.map_or("", Family::name);
+                refuse(
+                    &format!("the form \"{}\" is made of cells of the family {family}", form.name()),
+                    &format!("leave it out, or give [target] family = \"{family}\""),
+                )
+            }
+            Some(form) if form.cells() != Cells::Portable && !multiplies => {
+                refuse("a family's cells count the lanes of a layer with weights", "leave it out")
             }
             Some(form) => Ok(form),
-            None if cells && multiplies && fold.simd >= CARRY_SIMD => Ok(Counting::Carry),
-            None if can && fold.pe >= PARITY_PE && fold.simd >= PARITY_SIMD => Ok(Counting::Parity),
-            None => Ok(Counting::Classical),
+            None => Ok(match cells {
+                Some((form, least)) if multiplies && fold.simd >= least => form,
+                _ if can && fold.pe >= PARITY_PE && fold.simd >= PARITY_SIMD => Counting::Parity,
+                _ => Counting::Classical,
+            }),
         }
     }
 
@@ -418,9 +426,6 @@ const PARITY_PE: usize = 4;
 
 /// The fewest lanes for which halving the bits of a popcount is taken to pay.
 const PARITY_SIMD: usize = 16;
-
-/// The fewest lanes for which a chain of carry cells is taken to pay.
-const CARRY_SIMD: usize = 8;
 
 /// A number of `[target]` that must be positive.
 fn positive(name: &str, value: f64) -> Result<f64> {

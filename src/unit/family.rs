@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::unit::folding::Cuts;
+use crate::unit::folding::{Counting, Cuts};
 
 /// An FPGA family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ struct Delays {
 pub struct Paths {
     /// Lanes of a popcount; `None` without a matrix unit.
     pub lanes: Option<usize>,
-    /// Whether the popcount is a chain of carry cells.
+    /// Whether the popcount is laid out in the family's cells.
     pub carry: bool,
     /// Pairs of an input plane and a weight plane, whose popcounts are added.
     pub pairs: usize,
@@ -80,6 +80,15 @@ impl Family {
         }
     }
 
+    /// The form of matrix units in cells of the family, and the fewest lanes for which it is taken to pay.
+    pub fn form(self) -> Option<(Counting, usize)> {
+        match self {
+            Self::Ecp5 => Some((Counting::Carry, 8)),
+            Self::Xilinx7 => Some((Counting::Slice, 4)),
+            Self::Generic | Self::Ice40 | Self::Gowin => None,
+        }
+    }
+
     /// Fitted to routed networks of this project: ECP5-25 speed 6, up5k and GW1NR-9 (nextpnr); Xilinx by its data sheet, unrouted.
     fn delays(self) -> Delays {
         match self {
@@ -101,8 +110,13 @@ impl Family {
             false => from + sum + counted,
         };
         let Some(lanes) = paths.lanes else { return compared };
-        // A level of a chain of carry cells goes into the chain and out of it again; there are registers behind each.
-        let (level, together) = if paths.carry { (sum, 1.0) } else { (level, 3.0) };
+        // A level of a chain of carry cells goes into the chain and out of it again; there are registers behind each. In slices the pairs of
+        // a segment, or two levels of counters, are between two registers: both as long as three levels.
+        let (level, together) = match (paths.carry, self) {
+            (false, _) => (level, 3.0),
+            (true, Self::Xilinx7) => (sum, 3.0),
+            (true, _) => (sum, 1.0),
+        };
         let (tree, planes) = (lut + levels(lanes) * level, levels(paths.pairs) * sum);
         let products = match cuts {
             Cuts::Fewest | Cuts::Words => from + tree + planes + sum,

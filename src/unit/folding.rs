@@ -1,5 +1,7 @@
 //! Folding: the number of parallel lanes, which determines the cycles per frame.
 
+use stoxnor_hdl::block::Cells;
+
 use crate::arith::kernel::Sliding;
 use crate::diagnostic::{Diagnostic, LANES_DO_NOT_DIVIDE, Result};
 use crate::schedule::Stalls;
@@ -31,11 +33,13 @@ pub enum Counting {
     Parity,
     /// In carry cells of ECP5, which take the operation of a lane and the adder behind it.
     Carry,
+    /// In slices of Xilinx' 7-series: a LUT of two outputs takes the operations of two lanes and their adder.
+    Slice,
 }
 
 impl Counting {
     /// All forms.
-    pub const ALL: [Self; 3] = [Self::Classical, Self::Parity, Self::Carry];
+    pub const ALL: [Self; 4] = [Self::Classical, Self::Parity, Self::Carry, Self::Slice];
 
     /// The name in configuration and reports.
     pub fn name(self) -> &'static str {
@@ -43,6 +47,16 @@ impl Counting {
             Self::Classical => "classical",
             Self::Parity => "parity",
             Self::Carry => "carry",
+            Self::Slice => "slice",
+        }
+    }
+
+    /// The cells that it is laid out in.
+    pub fn cells(self) -> Cells {
+        match self {
+            Self::Classical | Self::Parity => Cells::Portable,
+            Self::Carry => Cells::Ccu2c,
+            Self::Slice => Cells::Xilinx7,
         }
     }
 }

@@ -78,7 +78,7 @@ const TOOLS: [Tool; 4] = [
     Tool {
         family: Family::Xilinx7,
         synth: "synth_xilinx -flatten -family xc7",
-        luts: &["LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV"],
+        luts: &["LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "LUT6_2", "INV"],
         carries: &["CARRY4"],
         carry_luts: 0,
         block_rams: &[("RAMB18E1", 18_432), ("RAMB36E1", 36_864)],

@@ -202,6 +202,13 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     assert!(bed.path("cells/tb/cells/CCU2C.v").is_file());
     let readme = fs::read_to_string(bed.path("cells/README.md")).unwrap();
     assert!(readme.contains("the models in `tb/cells/CCU2C.v`"), "{readme}");
+    bed.run(&["compile", "m.onnx", "--config", "c.toml", "--family", "xilinx7", "--out", "slices"]).with(0);
+    let models = bed.list("slices/tb/cells");
+    assert!(["CARRY4.v", "LUT6_2.v"].iter().all(|cell| models.contains(&(*cell).to_owned())), "{models:?}");
+    let slice = "[layers.l1_dense]\nform = \"slice\"\n";
+    bed.write("c.toml", slice);
+    let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml", "--family", "ecp5"]).with(2).err;
+    assert!(refused.contains("config-value") && refused.contains("family = \"xilinx7\""), "{refused}");
     bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\n");
     assert_eq!(layers(&["--config", "c.toml"])[0], "trees");
     let refused = bed.run(&["inspect", "m.onnx", "--clock-mhz", "-1"]).with(2).err;

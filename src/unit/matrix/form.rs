@@ -101,7 +101,7 @@ pub struct BitPlanes {
     input: Element,
     /// Whether agreements are counted by running parities: binary weights, at least two lanes.
     parity: bool,
-    /// Whether binary weights are stored as their complements, which a carry cell's LUT can take.
+    /// Whether binary weights are stored as their complements, which a carry cell's LUT can take: in all forms of cells.
     inverted: bool,
     /// Whether operands are +1, -1 and 0, with binary weights: agreements of operands that are not 0 are counted, and the number of
     /// these, which is the same for all rows, once.
@@ -121,7 +121,7 @@ impl BitPlanes {
     pub fn stored(mut self, fold: Folding) -> Self {
         let binary = self.sums.kind == WeightKind::Binary;
         self.parity = fold.form == Counting::Parity && binary && fold.simd > 1;
-        self.inverted = fold.form == Counting::Carry && binary;
+        self.inverted = fold.form.cells() != Cells::Portable && binary;
         self
     }
 
@@ -277,7 +277,7 @@ fn cuts(fold: Folding) -> PopcountCuts {
     PopcountCuts {
         counts: fold.cuts.has(Cuts::Counts),
         trees: fold.cuts.has(Cuts::Trees),
-        cells: if fold.form == Counting::Carry { Cells::Ccu2c } else { Cells::Portable },
+        cells: fold.form.cells(),
     }
 }
 
