@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::{Image, Module};
 
 /// The hierarchy of `top` with the contents of its memories in the modules themselves, and without parameters that name images. A
-/// module whose memory is initialised becomes one module per image, named after the image's file.
+/// module whose memory is initialised becomes one module per image, named after the image's file; a module around such memories becomes
+/// one per list of images, numbered from the second on.
 pub fn inlined(top: &Arc<Module>) -> Arc<Module> {
     let images: Vec<_> = top.parameters.iter().map(|p| p.image.clone()).collect();
     Inlining::default().module(top, &images)
@@ -16,6 +17,8 @@ pub fn inlined(top: &Arc<Module>) -> Arc<Module> {
 #[derive(Default)]
 struct Inlining {
     done: HashMap<(String, Vec<String>), Arc<Module>>,
+    /// Lists of images that modules have been built with, by name.
+    lists: HashMap<String, usize>,
 }
 
 impl Inlining {
@@ -26,6 +29,13 @@ impl Inlining {
             return Arc::clone(done);
         }
         let mut new = (**module).clone();
+        if !key.1.is_empty() {
+            let lists = self.lists.entry(module.name.clone()).or_default();
+            *lists += 1;
+            if *lists > 1 {
+                new.name = format!("{}_{lists}", module.name);
+            }
+        }
         new.parameters.clear();
         for memory in &mut new.memories {
             memory.contents = memory.init.take().and_then(|parameter| images[parameter.index()].clone());

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use stoxnor::arith::window::Window;
 use stoxnor_hdl::Bits;
-use stoxnor_hdl::block::{Cells, Lane, Padding, RoundingLane};
+use stoxnor_hdl::block::{Cells, Lane, Padding, RoundingLane, ThresholdSearch};
 use stoxnor_testbenches::formal::{Proof, Verdict, proofs, window};
 
 fn all() -> Vec<Proof> {
@@ -90,7 +90,27 @@ fn all() -> Vec<Proof> {
         proofs::of_products(Lane::Xor, Cells::Xilinx7, 7, &[1, -2], 6),
         proofs::of_next_sum(Cells::Xilinx7, 11, 7, true),
         proofs::of_next_sum(Cells::Xilinx7, 8, 8, false),
+        search(3, 1, 1, false),
+        search(4, 1, 3, true),
+        search(2, 2, 1, true),
+        search(3, 3, 3, false),
+        search(4, 4, 2, true),
+        search(3, 2, 2, false),
     ]
+}
+
+/// A search of `levels` steps, `steps` of them in a stage, among the thresholds of some rows: fewer than there is room for, some equal,
+/// one that every sum reaches, and with several rows every second one decreasing.
+fn search(levels: u32, steps: u32, rows: u32, registered: bool) -> Proof {
+    let most = (1 << levels) - 1;
+    let row = |r: u64| {
+        let of = |t: u64| (t * 31 / most + r * 3 * t % 4).min(31);
+        let mut list: Vec<u64> = (0..most - r.min(2)).map(of).collect();
+        list.sort_unstable();
+        (list, r % 2 == 1)
+    };
+    let search = ThresholdSearch { levels, bits: 6, rows, falling: rows > 1, steps, registered };
+    proofs::of_search(search, &(0..rows.into()).map(row).collect::<Vec<_>>())
 }
 
 #[test]
@@ -261,6 +281,8 @@ fn faults() -> Vec<Fault> {
             "{carry_6_CO1, carry_6_O1,",
             "{carry_6_O1, carry_6_CO1,",
         ),
+        fault(search(3, 1, 1, false), "a threshold is not reached by its sum", "sum_1_q >=", "sum_1_q >"),
+        fault(search(3, 3, 3, false), "the first node stays", "start ? 3'd1", "start ? 3'd0"),
     ]
 }
 

@@ -10,8 +10,8 @@ use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
-    Cells, Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, fifo, frame_sum, lfsr, narrower,
-    ram, replay, rom, running_parity, stream_register, threshold_count, widener,
+    Cells, Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, ThresholdSearch, fifo, frame_sum,
+    lfsr, narrower, ram, replay, rom, running_parity, stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
@@ -94,6 +94,8 @@ fn blocks() {
         replay(4, 8, 5),
         frame_sum(3, 2, Summand::Signed(4), 7, 0),
         threshold_count(3, 5, true, false),
+        ThresholdSearch { levels: 2, bits: 5, rows: 3, falling: false, steps: 1, registered: false }.build(),
+        ThresholdSearch { levels: 4, bits: 6, rows: 8, falling: true, steps: 4, registered: false }.build(),
     ];
     for block in blocks {
         assert!(check(&block).is_empty());

@@ -18,6 +18,7 @@ mod rom;
 mod rounding;
 mod stream_register;
 mod threshold;
+mod threshold_search;
 mod width_converter;
 
 pub use accumulator::accumulator;
@@ -37,6 +38,7 @@ pub use rom::rom;
 pub use rounding::RoundingLane;
 pub use stream_register::stream_register;
 pub use threshold::{threshold, threshold_count};
+pub use threshold_search::ThresholdSearch;
 pub use width_converter::{narrower, widener};
 
 use crate::{Builder, Net};
@@ -152,6 +154,11 @@ mod tests {
         .build()
     }
 
+    fn search(levels: u32, rows: u32, steps: u32, registered: bool) -> std::sync::Arc<crate::Module> {
+        let falling = rows > 5;
+        ThresholdSearch { levels, bits: 9, rows, falling, steps, registered }.build()
+    }
+
     /// 3 x 3 taps over 5 x 4 pixels, a row of them side by side.
     fn window(padding: Option<Padding>) -> LineBuffer {
         let level = |name, count, words, pixels| Loop { name, count, words, pixels };
@@ -227,6 +234,13 @@ mod tests {
             running_parity(99),
             threshold_count(7, 5, false, false),
             threshold_count(3, 4, true, true),
+            search(1, 1, 1, false),
+            search(4, 1, 1, false),
+            search(4, 6, 1, true),
+            search(3, 5, 3, false),
+            search(5, 1, 3, true),
+            search(1, 2, 3, false),
+            search(8, 4, 3, true),
             pe(Lane::Xnor, &[1], &[1], 9, true),
             pe(Lane::Xnor, &[1], &[1], 5, false),
             pe(Lane::MaskedXnor, &[1, 2, -4], &[1], 6, true),

@@ -1,10 +1,13 @@
 //! What is proved of each block.
 
+use std::sync::Arc;
+
 use stoxnor_hdl::block::{
-    Cells, Lane, RoundingLane, SEGMENT, fifo, fork, in_turn, join, lfsr, narrower, replay, replay_user,
-    stream_register, widener,
+    Cells, Lane, RoundingLane, SEGMENT, ThresholdSearch, fifo, fork, in_turn, join, lfsr, narrower, replay,
+    replay_user, stream_register, widener,
 };
-use stoxnor_hdl::{bits_for, index_bits};
+use stoxnor_hdl::inline::inlined;
+use stoxnor_hdl::{Builder, Image, Role, bits_for, index_bits};
 
 use super::Method;
 use super::Proof;
@@ -468,6 +471,71 @@ pub fn of_popcount_in_stages(lane: Lane, cells: Cells, lanes: u32, bits: u32) ->
     h.hold(format!("!{known} || count == {due}"));
     let what = format!("popcount of {lanes} lanes in {stages} stages, {lane:?}, {cells:?}, {bits} bits");
     h.proof(what, Method::Bounded(2 * stages + 2))
+}
+
+/// A search finds the number of thresholds that a sum reaches, of given rows, each with whether it is decreasing.
+pub fn of_search(search: ThresholdSearch, rows: &[(Vec<u64>, bool)]) -> Proof {
+    let ThresholdSearch { levels, bits, .. } = search;
+    let block = search.build();
+    let mut b = Builder::new("search");
+    let instance = b.instance("u_search", &block);
+    for port in block.ports.iter().filter(|port| !port.output) {
+        let net = b.input(port.name.clone(), block.width(port.net), port.role);
+        b.connect(instance, &port.name, net);
+    }
+    for (stage, words) in search.contents(rows, (1 << bits) - 1).into_iter().enumerate() {
+        let image = Arc::new(Image { file: format!("search_{stage}.mem"), words });
+        let name = format!("STAGE_{stage}_FILE");
+        let file = b.parameter(name.clone(), Some(image));
+        b.bind(instance, &name, file);
+    }
+    let level = b.out(instance, "level");
+    b.output("level", level, Role::Data);
+    let mut h = Harness::new(inlined(&b.finish()));
+    let at = if rows.len() > 1 { "at" } else { "1'b0" };
+    // No sum is greater than the number that none reaches.
+    h.take(format!("sum != {{{bits}{{1'b1}}}}"));
+    let count = |(row, (thresholds, falls)): (usize, &(Vec<u64>, bool))| {
+        let sign = if *falls { "<" } else { ">=" };
+        let reached = |t: &u64| format!("{{{}'d0, sum {sign} {bits}'d{t}}}", levels);
+        let terms: Vec<String> = thresholds.iter().map(reached).collect();
+        format!("{at} == {row} ? {} : ", terms.join(" + "))
+    };
+    let counts: String = rows.iter().enumerate().map(count).collect();
+    h.add(format!("wire [{levels}:0] counted = {counts}0;"));
+    let starts = if search.starts() { "start" } else { "1'b1" };
+    let inside = if rows.len() > 1 { format!("at < {}", rows.len()) } else { "1'b1".to_owned() };
+    let latency = search.latency();
+    let (mut due, mut known) = ("counted".to_owned(), format!("({starts} && {inside})"));
+    for edge in 0..latency {
+        h.add(format!(
+            "reg [{levels}:0] due_{edge}; reg known_{edge} = 1'b0;
+             always @(posedge clk) if (run) begin due_{edge} <= {due}; known_{edge} <= {known}; end"
+        ));
+        (due, known) = (format!("due_{edge}"), format!("known_{edge}"));
+    }
+    if search.starts() {
+        // A search begins as many edges behind the one before it as a stage takes.
+        let most = search.stages().iter().map(|stage| stage.len()).max().unwrap_or(1) as u32;
+        let edges = most * (latency / levels);
+        for edge in 0..edges {
+            let before = if edge == 0 { "start".to_owned() } else { format!("began_{}", edge - 1) };
+            h.add(format!(
+                "reg began_{edge} = 1'b0; always @(posedge clk) if (run) began_{edge} <= {before};"
+            ));
+        }
+        (0..edges - 1).for_each(|edge| h.take(format!("!(start && began_{edge})")));
+    }
+    h.hold(format!("!{known} || {{1'b0, level}} == {due}"));
+    let kind = if search.falling { ", decreasing ones too" } else { "" };
+    let what = format!(
+        "search of {levels} steps in {} stages, {} rows{kind}, {} edges",
+        search.stages().len(),
+        rows.len(),
+        latency
+    );
+    // Registers begin with any value, so searches before the first one are among the runs.
+    h.proof(what, Method::Bounded(latency + 4))
 }
 
 /// The number of lanes that agree, lane by lane, one after another, modulo 2^`bits`.
