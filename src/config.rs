@@ -19,7 +19,7 @@ use crate::import;
 use crate::import::options::{LayerSampling, MAX_MEMBERS, SamplingOptions};
 use crate::network::{Network, Node};
 use crate::unit::family::{Family, Paths};
-use crate::unit::folding::{Counting, Cuts, Folding};
+use crate::unit::folding::{Comparing, Counting, Cuts, Folding};
 
 /// A configuration, in the structure of its TOML file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -118,6 +118,8 @@ pub struct LayerConfig {
     pub cuts: Option<Cuts>,
     /// How agreements with stored binary weights are counted.
     pub form: Option<Counting>,
+    /// How sums are compared with thresholds.
+    pub thresholds: Option<Comparing>,
     /// The sampling of the weights.
     pub weights: WeightsConfig,
 }
@@ -139,7 +141,7 @@ pub struct InputConfig {
 
 /// Help text with an example value of each key.
 const TYPES: &str = "for example: [target] clock_mhz = 100.0, frames_per_second = 20000.0, cycles = 1024, family = \"ecp5\"; \
-    [layers.l1_dense] pe = 2, simd = 16, cuts = \"counts\", form = \"parity\", weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
+    [layers.l1_dense] pe = 2, simd = 16, cuts = \"counts\", form = \"parity\", thresholds = \"search\", weights = { stochastic = \"ternary\", bits = 1 }; [input] scale = \"1/255\", quantise = \"hardware\"; \
     [ensemble] members = 8";
 
 /// A message of the TOML parser with Rust's type names replaced.
@@ -169,7 +171,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(of: D) -> std::result::Result<Optio
 pub const KEYS: &[(&str, &[&str])] = &[
     ("", &["target", "layers", "input", "ensemble"]),
     ("target", &["clock_mhz", "frames_per_second", "cycles", "family"]),
-    ("layers.*", &["pe", "simd", "cuts", "form", "weights"]),
+    ("layers.*", &["pe", "simd", "cuts", "form", "thresholds", "weights"]),
     ("layers.*.weights", &["stochastic", "bits", "share", "realisation"]),
     ("ensemble", &["members", "max_members", "seed"]),
     ("input", &["scale", "quantise", "bits", "fraction_bits"]),
@@ -345,11 +347,9 @@ impl Config {
         let weights = node.layer.weights();
         let inputs = network.inputs(index);
         let pairs = weights.map_or(1, |kind| kind.planes() * inputs[0].element.planes().len());
-        let bits = node.output.element.bits();
-        let compared = bits <= MOST_LEVEL_BITS && node.layer.resources(&inputs, fold).threshold_bits > 0;
-        let thresholds = if compared { (1 << bits) - 1 } else { 1 };
-        let carry = fold.form.cells() != Cells::Portable;
-        let paths = Paths { lanes: weights.map(|_| fold.simd), carry, pairs, thresholds };
+        let thresholds = node.layer.lanes().thresholds;
+        let (carry, search) = (fold.form.cells() != Cells::Portable, fold.thresholds == Comparing::Search);
+        let paths = Paths { lanes: weights.map(|_| fold.simd), carry, pairs, thresholds, search };
         Ok(self.target.family.unwrap_or_default().cuts(clock, paths))
     }
 
@@ -389,6 +389,23 @@ impl Config {
         }
     }
 
+    /// How a layer's sums are compared with its thresholds: in what is smaller, unless the configuration says otherwise.
+    fn thresholds(&self, node: &Node) -> Result<Comparing> {
+        let count = node.layer.lanes().thresholds;
+        match self.layers.get(&node.name).and_then(|layer| layer.thresholds) {
+            Some(Comparing::Search) if count < 2 => {
+                let found = match count {
+                    0 => "there are no thresholds to search",
+                    _ => "a single threshold a row needs no search",
+                };
+                let place = format!("layers.{}.thresholds", node.name);
+                Err(Diagnostic::new(&CONFIG_VALUE, found).at(place).help("leave it out").into())
+            }
+            Some(comparing) => Ok(comparing),
+            None => Ok(Comparing::smaller(count)),
+        }
+    }
+
     /// The folding of every layer.
     ///
     /// # Errors
@@ -410,7 +427,8 @@ impl Config {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
                 Ok(fold) => {
-                    let fold = Folding { form: self.form(node, fold)?, ..fold };
+                    let (form, thresholds) = (self.form(node, fold)?, self.thresholds(node)?);
+                    let fold = Folding { form, thresholds, ..fold };
                     folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold });
                 }
                 Err(found) => errors.extend(found),
@@ -438,9 +456,6 @@ fn positive(name: &str, value: f64) -> Result<f64> {
         .help("give a number above 0")
         .into())
 }
-
-/// Bits of an output above which it is a sum, not a count of thresholds.
-const MOST_LEVEL_BITS: u32 = 8;
 
 /// Default target of a network of dense layers, in cycles per frame.
 const DENSE_CYCLES: u64 = 1024;

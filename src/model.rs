@@ -28,7 +28,7 @@ use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
 use crate::network::{Doubt, Entry, LONGEST, Network, identifier};
-use crate::unit::folding::{Counting, Cuts, Folding};
+use crate::unit::folding::{Comparing, Counting, Cuts, Folding};
 use crate::unit::resources::Resources;
 use crate::{emit, import};
 
@@ -74,6 +74,9 @@ pub struct LayerInfo {
     pub cuts: Cuts,
     /// How agreements are counted.
     pub form: Counting,
+    /// How sums are compared with thresholds; `None` for layers without thresholds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Comparing>,
     /// Cycles per frame and member.
     pub cycles: u64,
     /// Kind of the weights; `None` for layers without weights.
@@ -220,6 +223,7 @@ impl Model {
                 simd: fold.simd,
                 cuts: fold.cuts,
                 form: fold.form,
+                thresholds: (node.layer.lanes().thresholds > 0).then_some(fold.thresholds),
                 cycles: node.layer.lanes().cycles(*fold),
                 weights: node.layer.weights(),
                 sampling: node.layer.sampling(),

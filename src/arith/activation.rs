@@ -108,6 +108,11 @@ impl Activations {
         self.0.len().max(1)
     }
 
+    /// Number of thresholds per row; 0 if the layer outputs its sums.
+    pub fn steps(&self) -> usize {
+        self.0.first().map_or(0, Activation::steps)
+    }
+
     /// The output for a sum of row `row` in a member.
     pub fn value(&self, member: usize, row: usize, sum: i32) -> i32 {
         self.of(member).map_or(sum, |a| a.value(row, sum))

@@ -112,6 +112,11 @@ impl Product {
         self.activations.of(member)
     }
 
+    /// Number of thresholds per row; 0 if the sums are the output.
+    pub fn thresholds(&self) -> usize {
+        self.activations.steps()
+    }
+
     /// Number of members with different results; 1 if all members compute the same.
     pub fn members(&self) -> usize {
         self.members.len().max(self.activations.members())

@@ -15,6 +15,7 @@ use crate::frame::port::Port;
 use crate::import;
 use crate::lower::Built;
 use crate::model::LayerInfo;
+use crate::unit::folding::Comparing;
 
 #[derive(Serialize)]
 struct Inspection<'a> {
@@ -82,6 +83,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         "SIMD",
         "cuts",
         "form",
+        "thresholds",
         "cycles",
         "weight bits",
         "threshold bits",
@@ -99,6 +101,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
             l.simd.to_string(),
             l.cuts.name().to_owned(),
             l.weights.map_or("", |_| l.form.name()).to_owned(),
+            l.thresholds.map_or("", Comparing::name).to_owned(),
             l.cycles.to_string(),
             l.resources.weight_bits.to_string(),
             l.resources.threshold_bits.to_string(),

@@ -189,7 +189,7 @@ impl Layer for Add {
     fn lanes(&self) -> Lanes {
         let channels = self.each.kernel().channels;
         let pixels = self.each.kernel().window.pixels();
-        Lanes::channelwise(channels, pixels, pixels)
+        Lanes::channelwise(channels, pixels, pixels).comparing(self.each.activations().steps())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

@@ -87,7 +87,7 @@ impl Layer for AveragePool {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::pool(self.kernel())
+        Lanes::pool(self.kernel()).comparing(self.0.activations().steps())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

@@ -181,6 +181,7 @@ impl Layer for Conv {
         Lanes::kernel(self.product.rows(), &self.kernel)
             .sharing(self.product.share())
             .counting(self.product.stored_binary() && !self.kernel.masked())
+            .comparing(self.product.thresholds())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

@@ -132,7 +132,10 @@ impl Layer for Dense {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::dense(self.0.rows(), self.0.fan_in()).sharing(self.0.share()).counting(self.0.stored_binary())
+        Lanes::dense(self.0.rows(), self.0.fan_in())
+            .sharing(self.0.share())
+            .counting(self.0.stored_binary())
+            .comparing(self.0.thresholds())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

@@ -149,7 +149,7 @@ impl Layer for GlobalPool {
     }
 
     fn lanes(&self) -> Lanes {
-        Lanes::channelwise(self.shape[2], self.pixels(), 1)
+        Lanes::channelwise(self.shape[2], self.pixels(), 1).comparing(self.each.activations().steps())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

@@ -75,6 +75,7 @@ impl Layer for Threshold {
     fn lanes(&self) -> Lanes {
         let Sliding { window, channels, .. } = *self.each.kernel();
         Lanes::channelwise(channels, window.pixels(), window.pixels())
+            .comparing(self.each.activations().steps())
     }
 
     fn hardware(&self, name: &str, inputs: &[Port], fold: Folding, user: u32) -> Arc<Module> {

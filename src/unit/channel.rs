@@ -27,7 +27,7 @@ use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Cuts, Folding};
-use crate::unit::matrix::{Output, Position, RawSums, Step, Table, drive_run, width};
+use crate::unit::matrix::{Numbers, Output, Position, RawSums, Search, Step, Table, drive_run, width};
 use crate::unit::resources::Resources;
 use crate::unit::window::{LineBufferStage, WindowConsumer};
 
@@ -140,6 +140,13 @@ impl ChannelUnit<'_> {
         }
     }
 
+    /// The search for levels; `None` if sums are compared with all thresholds at once, or there is no sum.
+    fn search(&self, table: &Table) -> Option<Search> {
+        let Reduce::Sum(activations) = self.reduce else { return None };
+        let raw = self.sums();
+        self.output(activations, &raw).search(&raw, table, self.fold, self.taps() as u64)
+    }
+
     /// Whether some channels take the minimum of several taps.
     fn turns(&self) -> bool {
         matches!(self.reduce, Reduce::Most(falls) if self.taps() > 1 && falls.contains(&true))
@@ -156,13 +163,14 @@ impl ChannelUnit<'_> {
     /// Registers between the input register and the comparison of single taps, while the thresholds leave their memory.
     fn waits(&self) -> u32 {
         let summed = matches!(self.reduce, Reduce::Sum(_)) && self.taps() == 1;
-        u32::from(summed && self.fold.cuts.has(Cuts::Words) && self.table().is_some())
+        let read = || self.table().is_some_and(|table| self.search(&table).is_none());
+        u32::from(summed && self.fold.cuts.has(Cuts::Words) && read())
     }
 
     /// Edges from a channel's last tap to the first edge at which its output beat is offered.
     pub fn latency(&self) -> u64 {
         let output = match self.reduce {
-            Reduce::Sum(activations) => self.output(activations, &self.sums()).latency(self.fold.cuts),
+            Reduce::Sum(activations) => self.output(activations, &self.sums()).latency(self.fold),
             Reduce::Most(_) => 0,
         };
         u64::from(2 + u32::from(self.taps() > 1) + self.waits() + output)
@@ -196,7 +204,9 @@ impl ChannelUnit<'_> {
         Resources {
             lanes: self.fold.pe as u64,
             weight_bits: 0,
-            threshold_bits: self.table().map_or(0, |table| table.total_bits()),
+            threshold_bits: self.table().map_or(0, |table| {
+                self.search(&table).map_or_else(|| table.total_bits(), |search| search.total_bits())
+            }),
             buffer_bits: self.front().map_or(0, |front| front.bits()),
         }
     }
@@ -223,16 +233,23 @@ impl ChannelUnit<'_> {
             run
         };
         let tap = counter(&mut b, "tap", taps, take);
-        let constants = table.map_or_else(Vec::new, |table| {
+        let search = table.as_ref().and_then(|table| self.search(table));
+        let (mut constants, mut searched) = (Vec::new(), None);
+        if let Some(table) = table {
             let tap_end = tap.map(|(_, end)| end);
             let latency = self.waits() + u32::from(taps > 1 && matches!(self.reduce, Reduce::Sum(_)));
-            if let Some(zones) = self.zones {
-                let at = self.zone(&mut b, s, take, tap_end, (zones, &table));
-                return table.read(&mut b, (self.name, self.fold), at, run, latency);
+            let at = match self.zones {
+                Some(zones) => self.zone(&mut b, s, take, tap_end, (zones, &table)),
+                None => {
+                    let step = self.step(&mut b, s, (run, take), tap_end, &table);
+                    table.address(&mut b, pe, step)
+                }
+            };
+            match search {
+                None => constants = table.read(&mut b, (self.name, self.fold), at, run, latency),
+                Some(search) => searched = Some((search, table.late(&mut b, pe, at, run, latency + 1))),
             }
-            let step = self.step(&mut b, s, (run, take), tap_end, &table);
-            table.hardware(&mut b, self.name, self.fold, step, latency)
-        });
+        }
 
         let mut input = b.registered("input", None, run, s.data);
         let mut stage = advance(&mut b, "input", run, Stage { valid: s.valid, last: s.last, user: s.user });
@@ -255,10 +272,15 @@ impl ChannelUnit<'_> {
                 let raw = self.sums();
                 let sums = self.summed(&mut b, input, accumulating, &raw);
                 let output = self.output(activations, &raw);
-                for _ in 0..output.latency(self.fold.cuts) {
-                    stage = advance(&mut b, "reached", run, stage);
+                let numbers = match searched {
+                    None => Numbers::Words(constants),
+                    Some((search, at)) => Numbers::Search(search, at, stage.valid),
+                };
+                for edge in 0..output.latency(self.fold) {
+                    let name = if edge == 0 { "reached".to_owned() } else { format!("reached_{edge}") };
+                    stage = advance(&mut b, &name, run, stage);
                 }
-                output.hardware(&mut b, &raw, &sums, constants, (self.fold.cuts, run))
+                output.hardware(&mut b, &raw, &sums, numbers, (self.name, self.fold, run))
             }
             Reduce::Most(_) => match accumulating {
                 None => input,
@@ -477,7 +499,12 @@ impl ChannelUnit<'_> {
         }
         let beats = groups * taps as u64;
         b.doc(format!("PE {}: {beats} beats in, {groups} beats out, {beats} cycles a frame.", self.fold.pe));
-        table.iter().for_each(|table| b.doc(table.layout(self.fold.pe)));
+        if let Some(table) = table {
+            match self.search(table) {
+                None => b.doc(table.layout(self.fold.pe)),
+                Some(search) => search.layout().into_iter().for_each(|line| b.doc(line)),
+            }
+        }
         if let Some(zones) = self.zones {
             let axis = |axis: usize| {
                 let from: Vec<String> =

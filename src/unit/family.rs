@@ -48,6 +48,8 @@ pub struct Paths {
     pub pairs: usize,
     /// Thresholds of a row.
     pub thresholds: usize,
+    /// Whether levels are searched for.
+    pub search: bool,
 }
 
 /// Levels of a balanced tree of `n` operands.
@@ -106,6 +108,8 @@ impl Family {
         let from = if cuts.has(Cuts::Words) { register } else { memory };
         let counted = if paths.thresholds > 1 { levels(paths.thresholds) * level } else { 0.0 };
         let compared = match cuts.has(Cuts::Counts) {
+            // The bit that a comparison finds is a part of the next address.
+            _ if paths.search => from + sum + lut,
             true => (from + sum).max(register + counted),
             false => from + sum + counted,
         };
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     fn cuts(family: Family, clock: f64, lanes: usize) -> Cuts {
-        family.cuts(clock, Paths { lanes: Some(lanes), carry: false, pairs: 1, thresholds: 1 })
+        family.cuts(clock, Paths { lanes: Some(lanes), carry: false, pairs: 1, thresholds: 1, search: false })
     }
 
     #[test]
@@ -161,9 +165,11 @@ mod tests {
 
     #[test]
     fn a_channel_unit_counts_its_thresholds() {
-        let of = |thresholds| {
-            Family::Generic.cuts(100.0, Paths { lanes: None, carry: false, pairs: 1, thresholds })
+        let of = |clock, thresholds, search| {
+            let paths = Paths { lanes: None, carry: false, pairs: 1, thresholds, search };
+            Family::Generic.cuts(clock, paths)
         };
-        assert_eq!([1, 3, 255].map(of), [Cuts::Fewest, Cuts::Words, Cuts::Counts]);
+        assert_eq!([1, 3, 255].map(|n| of(100.0, n, false)), [Cuts::Fewest, Cuts::Words, Cuts::Counts]);
+        assert_eq!([100.0, 110.0].map(|clock| of(clock, 255, true)), [Cuts::Fewest, Cuts::Words]);
     }
 }

@@ -19,7 +19,43 @@ pub struct Folding {
     /// How the matrix unit counts agreements.
     #[serde(default)]
     pub form: Counting,
+    /// How a sum is compared with the thresholds of its row.
+    #[serde(default)]
+    pub thresholds: Comparing,
 }
+
+/// How a sum is compared with several thresholds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Comparing {
+    /// With all at once: those that it reaches are counted.
+    #[default]
+    Parallel,
+    /// With one after another: a binary search, one comparison for each bit of the level.
+    Search,
+}
+
+impl Comparing {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Parallel, Self::Search];
+
+    /// The name in configuration and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parallel => "parallel",
+            Self::Search => "search",
+        }
+    }
+
+    /// What is smaller for rows of so many thresholds: a search where it saves [`SAVED`] comparisons or more.
+    pub fn smaller(thresholds: usize) -> Self {
+        let steps = (usize::BITS - thresholds.leading_zeros()) as usize;
+        if thresholds >= steps + SAVED { Self::Search } else { Self::Parallel }
+    }
+}
+
+/// The fewest comparisons that a search must save, to pay for its registers and for memories of its own in each processing element.
+const SAVED: usize = 8;
 
 /// How a matrix unit counts the agreements of activations and weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -62,9 +98,9 @@ impl Counting {
 }
 
 impl Folding {
-    /// This parallelism with the fewest pipeline registers, in the classical form.
+    /// This parallelism with the fewest pipeline registers, in the classical form, with comparisons in parallel.
     pub const fn new(pe: usize, simd: usize) -> Self {
-        Self { pe, simd, cuts: Cuts::Fewest, form: Counting::Classical }
+        Self { pe, simd, cuts: Cuts::Fewest, form: Counting::Classical, thresholds: Comparing::Parallel }
     }
 }
 
@@ -134,6 +170,8 @@ pub struct Lanes {
     pub group_rows: usize,
     /// Whether agreements can be counted by running parities ([`Counting::Parity`]), from two lanes on.
     pub parity: bool,
+    /// Thresholds of a row; 0 without an activation.
+    pub thresholds: usize,
 }
 
 /// Upper bound of SIMD in a default folding, as long as a higher PE suffices instead.
@@ -153,6 +191,7 @@ impl Lanes {
             channels: fan_in,
             group_rows: rows,
             parity: false,
+            thresholds: 0,
         }
     }
 
@@ -176,6 +215,7 @@ impl Lanes {
             channels,
             group_rows,
             parity: false,
+            thresholds: 0,
         }
     }
 
@@ -193,6 +233,7 @@ impl Lanes {
             channels: 1,
             group_rows: 1,
             parity: false,
+            thresholds: 0,
         }
     }
 
@@ -218,6 +259,12 @@ impl Lanes {
     #[must_use]
     pub fn counting(self, parity: bool) -> Self {
         Self { parity, ..self }
+    }
+
+    /// With so many thresholds a row.
+    #[must_use]
+    pub fn comparing(self, thresholds: usize) -> Self {
+        Self { thresholds, ..self }
     }
 
     /// Restricts PE for `share` neighbouring rows that share random bits: PE divides `share` or is a multiple of it, unless all

@@ -18,7 +18,7 @@ use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::network::layer::Layer as _;
-use stoxnor::unit::folding::{Counting, Folding};
+use stoxnor::unit::folding::{Comparing, Counting, Folding};
 use stoxnor_hdl::{Image, Module, verilog};
 use stoxnor_testbenches::conformance::random;
 
@@ -95,6 +95,20 @@ fn cases() -> Vec<Case> {
         Dense::stochastic(Stochastic { matrix, realisation, members }, vec![activation()])
     };
     let mut cases = Vec::new();
+    for steps in [7, 15, 255] {
+        for comparing in Comparing::ALL {
+            let row = |r: usize| {
+                let at = |t: usize| (t * 128 / steps) as i32 - 64 + thresholds[r];
+                (0..steps).map(at).collect()
+            };
+            let element = Element::Unsigned(usize::BITS - steps.leading_zeros());
+            let stairs = Activation::rising(element, 0, (0..ROWS).map(row).collect());
+            let weight = |r: usize, c: usize| reals[r * FAN_IN + c].signum() as i16;
+            let layer = Dense::new(IntMatrix::from_fn(ROWS, FAN_IN, weight), Some(stairs));
+            let name = format!("binary, {steps} thresholds, {}", comparing.name());
+            cases.push(Case { name, layer, fold: Folding { thresholds: comparing, ..FOLD } });
+        }
+    }
     for law in [Law::Binary, Law::Ternary] {
         let mut add = |what: String, layer, fold| {
             cases.push(Case { name: format!("{law}, {what}"), layer, fold });

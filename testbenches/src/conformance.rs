@@ -20,7 +20,7 @@ use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::layer::Layer;
 use stoxnor::network::{Entry, Network, Output, Source, UnnamedLayer};
-use stoxnor::unit::folding::{Counting, Cuts, Folding, Lanes};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes};
 
 /// Members of a frame where a test says nothing.
 pub const MEMBERS: u32 = 3;
@@ -299,11 +299,13 @@ pub fn random_folds(rng: &mut impl Rng, network: &Network) -> Vec<Folding> {
             let (pe, simd) = (lanes.pe, lanes.simd);
             let cuts = Cuts::ALL[rng.random_range(0..Cuts::ALL.len())];
             let form = Counting::ALL[rng.random_range(0..Counting::ALL.len())];
+            let thresholds = Comparing::ALL[rng.random_range(0..Comparing::ALL.len())];
             Folding {
                 pe: pe[rng.random_range(0..pe.len())],
                 simd: simd[rng.random_range(0..simd.len())],
                 cuts,
                 form,
+                thresholds,
             }
         })
         .collect()

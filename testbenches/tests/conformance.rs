@@ -12,7 +12,7 @@ use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::KINDS;
 use stoxnor::layer::dense::Dense;
-use stoxnor::unit::folding::{Counting, Cuts, Folding};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes};
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
     random_folds, random_frames, single,
@@ -28,6 +28,11 @@ fn registered(turn: usize, pe: usize, simd: usize) -> Folding {
     Folding { cuts, form, ..Folding::new(pe, simd) }
 }
 
+/// The ways in which a layer can compare with its thresholds.
+fn comparisons(lanes: &Lanes) -> &'static [Comparing] {
+    if lanes.thresholds > 1 { &Comparing::ALL } else { &[Comparing::Parallel] }
+}
+
 #[test]
 fn every_kind_meets_the_demands_at_every_folding() {
     for kind in KINDS {
@@ -35,11 +40,14 @@ fn every_kind_meets_the_demands_at_every_folding() {
             let network = single(port, layer);
             let lanes = last_lanes(&network);
             let mut turn = index;
-            for pe in lanes.pe {
+            for &pe in &lanes.pe {
                 for &simd in &lanes.simd {
-                    let folds = folds_to(&network, registered(turn, pe, simd));
+                    for &thresholds in comparisons(&lanes) {
+                        let fold = Folding { thresholds, ..registered(turn, pe, simd) };
+                        let folds = folds_to(&network, fold);
+                        conform(&format!("{} sample {index}", kind.name), &network, &folds, SOFTWARE);
+                    }
                     turn += 1;
-                    conform(&format!("{} sample {index}", kind.name), &network, &folds, SOFTWARE);
                 }
             }
         }

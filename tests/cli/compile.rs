@@ -184,6 +184,9 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     bed.write("c.toml", "[layers.l1_dense]\ncuts = \"trees\"\nsimd = 1\nform = \"parity\"\n");
     let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
     assert!(refused.contains("config-value") && refused.contains("layers.l1_dense.form"), "{refused}");
+    bed.write("c.toml", "[layers.l1_dense]\nthresholds = \"search\"\n");
+    let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;
+    assert!(refused.contains("config-value") && refused.contains("layers.l1_dense.thresholds"), "{refused}");
     let carry = "[layers.l1_dense]\nsimd = 8\nform = \"carry\"\n";
     bed.write("c.toml", carry);
     let refused = bed.run(&["inspect", "m.onnx", "--config", "c.toml"]).with(2).err;

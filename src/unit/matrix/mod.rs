@@ -22,6 +22,7 @@ mod output;
 mod product;
 mod rom;
 mod sampled;
+mod search;
 mod source;
 
 use std::sync::Arc;
@@ -36,10 +37,11 @@ use crate::unit::folding::{Counting, Cuts, Folding};
 pub use fly::{Fly, Sampler};
 pub use form::{Accumulate, BitPlanes, Form, Operands};
 pub(crate) use output::width;
-pub use output::{Output, RawSums, Table};
+pub use output::{Numbers, Output, RawSums, Table};
 pub use product::Unit;
 pub use rom::Rom;
 pub use sampled::Sampled;
+pub use search::Search;
 pub use source::{Position, Step, WeightSource, Word};
 
 /// The row groups of a frame.
@@ -158,9 +160,15 @@ impl<'a> MatrixUnit<'a> {
         self.raw.bits + u32::from(self.starts())
     }
 
-    /// Bits of the memory of thresholds or constants.
+    /// The search for levels; `None` if sums are compared with all thresholds at once.
+    fn search(&self, table: &Table) -> Option<Search> {
+        self.output.search(&self.raw, table, self.fold, (self.fan_in() / self.fold.simd) as u64)
+    }
+
+    /// Bits of the memories of thresholds or constants.
     pub fn table_bits(&self) -> u64 {
-        self.table().map_or(0, |table| table.total_bits())
+        let Some(table) = self.table() else { return 0 };
+        self.search(&table).map_or_else(|| table.total_bits(), |search| search.total_bits())
     }
 
     /// Bits of the weight memories.
@@ -176,7 +184,7 @@ impl<'a> MatrixUnit<'a> {
 
     /// Edges from a row group's last step to the first edge at which its output beat is offered.
     fn latency(&self) -> u64 {
-        u64::from(self.summed() + self.output.latency(self.fold.cuts) + 1)
+        u64::from(self.summed() + self.output.latency(self.fold) + 1)
     }
 
     /// The timing of the unit.
@@ -281,8 +289,16 @@ impl<'a> MatrixUnit<'a> {
         let sign = self.starts();
         let number_bits = table.as_ref().map_or(0, |table| table.bits);
         let behind = self.summed() - 1 - u32::from(sign);
-        let constants =
-            table.map_or_else(Vec::new, |t| t.hardware(&mut b, self.name, self.fold, control, behind));
+        let search = table.as_ref().and_then(|table| self.search(table));
+        let mut constants = Vec::new();
+        let mut searched = None;
+        if let Some(table) = table {
+            let at = table.address(&mut b, pe, control);
+            match search {
+                None => constants = table.read(&mut b, (self.name, self.fold), at, run, behind),
+                Some(search) => searched = Some((search, table.late(&mut b, pe, at, run, behind + 1))),
+            }
+        }
         let stage = Stage {
             valid: issue,
             first,
@@ -320,10 +336,17 @@ impl<'a> MatrixUnit<'a> {
         let mut done = self.advance(&mut b, "sum", run, done);
         let data = match sign {
             true => Output::signs(&mut b, &sums, &constants, number_bits, run),
-            false => self.output.hardware(&mut b, &self.raw, &sums, constants, (self.fold.cuts, run)),
+            false => {
+                let numbers = match searched {
+                    None => Numbers::Words(constants),
+                    Some((search, at)) => Numbers::Search(search, at, done.valid),
+                };
+                self.output.hardware(&mut b, &self.raw, &sums, numbers, (self.name, self.fold, run))
+            }
         };
-        for _ in 0..self.output.latency(self.fold.cuts) {
-            done = self.advance(&mut b, "reached", run, done);
+        for edge in 0..self.output.latency(self.fold) {
+            let name = if edge == 0 { "reached".to_owned() } else { format!("reached_{edge}") };
+            done = self.advance(&mut b, &name, run, done);
         }
         drive_run(&mut b, run, out, done.valid, self.fold.cuts);
         let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
@@ -361,7 +384,10 @@ impl<'a> MatrixUnit<'a> {
         ));
         self.source.document(b);
         if let Some(table) = self.table() {
-            b.doc(table.layout(pe));
+            match self.search(&table) {
+                None => b.doc(table.layout(pe)),
+                Some(search) => search.layout().into_iter().for_each(|line| b.doc(line)),
+            }
         }
         b.doc(format!(
             "Timing: the output of a row group is offered {} edges after its last step.",

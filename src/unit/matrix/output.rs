@@ -6,8 +6,9 @@ use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
 use crate::arith::activation::Activation;
 use crate::arith::sampling::of_member;
 use crate::frame::element::Element;
-use crate::unit::folding::{Cuts, Folding};
+use crate::unit::folding::{Comparing, Cuts, Folding};
 use crate::unit::matrix::Words;
+use crate::unit::matrix::search::{self, Search};
 use crate::unit::matrix::source::{Step, address, all};
 
 /// The sums of rows as the hardware computes them. The true sum is y = gain * raw + the row's constant.
@@ -32,6 +33,24 @@ impl RawSums {
 
     fn signed(&self) -> bool {
         self.range.0 < 0
+    }
+
+    /// What is added to sums and thresholds, so that they are compared as unsigned numbers.
+    fn offset(&self) -> i64 {
+        if self.signed() { 1 << (self.threshold_bits() - 1) } else { 0 }
+    }
+
+    /// The raw sum of PE `p` as an unsigned number of the thresholds' width, with the [`offset`](Self::offset).
+    fn code(&self, b: &mut Builder, p: usize, sum: Net) -> Net {
+        let bits = self.threshold_bits();
+        let sum = self.extend(b, p, sum, bits, false);
+        if !self.signed() {
+            return sum;
+        }
+        // Adding 2^(bits-1) inverts the top bit.
+        let top = b.constant(bits, 1 << (bits - 1));
+        let offset = b.xor(sum, top);
+        b.named(format!("offset_sum_{p}"), offset)
     }
 
     /// The element type of sums from `min` to `max` that are computed from these. It has at min the bits of gain times a raw
@@ -60,7 +79,7 @@ pub(crate) fn width((min, max): (i64, i64)) -> u32 {
 }
 
 /// A memory of numbers per row: PE rows per word, in order of row groups, then members.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table {
     /// What the numbers are, used in names.
     pub name: &'static str,
@@ -115,7 +134,7 @@ impl Table {
     }
 
     /// Numbers per row.
-    fn numbers(&self) -> usize {
+    pub(crate) fn numbers(&self) -> usize {
         self.members[0][0].len()
     }
 
@@ -152,11 +171,10 @@ impl Table {
             .collect()
     }
 
-    /// The memory in the module called `unit`. Returns one net per PE with the numbers of the row group whose last step was
-    /// issued `latency` + 1 edges before.
-    pub fn hardware(&self, b: &mut Builder, unit: &str, fold: Folding, step: Step, latency: u32) -> Vec<Net> {
-        let depth = self.depth(fold.pe);
-        let at = match step.group.filter(|_| self.members.len() == 1) {
+    /// The address of the numbers of the row group whose last step is issued.
+    pub fn address(&self, b: &mut Builder, pe: usize, step: Step) -> Net {
+        let depth = self.depth(pe);
+        match step.group.filter(|_| self.members.len() == 1) {
             Some(group) => group,
             None if depth == 1 => b.constant(1, 0),
             None => {
@@ -172,8 +190,14 @@ impl Table {
                     all(b, [step.last_group, step.last_member]).expect("members differ")
                 })
             }
-        };
-        self.read(b, (unit, fold), at, step.run, latency)
+        }
+    }
+
+    /// Address `at`, `latency` edges later.
+    pub fn late(&self, b: &mut Builder, pe: usize, at: Net, run: Net, latency: u32) -> Net {
+        let several = self.depth(pe) > 1;
+        let late = |at, stage| b.registered(&format!("{}_at_{stage}", self.name), None, run, at);
+        (0..latency).filter(|_| several).fold(at, late)
     }
 
     /// Number of words of `pe` rows.
@@ -187,16 +211,14 @@ impl Table {
         &self,
         b: &mut Builder,
         (unit, fold): (&str, Folding),
-        mut at: Net,
+        at: Net,
         run: Net,
         latency: u32,
     ) -> Vec<Net> {
         let image = Image { file: format!("{unit}_{}.mem", self.name), words: self.words(fold.pe) };
         let several = image.words.len() > 1;
         let behind = fold.cuts.has(Cuts::Words) && several && latency > 0;
-        for stage in (0..latency - u32::from(behind)).filter(|_| several) {
-            at = b.registered(&format!("{}_at_{stage}", self.name), None, run, at);
-        }
+        let at = self.late(b, fold.pe, at, run, latency - u32::from(behind));
         let words = Words {
             name: &format!("u_{}", self.name),
             parameter: &format!("{}_FILE", self.name.to_uppercase()),
@@ -212,6 +234,15 @@ impl Table {
         };
         (0..pe as u32).map(row).collect()
     }
+}
+
+/// What a unit's sums are compared with, or what is added to them.
+#[derive(Debug)]
+pub enum Numbers {
+    /// The numbers of a row for each PE; none if there is no memory.
+    Words(Vec<Net>),
+    /// The search in the memories of thresholds, the address of those of the sums, and whether there are sums.
+    Search(Search, Net, Net),
 }
 
 /// The output of a matrix unit.
@@ -265,8 +296,7 @@ impl Output<'_> {
     /// The memory of numbers per row and member; `None` if no memory is needed.
     pub fn table(&self, raw: &RawSums) -> Option<Table> {
         // Signed sums are compared as unsigned: 2^(bits-1) is added on both sides.
-        let offset = if raw.range.0 < 0 { 1 << (raw.threshold_bits() - 1) } else { 0 };
-        self.thresholds(raw, |threshold| threshold + offset)
+        self.thresholds(raw, |threshold| threshold + raw.offset())
     }
 
     /// [`table`](Self::table), with `code` of each threshold of a raw sum.
@@ -320,32 +350,53 @@ impl Output<'_> {
         b.concat(&beat)
     }
 
-    /// Edges from the sums to the output beat: several thresholds are compared with, then counted.
-    pub fn latency(&self, cuts: Cuts) -> u32 {
+    /// Whether levels are searched for. A single threshold is compared with at once.
+    fn searches(&self, fold: Folding) -> bool {
+        fold.thresholds == Comparing::Search && matches!(self, Self::Activations([a, ..]) if a.steps() > 1)
+    }
+
+    /// The search for levels in `table`, of a unit that has sums at most every `interval` edges; `None` if sums are compared with all
+    /// thresholds at once.
+    pub fn search(&self, raw: &RawSums, table: &Table, fold: Folding, interval: u64) -> Option<Search> {
+        let never = (raw.range.1 + 1 + raw.offset()) as u64;
+        self.searches(fold).then(|| Search::new(table.clone(), fold, interval, never))
+    }
+
+    /// Edges from the sums to the output beat: levels are searched for, or several thresholds are compared with, then counted.
+    pub fn latency(&self, fold: Folding) -> u32 {
         match self {
-            Self::Activations([a, ..]) => u32::from(cuts.has(Cuts::Counts) && a.element != Element::Bipolar),
+            Self::Activations([a, ..]) if self.searches(fold) => search::latency(a.steps(), fold.cuts),
+            Self::Activations([a, ..]) => {
+                u32::from(fold.cuts.has(Cuts::Counts) && a.element != Element::Bipolar)
+            }
             _ => 0,
         }
     }
 
-    /// The output beat from one raw sum and the numbers of one row per PE, [`latency`](Self::latency) edges with `run` later.
+    /// The output beat from one raw sum per PE, [`latency`](Self::latency) edges with `run` later.
     pub fn hardware(
         &self,
         b: &mut Builder,
         raw: &RawSums,
         sums: &[Net],
-        constants: Vec<Net>,
-        (cuts, run): (Cuts, Net),
+        numbers: Numbers,
+        (unit, fold, run): (&str, Folding, Net),
     ) -> Net {
-        let run = (self.latency(cuts) > 0).then_some(run);
-        let beat: Vec<Net> = match self {
-            Self::Activations(activations) => sums
-                .iter()
-                .zip(constants)
-                .enumerate()
-                .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], (p, run), *sum, numbers))
-                .collect(),
-            Self::Sums(_) => {
+        let beat: Vec<Net> = match (self, numbers) {
+            (Self::Activations([activation, ..]), Numbers::Search(search, at, start)) => {
+                let codes: Vec<Net> = sums.iter().enumerate().map(|(p, sum)| raw.code(b, p, *sum)).collect();
+                let levels = search.hardware(b, unit, &codes, at, (start, run));
+                levels.into_iter().map(|level| value(b, activation, level)).collect()
+            }
+            (Self::Activations(activations), Numbers::Words(words)) => {
+                let run = (self.latency(fold) > 0).then_some(run);
+                sums.iter()
+                    .zip(words)
+                    .enumerate()
+                    .map(|(p, (sum, numbers))| activate(b, raw, &activations[0], (p, run), *sum, numbers))
+                    .collect()
+            }
+            (Self::Sums(_), Numbers::Words(constants)) => {
                 let bits = self.element().bits();
                 let constant = raw.constants[0][0];
                 sums.iter()
@@ -364,6 +415,7 @@ impl Output<'_> {
                     })
                     .collect()
             }
+            (_, Numbers::Search(..)) => unreachable!("sums without thresholds"),
         };
         let beat: Vec<Net> =
             beat.into_iter().enumerate().map(|(p, e)| b.named(format!("element_{p}"), e)).collect();
@@ -383,14 +435,7 @@ fn activate(
     let steps = activation.steps() as u32;
     let thresholds = b.slice(numbers, 0, steps * bits);
     let falls = (b.width(numbers) > steps * bits).then(|| b.slice(numbers, steps * bits, 1));
-    let mut sum = raw.extend(b, p, sum, bits, false);
-    if raw.signed() {
-        // Adding 2^(bits-1) inverts the top bit.
-        let top = 1 << (bits - 1);
-        let top = b.constant(bits, top);
-        let offset = b.xor(sum, top);
-        sum = b.named(format!("offset_sum_{p}"), offset);
-    }
+    let sum = raw.code(b, p, sum);
     if activation.element == Element::Bipolar {
         let reached = threshold(b, sum, thresholds);
         return falls.map_or(reached, |falls| b.xor(reached, falls));
@@ -403,9 +448,14 @@ fn activate(
     b.connect(count, "sum", sum);
     b.connect(count, "thresholds", thresholds);
     falls.iter().for_each(|falls| b.connect(count, "falls", *falls));
-    let element = activation.element.bits();
     let count = b.out(count, "count");
-    let value = b.zero_extend(count, element);
+    value(b, activation, count)
+}
+
+/// The element of a level.
+fn value(b: &mut Builder, activation: &Activation, level: Net) -> Net {
+    let element = activation.element.bits();
+    let value = b.zero_extend(level, element);
     match activation.element.encode(activation.least) {
         0 => value,
         least => {
