@@ -87,8 +87,8 @@ fn sums_of_products_in_cells_add() {
 fn accumulators_in_cells_accumulate() {
     for cells in [Cells::Ccu2c, Cells::Xilinx7] {
         for (bits, addend) in [(2, 1), (4, 4), (5, 3), (8, 8), (13, 7)] {
-            for starts in [false, true] {
-                the_same(&cells.next_sum(bits, addend, starts), 0);
+            for (starts, carries) in [(false, false), (true, false), (false, true), (true, true)] {
+                the_same(&cells.next_sum(bits, addend, starts, carries), 0);
             }
         }
     }

@@ -58,10 +58,15 @@ impl Cells {
         self.layouts(lane, lanes).map_or(0, |layouts| layouts.product_stages(lane, lanes, input))
     }
 
-    /// The next value of an accumulator of `bits` bits: `(first ? start : sum) + addend`, where `start` is 0 unless `starts`.
-    /// Combinational; ports `first`, `start`, `sum`, `addend` of `addend` bits, and `next`.
-    pub fn next_sum(self, bits: u32, addend: u32, starts: bool) -> Arc<Module> {
-        NextSum { bits, addend, starts }.build(carry::layouts(self))
+    /// Whether the last of `lanes` lanes is better added by the accumulator behind a popcount of the others.
+    pub fn leaves_one(self, lane: Lane, lanes: u32) -> bool {
+        self.layouts(lane, lanes).is_some_and(|layouts| layouts.leaves_one(lanes))
+    }
+
+    /// The next value of an accumulator of `bits` bits: `(first ? start : sum) + addend + carry`, where `start` is 0 unless `starts`,
+    /// and `carry` is 0 unless `carries`. Combinational; ports `first`, `start`, `sum`, `addend` of `addend` bits, `carry`, and `next`.
+    pub fn next_sum(self, bits: u32, addend: u32, starts: bool, carries: bool) -> Arc<Module> {
+        NextSum { bits, addend, starts, carries }.build(carry::layouts(self))
     }
 
     /// The end of the names of modules that have such cells.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::{Cells, Lane, accumulator};
-use crate::{Builder, Module, Net, Role};
+use crate::{Builder, Module, Net, Role, bits_for};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
 /// input[k] * count(w_j, a_k)`.
@@ -46,8 +46,14 @@ pub struct PopcountCuts {
 impl PopcountCuts {
     /// Edges from the operands of a step to its addend, for `simd` lanes and steps that add up so many terms.
     pub fn latency(self, lane: Lane, simd: u32, terms: usize) -> u32 {
-        let inside = if self.trees { self.cells.stages(lane, simd) + u32::from(terms > 1) } else { 0 };
+        let counted = simd - u32::from(self.leaves_one(lane, simd, terms));
+        let inside = if self.trees { self.cells.stages(lane, counted) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
+    }
+
+    /// Whether the last lane is not counted with the others: the sum of the steps adds it.
+    fn leaves_one(self, lane: Lane, simd: u32, terms: usize) -> bool {
+        terms == 1 && self.cells.leaves_one(lane, simd)
     }
 
     /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
@@ -145,6 +151,8 @@ impl ProcessingElement<'_> {
             (0..weights.len()).map(|j| b.input(port("w", j, weights.len()), simd, Role::Data)).collect();
         let active = (lane == Lane::MaskedXnor).then(|| b.input("active", simd, Role::Data));
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
+        let leaves_one = !self.adds_numbers() && cuts.leaves_one(lane, simd, self.terms());
+        let counted = simd - u32::from(leaves_one);
         let planes = if self.adds_numbers() { &[] } else { weights };
         for (j, c) in planes.iter().enumerate() {
             for (k, d) in input.iter().enumerate() {
@@ -156,8 +164,11 @@ impl ProcessingElement<'_> {
                 let mut ports = vec![("a", a[k]), ("w", w[j])];
                 ports.extend(t.get(k).map(|t| ("t", *t)));
                 ports.extend(active.map(|active| ("active", active)));
+                if leaves_one {
+                    ports.iter_mut().for_each(|(_, net)| *net = b.slice(*net, 0, counted));
+                }
                 let names = (&*format!("u_popcount{index}"), &*format!("count{index}"));
-                let count = cuts.count(&mut b, names, &cuts.module(lane, simd, room), &ports, run);
+                let count = cuts.count(&mut b, names, &cuts.module(lane, counted, room), &ports, run);
                 let shifted = if shift == 0 {
                     count
                 } else {
@@ -184,15 +195,34 @@ impl ProcessingElement<'_> {
             let added = run.filter(|_| cuts.trees && self.terms() > 1);
             added.map_or(step, |run| b.registered("addend", None, run, step))
         };
+        // The last lane, as late as the count of the others.
+        let last = leaves_one.then(|| {
+            let operands = [Some(a[0]), Some(w[0]), active].into_iter().flatten();
+            let own: Vec<Net> = operands.map(|net| b.slice(net, counted, 1)).collect();
+            let hit = lane.value(&mut b, &own);
+            let hit = b.named("last_lane", hit);
+            let late = |at, n: u32| b.registered(&format!("last_lane_{n}"), None, run.expect("latency"), at);
+            (0..self.latency()).fold(hit, late)
+        });
         let sum = match first.filter(|_| cuts.cells != Cells::Portable) {
-            None => accumulator(&mut b, "sum", bits, enable, (first, start), step),
+            None => {
+                let step = last.map_or(step, |last| {
+                    let bits = bits_for(simd.into()).min(bits);
+                    let (count, last) = (b.zero_extend(step, bits), b.zero_extend(last, bits));
+                    let step = b.add(count, last);
+                    b.named("step", step)
+                });
+                accumulator(&mut b, "sum", bits, enable, (first, start), step)
+            }
             Some(first) => {
                 let sum = b.register("sum", bits, None);
-                let next = b.instance("u_next", &cuts.cells.next_sum(bits, b.width(step), starts));
+                let next =
+                    b.instance("u_next", &cuts.cells.next_sum(bits, b.width(step), starts, last.is_some()));
                 b.connect(next, "first", first);
                 start.iter().for_each(|start| b.connect(next, "start", *start));
                 b.connect(next, "sum", sum);
                 b.connect(next, "addend", step);
+                last.iter().for_each(|last| b.connect(next, "carry", *last));
                 let next = b.out(next, "next");
                 b.next_if(sum, enable, next);
                 sum

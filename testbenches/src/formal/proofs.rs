@@ -444,12 +444,13 @@ pub fn of_products(lane: Lane, cells: Cells, lanes: u32, input: &[i64], bits: u3
 }
 
 /// The next value of an accumulator in carry cells is the sum that it says.
-pub fn of_next_sum(cells: Cells, bits: u32, addend: u32, starts: bool) -> Proof {
-    let mut h = Harness::new(cells.next_sum(bits, addend, starts));
+pub fn of_next_sum(cells: Cells, bits: u32, addend: u32, starts: bool, carries: bool) -> Proof {
+    let mut h = Harness::new(cells.next_sum(bits, addend, starts, carries));
     let start = if starts { "start".to_owned() } else { format!("{bits}'d0") };
-    h.hold(format!("next == (first ? {start} : sum) + addend"));
+    let carry = if carries { " + carry" } else { "" };
+    h.hold(format!("next == (first ? {start} : sum) + addend{carry}"));
     h.proof(
-        format!("accumulator, {cells:?}, {bits} bits, addends of {addend}, {start}"),
+        format!("accumulator, {cells:?}, {bits} bits, addends of {addend}, {start}{carry}"),
         Method::Combinational,
     )
 }

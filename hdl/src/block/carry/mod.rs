@@ -22,6 +22,11 @@ pub(super) trait Layouts {
     /// Registers inside a staged popcount of `lanes` lanes.
     fn stages(&self, lane: Lane, lanes: u32) -> u32;
 
+    /// Whether a popcount of one lane less saves a level of adders. The accumulator behind it then adds the last lane as its carry.
+    fn leaves_one(&self, _lanes: u32) -> bool {
+        false
+    }
+
     /// The popcount of `lanes` lanes modulo 2^`bits`, with so many registers between operands and count. The operands are a lane's,
     /// each a port; there are two lanes at least.
     fn popcount(&self, lane: Lane, size: (u32, u32), stages: u32) -> Placement;
@@ -63,32 +68,44 @@ pub(super) fn layouts(cells: Cells) -> Option<&'static dyn Layouts> {
     }
 }
 
-/// An accumulator's next value, `(first ? start : sum) + addend`, where `start` is 0 unless it `starts`. Its operands are those in
-/// this order.
+/// An accumulator's next value, `(first ? start : sum) + addend + carry`, where `start` is 0 unless it `starts`, and `carry` is 0 unless
+/// it `carries`. Its operands are those in this order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextSum {
     pub(super) bits: u32,
     /// Bits of the addend.
     pub(super) addend: u32,
     pub(super) starts: bool,
+    pub(super) carries: bool,
 }
 
 impl NextSum {
     /// The ports of its operands.
     fn operands(self) -> Vec<&'static str> {
         let start = self.starts.then_some("start");
-        ["first"].into_iter().chain(start).chain(["sum", "addend"]).collect()
+        let carry = self.carries.then_some("carry");
+        ["first"].into_iter().chain(start).chain(["sum", "addend"]).chain(carry).collect()
+    }
+
+    /// The place of operand `name`.
+    fn operand(self, name: &str) -> usize {
+        self.operands().iter().position(|own| *own == name).expect("an operand")
+    }
+
+    /// The carry that the addition begins with.
+    fn carry(self) -> Option<Node> {
+        self.carries.then(|| Node::Operand(self.operand("carry"), 0))
     }
 
     /// Bit `bit` of the addend.
     fn added(self, bit: u32) -> Addend {
-        let last = self.operands().len() - 1;
-        if bit < self.addend { Addend::net(Node::Operand(last, bit)) } else { Addend::zero() }
+        let addend = self.operand("addend");
+        if bit < self.addend { Addend::net(Node::Operand(addend, bit)) } else { Addend::zero() }
     }
 
     /// Bit `bit` of what it is added to.
     fn before(self, bit: u32) -> Addend {
-        let (first, sum) = (Node::Operand(0, 0), Node::Operand(self.operands().len() - 2, bit));
+        let (first, sum) = (Node::Operand(0, 0), Node::Operand(self.operand("sum"), bit));
         if self.starts {
             // start, sum, first: first ? start : sum.
             Addend { of: vec![Node::Operand(1, bit), sum, first], table: 0xac }
@@ -100,22 +117,28 @@ impl NextSum {
 
     /// The module, in cells if there are any.
     pub(super) fn build(self, layouts: Option<&dyn Layouts>) -> Arc<Module> {
-        let Self { bits, addend, starts } = self;
+        let Self { bits, addend, starts, carries } = self;
         let (kind, start) = if starts { ("_start", "start") } else { ("", "0") };
+        let (more, carry) = if carries { ("_carry", " + carry") } else { ("", "") };
         let cells = layouts.map_or("", |layouts| layouts.kind());
-        let mut b = Builder::new(format!("next_sum_b{bits}_a{addend}{kind}{cells}"));
-        b.doc(format!("next = (first ? {start} : sum) + addend, modulo 2^{bits}. Combinational."));
+        let mut b = Builder::new(format!("next_sum_b{bits}_a{addend}{kind}{more}{cells}"));
+        b.doc(format!("next = (first ? {start} : sum) + addend{carry}, modulo 2^{bits}. Combinational."));
         let names = self.operands();
         let input = |name: &&str| match *name {
             "first" => b.input("first", 1, Role::Control),
+            "carry" => b.input("carry", 1, Role::Data),
             "addend" => b.input("addend", addend, Role::Data),
             other => b.input(other, bits, Role::Data),
         };
         let own: Vec<Net> = names.iter().map(input).collect();
         let start = if starts { own[1] } else { b.constant(bits, 0) };
-        let before = b.mux(own[0], start, own[own.len() - 2]);
-        let wide = b.zero_extend(own[own.len() - 1], bits);
-        let next = b.add(before, wide);
+        let before = b.mux(own[0], start, own[self.operand("sum")]);
+        let wide = b.zero_extend(own[self.operand("addend")], bits);
+        let mut next = b.add(before, wide);
+        if carries {
+            let carry = b.zero_extend(own[self.operand("carry")], bits);
+            next = b.add(next, carry);
+        }
         let next = b.named("next", next);
         b.output("next", next, Role::Data);
         let Some(layouts) = layouts else { return b.finish() };

@@ -34,7 +34,7 @@ pub(super) struct Half {
 
 impl Half {
     /// Loads the carry. Its sum is the carry before it.
-    fn load(addend: &Addend) -> Self {
+    pub(super) fn load(addend: &Addend) -> Self {
         let mut half = Self { ones: 0b100, ..Self::default() };
         half.set(0, addend);
         half.table = (0..4).filter(|i| addend.value(*i)).map(|i| 1 << i).sum();

@@ -13,7 +13,7 @@
 mod cell;
 mod layout;
 
-use super::nets::Node;
+use super::nets::{Addend, Node};
 use super::{Layouts, NextSum, Placement};
 use crate::block::lane::Lane;
 use layout::{Half, Layout, Number};
@@ -48,6 +48,10 @@ impl Layouts for Ccu2c {
 
     fn stages(&self, _: Lane, lanes: u32) -> u32 {
         levels(lanes).saturating_sub(1)
+    }
+
+    fn leaves_one(&self, lanes: u32) -> bool {
+        lanes > 3 && levels(lanes - 1) < levels(lanes)
     }
 
     fn popcount(&self, lane: Lane, (lanes, bits): (u32, u32), stages: u32) -> Placement {
@@ -103,9 +107,11 @@ impl Layouts for Ccu2c {
     }
 
     fn next_sum(&self, next: NextSum) -> Placement {
+        let begins = next.carry().map(|carry| Half::load(&Addend::net(carry)));
+        let first = usize::from(begins.is_some());
         let half = |bit: u32| Half::add(&next.added(bit), &next.before(bit));
-        let cells = Box::new(Layout::of((0..next.bits).map(half).collect()));
-        let outputs = (0..next.bits as usize).map(Node::Sum).collect();
+        let cells = Box::new(Layout::of(begins.into_iter().chain((0..next.bits).map(half)).collect()));
+        let outputs = (first..first + next.bits as usize).map(Node::Sum).collect();
         Placement {
             cells,
             outputs,

@@ -94,7 +94,7 @@ impl Layouts for Xilinx7 {
             (sum, (own > 0).then_some(five))
         };
         let bits: Vec<_> = (0..next.bits).map(bit).collect();
-        let (outputs, _) = heap.chain(None, &bits);
+        let (outputs, _) = heap.chain(next.carry(), &bits);
         let says = "A chain of carry cells, each bit behind a LUT that selects and adds.".to_owned();
         Placement { cells: Box::new(heap), outputs, says }
     }
