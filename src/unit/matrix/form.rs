@@ -43,6 +43,9 @@ pub trait Form: Debug {
     /// The words of weights for the steps of a frame, in order.
     fn encode(&self, weights: &IntMatrix, fold: Folding) -> Vec<Bits>;
 
+    /// Whether [`prepare`](Self::prepare) computes anything.
+    fn prepares(&self) -> bool;
+
     /// The operand as the processing elements take it: what is computed from a beat once for all rows. Combinational.
     fn prepare(&self, b: &mut Builder, unit: &MatrixUnit<'_>, operand: Net) -> Net;
 
@@ -325,9 +328,13 @@ impl Form for BitPlanes {
         words
     }
 
+    fn prepares(&self) -> bool {
+        self.parity
+    }
+
     /// By running parities: for each channel group and plane the first lane of each pair, then the parities.
     fn prepare(&self, b: &mut Builder, unit: &MatrixUnit<'_>, operand: Net) -> Net {
-        if !self.parity {
+        if !self.prepares() {
             return operand;
         }
         let simd = unit.fold.simd as u32;

@@ -24,6 +24,7 @@ mod rom;
 mod sampled;
 mod search;
 mod source;
+mod table;
 
 use std::sync::Arc;
 
@@ -37,12 +38,13 @@ use crate::unit::folding::{Counting, Cuts, Folding};
 pub use fly::{Fly, Sampler};
 pub use form::{Accumulate, BitPlanes, Form, Operands};
 pub(crate) use output::width;
-pub use output::{Numbers, Output, RawSums, Table};
+pub use output::{Numbers, Output, RawSums};
 pub use product::Unit;
 pub use rom::Rom;
 pub use sampled::Sampled;
 pub use search::Search;
 pub use source::{Position, Step, WeightSource, Word};
+pub use table::Table;
 
 /// The row groups of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,12 +311,32 @@ impl<'a> MatrixUnit<'a> {
             },
             user,
         };
-        let operand = self.operand(&mut b, s, run, take, step.map(|(q, _)| q), loading);
+        let at = step.map(|(q, _)| q);
+        let latency = self.source.latency();
+        // Read from its buffer one edge later, an operand needs no choice between the buffer and the input.
+        let late = latency > 1 && at.is_some() && loading.is_some() && !self.form.prepares();
+        let operand = match (loading, at) {
+            (None, _) => b.registered("input", None, run, s.data),
+            (Some(_), None) => b.registered("operand", None, take, s.data),
+            (Some(_), Some(at)) if late => {
+                let read_at = b.registered("operand_at", None, run, at);
+                self.buffered(&mut b, s, run, take, [at, read_at])
+            }
+            (Some(loading), Some(at)) => {
+                let fresh = b.registered("input", None, run, s.data);
+                let again = self.buffered(&mut b, s, run, take, [at; 2]);
+                let is_fresh = b.registered("input_is_operand", None, run, loading);
+                let operand = b.mux(is_fresh, fresh, again);
+                b.named("operand", operand)
+            }
+        };
         let mut operand = self.form.prepare(&mut b, self, operand);
         let mut stage = self.advance(&mut b, "a", run, stage);
-        for extra in 1..self.source.latency() {
+        for extra in 1..latency {
             // The operand is delayed to match a slower weight source.
-            operand = b.registered(&format!("operand_{extra}"), None, run, operand);
+            if extra > 1 || !late {
+                operand = b.registered(&format!("operand_{extra}"), None, run, operand);
+            }
             stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
         }
 
@@ -407,34 +429,20 @@ impl<'a> MatrixUnit<'a> {
         (last, user)
     }
 
-    /// The operand of the last issued step: the input beat, or a word of the operand buffer.
-    fn operand(
-        &self,
-        b: &mut Builder,
-        s: Stream,
-        run: Net,
-        take: Net,
-        step: Option<Net>,
-        loading: Option<Net>,
-    ) -> Net {
-        let fresh = b.registered("input", None, run, s.data);
-        let Some(loading) = loading else { return fresh };
+    /// A word of the operand buffer, in which `take` stores the input beat; `at` are the addresses of writing and reading.
+    fn buffered(&self, b: &mut Builder, s: Stream, run: Net, take: Net, at: [Net; 2]) -> Net {
         let depth = (self.fan_in() / self.fold.simd) as u32;
         let buffer = b.instance("u_operands", &ram(depth, b.width(s.data)));
-        let address = step.unwrap_or_else(|| b.constant(1, 0));
         for (port, net) in [
-            ("write_address", address),
+            ("write_address", at[0]),
             ("write_enable", take),
             ("write_data", s.data),
-            ("read_address", address),
+            ("read_address", at[1]),
             ("read_enable", run),
         ] {
             b.connect(buffer, port, net);
         }
-        let again = b.out(buffer, "read_data");
-        let is_fresh = b.registered("input_is_operand", None, run, loading);
-        let operand = b.mux(is_fresh, fresh, again);
-        b.named("operand", operand)
+        b.out(buffer, "read_data")
     }
 
     /// The stage one edge later.

@@ -6,7 +6,7 @@ use stoxnor_hdl::block::ThresholdSearch;
 use stoxnor_hdl::{Bits, Builder, Image, Net, bits_for};
 
 use crate::unit::folding::{Cuts, Folding};
-use crate::unit::matrix::Table;
+use crate::unit::matrix::table::Table;
 
 /// Bits of a processing element's thresholds from which one memory and one comparison serve several steps of a search. yosys makes
 /// such a memory of block RAM; smaller ones are logic, which is smaller where each step has its own.
