@@ -108,20 +108,22 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let half = b.register("half", 1, Some(0));
     let other = b.not(half);
     b.next_if(half, frame_end, other);
-    let read_at = {
-        let bits = index_bits(depth.into());
-        let base = b.constant(bits, beats.into());
-        let zero = b.constant(bits, 0);
-        let start = b.mux(half, base, zero);
-        match position {
-            None => start,
-            Some((q, _)) => {
-                let offset = b.zero_extend(q, bits);
-                b.add(start, offset)
-            }
+    // The address is a register: it leads to every bit of the memory.
+    let read_at = b.register("read_at", b.width(write_at), Some(0));
+    let (base, zero) = (b.constant(b.width(read_at), beats.into()), b.constant(b.width(read_at), 0));
+    let start = match last_pass {
+        None => b.mux(half, zero, base),
+        Some(last) => {
+            let next_half = b.xor(half, last);
+            b.mux(next_half, base, zero)
         }
     };
-    let read_at = b.named("read_at", read_at);
+    let next = position.map_or(start, |(_, end)| {
+        let one = b.constant(b.width(read_at), 1);
+        let up = b.add(read_at, one);
+        b.mux(end, start, up)
+    });
+    b.next_if(read_at, read, next);
     let memory = b.memory("data_words", width, depth, None);
     b.write(memory, write_at, write, s.data);
     let data = b.read(memory, "data", read_at, read);
