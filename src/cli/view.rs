@@ -88,10 +88,13 @@ pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
     ));
 }
 
-/// Frames per second at the user's clock, or at 100 MHz.
+/// Frames per second at the user's clock, or for each MHz.
 fn rate(interval: u64, clock_mhz: Option<f64>) -> String {
-    let clock = clock_mhz.unwrap_or(100.0);
-    format!(" ({:.0} frames/s at {clock} MHz)", clock * 1e6 / interval as f64)
+    let each = 1e6 / interval as f64;
+    match clock_mhz {
+        Some(clock) => format!(" ({:.0} frames/s at {clock} MHz)", clock * each),
+        None => format!(" ({each:.1} frames/s for each MHz of the clock)"),
+    }
 }
 
 /// Prints the result of a check.

@@ -127,6 +127,8 @@ impl Family {
             Cuts::Counts => (from + tree).max(register + planes + sum),
             Cuts::Trees => register + lut + levels(lanes).min(together) * level,
         };
+        // Behind its own output register, a block RAM of ECP5 is no longer path than others.
+        let memory = if paths.carry && self == Self::Ecp5 { from } else { memory };
         products.max(compared).max(memory)
     }
 
