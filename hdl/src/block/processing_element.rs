@@ -44,16 +44,10 @@ pub struct PopcountCuts {
 }
 
 impl PopcountCuts {
-    /// Edges from the operands of a step to its addend, for `simd` lanes and steps that add up so many terms.
-    pub fn latency(self, lane: Lane, simd: u32, terms: usize) -> u32 {
-        let counted = simd - u32::from(self.leaves_one(lane, simd, terms));
-        let inside = if self.trees { self.cells.stages(lane, counted) + u32::from(terms > 1) } else { 0 };
+    /// Edges from the operands of a step to its addend, for `lanes` lanes that are counted and steps that add up so many terms.
+    pub fn latency(self, lane: Lane, lanes: u32, terms: usize) -> u32 {
+        let inside = if self.trees { self.cells.stages(lane, lanes) + u32::from(terms > 1) } else { 0 };
         u32::from(self.counts) + inside
-    }
-
-    /// Whether the last lane is not counted with the others: the sum of the steps adds it.
-    fn leaves_one(self, lane: Lane, simd: u32, terms: usize) -> bool {
-        terms == 1 && self.cells.leaves_one(lane, simd)
     }
 
     /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
@@ -95,7 +89,13 @@ impl ProcessingElement<'_> {
             let inside = self.cuts.cells.product_stages(self.lane, self.simd, self.input);
             return u32::from(counts) + if trees { inside } else { 0 };
         }
-        self.cuts.latency(self.lane, self.simd, self.terms())
+        self.cuts.latency(self.lane, self.counted(), self.terms())
+    }
+
+    /// The lanes that are counted: all, or all but the last, which the sum of the steps adds.
+    fn counted(&self) -> u32 {
+        let plain = self.input == [1] && self.weights == [1] && self.present.is_none();
+        self.simd - u32::from(plain && self.cuts.cells.leaves_one(self.lane, self.simd))
     }
 
     /// Whether the numbers of the input are added as they are ([`Cells::products`]), in place of the counts of their planes.
@@ -151,8 +151,7 @@ impl ProcessingElement<'_> {
             (0..weights.len()).map(|j| b.input(port("w", j, weights.len()), simd, Role::Data)).collect();
         let active = (lane == Lane::MaskedXnor).then(|| b.input("active", simd, Role::Data));
         let (mut plus, mut minus) = (Vec::new(), Vec::new());
-        let leaves_one = !self.adds_numbers() && cuts.leaves_one(lane, simd, self.terms());
-        let counted = simd - u32::from(leaves_one);
+        let counted = self.counted();
         let planes = if self.adds_numbers() { &[] } else { weights };
         for (j, c) in planes.iter().enumerate() {
             for (k, d) in input.iter().enumerate() {
@@ -164,7 +163,7 @@ impl ProcessingElement<'_> {
                 let mut ports = vec![("a", a[k]), ("w", w[j])];
                 ports.extend(t.get(k).map(|t| ("t", *t)));
                 ports.extend(active.map(|active| ("active", active)));
-                if leaves_one {
+                if counted < simd {
                     ports.iter_mut().for_each(|(_, net)| *net = b.slice(*net, 0, counted));
                 }
                 let names = (&*format!("u_popcount{index}"), &*format!("count{index}"));
@@ -196,7 +195,7 @@ impl ProcessingElement<'_> {
             added.map_or(step, |run| b.registered("addend", None, run, step))
         };
         // The last lane, as late as the count of the others.
-        let last = leaves_one.then(|| {
+        let last = (counted < simd).then(|| {
             let operands = [Some(a[0]), Some(w[0]), active].into_iter().flatten();
             let own: Vec<Net> = operands.map(|net| b.slice(net, counted, 1)).collect();
             let hit = lane.value(&mut b, &own);
