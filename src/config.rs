@@ -512,7 +512,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, cuts, form, weights"
+                "stoxnor.toml:4: there is no key layers.l1_dense.smid [config-unknown-key] did you mean simd? There are: pe, simd, cuts, form, thresholds, weights"
             ]
         );
         assert!(codes("[traget]\n")[0].contains("did you mean target?"));
