@@ -271,7 +271,12 @@ fn present(
     let simd = fold.simd as u32;
     let module = cuts(fold).module(Lane::One, simd, bits_for(simd.into()));
     let names = (&*format!("u_present_{group}"), &*format!("present_{group}"));
-    let count = cuts(fold).count(b, names, &module, &[("a", mask)], run);
+    let mut count = cuts(fold).count(b, names, &module, &[("a", mask)], run);
+    // Cells may count agreements later than elements.
+    let [late, soon] = [Lane::MaskedXnor, Lane::One].map(|lane| cuts(fold).latency(lane, simd, 1));
+    for stage in soon..late {
+        count = b.registered(&format!("present_{group}_{stage}"), None, run.expect("latency"), count);
+    }
     vec![("a".to_owned(), positive), ("active".to_owned(), mask), ("present".to_owned(), count)]
 }
 
