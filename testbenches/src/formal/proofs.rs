@@ -306,11 +306,18 @@ pub fn of_replay(beats: u32, width: u32, most: u32) -> Proof {
     h.show("half_q", 1);
     h.hold("used_q_i == kept && unread_q_i == unread && half_q_i == reading[0]");
     h.hold(format!("write_at_q_i == coming[0] * {beats} + coming_beat"));
+    h.show("read_at_q", index_bits(depth));
+    h.hold(format!("read_at_q_i == reading[0] * {beats} + reading_beat"));
+    h.show("full_q", 1);
+    h.show("some_unread_q", 1);
+    h.hold(format!("full_q_i == (kept == {depth}) && some_unread_q_i == (unread != 0)"));
     if beats > 1 {
         h.show("position_q", index_bits(beats.into()));
         h.hold("position_q_i == reading_beat");
     }
     if user > 0 {
+        h.show("first_pass_q", 1);
+        h.hold("first_pass_q_i == (reading_pass == 0)");
         h.show("pass_q", index_bits(most.into()));
         h.show("into_q", 2);
         h.show("from_q", 2);
