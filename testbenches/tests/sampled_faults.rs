@@ -404,10 +404,12 @@ fn a_beginning_that_is_kept_a_leap_late() {
 fn a_replay_buffer_that_swaps_its_halves() {
     let bed = bed(Law::Binary, FLY);
     let faulty = edit_module(&bed.hardware, "replay_d3_w8_m3", |m| {
-        let (half, first) = (net(m, "half_q"), net(m, "first_pass"));
-        let wrong = add_cell(m, "wrong_half", 1, Cell::Xnor(half, first));
+        let half = net(m, "half_q");
+        let turns = |driver: &Driver| matches!(driver, Driver::Cell(Cell::Xor(a, _)) if *a == half);
+        let next_half = m.nets.iter().position(|n| turns(&n.driver)).expect("the half of the next pass");
+        let wrong = add_cell(m, "wrong_half", 1, Cell::Not(half));
         let chosen = cells(m).find_map(|c| match c {
-            Cell::Mux { select, .. } if *select == half => Some(select),
+            Cell::Mux { select, .. } if select.index() == next_half => Some(select),
             _ => None,
         });
         *chosen.expect("the half is chosen") = wrong;
