@@ -38,7 +38,8 @@ impl Inlining {
         }
         new.parameters.clear();
         for memory in &mut new.memories {
-            memory.contents = memory.init.take().and_then(|parameter| images[parameter.index()].clone());
+            let Some(parameter) = memory.init.take() else { continue };
+            memory.contents = images[parameter.index()].clone();
             if let Some(image) = &memory.contents {
                 new.name = image.file.strip_suffix(".mem").unwrap_or(&image.file).to_owned();
                 new.doc.iter_mut().for_each(|line| *line = line.replace(", read from INIT_FILE", ""));
@@ -54,5 +55,29 @@ impl Inlining {
         let new = Arc::new(new);
         self.done.insert(key, Arc::clone(&new));
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::rom_dp16kd;
+    use crate::{Bits, Builder, Role};
+
+    /// A memory whose contents are in its module has them still.
+    #[test]
+    fn contents_in_a_module_stay() {
+        let words = (0..64).map(|at| Bits::new(64, at)).collect();
+        let image = Arc::new(Image { file: "words.mem".to_owned(), words });
+        let mut b = Builder::new("top");
+        let [address, enable] =
+            [("address", 6), ("enable", 1)].map(|(name, width)| b.input(name, width, Role::Control));
+        let rom = b.instance("u_rom", &rom_dp16kd(&image).expect("a block RAM"));
+        b.connect(rom, "address", address);
+        b.connect(rom, "enable", enable);
+        let data = b.out(rom, "data");
+        b.output("data", data, Role::Data);
+        let top = inlined(&b.finish());
+        assert_eq!(top.instances[0].module.memories[0].contents.as_ref(), Some(&image));
     }
 }

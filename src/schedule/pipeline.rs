@@ -158,6 +158,10 @@ impl Pipeline {
     /// A pipeline whose weights of the first frame are available at once.
     pub fn new(unit: Matrix, input: Wire, output: Wire) -> Self {
         assert!(unit.latency >= 2, "a pipeline of {} edges", unit.latency);
+        assert!(
+            unit.burst == 1 || unit.stalls == Stalls::Blocked,
+            "a burst in a pipeline with a registered stall"
+        );
         Self {
             unit,
             input,

@@ -114,8 +114,8 @@ impl Family {
             false => from + sum + counted,
         };
         let Some(lanes) = paths.lanes else { return compared };
-        // A level of a chain of carry cells goes into the chain and out of it again; there are registers behind each. In slices the pairs of
-        // a segment, or two levels of counters, are between two registers: both as long as three levels.
+        // A level of carry cells goes into a chain and out of it again, and has a register behind it. In slices the pairs of a segment,
+        // or two levels of counters, are between two registers: both as long as three levels.
         let (level, together) = match (paths.carry, self) {
             (false, _) => (level, 3.0),
             (true, Self::Xilinx7) => (sum, 3.0),
@@ -127,7 +127,7 @@ impl Family {
             Cuts::Counts => (from + tree).max(register + planes + sum),
             Cuts::Trees => register + lut + levels(lanes).min(together) * level,
         };
-        // Behind its own output register, a block RAM of ECP5 is no longer path than others.
+        // Clock to output of a block RAM; of ECP5's with its output register, where there is one.
         let memory = if paths.carry && self == Self::Ecp5 { from } else { memory };
         products.max(compared).max(memory)
     }

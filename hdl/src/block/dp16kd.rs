@@ -15,7 +15,7 @@ const SHAPES: [(u32, u32); 2] = [(18, 10), (9, 11)];
 const ROW: u32 = 320;
 
 /// A read-only memory of the words of `image` in block RAMs of ECP5, called after the image. `None` where it does not belong into block
-/// RAM, or would need more of them than synthesis does.
+/// RAM, has more than 2048 words, or would need more than 5/4 of the block RAMs that synthesis takes.
 ///
 /// Ports `address`, `enable`, `data`. It takes two edges with `enable` from an address to its word.
 pub fn rom_dp16kd(image: &Arc<Image>) -> Option<Arc<Module>> {
@@ -78,6 +78,7 @@ impl Shape {
         let address = index_bits(depth.into());
         let (own, bits) = SHAPES.into_iter().find(|(_, bits)| address <= *bits)?;
         let shape = Self { width: own, both: address < bits && own == SHAPES[0].0, address };
+        // Synthesis takes RAMs of 512 words of 36 bits, and selects between them where the memory is deeper.
         let inferred = width.div_ceil(36) * depth.div_ceil(512);
         (width.div_ceil(shape.bits()) <= inferred + inferred / 4).then_some(shape)
     }

@@ -28,7 +28,7 @@ mod table;
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, ram, rom, rom_dp16kd, stream_register};
+use stoxnor_hdl::block::{Cells, counter, ram, rom, rom_dp16kd, stream_register};
 use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
 
 use crate::arith::matrix::IntMatrix;
@@ -311,30 +311,12 @@ impl<'a> MatrixUnit<'a> {
             },
             user,
         };
-        let at = step.map(|(q, _)| q);
-        let latency = self.source.latency();
-        // Read from its buffer one edge later, an operand needs no choice between the buffer and the input.
-        let late = latency > 1 && at.is_some() && loading.is_some() && !self.form.prepares();
-        let operand = match (loading, at) {
-            (None, _) => b.registered("input", None, run, s.data),
-            (Some(_), None) => b.registered("operand", None, take, s.data),
-            (Some(_), Some(at)) if late => {
-                let read_at = b.registered("operand_at", None, run, at);
-                self.buffered(&mut b, s, run, take, [at, read_at])
-            }
-            (Some(loading), Some(at)) => {
-                let fresh = b.registered("input", None, run, s.data);
-                let again = self.buffered(&mut b, s, run, take, [at; 2]);
-                let is_fresh = b.registered("input_is_operand", None, run, loading);
-                let operand = b.mux(is_fresh, fresh, again);
-                b.named("operand", operand)
-            }
-        };
+        let (operand, edges) = self.operand(&mut b, s, (run, take), step.map(|(q, _)| q), loading);
         let mut operand = self.form.prepare(&mut b, self, operand);
         let mut stage = self.advance(&mut b, "a", run, stage);
-        for extra in 1..latency {
+        for extra in 1..self.source.latency() {
             // The operand is delayed to match a slower weight source.
-            if extra > 1 || !late {
+            if extra >= edges {
                 operand = b.registered(&format!("operand_{extra}"), None, run, operand);
             }
             stage = self.advance(&mut b, &format!("a{extra}"), run, stage);
@@ -429,8 +411,32 @@ impl<'a> MatrixUnit<'a> {
         (last, user)
     }
 
+    /// The operand of an issued step, and the edges from its issue: one, or two where the weight source has them too. Read from its
+    /// buffer one edge later, an operand needs no choice between the buffer and the input; what a form computes from operands needs
+    /// that edge itself. `run` moves the pipeline, and `take` accepts an input beat.
+    fn operand(
+        &self,
+        b: &mut Builder,
+        s: Stream,
+        (run, take): (Net, Net),
+        step: Option<Net>,
+        loading: Option<Net>,
+    ) -> (Net, u32) {
+        let Some(loading) = loading else { return (b.registered("input", None, run, s.data), 1) };
+        let Some(at) = step else { return (b.registered("operand", None, take, s.data), 1) };
+        if self.source.latency() > 1 && !self.form.prepares() {
+            let read_at = b.registered("operand_at", None, run, at);
+            return (self.buffered(b, s, (run, take), [at, read_at]), 2);
+        }
+        let fresh = b.registered("input", None, run, s.data);
+        let again = self.buffered(b, s, (run, take), [at; 2]);
+        let is_fresh = b.registered("input_is_operand", None, run, loading);
+        let operand = b.mux(is_fresh, fresh, again);
+        (b.named("operand", operand), 1)
+    }
+
     /// A word of the operand buffer, in which `take` stores the input beat; `at` are the addresses of writing and reading.
-    fn buffered(&self, b: &mut Builder, s: Stream, run: Net, take: Net, at: [Net; 2]) -> Net {
+    fn buffered(&self, b: &mut Builder, s: Stream, (run, take): (Net, Net), at: [Net; 2]) -> Net {
         let depth = (self.fan_in() / self.fold.simd) as u32;
         let buffer = b.instance("u_operands", &ram(depth, b.width(s.data)));
         for (port, net) in [
@@ -478,6 +484,7 @@ pub(crate) struct Words<'a> {
     pub name: &'a str,
     /// The parameter of the surrounding module that names its contents.
     pub parameter: &'a str,
+    /// Its words, and the name of their file.
     pub image: Image,
     /// Name of a register behind the memory, if there is one: words come two edges after their addresses then.
     pub behind: Option<&'a str>,
@@ -488,7 +495,7 @@ impl Words<'_> {
     /// ECP5 with their own output registers, whose contents are in the Verilog.
     pub(crate) fn read(self, b: &mut Builder, form: Counting, address: Net, enable: Net) -> Net {
         let image = Arc::new(self.image);
-        let placed = self.behind.filter(|_| form == Counting::Carry).and_then(|_| rom_dp16kd(&image));
+        let placed = self.behind.filter(|_| form.cells() == Cells::Ccu2c).and_then(|_| rom_dp16kd(&image));
         let memory = match &placed {
             Some(rom) => b.instance(self.name, rom),
             None => {
