@@ -27,7 +27,7 @@ use stoxnor::layer::dense::Dense;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::family::Family;
-use stoxnor_hdl::verilog;
+use stoxnor_hdl::{Image, verilog};
 use stoxnor_testbenches::conformance::{random, single};
 use stoxnor_testbenches::data::data_dir;
 
@@ -135,15 +135,19 @@ fn yosys() -> String {
     env::var("YOSYS").unwrap_or_else(|_| "yosys".to_owned())
 }
 
-/// The core's Verilog and memory images, in a directory. Returns the bits of the images.
+/// The core's Verilog and memory images, in a directory. Returns the bits of the images and of contents in the Verilog.
 fn emitted(hardware: &Hardware, directory: &Path) -> Result<u64, Box<dyn Error>> {
     let top = &hardware.design.top;
     for file in verilog::files(top, &[]) {
         fs::write(directory.join(file.name), file.text)?;
     }
-    let mut bits = 0;
+    let size = |image: &Image| image.words.len() as u64 * u64::from(image.words[0].width());
+    let inside = top.hierarchy();
+    let inside =
+        inside.iter().flat_map(|module| &module.memories).filter_map(|memory| memory.contents.as_ref());
+    let mut bits: u64 = inside.map(|image| size(image)).sum();
     for image in top.parameters.iter().filter_map(|p| p.image.as_ref()) {
-        bits += image.words.len() as u64 * u64::from(image.words[0].width());
+        bits += size(image);
         fs::write(directory.join(&image.file), image.text())?;
     }
     Ok(bits)
