@@ -245,9 +245,11 @@ impl<'a> MatrixUnit<'a> {
             (_, _, 1) | (None, ..) => fold,
             (Some(done), ..) => counter(&mut b, "group", folds * operands, done),
         };
-        let loading = fold.map(|(q, _)| {
-            let loading = b.is(q, 0);
-            b.named("loading", loading)
+        // A flip-flop: the path to the input's ready begins here.
+        let loading = fold.zip(group_done).map(|((_, end), done)| {
+            let loading = b.register("loading", 1, Some(1));
+            b.next_if(loading, done, end);
+            loading
         });
         let position = group_done.filter(|_| frames && positions > 1).map(|done| {
             let done = group.map_or(done, |(_, end)| b.and(done, end));
