@@ -9,3 +9,11 @@ pub mod making;
 pub mod onnx;
 pub mod qcdq;
 pub mod random;
+
+/// The environment variable with which `cargo xtask test --full` asks for all that a test can run.
+pub const FULL: &str = "STOXNOR_FULL";
+
+/// How many runs of a kind a test does: `all` where all are asked for, else the share that every change waits for.
+pub fn runs<T>(share: T, all: T) -> T {
+    if std::env::var_os(FULL).is_some() { all } else { share }
+}

@@ -14,6 +14,7 @@ use stoxnor_testbenches::conformance::{
     Effort, Sampled, agree, compared, default_folds, random, random_folds, random_frames, random_sampled,
     random_sampled_of,
 };
+use stoxnor_testbenches::runs;
 
 const REALISATIONS: [Realisation; 3] = [Realisation::Fly, Realisation::Sampled, Realisation::Stored];
 const SOFTWARE: Effort = Effort { rtl: 4, verilator: 0, icarus: 0 };
@@ -275,7 +276,7 @@ fn a_second_pass_comes_when_its_schedule_says() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: runs(50, 150), ..ProptestConfig::default() })]
 
     /// Any chain of stochastic and other layers at any folding, members changing from frame to frame, inputs and activations of any type.
     #[test]

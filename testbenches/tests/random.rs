@@ -16,11 +16,10 @@ use stoxnor_testbenches::random::fuzz::{Plan, bar, fuzz};
 use stoxnor_testbenches::random::run::{Checks, Way, modules, run_with};
 use stoxnor_testbenches::random::shrink::shrink;
 use stoxnor_testbenches::random::{Counts, Recipe, kept};
+use stoxnor_testbenches::runs;
 
-/// Graphs on reference, fast and rtl, and how many small ones in the simulators.
+/// Graphs on reference, fast and rtl.
 const GRAPHS: u64 = 1000;
-const IN_VERILATOR: u64 = 50;
-const IN_ICARUS: u64 = 10;
 /// In every so many-th graph each FIFO is shown to have no entry too many.
 const FIFOS: u64 = 20;
 
@@ -45,8 +44,8 @@ fn all_equal(recipes: Vec<Recipe>, outside: &[Engine]) -> Counts {
 }
 
 #[test]
-fn a_thousand_graphs_are_equal_on_reference_fast_and_rtl_and_keep_their_schedules() {
-    let counts = all_equal((0..GRAPHS).map(|seed| draw(seed, Size::WHOLE)).collect(), &[]);
+fn graphs_are_equal_on_reference_fast_and_rtl_and_keep_their_schedules() {
+    let counts = all_equal((0..runs(GRAPHS / 3, GRAPHS)).map(|seed| draw(seed, Size::WHOLE)).collect(), &[]);
     eprint!("{}", counts.table());
     assert!(counts.missing().is_empty(), "never drawn: {:?}", counts.missing());
 }
@@ -54,8 +53,9 @@ fn a_thousand_graphs_are_equal_on_reference_fast_and_rtl_and_keep_their_schedule
 #[test]
 fn small_graphs_are_equal_in_verilator_and_icarus() {
     let of = |seeds: std::ops::Range<u64>| seeds.map(|seed| draw(seed, Size::SMALL)).collect::<Vec<_>>();
-    all_equal(of(0..IN_ICARUS), &[Engine::Icarus, Engine::Verilator]);
-    all_equal(of(IN_ICARUS..IN_VERILATOR), &[Engine::Verilator]);
+    let (icarus, verilator) = runs((4, 16), (10, 50));
+    all_equal(of(0..icarus), &[Engine::Icarus, Engine::Verilator]);
+    all_equal(of(icarus..verilator), &[Engine::Verilator]);
 }
 
 #[test]

