@@ -233,7 +233,7 @@ fn inverted(netlist: &str) -> String {
 
 const ECP5: Synthesis = ("ecp5", Counting::Carry, "synth_ecp5 -nowidelut -top conformance_top", "DP16KD");
 const ICE40: Synthesis = ("ice40", Counting::Parity, "synth_ice40 -top conformance_top", "SB_RAM40_4K");
-/// Without block RAM, whose outputs are X in yosys' model: memories become logic.
+/// Memories become logic: yosys has no behaviour of RAMB18E1. The attribute `rom_style` would have block RAM in spite of `-nobram`.
 const XILINX: Synthesis = (
     "xilinx",
     Counting::Slice,

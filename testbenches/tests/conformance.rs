@@ -197,9 +197,17 @@ fn every_kind_in_every_simulator() {
         let folds = folds_to(&network, registered(index, middle(&lanes.pe), middle(&lanes.simd)));
         let hardware = stoxnor::lower::lower(&network, &folds);
         let frames = random_frames(3, &network, 6);
-        let verilator = if index.is_multiple_of(runs(4, 1)) { ALL.verilator } else { 0 };
+        // Registers change from sample to sample, in fours: of each third sample, all of them meet Verilator.
+        let verilator = if index.is_multiple_of(runs(3, 1)) { ALL.verilator } else { 0 };
         let effort = Effort { verilator, ..ALL };
-        agree(&format!("{kind}, {folds:?}"), &network, &hardware, &frames, &Conditions::default(), effort);
+        agree(
+            &format!("{kind}, sample {index} of all, {folds:?}"),
+            &network,
+            &hardware,
+            &frames,
+            &Conditions::default(),
+            effort,
+        );
     });
 }
 

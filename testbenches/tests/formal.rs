@@ -75,6 +75,8 @@ fn all() -> Vec<Proof> {
         proofs::of_next_sum(Cells::Ccu2c, 11, 7, true, true),
         proofs::of_next_sum(Cells::Ccu2c, 8, 8, false, false),
         proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Ccu2c, 9, 3),
+        // Three stages. More bits keep z3 for minutes.
+        proofs::of_popcount_in_stages(Lane::One, Cells::Ccu2c, 16, 1),
         proofs::of_popcount(Lane::Xor, Cells::Xilinx7, 2, 2),
         proofs::of_popcount(Lane::Xnor, Cells::Xilinx7, 5, 3),
         proofs::of_popcount(Lane::Xor, Cells::Xilinx7, 8, 4),

@@ -159,6 +159,7 @@ fn faults_in_blocks_are_found_by_random_graphs() {
         ("frame_sum", "begins with the second beat", late("at_q")),
         ("lfsr", "a stall moves it", moves("state_q")),
         ("l", "reads weights one word further", late("weight_at_q")),
+        ("l", "computes before its operand comes", late("loading_q")),
         ("l", "a row of positions begins late", late("x_position_q")),
         ("l", "a place of the ring too many", late("room_q")),
     ];

@@ -28,8 +28,8 @@ pub(crate) struct Pace {
     pub advance: Net,
     /// First step of a row group; `None` if there is one step per row group.
     pub first: Option<Net>,
-    /// Number of the row group in the frame; `None` if there is one.
-    pub group: Option<Net>,
+    /// First row group of a frame, if frames have one start value; `None` if there is one row group.
+    pub first_group: Option<Net>,
     /// Last step of a row group; `None` if there is one step per row group.
     pub end: Option<Net>,
     /// Last row group of a frame; `None` if there is one.
@@ -232,12 +232,11 @@ impl Sampler<'_> {
     /// and when it is restored.
     fn begins(&self, b: &mut Builder, pace: &Pace) -> (Net, Option<(Net, Net)>) {
         let always = |b: &mut Builder| b.constant(1, 1);
-        let Some(group) = pace.group.filter(|_| self.starts() == 1) else {
+        let Some(frame) = pace.first_group else {
             let load = pace.first.unwrap_or_else(|| always(b));
             return (load, None);
         };
-        let frame = b.is(group, 0);
-        let load = all(b, [Some(frame), pace.first]).expect("the group is there");
+        let load = all(b, [Some(frame), pace.first]).expect("the row group is there");
         let load = b.named("frame_begins", load);
         if self.repeats() == 1 {
             return (load, None);
@@ -389,10 +388,11 @@ impl WeightSource for Fly<'_> {
             });
             Fetch { now: b.named("fetch_start", now), first, again }
         });
+        let first_group = if s.starts() == 1 { step.first_group(b) } else { None };
         let pace = Pace {
             advance: step.issue,
             first: step.first,
-            group: step.group,
+            first_group,
             end: step.end,
             last_group: step.last_group,
             fetch,

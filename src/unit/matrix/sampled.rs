@@ -76,14 +76,8 @@ impl Sampled<'_> {
             Fetch { now, first, again: None }
         });
         let numbers = s.numbers(b, 1, busy, busy, |_| done, None);
-        let pace = Pace {
-            advance,
-            first: first_step,
-            group: group.map(|(q, _)| q),
-            end: step_end,
-            last_group,
-            fetch,
-        };
+        let first_group = group.filter(|_| s.starts() == 1).map(|(q, _)| b.is(q, 0));
+        let pace = Pace { advance, first: first_step, first_group, end: step_end, last_group, fetch };
         let words = s.sequences(b, &pace);
 
         // The stored number is in the memory's output register, the random words are in the registers of the LFSRs.
