@@ -100,7 +100,10 @@ impl GlobalPool {
             let take = b.and(ready, s.valid);
             let take = b.named("take", take);
             let done = match counter(&mut b, "group", groups as u64, take) {
-                Some((_, end)) => b.and(take, end),
+                Some((_, end)) => {
+                    let done = b.and(take, end);
+                    b.named("pixel_done", done)
+                }
                 None => take,
             };
             let (_, end) = counter(&mut b, "pixel", pixels as u64, done).expect("several");

@@ -130,6 +130,7 @@ impl Layer for TopK {
         let run = b.wire("run", 1);
         b.output("s_ready", run, Role::Control);
         let take = b.and(run, s.valid);
+        let take = b.named("take", take);
         let (at, at_end) = counter(&mut b, "at", self.classes as u64, take).expect("two or more");
         let begins = b.is(at, 0);
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, up_and_down, user_suffix};
+use super::{counter, has_entries, is_full, up_and_down, user_suffix};
 use crate::{Builder, Module, Role, Stream, bits_for};
 
 /// A FIFO that holds `depth` beats in memory and one more in its output register.
@@ -24,17 +24,18 @@ pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
 
     let count = b.register("count", bits_for(depth.into()), Some(0));
     let valid = b.register("valid", 1, Some(0));
-    let full = b.is(count, depth.into());
+    let (write, read) = (b.wire("write", 1), b.wire("read", 1));
+    let full = is_full(&mut b, "full", depth, count, write, read);
     let ready = b.not(full);
     let ready = b.named("s_ready", ready);
-    let write = b.and(s.valid, ready);
-    let write = b.named("write", write);
-    let filled = b.reduce_or(count);
+    let accepted = b.and(s.valid, ready);
+    b.drive(write, accepted);
+    let filled = has_entries(&mut b, "filled", count, write, read);
     let empty = b.not(valid);
     let free = b.or(empty, m_ready);
     let free = b.named("free", free);
-    let read = b.and(filled, free);
-    let read = b.named("read", read);
+    let taken = b.and(filled, free);
+    b.drive(read, taken);
     b.next_if(valid, free, read);
 
     up_and_down(&mut b, count, write, read);
@@ -46,11 +47,12 @@ pub fn fifo(depth: u32, width: u32, user: u32) -> Arc<Module> {
     let (write_at, read_at) = (place("write_at", write), place("read_at", read));
     let data_memory = b.memory("data_words", width, depth, None);
     b.write(data_memory, write_at, write, s.data);
-    let data = b.read(data_memory, "data", read_at, read);
+    // Where nothing can be read, what the memories give is not offered.
+    let data = b.read(data_memory, "data", read_at, free);
     let control_memory = b.memory("control_words", 1 + user, depth, None);
     let control = b.concat(&[&[s.last][..], s.user.as_slice()].concat());
     b.write(control_memory, write_at, write, control);
-    let control = b.read(control_memory, "control", read_at, read);
+    let control = b.read(control_memory, "control", read_at, free);
     let last = b.slice(control, 0, 1);
     let user = s.user.map(|_| b.slice(control, 1, user));
     b.stream_output_forward("m", Stream { data, valid, last, user });

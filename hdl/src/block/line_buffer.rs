@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, of_frames, up_and_down, user_suffix};
+use super::{counter, counter_from, of_frames, some_after, up_and_down, user_suffix};
 use crate::{Bits, Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// One level of the nested loops that read a frame's words.
@@ -76,16 +76,35 @@ pub struct LineBuffer {
     pub user: u32,
 }
 
-/// Signals of the nested loops.
+/// The nested loops. Their counters are a step ahead: they tell of the step after the one that is read next, so that what belongs to
+/// that one can be in registers.
 struct Walk {
+    /// The next step is read.
+    read: Net,
     /// For each level with more than one iteration: its index in [`LineBuffer::loops`], and whether it is in its last iteration.
     ends: Vec<(usize, Net)>,
-    /// The last word of a position is read.
-    position_done: Net,
-    /// The last word of a frame is read.
-    frame_done: Net,
+    /// The last step of a position; `None` if each has one.
+    position_end: Option<Net>,
+    /// The last step of a frame; `None` if each has one.
+    frame_end: Option<Net>,
     /// Counters of the position in the row, and of the row.
     place: [Option<(Net, Net)>; 2],
+}
+
+impl Walk {
+    /// What `ahead` tells of the step ahead, for the one that is read next; `first` is that of a frame's first step.
+    fn held(&self, b: &mut Builder, name: &str, first: u64, ahead: Net) -> Net {
+        if self.ends.is_empty() { ahead } else { b.registered(name, Some(first), self.read, ahead) }
+    }
+}
+
+/// Whether a tap is outside of the image.
+#[derive(Clone, Copy)]
+struct Outside {
+    /// In the step that is read next.
+    now: Net,
+    /// In the step after it.
+    ahead: Net,
 }
 
 impl LineBuffer {
@@ -176,23 +195,33 @@ impl LineBuffer {
     }
 
     fn walk(&self, b: &mut Builder, read: Net) -> Walk {
-        let mut ends = Vec::new();
-        let mut step = read;
-        let mut place = [None; 2];
-        let mut position_done = read;
+        let mut walk = Walk { read, ends: Vec::new(), position_end: None, frame_end: None, place: [None; 2] };
         for (at, level) in self.loops().enumerate() {
             if at == self.inner.len() {
-                position_done = step;
+                walk.position_end = walk.frame_end;
             }
-            let Some((q, end)) = counter(b, level.name, level.count, step) else { continue };
+            if level.count == 1 {
+                continue;
+            }
+            let step = walk.frame_end.map_or(read, |end| {
+                let step = b.and(read, end);
+                b.named(format!("{}_step", level.name), step)
+            });
+            let start = u64::from(walk.ends.is_empty());
+            let Some((q, end)) = counter_from(b, level.name, level.count, start, step) else { continue };
             if at >= self.inner.len() {
-                place[at - self.inner.len()] = Some((q, end));
+                walk.place[at - self.inner.len()] = Some((q, end));
             }
-            ends.push((at, end));
-            let next = b.and(step, end);
-            step = b.named(format!("{}_done", level.name), next);
+            walk.ends.push((at, end));
+            walk.frame_end = Some(match walk.frame_end {
+                None => end,
+                Some(below) => {
+                    let all = b.and(below, end);
+                    b.named(format!("{}_done", level.name), all)
+                }
+            });
         }
-        Walk { ends, position_done, frame_done: step, place }
+        walk
     }
 
     /// `values[q]`, selected by comparisons of q with the ends of runs of equal values.
@@ -207,8 +236,15 @@ impl LineBuffer {
         net
     }
 
-    /// Number of words that are freed when the current position ends.
+    /// Number of words that the step ahead frees.
     fn freeing(&self, b: &mut Builder, walk: &Walk, bits: u32) -> Net {
+        let none = b.constant(bits, 0);
+        let freed = self.freeing_position(b, walk, bits);
+        walk.position_end.map_or(freed, |end| b.mux(end, freed, none))
+    }
+
+    /// Number of words that are freed at the end of the position.
+    fn freeing_position(&self, b: &mut Builder, walk: &Walk, bits: u32) -> Net {
         let [columns, rows] = [self.outer[0].count, self.outer[1].count];
         let [column, row] = walk.place;
         // Along a row, words are freed only in rows that the next row of positions does not need.
@@ -221,23 +257,20 @@ impl LineBuffer {
         let ends: Vec<u64> = (0..rows).map(|r| self.freed(r, columns - 1) - before(r, columns - 1)).collect();
         let end = Self::piecewise(b, row.map(|(q, _)| q), &ends, bits);
         let Some((q, last)) = column else { return end };
+        let none = b.constant(bits, 0);
         let frees = |r: &u64| along(*r).any(|f| f > 0);
-        let Some(freeing) = (0..rows).find(frees) else {
-            let none = b.constant(bits, 0);
-            return b.mux(last, end, none);
-        };
+        let Some(freeing) = (0..rows).find(frees) else { return b.mux(last, end, none) };
         let mut inside = Self::piecewise(b, Some(q), &along(freeing).collect::<Vec<_>>(), bits);
         let which: Vec<u64> = (0..rows).map(|r| u64::from(frees(&r))).collect();
         if which.contains(&0) {
             let which = Self::piecewise(b, row.map(|(q, _)| q), &which, 1);
-            let none = b.constant(bits, 0);
             inside = b.mux(which, inside, none);
         }
         b.mux(last, end, inside)
     }
 
-    /// For each tap a signal that says whether it is outside of the image; `None` if it never is.
-    fn outside(&self, b: &mut Builder, walk: &Walk, read: Net) -> Vec<Option<Net>> {
+    /// For each tap whether it is outside of the image; `None` if it never is.
+    fn outside(&self, b: &mut Builder, walk: &Walk) -> Vec<Option<Outside>> {
         let Some(border) = &self.border else { return vec![None; self.taps.len()] };
         let mut outside = vec![None; self.taps.len()];
         for (axis, name) in ["y", "x"].into_iter().enumerate() {
@@ -249,11 +282,11 @@ impl LineBuffer {
                 continue;
             }
             let bits = bits_for(max_reach.max(before + extent));
-            let q = b.register(name, bits, Some(0));
             let deltas = self.deltas(&walk.ends, 0, |l| l.pixels[axis]);
+            let q = b.register(name, bits, Some(deltas[0].rem_euclid(1 << bits).cast_unsigned()));
             let step = Self::step(b, &walk.ends, &deltas, 1 << bits, bits);
             let next = b.add(q, step);
-            b.next_if(q, read, next);
+            b.next_if(q, walk.read, next);
             for (t, (tap, outside)) in self.taps.iter().zip(&mut outside).enumerate() {
                 let mut at = q;
                 if tap.pixels[axis] > 0 {
@@ -277,47 +310,94 @@ impl LineBuffer {
                 };
             }
         }
-        let name = |(t, o): (usize, Option<Net>)| o.map(|o| b.named(format!("outside_{t}"), o));
-        outside.into_iter().enumerate().map(name).collect()
+        // At a frame's first step.
+        let begins_outside = |tap: &Loop| {
+            (0..2).any(|axis| {
+                let (at, before) = (tap.pixels[axis], border.before[axis]);
+                at < before || at >= before + border.extent[axis]
+            })
+        };
+        let of = |(t, outside): (usize, Option<Net>)| {
+            let ahead = b.named(format!("outside_ahead_{t}"), outside?);
+            let first = u64::from(begins_outside(&self.taps[t]));
+            Some(Outside { now: walk.held(b, &format!("outside_{t}"), first, ahead), ahead })
+        };
+        outside.into_iter().enumerate().map(of).collect()
     }
 
     /// The address of each tap in its copy of the ring.
-    fn addresses(&self, b: &mut Builder, walk: &Walk, read: Net) -> Vec<Net> {
-        let depth = self.depth;
-        let bits = index_bits(depth);
-        let wrap = |b: &mut Builder, name: String, at: Net, step: Net| {
-            if depth.is_power_of_two() {
-                let sum = b.add(at, step);
-                return b.named(name, sum);
-            }
-            let (wide, step) = (b.zero_extend(at, bits + 1), b.zero_extend(step, bits + 1));
-            let sum = b.add(wide, step);
-            let sum = b.named(format!("{name}_sum"), sum);
-            let end = b.constant(bits + 1, depth);
-            let below = b.less(sum, end);
-            let (low, end) = (b.slice(sum, 0, bits), b.constant(bits, depth));
-            let low = b.named(format!("{name}_low"), low);
-            let over = b.sub(low, end);
-            let at = b.mux(below, low, over);
-            b.named(name, at)
-        };
-        let modulus = depth.cast_signed();
-        let at = b.register("read_at", bits, Some(self.start().rem_euclid(modulus).cast_unsigned()));
+    fn addresses(&self, b: &mut Builder, walk: &Walk) -> Vec<Net> {
+        let bits = index_bits(self.depth);
+        let depth = self.depth.cast_signed();
         let deltas = self.deltas(&walk.ends, self.frame.cast_signed(), |l| l.words);
-        let step = Self::step(b, &walk.ends, &deltas, modulus, bits);
-        let next = wrap(b, "read_next".to_owned(), at, step);
-        b.next_if(at, read, next);
-        let of = |(t, tap): (usize, &Loop)| match tap.words % depth {
-            0 => at,
-            words => {
-                let words = b.constant(bits, words);
-                wrap(b, format!("read_at_{t}"), at, words)
+        let first = deltas[0].rem_euclid(depth);
+        let step = Self::step(b, &walk.ends, &deltas, depth, bits);
+        let step = walk.held(b, "step", first.cast_unsigned(), step);
+        // The step less the depth, in two's complement: its sum with an address is negative where that with the step is below the depth.
+        let wraps = !self.depth.is_power_of_two();
+        let back = wraps.then(|| {
+            let less = |delta: &i64| delta.rem_euclid(depth) - depth;
+            let deltas: Vec<i64> = deltas.iter().map(less).collect();
+            let back = Self::step(b, &walk.ends, &deltas, 2 << bits, bits + 1);
+            walk.held(b, "step_back", deltas[0].rem_euclid(2 << bits).cast_unsigned(), back)
+        });
+        let of = |(t, tap): (usize, &Loop)| {
+            let suffix = if t == 0 { String::new() } else { format!("_{t}") };
+            let start = (self.start() + tap.words.cast_signed()).rem_euclid(depth);
+            let at = b.register(&format!("read_at{suffix}"), bits, Some(start.cast_unsigned()));
+            let mut next = b.add(at, step);
+            if let Some(back) = back {
+                let wide = b.zero_extend(at, bits + 1);
+                let wrapped = b.add(wide, back);
+                let wrapped = b.named(format!("wrapped{suffix}"), wrapped);
+                let (below, low) = (b.slice(wrapped, bits, 1), b.slice(wrapped, 0, bits));
+                next = b.mux(below, next, low);
             }
+            b.next_if(at, walk.read, next);
+            at
         };
         self.taps.iter().enumerate().map(of).collect()
     }
 
-    /// User bits of the frame being read, and whether part of it has been written.
+    /// Whether the step that is read next, after the coming edge, finds its words in the ring. `ahead` and `after` are the distances
+    /// at the steps that are read next and after it, `floor` is the one of 0.
+    fn words_there(
+        &self,
+        b: &mut Builder,
+        walk: &Walk,
+        (ahead, after, floor): (Net, Net, u64),
+        write: Net,
+        outside: &[Option<Outside>],
+    ) -> Net {
+        // Of taps that are never outside, the farthest decides.
+        let inside = self.taps.iter().zip(outside).filter(|(_, outside)| outside.is_none());
+        let farthest = inside.map(|(tap, _)| tap.words).max();
+        let further = |tap: &Loop| farthest.is_none_or(|words| tap.words > words);
+        let others = self.taps.iter().zip(outside);
+        let others =
+            others.filter_map(|(tap, outside)| Some((tap.words, Some((*outside)?))).filter(|_| further(tap)));
+        let taps: Vec<_> = farthest.map(|words| (words, None)).into_iter().chain(others).collect();
+        let mut all = |distance: Net, outside: &dyn Fn(Outside) -> Net| {
+            let mut there = None;
+            for (words, tap) in &taps {
+                let min = b.constant(b.width(distance), floor + words);
+                let missing = b.less(distance, min);
+                let enough = b.not(missing);
+                let one_less = b.is(distance, floor + words - 1);
+                let arrives = b.and(write, one_less);
+                let mut enough = b.or(enough, arrives);
+                if let Some(tap) = tap {
+                    enough = b.or(enough, outside(*tap));
+                }
+                there = Some(there.map_or(enough, |there| b.and(there, enough)));
+            }
+            there.expect("a tap")
+        };
+        let (stays, moves) = (all(ahead, &|tap| tap.now), all(after, &|tap| tap.ahead));
+        b.mux(walk.read, moves, stays)
+    }
+
+    /// User bits of the frame being read, and whether part of it has been written after the coming edge.
     fn frames(&self, b: &mut Builder, s: Stream, write: Net, done: Net) -> (Option<Net>, Net) {
         // Maximum number of frames: those in the ring, and partly written ones.
         let max_frames = self.depth / self.frame + 2;
@@ -327,8 +407,7 @@ impl LineBuffer {
         let begins = b.named("frame_begins", begins);
         let count = b.register("frames", bits_for(max_frames), Some(0));
         up_and_down(b, count, begins, done);
-        let there = b.reduce_or(count);
-        let there = b.named("frame_there", there);
+        let there = some_after(b, "frame_there", count, begins, done);
         let user = s.user.map(|user| of_frames(b, "user", max_frames, user, begins, done));
         (user, there)
     }
@@ -346,66 +425,71 @@ impl LineBuffer {
         let s = b.stream_input("s", self.width, self.user);
         let m_ready = b.input("m_ready", 1, Role::Control);
 
-        // Distances are two's complement: reading may begin before a frame, and a position may be far ahead of the written words.
+        // Distances are two's complement: reading may begin before a frame, and a position may be far ahead of the written words, the
+        // one after it further still.
         let padded =
             self.border.as_ref().map_or(0, |b| (b.before[0] + b.extent[0] + 1) * b.extent[1] * b.words);
-        let bits = bits_for(self.depth + 2 * self.frame + padded) + 1;
+        let bits = bits_for(self.depth + 3 * self.frame + 2 * padded) + 1;
         let modulus = 1i64 << bits;
-        let number = |b: &mut Builder, v: i64| b.constant(bits, v.rem_euclid(modulus).cast_unsigned());
-        let at_least_0 = |b: &mut Builder, q: Net| {
-            let sign = b.slice(q, bits - 1, 1);
-            b.not(sign)
-        };
+        let number = |v: i64| v.rem_euclid(modulus).cast_unsigned();
 
         let room = b.register("room", bits, Some(self.depth - 1));
-        let ready = at_least_0(&mut b, room);
+        let full = b.slice(room, bits - 1, 1);
+        let ready = b.not(full);
         let ready = b.named("s_ready", ready);
         let write = b.and(s.valid, ready);
         let write = b.named("write", write);
         let valid = b.register("valid", 1, Some(0));
-        let read = b.wire("read", 1);
-        let walk = self.walk(&mut b, read);
-        let (user, frame_there) = self.frames(&mut b, s, write, walk.frame_done);
-
-        let middle = modulus / 2;
-        let ahead =
-            b.register("ahead", bits, Some((middle - 1 - self.start()).rem_euclid(modulus).cast_unsigned()));
-        let outside = self.outside(&mut b, &walk, read);
-        let mut available = frame_there;
-        for (tap, outside) in self.taps.iter().zip(&outside) {
-            let min = number(&mut b, middle + tap.words.cast_signed());
-            let missing = b.less(ahead, min);
-            let mut there = b.not(missing);
-            if let Some(outside) = outside {
-                there = b.or(there, *outside);
-            }
-            available = b.and(available, there);
-        }
-        let available = b.named("available", available);
+        let available = b.register("available", 1, Some(0));
         let empty = b.not(valid);
         let free = b.or(empty, m_ready);
         let free = b.named("free", free);
-        let can_read = b.and(available, free);
-        b.drive(read, can_read);
+        let read = b.and(available, free);
+        let read = b.named("read", read);
         b.next_if(valid, free, available);
 
-        let (zero, one) = (number(&mut b, 0), number(&mut b, 1));
-        let came = b.mux(write, one, zero);
-        let came = b.named("came", came);
+        let walk = self.walk(&mut b, read);
+        let one = b.constant(1, 1);
+        let last = walk.held(&mut b, "frame_end", 0, walk.frame_end.unwrap_or(one));
+        let frame_done = b.and(read, last);
+        let frame_done = b.named("frame_done", frame_done);
+        let (user, frame_there) = self.frames(&mut b, s, write, frame_done);
+
+        // Distances at the step that is read next, and at the one after it.
+        let middle = modulus / 2;
         let deltas = self.deltas(&walk.ends, self.frame.cast_signed(), |l| l.words);
-        let step = Self::step(&mut b, &walk.ends, &deltas, modulus, bits);
-        let gone = b.mux(read, step, zero);
-        let sum = b.add(ahead, came);
-        let next = b.sub(sum, gone);
+        let begin = middle - 1 - self.start();
+        let ahead = b.register("ahead", bits, Some(number(begin)));
+        let after = b.register("ahead_after", bits, Some(number(begin - deltas[0])));
+        let outside = self.outside(&mut b, &walk);
+        let floor = middle.cast_unsigned();
+        let there = self.words_there(&mut b, &walk, (ahead, after, floor), write, &outside);
+        let next = b.and(there, frame_there);
+        b.next(available, next);
+        let came = b.zero_extend(write, bits);
+        let came = b.named("came", came);
+        let moved = b.mux(read, after, ahead);
+        let next = b.add(moved, came);
         b.next(ahead, next);
+        let back: Vec<i64> = deltas.iter().map(|delta| -delta).collect();
+        let back = Self::step(&mut b, &walk.ends, &back, modulus, bits);
+        let zero = b.constant(bits, 0);
+        let back = b.mux(read, back, zero);
+        let next = b.add(after, back);
+        let next = b.add(next, came);
+        b.next(after, next);
+
         let freed = self.freeing(&mut b, &walk, bits);
-        let freed = b.mux(walk.position_done, freed, zero);
-        let sum = b.add(room, freed);
-        let next = b.sub(sum, came);
+        let first_freed = if walk.position_end.is_none() { self.freed(0, 0) } else { 0 };
+        let freed = walk.held(&mut b, "freed", first_freed, freed);
+        let freed = b.mux(read, freed, zero);
+        let next = b.add(room, freed);
+        let next = b.sub(next, came);
         b.next(room, next);
 
         let (write_at, _) = counter(&mut b, "write_at", self.depth, write).expect("two words or more");
-        let addresses = self.addresses(&mut b, &walk, read);
+        let addresses = self.addresses(&mut b, &walk);
+        // Where nothing can be read, what the memories give is not offered: their enable is not what all else waits for.
         let words: Vec<Net> = addresses
             .into_iter()
             .zip(outside)
@@ -415,13 +499,13 @@ impl LineBuffer {
                 let depth = u32::try_from(self.depth).expect("a ring that a memory holds");
                 let memory = b.memory(&format!("words{suffix}"), self.width, depth, None);
                 b.write(memory, write_at, write, s.data);
-                let word = b.read(memory, &format!("word{suffix}"), at, read);
-                self.padded(&mut b, &suffix, word, outside.map(|o| (o, read)))
+                let word = b.read(memory, &format!("word{suffix}"), at, free);
+                self.padded(&mut b, &suffix, word, outside.map(|o| (o.now, free)))
             })
             .collect();
         let data = b.concat(&words);
-        let last = b.registered("last", None, read, walk.frame_done);
-        let user = user.map(|user| b.registered("user", None, read, user));
+        let last = b.registered("last", None, free, last);
+        let user = user.map(|user| b.registered("user", None, free, user));
         b.stream_output_forward("m", Stream { data, valid, last, user });
         b.output("s_ready", ready, Role::Control);
         b.finish()
@@ -431,7 +515,7 @@ impl LineBuffer {
     fn padded(&self, b: &mut Builder, suffix: &str, word: Net, outside: Option<(Net, Net)>) -> Net {
         let Some(border) = &self.border else { return word };
         let outside =
-            outside.map(|(outside, read)| b.registered(&format!("padding{suffix}"), None, read, outside));
+            outside.map(|(outside, free)| b.registered(&format!("padding{suffix}"), None, free, outside));
         match (&border.padding, outside) {
             (Padding::Word(_), None) => word,
             (Padding::Word(bits), Some(outside)) => {
@@ -499,7 +583,8 @@ impl LineBuffer {
                 Padding::Flag => "The bit above each word is 1 where that is outside of it.",
             });
         }
-        b.doc("room: free words less 1, two's complement. ahead: words from the one that is read to the newest, less 1, plus half its range.");
+        b.doc("room: free words less 1, two's complement. ahead: words from the one that is read next to the newest, less 1, plus half its range; ahead_after: from the one after it.");
+        b.doc("The counters of the loops are a step ahead of read_at.");
         b.doc(
             "Timing: a word accepted at edge t can be read at edge t + 1 and is offered after it; full rate.",
         );

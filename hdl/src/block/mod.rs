@@ -49,16 +49,27 @@ fn user_suffix(user: u32) -> String {
 }
 
 /// A counter `<name>_q` from 0 to `count - 1` that wraps around and advances where `step` is 1. Returns its value and whether it
-/// is at the end.
+/// is at the end: a register, as steps of other counters and handshakes depend on it.
 ///
 /// `None` if `count` is 1: there is nothing to count.
 pub fn counter(b: &mut Builder, name: &str, count: u64, step: Net) -> Option<(Net, Net)> {
+    counter_from(b, name, count, 0, step)
+}
+
+/// The same, with `start` after reset.
+fn counter_from(b: &mut Builder, name: &str, count: u64, start: u64, step: Net) -> Option<(Net, Net)> {
     if count <= 1 {
         return None;
     }
-    let q = b.register(name, crate::index_bits(count), Some(0));
-    let end = b.is(q, count - 1);
-    let end = b.named(format!("{name}_end"), end);
+    let q = b.register(name, crate::index_bits(count), Some(start));
+    let end = if count == 2 {
+        q
+    } else {
+        let end = b.register(&format!("{name}_end"), 1, Some(u64::from(start == count - 1)));
+        let almost = b.is(q, count - 2);
+        b.next_if(end, step, almost);
+        end
+    };
     let (zero, one) = (b.constant(b.width(q), 0), b.constant(b.width(q), 1));
     let up = b.add(q, one);
     let next = b.mux(end, zero, up);
@@ -87,13 +98,26 @@ fn up_and_down(b: &mut Builder, q: Net, up: Net, down: Net) {
 /// which `up` and `down` change.
 fn has_entries(b: &mut Builder, name: &str, count: Net, up: Net, down: Net) -> Net {
     let some = b.register(name, 1, Some(0));
+    let next = after(b, some, count, up, down);
+    b.next(some, next);
+    some
+}
+
+/// Whether the buffer has entries after the coming edge, from a register `name` for whether it has some now.
+fn some_after(b: &mut Builder, name: &str, count: Net, up: Net, down: Net) -> Net {
+    let some = b.register(name, 1, Some(0));
+    let next = after(b, some, count, up, down);
+    let next = b.named(format!("{name}_after"), next);
+    b.next(some, next);
+    next
+}
+
+fn after(b: &mut Builder, some: Net, count: Net, up: Net, down: Net) -> Net {
     let one = b.is(count, 1);
     let empties = b.and(one, down);
     let stays = b.not(empties);
     let stays = b.and(some, stays);
-    let next = b.or(up, stays);
-    b.next(some, next);
-    some
+    b.or(up, stays)
 }
 
 /// The same for whether a buffer of `depth` entries is full.

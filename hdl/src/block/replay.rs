@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counter, has_entries, is_full, of_frames, up_and_down};
+use super::{counter, has_entries, is_full, of_frames, some_after, up_and_down};
 use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
 
 /// Number of frames whose number of passes is stored: the rest of one that is being output, a whole one, and the beginning of a
@@ -79,15 +79,19 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
         b.named("read_first", taken)
     });
     up_and_down(&mut b, unread, write, taken);
-    let there = has_entries(&mut b, "some_unread", unread, write, taken);
-    let available = match first_pass {
-        None => there,
-        Some(first) => {
-            let again = b.not(first);
-            b.or(again, there)
+    // A beat can be read: one that was not yet, or one of another pass. A register, as `read` leads to everything.
+    let available = match first_pass.zip(last_pass) {
+        None => has_entries(&mut b, "available", unread, write, taken),
+        Some((first, last)) => {
+            let available = b.register("available", 1, Some(0));
+            let some = some_after(&mut b, "some_unread", unread, write, taken);
+            let begins = b.mux(pass_end, last, first);
+            let again = b.not(begins);
+            let next = b.or(again, some);
+            b.next(available, next);
+            available
         }
     };
-    let available = b.named("available", available);
     let empty = b.not(valid);
     let free = b.or(empty, m_ready);
     let free = b.named("free", free);
@@ -124,15 +128,16 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
         b.mux(end, start, up)
     });
     b.next_if(read_at, read, next);
+    // Where nothing can be read, what the memory gives is not offered: its enable is not what all else waits for.
     let memory = b.memory("data_words", width, depth, None);
     b.write(memory, write_at, write, s.data);
-    let data = b.read(memory, "data", read_at, read);
+    let data = b.read(memory, "data", read_at, free);
     // As in a FIFO, control does not come from a memory that holds data.
     let last_memory = b.memory("last_words", 1, depth, None);
     b.write(last_memory, write_at, write, s.last);
-    let last = b.read(last_memory, "last", read_at, read);
+    let last = b.read(last_memory, "last", read_at, free);
     let last_pass = match last_pass {
-        Some(last) => b.registered("user", None, read, last),
+        Some(last) => b.registered("user", None, free, last),
         None => b.constant(1, 1),
     };
     b.stream_output_forward("m", Stream { data, valid, last, user: Some(last_pass) });

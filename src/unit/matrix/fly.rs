@@ -45,6 +45,9 @@ pub(crate) struct Fetch {
     /// (again, leaves). `again`: the next start value is that of the frame's beginning again. `leaves`: the edge with `now` at
     /// which the frame ends.
     pub again: Option<(Net, Net)>,
+    /// Whether a start value is used two edges after `now` or later, and the first one is fetched without it: the address of the
+    /// memory is a register then.
+    pub late: bool,
 }
 
 impl Sampler<'_> {
@@ -188,7 +191,7 @@ impl Sampler<'_> {
             let fetch = pace.fetch.expect("several starts are fetched");
             let last = starts.len() as u64 - 1;
             let bits = index_bits(starts.len() as u64);
-            let at = b.register("start_at", bits, Some(last));
+            let at = b.register("start_at", bits, Some(if fetch.late { 0 } else { last }));
             let wraps = b.is(at, last);
             let wraps = fetch.first.map_or(wraps, |first| b.or(first, wraps));
             let (zero, one) = (b.constant(bits, 0), b.constant(bits, 1));
@@ -207,7 +210,14 @@ impl Sampler<'_> {
                 image: Image { file: format!("{}_starts.mem", self.name), words: starts },
                 behind: None,
             };
-            words.read(b, self.fold.form, next, fetch.now)
+            let (at, now) = if fetch.late {
+                let pending = b.register("start_pending", 1, Some(1));
+                b.next(pending, fetch.now);
+                (at, pending)
+            } else {
+                (next, fetch.now)
+            };
+            words.read(b, self.fold.form, at, now)
         };
         let (load, restore) = self.begins(b, pace);
         let module = lfsr(self.leap(), restore.is_some());
@@ -376,17 +386,24 @@ impl WeightSource for Fly<'_> {
             let group = if several { None } else { step.first_group(b) };
             let position = step.position.filter(|_| !several).map(|p| p.last);
             let taken = all(b, [Some(step.issue), step.first, group, position]).expect("issue is there");
-            let initial = Sampler::initial(b);
-            let now = b.or(taken, initial);
+            let late = s.steps() * if several { 1 } else { s.groups() } > 1;
+            let taken = b.named("start_taken", taken);
+            let now = if late {
+                taken
+            } else {
+                let initial = Sampler::initial(b);
+                let now = b.or(taken, initial);
+                b.named("fetch_start", now)
+            };
             let first = all(b, [step.last_group.filter(|_| several), step.last_member]);
             let again = step.position.filter(|_| several).map(|position| {
-                let (taken, end) = (b.named("start_taken", taken), step.last_group);
+                let end = step.last_group;
                 let more = b.not(position.last);
                 let again = all(b, [end, Some(more)]).expect("the position is there");
                 let leaves = all(b, [Some(taken), end, Some(position.last)]).expect("taken is there");
                 (again, leaves)
             });
-            Fetch { now: b.named("fetch_start", now), first, again }
+            Fetch { now, first, again, late }
         });
         let first_group = if s.starts() == 1 { step.first_group(b) } else { None };
         let pace = Pace {

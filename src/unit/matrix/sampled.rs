@@ -73,7 +73,7 @@ impl Sampled<'_> {
                 now = b.named("fetch_start", now);
             }
             let first = first.map(|first| b.and(begin, first));
-            Fetch { now, first, again: None }
+            Fetch { now, first, again: None, late: false }
         });
         let numbers = s.numbers(b, 1, busy, busy, |_| done, None);
         let first_group = group.filter(|_| s.starts() == 1).map(|(q, _)| b.is(q, 0));
