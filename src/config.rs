@@ -428,7 +428,8 @@ impl Config {
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
                 Ok(fold) => {
                     let (form, thresholds) = (self.form(node, fold)?, self.thresholds(node)?);
-                    let fold = Folding { form, thresholds, ..fold };
+                    let roms = self.target.family.unwrap_or_default().roms();
+                    let fold = Folding { form, thresholds, roms, ..fold };
                     folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold });
                 }
                 Err(found) => errors.extend(found),

@@ -226,9 +226,10 @@ impl Image {
     }
 }
 
-/// Whether a read-only memory belongs into block RAM. Logic is as cheap in some family for fewer words or bits.
+/// Whether a read-only memory belongs into block RAM. Logic is as cheap in some family for fewer words or bits, and as fast for fewer
+/// words.
 pub(crate) fn is_block_rom(width: u32, depth: u32) -> bool {
-    depth >= 64 && u64::from(depth) * u64::from(width) >= 4096
+    depth >= 512 || depth >= 64 && u64::from(depth) * u64::from(width) >= 4096
 }
 
 /// A parameter of a module, by index.

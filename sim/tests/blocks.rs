@@ -250,8 +250,19 @@ fn beside_words(image: &Arc<Image>) -> Option<Arc<Module>> {
 
 #[test]
 fn block_rams_of_ecp5_hold_their_words_in_every_simulator() {
-    // One and two ports in use, ports in part, words of 9 bits, and the ends of every shape.
-    for (width, depth) in [(70, 64), (37, 512), (19, 1000), (10, 2048)] {
+    // One and two ports in use, ports in part, words of 9 bits and fewer, the ends of every shape, and several banks.
+    for (width, depth) in [
+        (70, 64),
+        (37, 512),
+        (19, 1000),
+        (10, 2048),
+        (5, 4096),
+        (3, 8000),
+        (2, 16_384),
+        (33, 2304),
+        (3, 17_000),
+        (1, 33_000),
+    ] {
         let words: Vec<Bits> = (0..depth).map(|at| pattern(width, at)).collect();
         let image = Arc::new(Image { file: "words.mem".to_owned(), words: words.clone() });
         let design = design(beside_words(&image).expect("a block RAM"), 1, 1 + width, 0);
@@ -259,8 +270,8 @@ fn block_rams_of_ecp5_hold_their_words_in_every_simulator() {
         let stimulus = Stimulus {
             frames: vec![vec![vec![Bits::zero(1); beats]]],
             tap_beats: vec![beats],
-            limit: 20_000,
-            stall: Some(3),
+            limit: 40_000,
+            stall: (depth < 5000).then_some(3),
             ..Stimulus::default()
         };
         let trace = rtl(&design, &stimulus);
@@ -279,7 +290,7 @@ fn block_rams_of_ecp5_hold_their_words_in_every_simulator() {
 
 #[test]
 fn shallow_and_deep_memories_are_left_to_synthesis() {
-    for (width, depth) in [(512, 63), (63, 64), (1, 4096), (128, 2304)] {
+    for (width, depth) in [(512, 63), (63, 64), (1, 511), (1, 65_537)] {
         let words = (0..depth).map(|at| pattern(width, at)).collect();
         let image = Arc::new(Image { file: "words.mem".to_owned(), words });
         assert!(rom_dp16kd(&image).is_none(), "{width} x {depth}");

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::unit::folding::{Counting, Cuts};
+use crate::schedule::Stalls;
+use crate::unit::folding::{Counting, Cuts, Roms};
 
 /// An FPGA family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,11 @@ impl Family {
         }
     }
 
+    /// How read-only memories become block RAM.
+    pub fn roms(self) -> Roms {
+        if self == Self::Ecp5 { Roms::Ecp5 } else { Roms::Inferred }
+    }
+
     /// Fitted to routed networks of this project: ECP5-25 speed 6, up5k and GW1NR-9 (nextpnr); Xilinx by its data sheet, unrouted.
     fn delays(self) -> Delays {
         match self {
@@ -113,6 +119,12 @@ impl Family {
             true => (from + sum).max(register + counted),
             false => from + sum + counted,
         };
+        // From the stall to the enable of a counter, through the stream register and the handshake where it is no flip-flop.
+        let handshake = match cuts.stalls() {
+            Stalls::Blocked => 5.0,
+            Stalls::Full => 3.0,
+        };
+        let compared = compared.max(register + handshake * lut);
         let Some(lanes) = paths.lanes else { return compared };
         // A level of carry cells goes into a chain and out of it again, and has a register behind it. In slices the pairs of a segment,
         // or two levels of counters, are between two registers: both as long as three levels.
@@ -128,7 +140,7 @@ impl Family {
             Cuts::Trees => register + lut + levels(lanes).min(together) * level,
         };
         // Clock to output of a block RAM; of ECP5's with its output register, where there is one.
-        let memory = if paths.carry && self == Self::Ecp5 { from } else { memory };
+        let memory = if self.roms() == Roms::Ecp5 { from } else { memory };
         products.max(compared).max(memory)
     }
 

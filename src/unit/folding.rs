@@ -22,6 +22,25 @@ pub struct Folding {
     /// How a sum is compared with the thresholds of its row.
     #[serde(default)]
     pub thresholds: Comparing,
+    /// How read-only memories become block RAM.
+    #[serde(default)]
+    pub roms: Roms,
+}
+
+/// How read-only memories with a register behind them become block RAM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Roms {
+    /// By synthesis, which reads the contents from files.
+    #[default]
+    Inferred,
+    /// As block RAMs of ECP5 with their own output registers, where they belong into block RAM. Their contents are in the Verilog.
+    Ecp5,
+}
+
+impl Roms {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Inferred, Self::Ecp5];
 }
 
 /// How a sum is compared with several thresholds.
@@ -100,7 +119,14 @@ impl Counting {
 impl Folding {
     /// This parallelism with the fewest pipeline registers, in the classical form, with comparisons in parallel.
     pub const fn new(pe: usize, simd: usize) -> Self {
-        Self { pe, simd, cuts: Cuts::Fewest, form: Counting::Classical, thresholds: Comparing::Parallel }
+        Self {
+            pe,
+            simd,
+            cuts: Cuts::Fewest,
+            form: Counting::Classical,
+            thresholds: Comparing::Parallel,
+            roms: Roms::Inferred,
+        }
     }
 }
 

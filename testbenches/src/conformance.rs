@@ -20,7 +20,7 @@ use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::layer::Layer;
 use stoxnor::network::{Entry, Network, Output, Source, UnnamedLayer};
-use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes, Roms};
 
 /// Members of a frame where a test says nothing.
 pub const MEMBERS: u32 = 3;
@@ -306,6 +306,7 @@ pub fn random_folds(rng: &mut impl Rng, network: &Network) -> Vec<Folding> {
                 cuts,
                 form,
                 thresholds,
+                roms: Roms::ALL[rng.random_range(0..Roms::ALL.len())],
             }
         })
         .collect()

@@ -10,7 +10,7 @@ use stoxnor::emit;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
-use stoxnor::unit::folding::{Counting, Cuts, Folding};
+use stoxnor::unit::folding::{Counting, Cuts, Folding, Roms};
 use stoxnor_hdl::inline::inlined;
 use stoxnor_testbenches::conformance::{
     Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled,
@@ -172,8 +172,13 @@ type Synthesis = (&'static str, Counting, &'static str, &'static str);
 
 /// What yosys makes of a network passes the bench.
 fn netlist_passes(network: &Network, (family, form, synth, cell): Synthesis) {
-    let folds =
-        [(4, 8), (1, 8)].map(|(pe, simd)| Folding { cuts: Cuts::Trees, form, ..Folding::new(pe, simd) });
+    let roms = if family == "ecp5" { Roms::Ecp5 } else { Roms::Inferred };
+    let folds = [(4, 8), (1, 8)].map(|(pe, simd)| Folding {
+        cuts: Cuts::Trees,
+        form,
+        roms,
+        ..Folding::new(pe, simd)
+    });
     let (_kept, directory) = written(network, &folds, false);
     let script = format!("read_verilog *.v; {synth}; write_verilog -noattr ../tb/net.v");
     let output = Command::new("yosys")

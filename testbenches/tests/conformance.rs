@@ -12,7 +12,7 @@ use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::layer::KINDS;
 use stoxnor::layer::dense::Dense;
-use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes, Roms};
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
     random_folds, random_frames, single,
@@ -26,7 +26,8 @@ const SOFTWARE: Effort = Effort { rtl: 6, verilator: 0, icarus: 0 };
 fn registered(turn: usize, pe: usize, simd: usize) -> Folding {
     let (cuts, form) =
         (Cuts::ALL[turn % Cuts::ALL.len()], Counting::ALL[turn / Cuts::ALL.len() % Counting::ALL.len()]);
-    Folding { cuts, form, ..Folding::new(pe, simd) }
+    let roms = if form == Counting::Carry { Roms::Ecp5 } else { Roms::Inferred };
+    Folding { cuts, form, roms, ..Folding::new(pe, simd) }
 }
 
 /// The ways in which a layer can compare with its thresholds.

@@ -168,7 +168,7 @@ impl Sampler<'_> {
             image: Image { file: format!("{}_weights.mem", self.name), words },
             behind,
         };
-        words.read(b, self.fold.form, address, enable)
+        words.read(b, self.fold.roms, address, enable)
     }
 
     /// The LFSRs. Returns the random words of each, one edge after `advance`.
@@ -217,7 +217,7 @@ impl Sampler<'_> {
             } else {
                 (next, fetch.now)
             };
-            words.read(b, self.fold.form, at, now)
+            words.read(b, self.fold.roms, at, now)
         };
         let (load, restore) = self.begins(b, pace);
         let module = lfsr(self.leap(), restore.is_some());

@@ -28,12 +28,12 @@ mod table;
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{Cells, counter, ram, rom, rom_dp16kd, stream_register};
+use stoxnor_hdl::block::{counter, ram, rom, rom_dp16kd, stream_register};
 use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
 
 use crate::arith::matrix::IntMatrix;
 use crate::schedule::{Matrix, Stalls};
-use crate::unit::folding::{Counting, Cuts, Folding};
+use crate::unit::folding::{Cuts, Folding, Roms};
 
 pub use fly::{Fly, Sampler};
 pub use form::{Accumulate, BitPlanes, Form, Operands};
@@ -493,11 +493,10 @@ pub(crate) struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// The words, read at `address` where `enable` is 1. With a register behind the memory, units of carry cells use block RAMs of
-    /// ECP5 with their own output registers, whose contents are in the Verilog.
-    pub(crate) fn read(self, b: &mut Builder, form: Counting, address: Net, enable: Net) -> Net {
+    /// The words, read at `address` where `enable` is 1.
+    pub(crate) fn read(self, b: &mut Builder, roms: Roms, address: Net, enable: Net) -> Net {
         let image = Arc::new(self.image);
-        let placed = self.behind.filter(|_| form.cells() == Cells::Ccu2c).and_then(|_| rom_dp16kd(&image));
+        let placed = self.behind.filter(|_| roms == Roms::Ecp5).and_then(|_| rom_dp16kd(&image));
         let memory = match &placed {
             Some(rom) => b.instance(self.name, rom),
             None => {

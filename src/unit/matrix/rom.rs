@@ -63,7 +63,7 @@ impl WeightSource for Rom<'_> {
             image: Image { file: format!("{}_weights.mem", self.name), words },
             behind: self.fold.cuts.has(Cuts::Words).then_some("weights"),
         };
-        let word = words.read(b, self.fold.form, address, step.run);
+        let word = words.read(b, self.fold.roms, address, step.run);
         Word { word, ready: None }
     }
 }

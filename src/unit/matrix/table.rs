@@ -153,7 +153,7 @@ impl Table {
             image,
             behind: behind.then_some(self.name),
         };
-        let word = words.read(b, fold.form, at, run);
+        let word = words.read(b, fold.roms, at, run);
         let pe = fold.pe;
         let row = |p: u32| {
             let own = b.slice(word, p * self.row_bits(), self.row_bits());

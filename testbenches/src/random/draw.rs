@@ -8,7 +8,7 @@ use stoxnor::arith::stochastic::Law;
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::network::Network;
-use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Roms};
 
 use super::Feed;
 use super::Geometry;
@@ -197,7 +197,8 @@ impl Draft<'_> {
         let cuts = self.pick(&Cuts::ALL);
         let form = self.pick(&Counting::ALL);
         let thresholds = self.pick(&Comparing::ALL);
-        let fold = Folding { pe: most(self.rng), simd: most(self.rng), cuts, form, thresholds };
+        let roms = self.pick(&Roms::ALL);
+        let fold = Folding { pe: most(self.rng), simd: most(self.rng), cuts, form, thresholds, roms };
         let own = LayerRecipe { inputs, view, fold, make };
         let Ok(inputs) = build::ports(&own.inputs, &self.entries, &self.ports) else { return };
         let Ok((_, output)) = build::layer(&own, &inputs, self.recipe.members) else { return };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding};
+use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Roms};
 
 use super::Feed;
 use super::Geometry;
@@ -76,6 +76,7 @@ fn candidates(recipe: &Recipe) -> Vec<Recipe> {
         add(&|r| set(&mut r.layers[index].fold, Folding { pe: 1 << 20, simd: 1 << 20, ..fold }));
         add(&|r| set(&mut r.layers[index].fold, Folding { cuts: Cuts::Fewest, ..fold }));
         add(&|r| set(&mut r.layers[index].fold, Folding { form: Counting::Classical, ..fold }));
+        add(&|r| set(&mut r.layers[index].fold, Folding { roms: Roms::Inferred, ..fold }));
         add(&|r| set(&mut r.layers[index].fold, Folding { thresholds: Comparing::Parallel, ..fold }));
         add(&|r| set(&mut r.layers[index].view, None));
         for simpler in simpler(&recipe.layers[index].make) {
