@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{Cells, Lane};
+use stoxnor_hdl::block::{Cells, LEVELS, Lane};
 use stoxnor_hdl::{Bits, Module, check::check, legalize};
 use stoxnor_sim::Simulator;
 
@@ -55,10 +55,10 @@ fn popcounts_in_cells_count() {
     for cells in [Cells::Ccu2c, Cells::Xilinx7] {
         for lane in [Lane::Xor, Lane::MaskedXnor, Lane::And, Lane::One] {
             for lanes in [2, 3, 4, 5, 6, 7, 9, 12, 17, 25, 31, 48, 64, 100, 129, 300] {
-                for staged in [false, true] {
-                    let stages = if staged { cells.stages(lane, lanes) } else { 0 };
+                for levels in [0, LEVELS] {
+                    let stages = cells.stages(lane, lanes, levels);
                     for bits in [1, 2, 3, 4, 10] {
-                        the_same(&cells.popcount(lane, lanes, bits, staged), stages);
+                        the_same(&cells.popcount(lane, lanes, bits, levels), stages);
                     }
                 }
             }

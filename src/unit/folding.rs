@@ -146,11 +146,13 @@ pub enum Cuts {
     Counts,
     /// Inside each popcount, behind every third level of its tree of adders, and behind the sum of the bit planes' counts.
     Trees,
+    /// Behind every second level.
+    Levels,
 }
 
 impl Cuts {
     /// All kinds, from few registers to many.
-    pub const ALL: [Self; 4] = [Self::Fewest, Self::Words, Self::Counts, Self::Trees];
+    pub const ALL: [Self; 5] = [Self::Fewest, Self::Words, Self::Counts, Self::Trees, Self::Levels];
 
     /// The name in configuration and reports.
     pub fn name(self) -> &'static str {
@@ -159,6 +161,7 @@ impl Cuts {
             Self::Words => "words",
             Self::Counts => "counts",
             Self::Trees => "trees",
+            Self::Levels => "levels",
         }
     }
 

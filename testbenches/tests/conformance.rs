@@ -22,7 +22,7 @@ use stoxnor_testbenches::runs;
 const ALL: Effort = Effort { rtl: 20, verilator: 4, icarus: 1 };
 const SOFTWARE: Effort = Effort { rtl: 6, verilator: 0, icarus: 0 };
 
-/// A folding with registers and a form that change from turn to turn: all of them in sixteen turns.
+/// A folding with registers and a form that change from turn to turn: all of them in twenty turns.
 fn registered(turn: usize, pe: usize, simd: usize) -> Folding {
     let (cuts, form) =
         (Cuts::ALL[turn % Cuts::ALL.len()], Counting::ALL[turn / Cuts::ALL.len() % Counting::ALL.len()]);

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use stoxnor::arith::window::Window;
 use stoxnor_hdl::Bits;
-use stoxnor_hdl::block::{Cells, Lane, Padding, RoundingLane, ThresholdSearch};
+use stoxnor_hdl::block::{Cells, LEVELS, Lane, Padding, RoundingLane, ThresholdSearch};
 use stoxnor_testbenches::formal::{Proof, Verdict, proofs, window};
 
 fn all() -> Vec<Proof> {
@@ -60,8 +60,9 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::Parity, Cells::Portable, 4, 3),
         proofs::of_popcount(Lane::Parity, Cells::Portable, 15, 4),
         proofs::of_popcount(Lane::Parity, Cells::Portable, 16, 3),
-        proofs::of_popcount_in_stages(Lane::Xnor, Cells::Portable, 9, 4),
-        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Portable, 11, 3),
+        proofs::of_popcount_in_stages(Lane::Xnor, Cells::Portable, (9, LEVELS), 4),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Portable, (11, LEVELS), 3),
+        proofs::of_popcount_in_stages(Lane::Xnor, Cells::Portable, (9, 2), 4),
         proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 2, 2),
         proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 7, 3),
         proofs::of_popcount(Lane::Xor, Cells::Ccu2c, 16, 5),
@@ -69,14 +70,14 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::And, Cells::Ccu2c, 14, 3),
         proofs::of_popcount(Lane::One, Cells::Ccu2c, 9, 4),
         proofs::of_popcount(Lane::MaskedXnor, Cells::Ccu2c, 10, 4),
-        proofs::of_popcount_in_stages(Lane::Xor, Cells::Ccu2c, 9, 4),
+        proofs::of_popcount_in_stages(Lane::Xor, Cells::Ccu2c, (9, LEVELS), 4),
         proofs::of_products(Lane::MaskedXnor, Cells::Ccu2c, 5, &[1, 2, -4], 8),
         proofs::of_products(Lane::Xor, Cells::Ccu2c, 6, &[1, 2, 4], 7),
         proofs::of_next_sum(Cells::Ccu2c, 11, 7, true, true),
         proofs::of_next_sum(Cells::Ccu2c, 8, 8, false, false),
-        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Ccu2c, 9, 3),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Ccu2c, (9, LEVELS), 3),
         // Three stages. More bits keep z3 for minutes.
-        proofs::of_popcount_in_stages(Lane::One, Cells::Ccu2c, 16, 1),
+        proofs::of_popcount_in_stages(Lane::One, Cells::Ccu2c, (16, LEVELS), 1),
         proofs::of_popcount(Lane::Xor, Cells::Xilinx7, 2, 2),
         proofs::of_popcount(Lane::Xnor, Cells::Xilinx7, 5, 3),
         proofs::of_popcount(Lane::Xor, Cells::Xilinx7, 8, 4),
@@ -85,8 +86,8 @@ fn all() -> Vec<Proof> {
         proofs::of_popcount(Lane::MaskedXnor, Cells::Xilinx7, 7, 3),
         proofs::of_popcount(Lane::MaskedXnor, Cells::Xilinx7, 12, 2),
         proofs::of_popcount(Lane::Xor, Cells::Xilinx7, 16, 5),
-        proofs::of_popcount_in_stages(Lane::Xor, Cells::Xilinx7, 9, 4),
-        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Xilinx7, 10, 3),
+        proofs::of_popcount_in_stages(Lane::Xor, Cells::Xilinx7, (9, LEVELS), 4),
+        proofs::of_popcount_in_stages(Lane::MaskedXnor, Cells::Xilinx7, (10, LEVELS), 3),
         proofs::of_products(Lane::MaskedXnor, Cells::Xilinx7, 5, &[1, 2, -4], 8),
         proofs::of_products(Lane::Xor, Cells::Xilinx7, 4, &[1, 2, 4], 6),
         proofs::of_products(Lane::Xor, Cells::Xilinx7, 7, &[1, -2], 6),

@@ -10,8 +10,8 @@ use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::block::{
-    Cells, Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, ThresholdSearch, fifo, frame_sum,
-    lfsr, narrower, ram, replay, rom, running_parity, stream_register, threshold_count, widener,
+    Cells, LEVELS, Lane, PopcountCuts, ProcessingElement, RoundingLane, Summand, ThresholdSearch, fifo,
+    frame_sum, lfsr, narrower, ram, replay, rom, running_parity, stream_register, threshold_count, widener,
 };
 use stoxnor_hdl::{Module, check::check, verilog};
 use stoxnor_testbenches::conformance::{Sampled, random_dense, random_sampled};
@@ -47,11 +47,11 @@ fn blocks() {
         narrower(3, 4, 1),
         Lane::Xnor.popcount(6, 3),
         Lane::MaskedXnor.popcount(6, 2),
-        Lane::Xnor.popcount_in_stages(19, 5),
+        Lane::Xnor.popcount_in_stages(19, 5, 2),
         Lane::Parity.popcount(6, 3),
-        Lane::Parity.popcount_in_stages(19, 5),
-        Cells::Ccu2c.popcount(Lane::MaskedXnor, 10, 4, true),
-        Cells::Xilinx7.popcount(Lane::MaskedXnor, 10, 4, true),
+        Lane::Parity.popcount_in_stages(19, 5, LEVELS),
+        Cells::Ccu2c.popcount(Lane::MaskedXnor, 10, 4, LEVELS),
+        Cells::Xilinx7.popcount(Lane::MaskedXnor, 10, 4, LEVELS),
         running_parity(11),
         pe(Lane::Xnor, &[1], &[1], 5, true),
         pe(Lane::Xnor, &[1], &[1], 3, false),
@@ -78,7 +78,7 @@ fn blocks() {
             accumulates: true,
             present: None,
             starts: true,
-            cuts: PopcountCuts { counts: true, trees: true, cells: Cells::Portable },
+            cuts: PopcountCuts { counts: true, levels: LEVELS, cells: Cells::Portable },
         }
         .build(),
         threshold_count(3, 5, false, false),

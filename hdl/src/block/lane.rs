@@ -7,8 +7,8 @@ use crate::{Builder, Module, Net, Role};
 /// The registers of a popcount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registers {
-    /// So many in its tree of adders.
-    Inside(u32),
+    /// So many in its tree of adders, with so many levels between two of them.
+    Inside { stages: u32, levels: u32 },
     /// So many behind it: of a model whose cells have theirs inside.
     Behind(u32),
 }
@@ -47,19 +47,20 @@ impl Lane {
     /// A combinational module that counts the lanes that are 1, modulo 2^`bits`. Ports `a`, `w`, `count`; `active` (masked lanes);
     /// `t` (running parities, then `a` has the first lane of each pair).
     pub fn popcount(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, Registers::Inside(0), "").finish()
+        self.popcount_in_stages(lanes, bits, 0)
     }
 
-    /// [`popcount`](Self::popcount) with registers in its tree of adders: [`stages`](Self::stages) of them, one behind every
-    /// [`LEVELS`] levels. A further port `run` moves them.
-    pub fn popcount_in_stages(self, lanes: u32, bits: u32) -> Arc<Module> {
-        self.counting(lanes, bits, Registers::Inside(self.stages(lanes)), "").finish()
+    /// [`popcount`](Self::popcount) with registers in its tree of adders: [`stages`](Self::stages) of them, one behind every `levels`
+    /// levels. A further port `run` moves them.
+    pub fn popcount_in_stages(self, lanes: u32, bits: u32, levels: u32) -> Arc<Module> {
+        let stages = self.stages(lanes, levels);
+        self.counting(lanes, bits, Registers::Inside { stages, levels }, "").finish()
     }
 
-    /// Registers between the lanes and the count of [`popcount_in_stages`](Self::popcount_in_stages).
-    pub fn stages(self, lanes: u32) -> u32 {
-        let levels = self.counted(lanes).next_power_of_two().trailing_zeros();
-        levels.saturating_sub(1) / LEVELS
+    /// Registers between the lanes and the count of [`popcount_in_stages`](Self::popcount_in_stages); none for 0 levels.
+    pub fn stages(self, lanes: u32, levels: u32) -> u32 {
+        let all = self.counted(lanes).next_power_of_two().trailing_zeros();
+        all.saturating_sub(1).checked_div(levels).unwrap_or(0)
     }
 
     /// Bits that are added.
@@ -72,10 +73,17 @@ impl Lane {
 
     /// A popcount, with `kind` at the end of its name.
     pub(super) fn counting(self, lanes: u32, bits: u32, registers: Registers, kind: &str) -> Builder {
-        let (Registers::Inside(stages) | Registers::Behind(stages)) = registers;
+        let (stages, levels) = match registers {
+            Registers::Inside { stages, levels } => (stages, levels),
+            Registers::Behind(stages) => (stages, LEVELS),
+        };
         let whole = bits >= crate::bits_for(lanes.into());
         let cut = if whole { String::new() } else { format!("_b{bits}") };
-        let staged = if stages == 0 { String::new() } else { format!("_r{stages}") };
+        let staged = match (stages, levels) {
+            (0, _) => String::new(),
+            (_, LEVELS) => format!("_r{stages}"),
+            _ => format!("_r{stages}_l{levels}"),
+        };
         let mut b = Builder::new(format!("{}_popcount_{lanes}{cut}{staged}{kind}", self.name()));
         self.document(&mut b, lanes);
         let modulo = if whole { String::new() } else { format!(", modulo 2^{bits}") };
@@ -90,11 +98,11 @@ impl Lane {
         let each = if odd.is_some() { bits - 1 } else { bits };
         let mut count = match run {
             None => b.popcount_low(hits, each),
-            Some(run) if registers == Registers::Inside(stages) => {
+            Some(run) if matches!(registers, Registers::Inside { .. }) => {
                 for stage in 0..stages {
                     odd = odd.map(|odd| b.registered(&format!("odd_{stage}"), None, run, odd));
                 }
-                in_stages(&mut b, hits, each, stages, run)
+                in_stages(&mut b, hits, each, (stages, levels), run)
             }
             Some(run) => {
                 let count = b.popcount_low(hits, each);
@@ -307,8 +315,8 @@ fn prefixes(b: &mut Builder, bits: &[Net], name: &str) -> Vec<Net> {
 }
 
 /// The number of ones of `bits`, modulo 2^`width`: counted in groups, and the counts added in groups, a group between two registers.
-fn in_stages(b: &mut Builder, bits: Net, width: u32, stages: u32, run: Net) -> Net {
-    let (lanes, group) = (b.width(bits), 1 << LEVELS);
+fn in_stages(b: &mut Builder, bits: Net, width: u32, (stages, levels): (u32, u32), run: Net) -> Net {
+    let (lanes, group) = (b.width(bits), 1 << levels);
     let mut terms: Vec<(Net, u64)> = (0..lanes)
         .step_by(group)
         .enumerate()
@@ -337,7 +345,7 @@ fn firsts(lanes: u32) -> u32 {
     lanes.div_ceil(2)
 }
 
-/// Levels of adders between two registers of a popcount in stages.
+/// Levels of adders between two registers of a popcount in stages, where few will do.
 pub const LEVELS: u32 = 3;
 
 /// The sum of `terms`, each with its maximum, modulo 2^`bits`: a balanced tree of adders.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::carry::{self, Layouts, NextSum};
-use super::lane::{Lane, Registers};
+use super::lane::Lane;
 use crate::Module;
 
 /// The cells that a popcount is made of.
@@ -22,19 +22,22 @@ impl Cells {
     /// All cells.
     pub const ALL: [Self; 3] = [Self::Portable, Self::Ccu2c, Self::Xilinx7];
 
-    /// The popcount of `lanes` lanes modulo 2^`bits`, with registers inside if `staged`. Running parities and single lanes are
-    /// portable in any case.
-    pub fn popcount(self, lane: Lane, lanes: u32, bits: u32, staged: bool) -> Arc<Module> {
-        let stages = if staged { self.stages(lane, lanes) } else { 0 };
+    /// The popcount of `lanes` lanes modulo 2^`bits`, with a register behind every `levels` levels inside (none for 0). A family's
+    /// cells have as many as their layout asks for. Running parities and single lanes are portable in any case.
+    pub fn popcount(self, lane: Lane, lanes: u32, bits: u32, levels: u32) -> Arc<Module> {
         match self.layouts(lane, lanes) {
-            None => lane.counting(lanes, bits, Registers::Inside(stages), "").finish(),
-            Some(layouts) => carry::popcount(layouts, lane, (lanes, bits), stages),
+            None => lane.popcount_in_stages(lanes, bits, levels),
+            Some(layouts) => carry::popcount(layouts, lane, (lanes, bits), self.stages(lane, lanes, levels)),
         }
     }
 
-    /// Registers inside a staged popcount.
-    pub fn stages(self, lane: Lane, lanes: u32) -> u32 {
-        self.layouts(lane, lanes).map_or_else(|| lane.stages(lanes), |layouts| layouts.stages(lane, lanes))
+    /// Registers inside such a popcount.
+    pub fn stages(self, lane: Lane, lanes: u32, levels: u32) -> u32 {
+        match self.layouts(lane, lanes) {
+            None => lane.stages(lanes, levels),
+            Some(_) if levels == 0 => 0,
+            Some(layouts) => layouts.stages(lane, lanes),
+        }
     }
 
     /// Whether `lanes` inputs of so many planes are added as numbers ([`products`](Self::products)), in place of the counts of their

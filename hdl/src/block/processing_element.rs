@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Cells, Lane, accumulator};
+use super::{Cells, LEVELS, Lane, accumulator};
 use crate::{Builder, Module, Net, Role, bits_for};
 
 /// The parameters of a processing element. A step adds the sum, over weight planes j and input planes k, of `weights[j] *
@@ -37,8 +37,9 @@ pub struct ProcessingElement<'a> {
 pub struct PopcountCuts {
     /// Behind each popcount.
     pub counts: bool,
-    /// Inside each popcount ([`Lane::popcount_in_stages`]) and, with several planes, behind the sum of their counts.
-    pub trees: bool,
+    /// Inside each popcount, behind so many levels ([`Lane::popcount_in_stages`]), and, with several planes, behind the sum of their
+    /// counts; none for 0.
+    pub levels: u32,
     /// The cells of each popcount.
     pub cells: Cells,
 }
@@ -46,13 +47,13 @@ pub struct PopcountCuts {
 impl PopcountCuts {
     /// Edges from the operands of a step to its addend, for `lanes` lanes that are counted and steps that add up so many terms.
     pub fn latency(self, lane: Lane, lanes: u32, terms: usize) -> u32 {
-        let inside = if self.trees { self.cells.stages(lane, lanes) + u32::from(terms > 1) } else { 0 };
-        u32::from(self.counts) + inside
+        let planes = u32::from(self.levels > 0 && terms > 1);
+        u32::from(self.counts) + self.cells.stages(lane, lanes, self.levels) + planes
     }
 
     /// The popcount of `lanes` lanes modulo 2^`bits`, with the registers inside it.
     pub fn module(self, lane: Lane, lanes: u32, bits: u32) -> Arc<Module> {
-        self.cells.popcount(lane, lanes, bits, self.trees)
+        self.cells.popcount(lane, lanes, bits, self.levels)
     }
 
     /// The count of a popcount [`module`](Self::module) with these operands, behind its register if there is one; names of the
@@ -84,10 +85,10 @@ const FORMULA_TERMS: usize = 4;
 impl ProcessingElement<'_> {
     /// Edges from the operands of a step to its addend: those of `run`. `enable` and `first` come that much later.
     pub fn latency(&self) -> u32 {
-        let PopcountCuts { counts, trees, .. } = self.cuts;
+        let PopcountCuts { counts, levels, .. } = self.cuts;
         if self.adds_numbers() {
             let inside = self.cuts.cells.product_stages(self.lane, self.simd, self.input);
-            return u32::from(counts) + if trees { inside } else { 0 };
+            return u32::from(counts) + if levels > 0 { inside } else { 0 };
         }
         self.cuts.latency(self.lane, self.counted(), self.terms())
     }
@@ -181,7 +182,7 @@ impl ProcessingElement<'_> {
             minus.push(b.input("present", width, Role::Data));
         }
         let step = if self.adds_numbers() {
-            let module = cuts.cells.products(lane, simd, input, bits, cuts.trees);
+            let module = cuts.cells.products(lane, simd, input, bits, cuts.levels > 0);
             let unit = b.instance("u_products", &module);
             run.iter().filter(|_| module.port("run").is_some()).for_each(|r| b.connect(unit, "run", *r));
             a.iter().enumerate().for_each(|(k, plane)| b.connect(unit, &format!("a_{k}"), *plane));
@@ -191,7 +192,7 @@ impl ProcessingElement<'_> {
             run.filter(|_| cuts.counts).map_or(sum, |run| b.registered("products", None, run, sum))
         } else {
             let step = self.total(&mut b, &plus, &minus);
-            let added = run.filter(|_| cuts.trees && self.terms() > 1);
+            let added = run.filter(|_| cuts.levels > 0 && self.terms() > 1);
             added.map_or(step, |run| b.registered("addend", None, run, step))
         };
         // The last lane, as late as the count of the others.
@@ -305,7 +306,11 @@ impl ProcessingElement<'_> {
             if self.starts { "_start" } else { "" },
             if self.accumulates { "" } else { "_single" },
             if self.cuts.counts { "_c" } else { "" },
-            if self.cuts.trees { "_t" } else { "" },
+            match self.cuts.levels {
+                0 => String::new(),
+                LEVELS => "_t".to_owned(),
+                levels => format!("_t{levels}"),
+            },
             self.cuts.cells.kind(),
         )
     }

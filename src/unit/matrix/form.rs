@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use stoxnor_hdl::block::{Cells, Lane, PopcountCuts, ProcessingElement, SEGMENT, running_parity};
+use stoxnor_hdl::block::{Cells, LEVELS, Lane, PopcountCuts, ProcessingElement, SEGMENT, running_parity};
 use stoxnor_hdl::{Bits, Builder, Net, bits_for};
 
 use crate::arith::matrix::{IntMatrix, WeightKind};
@@ -284,7 +284,11 @@ fn present(
 fn cuts(fold: Folding) -> PopcountCuts {
     PopcountCuts {
         counts: fold.cuts.has(Cuts::Counts),
-        trees: fold.cuts.has(Cuts::Trees),
+        levels: match fold.cuts {
+            Cuts::Fewest | Cuts::Words | Cuts::Counts => 0,
+            Cuts::Trees => LEVELS,
+            Cuts::Levels => 2,
+        },
         cells: fold.form.cells(),
     }
 }

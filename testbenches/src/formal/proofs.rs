@@ -423,7 +423,7 @@ pub fn of_lfsr(leap: u32, restores: bool) -> Proof {
 
 /// The count that is emitted is the number of lanes that agree.
 pub fn of_popcount(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(cells.popcount(lane, lanes, bits, false));
+    let mut h = Harness::new(cells.popcount(lane, lanes, bits, 0));
     let sum = sum_of_lanes(&mut h, lane, lanes, bits);
     h.hold(format!("count == {sum}"));
     h.proof(format!("popcount of {lanes} lanes, {lane:?}, {cells:?}, {bits} bits"), Method::Combinational)
@@ -462,10 +462,10 @@ pub fn of_next_sum(cells: Cells, bits: u32, addend: u32, starts: bool, carries: 
     )
 }
 
-/// The count with registers inside is the count of the lanes as they were.
-pub fn of_popcount_in_stages(lane: Lane, cells: Cells, lanes: u32, bits: u32) -> Proof {
-    let mut h = Harness::new(cells.popcount(lane, lanes, bits, true));
-    let (stages, width) = (cells.stages(lane, lanes), bits.min(bits_for(lanes.into())));
+/// The count with a register behind every `levels` levels inside is the count of the lanes as they were.
+pub fn of_popcount_in_stages(lane: Lane, cells: Cells, (lanes, levels): (u32, u32), bits: u32) -> Proof {
+    let mut h = Harness::new(cells.popcount(lane, lanes, bits, levels));
+    let (stages, width) = (cells.stages(lane, lanes, levels), bits.min(bits_for(lanes.into())));
     let mut due = sum_of_lanes(&mut h, lane, lanes, bits);
     let mut known = "1'b1".to_owned();
     for stage in 0..stages {
