@@ -5,8 +5,8 @@
 //! plan keeps the interval T. If frames arrive later and later, or stop, the rate is lost. The check uses frames that are always
 //! available. For parts of a plan, and for large plans that would take long to settle, it uses frames that arrive every T cycles
 //! instead. (The two are not quite equivalent: a pipeline that stalls as a whole does not close its gaps, so an early beat may
-//! leave late.) If branches join, slow beats must pass too: gaps reduce the capacity of a pipeline, and branches must not wait
-//! for each other forever.
+//! leave late.) If branches join, beats must pass too that arrive slowly and leave every FIFO slowly: gaps reduce the capacity of a
+//! pipeline, and branches must not wait for each other forever.
 //!
 //! Depths are found in two steps. First, a lower bound per FIFO: only the stages between the FIFO's ends are considered, and all
 //! other FIFOs are replaced by ideal ones that are never full and take no time. The smallest depth that keeps T there is a lower
@@ -244,6 +244,11 @@ pub fn set(plan: &mut Plan, stage: usize, depth: u64) {
     plan.stages[stage].part = Part::Fifo(depth);
 }
 
+/// Whether all beats of frames of `members` members pass under every pattern of stalls.
+pub fn flows(plan: &Plan, members: u32) -> bool {
+    Trial::new(plan, 0..plan.stages.len(), members).flows()
+}
+
 /// The stages from the layer (or similar stage) that produces a FIFO's beats to the one that consumes them.
 fn around(plan: &Plan, fifo: usize) -> Range<usize> {
     let passes = |stage: usize| {
@@ -284,7 +289,7 @@ enum Supply {
     Paced,
     /// All frames from the start.
     Always,
-    /// One beat every [`SLOW`] cycles.
+    /// One beat every [`SLOW`] cycles, from FIFOs too.
     Slow,
     /// The same for the input of this stream alone; all others are there from the start.
     SlowAlone(usize),
@@ -327,6 +332,7 @@ impl<'a> Trial<'a> {
     fn times(&self, frames: usize, supply: Supply) -> Times {
         let mut timing = Timing::default();
         timing.steady = true;
+        timing.rest = if matches!(supply, Supply::Slow | Supply::SlowAlone(_)) { SLOW } else { 0 };
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));
@@ -395,8 +401,9 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether all beats pass if they arrive slowly. A pipeline that stalls as a whole holds the fewest beats then, because of
-    /// its gaps, so branches may deadlock.
+    /// Whether all beats pass if they arrive slowly, and leave FIFOs slowly. A pipeline that stalls as a whole holds the fewest beats
+    /// then, because of its gaps, so branches may deadlock. A beat more anywhere does no harm and its time decides nothing: what
+    /// passes with the fewest passes under every pattern of stalls.
     fn flows(&self) -> bool {
         let passes = |supply| self.all_pass(&self.times(self.reach(), supply));
         let alone = || (0..self.plan.entries).all(|link| passes(Supply::SlowAlone(link)));

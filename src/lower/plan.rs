@@ -204,7 +204,7 @@ impl Plan {
             Part::Widener(ratio) => timing.add(Widener::new(ratio, input, output), takes, gives),
             Part::Narrower(ratio) => timing.add(Narrower::new(ratio, input, output), takes, gives),
             Part::Fifo(IDEAL) => timing.add(Ideal::new(input, output), takes, gives),
-            Part::Fifo(depth) => timing.add(Fifo::new(depth, input, output), takes, gives),
+            Part::Fifo(depth) => timing.add(Fifo::new(depth, timing.rest, input, output), takes, gives),
             Part::Replay(_) => {
                 timing.add(Replay::new(taken.beats(), Arc::clone(members), input, output), takes, gives);
             }

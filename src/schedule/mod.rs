@@ -95,6 +95,8 @@ pub struct Timing {
     processes: Vec<Box<dyn Process>>,
     /// Whether delays that occur only once after reset are left out. They do not affect the rate.
     pub steady: bool,
+    /// Edges that FIFOs let pass between two beats, besides the one that each takes.
+    pub rest: u64,
     /// Beats of a stream for which there is room from the start.
     pub room: usize,
 }
@@ -258,7 +260,7 @@ impl Schedule {
 
     /// A FIFO of `depth` beats, for frames of `beats` beats.
     pub fn fifo(beats: u64, depth: u64) -> Self {
-        Self::of(beats, move |input, output| Fifo::new(depth, input, output))
+        Self::of(beats, move |input, output| Fifo::new(depth, 0, input, output))
     }
 
     /// A width converter that joins `ratio` input beats into one; a frame has `beats` input beats.
