@@ -58,6 +58,13 @@ impl Harness {
         Some(width)
     }
 
+    /// The register that tells whether counter `name` of so many is at its end tells the truth, where there is one.
+    pub fn ends(&mut self, name: &str, count: u64) {
+        if self.show_if_there(&format!("{name}_end_q")).is_some() {
+            self.hold(format!("{name}_end_q_i == ({name}_q_i == {})", count - 1));
+        }
+    }
+
     /// What has to hold in every cycle but those of a reset.
     pub fn hold(&mut self, condition: impl AsRef<str>) {
         let when = if self.module.clocked() { "if (running) " } else { "" };

@@ -57,6 +57,9 @@ pub fn of_fifo(depth: u32, width: u32, user: u32) -> Proof {
     h.show("valid_q", 1);
     h.hold(format!("count_q_i <= {depth} && inside == count_q_i + valid_q_i && m_valid == valid_q_i"));
     h.hold(format!("s_ready == (inside - m_valid < {depth})"));
+    h.show("full_q", 1);
+    h.show("filled_q", 1);
+    h.hold(format!("full_q_i == (count_q_i == {depth}) && filled_q_i == (count_q_i != 0)"));
     // A beat in memory moves on where the output is free.
     h.add(
         "reg due; always @(posedge clk) due <= running & (inside != {2'b0, m_valid}) & (~m_valid | m_ready);",
@@ -70,6 +73,8 @@ pub fn of_fifo(depth: u32, width: u32, user: u32) -> Proof {
         let bits = bits_for(u64::from(depth) - 1);
         h.show("read_at_q", bits);
         h.show("write_at_q", bits);
+        h.ends("read_at", depth.into());
+        h.ends("write_at", depth.into());
         h.hold(format!("read_at_q_i < {depth} && write_at_q_i < {depth}"));
         h.add("wire [3:0] next = {1'b0, read_at_q_i} + count_q_i;");
         h.hold(format!("write_at_q_i == next - (next >= {depth} ? 4'd{depth} : 4'd0)"));
@@ -106,6 +111,7 @@ pub fn of_widener(ratio: u32, width: u32, user: u32) -> Proof {
         &control,
     );
     h.show("part_q", bits_for(u64::from(ratio) - 1));
+    h.ends("part", ratio.into());
     h.show("word_q", ratio * width);
     h.hold(format!("part_q_i == part && part < {ratio} && m_valid == (coming != leaving)"));
     h.hold("coming - leaving < 3'd2 && (!m_valid || part == 0)");
@@ -139,6 +145,7 @@ pub fn of_narrower(ratio: u32, width: u32, user: u32) -> Proof {
     h.any("word", 8);
     h.keep("kept", h.word_bits("s"), "s_moves && coming == word", "s_word");
     h.show("part_q", bits_for(u64::from(ratio) - 1));
+    h.ends("part", ratio.into());
     h.show("word_q", ratio * width);
     h.show("last_q", 1);
     h.hold(format!("part_q_i == part && part < {ratio} && m_valid == (coming != leaving)"));
@@ -206,6 +213,7 @@ pub fn of_turns(counts: &[u32], width: u32, user: u32, rounds: u32) -> Proof {
     h.counter("at", total.into(), "m_moves");
     h.counter("round", rounds.into(), &format!("m_moves && at == {}", total - 1));
     h.show("place_q", bits_for(u64::from(total) - 1));
+    h.ends("place", total.into());
     h.hold(format!("place_q_i == at && at < {total} && round < {rounds}"));
     let last_round = rounds - 1;
     let mut from = 0;
@@ -309,22 +317,29 @@ pub fn of_replay(beats: u32, width: u32, most: u32) -> Proof {
     h.show("read_at_q", index_bits(depth));
     h.hold(format!("read_at_q_i == reading[0] * {beats} + reading_beat"));
     h.show("full_q", 1);
-    h.show("some_unread_q", 1);
-    h.hold(format!("full_q_i == (kept == {depth}) && some_unread_q_i == (unread != 0)"));
+    h.show("available_q", 1);
+    h.hold(format!("full_q_i == (kept == {depth}) && available_q_i == readable"));
+    h.ends("write_at", depth);
     if beats > 1 {
         h.show("position_q", index_bits(beats.into()));
+        h.ends("position", beats.into());
         h.hold("position_q_i == reading_beat");
     }
     if user > 0 {
+        h.show("some_unread_q", 1);
+        h.hold("some_unread_q_i == (unread != 0)");
         h.show("first_pass_q", 1);
         h.hold("first_pass_q_i == (reading_pass == 0)");
         h.show("pass_q", index_bits(most.into()));
         h.show("into_q", 2);
         h.show("from_q", 2);
+        h.ends("into", 4);
+        h.ends("from", 4);
         h.add("wire [1:0] next = coming + (coming_beat != 0);");
         h.hold("pass_q_i == reading_pass && from_q_i == reading && into_q_i == next");
         if beats > 1 {
             h.show("written_q", index_bits(beats.into()));
+            h.ends("written", beats.into());
             h.hold("written_q_i == coming_beat");
         }
         for k in 0..4 {

@@ -136,21 +136,27 @@ fn registers(h: &mut Harness, buffer: &LineBuffer, window: &Window) {
     // Nothing of a frame is read before its first word.
     let needs = |beat: u64| needs(beat).unwrap_or(0).max(1);
     let mut cases = String::new();
+    // Where a beat's first word is; that of beat `beats` is the first one of the next frame.
+    let word = |beat: u64| match beat == beats {
+        true => frame.cast_signed() + buffer.start(),
+        false => sum(beat, &|l| l.words).cast_signed() + buffer.start(),
+    };
     for beat in 0..beats {
         let before = (0..beat).map(needs).max().unwrap_or(0);
-        let at = sum(beat, &|l| l.words).cast_signed() + buffer.start();
+        let at = word(beat);
         let _ = writeln!(
             cases,
-            "{beat}: begin freed = {}; needs = {}; before = {before}; at = {}; at_ring = {}; end",
+            "{beat}: begin freed = {}; needs = {}; before = {before}; at = {}; at_next = {}; at_ring = {}; end",
             freed(beat),
             needs(beat),
             at.rem_euclid(1024),
+            word(beat + 1).rem_euclid(1024),
             at.rem_euclid(depth.cast_signed())
         );
     }
     h.add(format!(
-        "reg [9:0] freed, needs, before, at, at_ring;
-         always @* begin freed = 0; needs = 0; before = 0; at = 0; at_ring = 0;
+        "reg [9:0] freed, needs, before, at, at_next, at_ring;
+         always @* begin freed = 0; needs = 0; before = 0; at = 0; at_next = 0; at_ring = 0;
          case (reading)\n{cases}default: ; endcase end
          wire readable = there >= needs;
          wire [9:0] held = there - freed;"
@@ -166,19 +172,49 @@ fn registers(h: &mut Harness, buffer: &LineBuffer, window: &Window) {
     number(h, "room_q", &format!("{} - held", depth - 1));
     let middle = 1u64 << (h.show_if_there("ahead_q").expect("every line buffer has it") - 1);
     h.hold(format!("ahead_q_i == (({middle} + 2048 - 1 + there - at) & {})", 2 * middle - 1));
-    number(h, "read_at_q", &modulo("(reading_base + at_ring)", 2 * depth, depth));
+    h.show_if_there("ahead_after_q").expect("every line buffer has it");
+    h.hold(format!("ahead_after_q_i == (({middle} + 2048 - 1 + there - at_next) & {})", 2 * middle - 1));
+    number(h, "available_q", "readable");
+    number(h, "frame_there_q", "more != 0 || part");
+    for (tap, offset) in buffer.taps.iter().enumerate() {
+        let name = if tap == 0 { "read_at_q".to_owned() } else { format!("read_at_{tap}_q") };
+        let at = format!("(reading_base + at_ring + {})", offset.words % depth);
+        number(h, &name, &modulo(&at, 3 * depth, depth));
+    }
+    // What belongs to the beat that is read next.
+    let step = |beat: u64| (word(beat + 1) - word(beat)).rem_euclid(depth.cast_signed()).cast_unsigned();
+    let held = |h: &mut Harness, name: &str, value: &dyn Fn(u64) -> u64| {
+        if let Some(bits) = h.show_if_there(name) {
+            h.hold(format!("{name}_i == {}", table(beats, |beat| value(beat) & ((1 << bits) - 1))));
+        }
+    };
+    held(h, "step_q", &step);
+    held(h, "step_back_q", &|beat| step(beat).wrapping_sub(depth));
+    held(h, "frame_end_q", &|beat| u64::from(beat + 1 == beats));
+    held(h, "freed_q", &|beat| if beat + 1 == beats { frame } else { freed(beat + 1) } - freed(beat));
+    for tap in 0..buffer.taps.len() {
+        let outside = |beat: u64| {
+            let at = (beat % each) as usize * buffer.taps.len() + tap;
+            u64::from(window.pixel((beat / each) as usize, at).is_none())
+        };
+        held(h, &format!("outside_{tap}_q"), &outside);
+    }
     number(h, "write_at_q", "came_to");
+    h.ends("write_at", depth);
     h.hold(format!("came_to == {}", modulo("(reading_base + there)", depth + frame * (ahead + 1), depth)));
     number(h, "frames_q", "more + part");
     number(h, "at_start_q", "coming == 0");
+    // The counters tell of the beat after that one.
+    let after = |beat: u64| (beat + 1) % beats;
     for (level, index) in levels.iter().zip(0..) {
         if h.show_if_there(&format!("{}_q", level.name)).is_some() {
-            h.hold(format!("{}_q_i == {}", level.name, table(beats, |beat| runs(beat)[index])));
+            h.hold(format!("{}_q_i == {}", level.name, table(beats, |beat| runs(after(beat))[index])));
+            h.ends(level.name, level.count);
         }
     }
     for (axis, name) in ["y_q", "x_q"].into_iter().enumerate() {
         if h.show_if_there(name).is_some() {
-            h.hold(format!("{name}_i == {}", table(beats, |beat| sum(beat, &|l| l.pixels[axis]))));
+            h.hold(format!("{name}_i == {}", table(beats, |beat| sum(after(beat), &|l| l.pixels[axis]))));
         }
     }
     h.add("wire [2:0] distance = of - reading_frame;");
@@ -192,6 +228,8 @@ fn registers(h: &mut Harness, buffer: &LineBuffer, window: &Window) {
         ));
         number(h, "from_q", "reading_turn");
         number(h, "into_q", &modulo("(reading_turn + more + part)", 2 * frames + 2, frames));
+        h.ends("from", frames);
+        h.ends("into", frames);
         h.add(format!(
             "wire [9:0] turn_of = {};",
             modulo("(reading_turn + distance)", frames + FRAMES, frames)
