@@ -244,7 +244,7 @@ pub fn set(plan: &mut Plan, stage: usize, depth: u64) {
     plan.stages[stage].part = Part::Fifo(depth);
 }
 
-/// Whether all beats of frames of `members` members pass under every pattern of stalls.
+/// Whether all beats of frames of `members` members pass if they arrive slowly, and leave FIFOs slowly.
 pub fn flows(plan: &Plan, members: u32) -> bool {
     Trial::new(plan, 0..plan.stages.len(), members).flows()
 }
@@ -402,8 +402,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Whether all beats pass if they arrive slowly, and leave FIFOs slowly. A pipeline that stalls as a whole holds the fewest beats
-    /// then, because of its gaps, so branches may deadlock. A beat more anywhere does no harm and its time decides nothing: what
-    /// passes with the fewest passes under every pattern of stalls.
+    /// then, because of its gaps, so branches may deadlock.
     fn flows(&self) -> bool {
         let passes = |supply| self.all_pass(&self.times(self.reach(), supply));
         let alone = || (0..self.plan.entries).all(|link| passes(Supply::SlowAlone(link)));

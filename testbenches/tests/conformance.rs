@@ -13,6 +13,7 @@ use stoxnor::frame::port::Port;
 use stoxnor::layer::KINDS;
 use stoxnor::layer::dense::Dense;
 use stoxnor::unit::folding::{Comparing, Counting, Cuts, Folding, Lanes, Roms};
+use stoxnor_hdl::verilog;
 use stoxnor_testbenches::conformance::{
     Effort, agree, conform, default_folds, folds_to, last_lanes, random, random_dense, random_few_bit,
     random_folds, random_frames, single,
@@ -74,6 +75,30 @@ fn wide_rows_of_running_parities() {
                 let hardware = stoxnor::lower::lower(&network, &[fold]);
                 let effort = Effort { rtl: 4, verilator: 0, icarus: usize::from(cuts == Cuts::Trees) };
                 agree(&format!("{fold:?}"), &network, &hardware, &frames, &Conditions::default(), effort);
+            }
+        }
+    }
+}
+
+/// Weights and thresholds in block RAMs of ECP5, of one bank and of two, in front of units of every form.
+#[test]
+fn block_rams_of_ecp5_serve_every_form() {
+    // 576 words of 4 bits, and 16,900 words of a bit.
+    for (sizes, simd, banked) in [([64, 36], 4, false), ([130, 130], 1, true)] {
+        let network = random_dense(4, &sizes);
+        for form in Counting::ALL {
+            for cuts in [Cuts::Words, Cuts::Levels] {
+                let fold = Folding { cuts, form, roms: Roms::Ecp5, ..Folding::new(1, simd) };
+                let text: String = verilog::files(&stoxnor::lower::lower(&network, &[fold]).design.top, &[])
+                    .into_iter()
+                    .map(|f| f.text)
+                    .collect();
+                assert!(text.contains("DP16KD #("), "{fold:?}: no block RAM");
+                assert_eq!(text.contains("bank_read"), banked, "{fold:?}: banks");
+                let (most, least) =
+                    (Effort { rtl: 3, verilator: 1, icarus: 1 }, Effort { rtl: 2, verilator: 0, icarus: 1 });
+                let effort = if form == Counting::Classical && cuts == Cuts::Words { most } else { least };
+                conform(&format!("{fold:?}"), &network, &[fold], effort);
             }
         }
     }

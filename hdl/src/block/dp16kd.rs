@@ -18,7 +18,7 @@ const ROW: u32 = 320;
 const BANKS: u32 = 4;
 
 /// A read-only memory of the words of `image` in block RAMs of ECP5, called after the image. `None` where it does not belong into block
-/// RAM, has more words than four block RAMs have bits, or would need more than 3/2 of the block RAMs that synthesis takes.
+/// RAM, or has more words than four block RAMs have bits.
 ///
 /// Ports `address`, `enable`, `data`. It takes two edges with `enable` from an address to its word.
 pub fn rom_dp16kd(image: &Arc<Image>) -> Option<Arc<Module>> {
@@ -90,9 +90,6 @@ struct Bank {
 
 /// The banks of a memory of `depth` words: as few as there can be, unless more save a fifth of the block RAMs.
 fn banks(width: u32, depth: u32) -> Option<Vec<Bank>> {
-    // Synthesis takes the fewest, and selects between their words where the memory is deeper.
-    let counts = SHAPES.map(|(own, bits)| width.div_ceil(own) * depth.div_ceil(1 << bits));
-    let inferred = counts.into_iter().fold(width.div_ceil(36) * depth.div_ceil(512), u32::min);
     let of = |chunk: u32| {
         let firsts = (0..depth).step_by(chunk as usize);
         let banks = firsts.map(|first| {
@@ -103,10 +100,7 @@ fn banks(width: u32, depth: u32) -> Option<Vec<Bank>> {
     };
     let blocks = |banks: &Vec<Bank>| banks.iter().map(|bank| bank.blocks()).sum::<u32>();
     let chunks = (0..=BANKS.ilog2()).filter_map(|halvings| depth.next_power_of_two().checked_shr(halvings));
-    let possible = chunks
-        .filter(|chunk| *chunk > 1)
-        .filter_map(of)
-        .filter(|banks| blocks(banks) <= inferred + inferred / 2);
+    let possible = chunks.filter(|chunk| *chunk > 1).filter_map(of);
     possible.min_by_key(|banks| blocks(banks) * if banks.len() == 1 { 4 } else { 5 })
 }
 

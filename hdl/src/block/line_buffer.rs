@@ -208,7 +208,7 @@ impl LineBuffer {
                 b.named(format!("{}_step", level.name), step)
             });
             let start = u64::from(walk.ends.is_empty());
-            let Some((q, end)) = counter_from(b, level.name, level.count, start, step) else { continue };
+            let (q, end) = counter_from(b, level.name, level.count, start, step).expect("several");
             if at >= self.inner.len() {
                 walk.place[at - self.inner.len()] = Some((q, end));
             }

@@ -187,7 +187,7 @@ impl Sampler<'_> {
             let start = b.concat(&parts);
             b.named("start", start)
         } else {
-            // The memory's output register holds the next start value; it is fetched when the previous one is used.
+            // The memory's output register holds the next start value; it is fetched when the previous one is used, or an edge later.
             let fetch = pace.fetch.expect("several starts are fetched");
             let last = starts.len() as u64 - 1;
             let bits = index_bits(starts.len() as u64);
