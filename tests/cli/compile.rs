@@ -170,6 +170,22 @@ fn inline_memories_need_no_file() {
     assert!(bed.run(&["inspect", "m.onnx", "--memories", "flash"]).with(2).err.contains("files or inline"));
 }
 
+/// The second layer counts its four lanes in portable cells, and its 1,024 words are a block RAM all the same.
+#[test]
+fn the_family_ecp5_has_block_rams_for_units_of_every_form() {
+    let bed = Bed::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense_784_64_64_64_10.onnx");
+    let arguments = ["compile", model, "--clock-mhz", "100", "--name", "core", "--out", "out"];
+    for (family, placed) in [("generic", false), ("ecp5", true)] {
+        bed.run(&[&arguments[..], &["--force", "--family", family]].concat()).with(0);
+        let files = bed.list("out/rtl");
+        let has = |name: &str| files.contains(&name.to_owned());
+        assert_eq!(has("core_l2_dense_weights.v"), placed, "{family}: {files:?}");
+        assert_eq!(has("core_l2_dense_weights.mem"), !placed, "{family}: {files:?}");
+        assert!(has("core_xnor_popcount_4.v"), "{family}: {files:?}");
+    }
+}
+
 #[test]
 fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     let bed = Bed::new();
