@@ -5,8 +5,12 @@
 //! plan keeps the interval T. If frames arrive later and later, or stop, the rate is lost. The check uses frames that are always
 //! available. For parts of a plan, and for large plans that would take long to settle, it uses frames that arrive every T cycles
 //! instead. (The two are not quite equivalent: a pipeline that stalls as a whole does not close its gaps, so an early beat may
-//! leave late.) If branches join, beats must pass too that arrive slowly and leave every FIFO slowly: gaps reduce the capacity of a
-//! pipeline, and branches must not wait for each other forever.
+//! leave late.)
+//!
+//! If branches join, they must not wait for each other forever, whatever stalls. A stalled pipeline may hold fewer beats than at
+//! full rate, because of its gaps. So a frame must also pass while every stage holds the fewest beats that it may come to hold.
+//! That frame decides for all stalls and for all frames: the stages then depend on which beats came, and not when, more room
+//! never stops a beat, and after the frame every stage is as it was at reset.
 //!
 //! Depths are found in two steps. First, a lower bound per FIFO: only the stages between the FIFO's ends are considered, and all
 //! other FIFOs are replaced by ideal ones that are never full and take no time. The smallest depth that keeps T there is a lower
@@ -31,8 +35,6 @@ const MOST_BEATS: usize = 1 << 22;
 /// Maximum beats per frame for which a plan is checked with frames that are always available; larger plans may take many frames
 /// to settle.
 const SMALL: usize = 1 << 14;
-/// Cycles between slow beats: long enough for every pipeline to come to rest before the next beat.
-pub const SLOW: u64 = 64;
 /// Maximum number of times that FIFOs are made deeper; the increment doubles each time.
 const DOUBLINGS: u32 = 12;
 /// Candidate periods of the times, in frames.
@@ -244,7 +246,7 @@ pub fn set(plan: &mut Plan, stage: usize, depth: u64) {
     plan.stages[stage].part = Part::Fifo(depth);
 }
 
-/// Whether all beats of frames of `members` members pass if they arrive slowly, and leave FIFOs slowly.
+/// Whether frames of `members` members pass under any stalls.
 pub fn flows(plan: &Plan, members: u32) -> bool {
     Trial::new(plan, 0..plan.stages.len(), members).flows()
 }
@@ -289,10 +291,8 @@ enum Supply {
     Paced,
     /// All frames from the start.
     Always,
-    /// One beat every [`SLOW`] cycles, from FIFOs too.
-    Slow,
-    /// The same for the input of this stream alone; all others are there from the start.
-    SlowAlone(usize),
+    /// The same, through stages that hold the fewest beats.
+    Least,
 }
 
 /// The result of a trial after some frames.
@@ -332,21 +332,17 @@ impl<'a> Trial<'a> {
     fn times(&self, frames: usize, supply: Supply) -> Times {
         let mut timing = Timing::default();
         timing.steady = true;
-        timing.rest = if matches!(supply, Supply::Slow | Supply::SlowAlone(_)) { SLOW } else { 0 };
+        timing.least = supply == Supply::Least;
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));
         let max_beats = stages.iter().flat_map(|stage| &stage.inputs).map(|link| self.beats(*link)).max();
         timing.room = frames * max_beats.unwrap_or(1);
-        // All streams of a slow frame take the same time.
-        let slow = max_beats.unwrap_or(1) as u64 * SLOW;
         for link in stages.iter().flat_map(|stage| &stage.inputs).filter(|link| !given(link)) {
             let beats = self.beats(*link);
             let edge = |beat: usize| match supply {
-                Supply::Always => 0,
+                Supply::Always | Supply::Least => 0,
                 Supply::Paced => (beat / beats) as u64 * self.interval,
-                Supply::SlowAlone(alone) if alone != *link => 0,
-                Supply::Slow | Supply::SlowAlone(_) => beat as u64 * (slow / beats as u64),
             };
             let edges = (0..frames * beats).map(edge).collect();
             wires[*link] = Some(timing.source(edges, Pattern::always()));
@@ -401,13 +397,9 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether all beats pass if they arrive slowly, and leave FIFOs slowly. A pipeline that stalls as a whole holds the fewest beats
-    /// then, because of its gaps, so branches may deadlock.
+    /// Whether frames pass under any stalls.
     fn flows(&self) -> bool {
-        let passes = |supply| self.all_pass(&self.times(self.reach(), supply));
-        let alone = || (0..self.plan.entries).all(|link| passes(Supply::SlowAlone(link)));
-        passes(Supply::Slow)
-            && (self.plan.entries == 1 || self.stages.len() < self.plan.stages.len() || alone())
+        self.all_pass(&self.times(1, Supply::Least))
     }
 
     /// For each FIFO the maximum number of entries in use, if all FIFOs are endless.

@@ -204,12 +204,13 @@ impl Plan {
             Part::Widener(ratio) => timing.add(Widener::new(ratio, input, output), takes, gives),
             Part::Narrower(ratio) => timing.add(Narrower::new(ratio, input, output), takes, gives),
             Part::Fifo(IDEAL) => timing.add(Ideal::new(input, output), takes, gives),
-            Part::Fifo(depth) => timing.add(Fifo::new(depth, timing.rest, input, output), takes, gives),
+            Part::Fifo(depth) => timing.add(Fifo::new(depth, input, output), takes, gives),
             Part::Replay(_) => {
                 timing.add(Replay::new(taken.beats(), Arc::clone(members), input, output), takes, gives);
             }
             Part::Sum(_) => {
-                timing.add(Sum::new(taken.beats(), Arc::clone(members), input, output), takes, gives)
+                let sum = Sum::new(taken.beats(), Arc::clone(members), input, output);
+                timing.add(if timing.least { sum.least() } else { sum }, takes, gives);
             }
             Part::Fork | Part::Layer(..) => unreachable!("above"),
         }

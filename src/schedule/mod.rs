@@ -95,8 +95,9 @@ pub struct Timing {
     processes: Vec<Box<dyn Process>>,
     /// Whether delays that occur only once after reset are left out. They do not affect the rate.
     pub steady: bool,
-    /// Edges that FIFOs let pass between two beats, besides the one that each takes.
-    pub rest: u64,
+    /// Whether every stage holds the fewest beats that it may come to hold under any stalls, in place of those that it holds at
+    /// these times. Then all other stages depend on which beats came, not when. So what passes here passes under any stalls.
+    pub least: bool,
     /// Beats of a stream for which there is room from the start.
     pub room: usize,
 }
@@ -222,6 +223,7 @@ impl Schedule {
             let output = timing.wire();
             let run = Pipeline::new(unit, inputs[0], output);
             let run = if timing.steady { run } else { run.from_reset() };
+            let run = if timing.least { run.least() } else { run };
             timing.add(run, inputs, &[output]);
             output
         })
@@ -229,8 +231,11 @@ impl Schedule {
 
     /// A sum over `passes` frames of `beats` beats each; the sum is offered during the last of them.
     pub fn frame_sum(beats: u64, passes: u32) -> Self {
-        Self::of(beats * u64::from(passes), move |input, output| {
-            Sum::new(beats, [passes].into(), input, output)
+        Self::new(beats * u64::from(passes), move |timing, inputs| {
+            let output = timing.wire();
+            let sum = Sum::new(beats, [passes].into(), inputs[0], output);
+            timing.add(if timing.least { sum.least() } else { sum }, inputs, &[output]);
+            output
         })
     }
 
@@ -260,7 +265,7 @@ impl Schedule {
 
     /// A FIFO of `depth` beats, for frames of `beats` beats.
     pub fn fifo(beats: u64, depth: u64) -> Self {
-        Self::of(beats, move |input, output| Fifo::new(depth, 0, input, output))
+        Self::of(beats, move |input, output| Fifo::new(depth, input, output))
     }
 
     /// A width converter that joins `ratio` input beats into one; a frame has `beats` input beats.
@@ -342,5 +347,65 @@ mod tests {
         let (taken, _) = all.beats(&[0, 1, 2, 3, 9, 9, 9]);
         // The register is full from edge 5 to 7 and from 9 to 11. At edge 9 the stages before it are empty.
         assert_eq!(taken.accepted, [0, 1, 2, 3, 12, 13, 14]);
+    }
+
+    /// A sink that takes some beats and no more.
+    #[derive(Debug)]
+    struct Stops {
+        input: Wire,
+        left: usize,
+        taken: usize,
+    }
+
+    impl Process for Stops {
+        fn run(&mut self, wires: &mut Wires) {
+            while self.left > 0
+                && let Some(offered) = wires.offered(self.input, self.taken)
+            {
+                wires.accept(self.input, offered);
+                self.taken += 1;
+                self.left -= 1;
+            }
+        }
+    }
+
+    /// Beats that a stage accepts if `left` beats leave it and no more.
+    fn held(stage: &Schedule, given: &[u64], left: usize, least: bool) -> usize {
+        let mut timing = Timing::default();
+        timing.least = least;
+        let input = timing.source(given.to_vec(), Pattern::always());
+        let output = stage.add(&mut timing, &[input]);
+        timing.add(Stops { input: output, left, taken: 0 }, &[output], &[]);
+        timing.run();
+        timing.beats(input).accepted.len()
+    }
+
+    /// The fewest beats that a stage holds are those that it holds for some gaps between its beats, and it never holds fewer.
+    #[test]
+    fn the_fewest_beats_are_the_fewest_for_all_gaps() {
+        let mut units = Vec::new();
+        for (folds, steps, latency) in [(1, 1, 2), (1, 1, 9), (3, 1, 2), (3, 2, 7), (1, 3, 5), (4, 1, 12)] {
+            for stalls in [Stalls::Blocked, Stalls::Full] {
+                let unit = Matrix { folds, steps, latency, stalls, ..Matrix::default() };
+                units.push((Schedule::matrix(unit), (folds * steps) as usize));
+            }
+        }
+        units.push((Schedule::frame_sum(1, 1), 1));
+        units.push((Schedule::frame_sum(3, 1), 1));
+        for (unit, work) in units {
+            for left in 0..3 * work {
+                let fewest = held(&unit, &[0; 60], left, true);
+                let gaps = (0..400_u64).map(|k| {
+                    let mut at = 0;
+                    let beat = |i: u64| {
+                        // Gaps of 0 to 31 cycles by a multiplicative hash, from none at all to all of 31.
+                        at += ((i * 2_654_435_761 + k * 40_503) >> 7) % 32 * (k % 8) / 7;
+                        if k == 1 { i * 100 } else { at }
+                    };
+                    held(&unit, &(0..60).map(beat).collect::<Vec<_>>(), left, false)
+                });
+                assert_eq!(gaps.min(), Some(fewest), "{unit:?}, {left} beats left");
+            }
+        }
     }
 }

@@ -108,8 +108,6 @@ impl Process for Sink {
 #[derive(Debug)]
 pub struct Fifo {
     depth: u64,
-    /// Edges between two beats, besides the one that each takes: 0 in hardware.
-    rest: u64,
     input: Wire,
     output: Wire,
     /// The edges at which beats were read from memory, from beat number `gone` on.
@@ -119,9 +117,9 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// A FIFO of `depth` beats, which lets `rest` edges pass between two beats, besides the one that each takes: 0 in hardware.
-    pub fn new(depth: u64, rest: u64, input: Wire, output: Wire) -> Self {
-        Self { depth, rest, input, output, read: VecDeque::new(), gone: 0, written: 0 }
+    /// A FIFO of `depth` beats.
+    pub fn new(depth: u64, input: Wire, output: Wire) -> Self {
+        Self { depth, input, output, read: VecDeque::new(), gone: 0, written: 0 }
     }
 
     fn write(&mut self, wires: &mut Wires) -> Option<()> {
@@ -145,7 +143,7 @@ impl Fifo {
         let mut at = wires.accepted(self.input, next)? + 1;
         if let Some(before) = next.checked_sub(1) {
             let left = wires.accepted(self.output, before)?;
-            at = at.max(left).max(self.read.back().map_or(0, |read| read + 1 + self.rest));
+            at = at.max(left).max(self.read.back().map_or(0, |read| read + 1));
         }
         self.read.push_back(at);
         wires.offer(self.output, at + 1);

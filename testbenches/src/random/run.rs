@@ -8,7 +8,7 @@ use stoxnor::engine;
 use stoxnor::engine::{Conditions, Engine, Results};
 use stoxnor::engine::{Figures, measure, passes_slowly};
 use stoxnor::lower::fifos;
-use stoxnor::lower::fifos::{SLOW, depth_of};
+use stoxnor::lower::fifos::depth_of;
 use stoxnor::lower::plan::Run;
 use stoxnor::lower::{Hardware, build as build_hardware, lower};
 use stoxnor::network::Network;
@@ -55,6 +55,9 @@ impl std::fmt::Display for Failure {
         write!(f, "{:?}: {}", self.way, self.what)
     }
 }
+
+/// Cycles between beats that come slowly: long enough for every pipeline to come to rest.
+const SLOW: u64 = 64;
 
 /// What is checked.
 pub struct Checks<'a> {
@@ -198,8 +201,8 @@ impl Bed<'_> {
     }
 }
 
-/// With an entry less in any FIFO, frames of some number of members come later, or stand still where they come slowly. Returns the FIFOs, with
-/// their depths.
+/// With an entry less in any FIFO, frames of some number of members come later, or may stand still by the schedule. Returns the
+/// FIFOs, with their depths.
 ///
 /// # Errors
 /// Where that is not so.
