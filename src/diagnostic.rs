@@ -43,6 +43,7 @@ codes! {
     INPUT_VALUE = "input-value", 2, "An input value is one that the model's input quantiser does not turn into an integer of the input's type, for example not a number.";
     OUTPUT_EXISTS = "output-exists", 2, "The output directory is there already.";
     OUTPUT_UNWRITABLE = "output-unwritable", 2, "A file or directory cannot be written.";
+    PART_TOO_SMALL = "part-too-small", 2, "The network does not fit the part that synth was asked for.";
     TOOL_MISSING = "tool-missing", 3, "An external tool is not installed.";
     TOOL_FAILED = "tool-failed", 3, "An external tool ended with an error.";
     SIMULATION_STUCK = "simulation-stuck", 3, "A simulation reached its cycle limit before all output beats had come.";

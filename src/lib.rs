@@ -58,6 +58,8 @@ pub mod network;
 #[doc(hidden)]
 pub mod schedule;
 #[doc(hidden)]
+pub mod synth;
+#[doc(hidden)]
 pub mod unit;
 
 pub use arith::matrix::WeightKind;

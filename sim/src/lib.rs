@@ -23,4 +23,4 @@ pub use bench::simulate;
 pub use engine::{Simulator, Slot};
 pub use netlist::{Flat, FlatNet, flatten};
 pub use stimulus::{Beat, DRAIN, Design, Reset, Stimulus, StreamShape, Stuck, Trace, entry_name, exit_name};
-pub use tool::{ToolError, version};
+pub use tool::{ToolError, run, version};

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::work::{self, WorkDirectory};
 
-/// The reason why an external simulator produced no trace.
+/// The reason why an external tool gave no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolError {
     /// The program could not be started.
@@ -59,8 +59,11 @@ impl From<io::Error> for ToolError {
 /// Number of lines of output that an error shows.
 const TAIL_LINES: usize = 12;
 
-/// Runs a program in `directory` and returns its standard output.
-pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Result<String, ToolError> {
+/// Runs a program in `directory` and returns its standard output. An interruption ends it.
+///
+/// # Errors
+/// If it cannot be started or fails.
+pub fn run(program: &Path, arguments: &[String], directory: &Path) -> Result<String, ToolError> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -89,7 +92,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], directory: &Path) -> Res
     })
 }
 
-/// The first line of a program's version output.
+/// The first line that a program prints of its version, on standard output or else on standard error.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -98,8 +101,8 @@ pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
         Command::new(program).arg(argument).stdin(Stdio::null()).output().map_err(|e| {
             ToolError::Missing { program: program.display().to_string(), reason: e.to_string() }
         })?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
 }
 
 /// Keeps the directory if `result` shows that a tool failed in it.

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::{Config, Memories};
 use crate::diagnostic::Result;
 use crate::engine::Engine;
+use crate::synth::part::Part;
 use crate::unit::family::Family;
 
 /// Trained bitwise neural networks to streaming XNOR-popcount FPGA hardware in plain Verilog.
@@ -38,6 +39,8 @@ pub enum Command {
     Eval(Eval),
     /// Measure batch normalisation for every member of a stochastic network, and write it into the model
     Calibrate(Calibrate),
+    /// Synthesise, place and route for a part, by yosys and nextpnr: area, clock and critical path
+    Synth(Synth),
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +141,21 @@ pub struct Calibrate {
     /// Output file for the calibrated model: ONNX
     #[arg(long, value_name = "MODEL2")]
     pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Synth {
+    #[command(flatten)]
+    pub model: Model,
+    /// Part: ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k, ecp5-85k, gw1n-9c, gw2a-18c; xc7a35t, xc7a100t (not routed)
+    #[arg(long, value_name = "PART")]
+    pub part: &'static Part,
+    /// Place and route with the seeds 1 to N, and report the fastest
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub seeds: u32,
+    /// Directory to write: Verilog, netlist, scripts and the tools' logs
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Options of every command.

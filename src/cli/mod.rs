@@ -11,6 +11,7 @@ mod eval;
 mod inputs;
 mod inspect;
 mod run;
+mod synth;
 mod view;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, &common),
         Command::Eval(arguments) => eval::run(arguments, &common),
         Command::Calibrate(arguments) => calibrate::run(arguments, &common),
+        Command::Synth(arguments) => synth::run(arguments, &common),
     });
     done.unwrap_or_else(|errors| {
         view::diagnostics(&errors);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stoxnor_sim::work::{WorkDirectory, uninterrupted};
 
@@ -10,18 +10,118 @@ use crate::diagnostic::{Diagnostic, OUTPUT_EXISTS, OUTPUT_UNWRITABLE, Result};
 use crate::emit::manifest::{MANIFEST, README};
 use crate::emit::readme::count;
 
+/// A directory in the making. It is hidden until it is [`put`](Self::put), and removed if it never is.
+#[derive(Debug)]
+pub struct Fresh {
+    target: PathBuf,
+    hidden: WorkDirectory,
+}
+
+impl Fresh {
+    /// A directory that will be put at `target`, where nothing is yet.
+    ///
+    /// # Errors
+    /// If something is there, or its parent cannot be written.
+    pub fn new(target: &Path) -> Result<Self> {
+        if fs::symlink_metadata(target).is_ok() {
+            return Err(Diagnostic::new(&OUTPUT_EXISTS, "it is there already")
+                .at(target.display().to_string())
+                .help("choose another one, or delete it")
+                .into());
+        }
+        Self::beside(target)
+    }
+
+    fn beside(target: &Path) -> Result<Self> {
+        let parent = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        if !parent.is_dir() {
+            let what = if parent.exists() { "is not a directory" } else { "does not exist" };
+            return Err(Diagnostic::new(
+                &OUTPUT_UNWRITABLE,
+                format!("its parent {} {what}", parent.display()),
+            )
+            .at(target.display().to_string())
+            .help("make the parent directory first, or choose another one")
+            .into());
+        }
+        let hidden = WorkDirectory::hidden_in(parent).map_err(|e| unwritable(target, &e))?;
+        fs::create_dir(hidden.path().join(CONTENT)).map_err(|e| unwritable(target, &e))?;
+        Ok(Self { target: target.to_path_buf(), hidden })
+    }
+
+    fn content(&self) -> PathBuf {
+        self.hidden.path().join(CONTENT)
+    }
+
+    /// Writes a file; `name` may lie in directories.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.content().join(name);
+        let written =
+            fs::create_dir_all(path.parent().unwrap_or(&path)).and_then(|()| fs::write(&path, text));
+        written.map_err(|e| unwritable(&self.target, &e).into())
+    }
+
+    /// Copies the files of a directory that has no directories.
+    ///
+    /// # Errors
+    /// If one cannot be copied.
+    pub fn fill(&self, from: &Path) -> Result<()> {
+        let copied = fs::read_dir(from).and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    fs::copy(entry.path(), self.content().join(entry.file_name()))?;
+                }
+            }
+            Ok(())
+        });
+        copied.map_err(|e| unwritable(&self.target, &e).into())
+    }
+
+    /// Puts it in its place, at once; what is there is replaced.
+    ///
+    /// # Errors
+    /// If it cannot be moved. Nothing has changed then.
+    pub fn put(self) -> Result<()> {
+        let (target, content) = (&self.target, self.content());
+        let put = if fs::symlink_metadata(target).is_ok() {
+            // The old directory is deleted with the temporary one, unless the new one cannot be moved into place.
+            let old = self.hidden.path().join("old");
+            uninterrupted(|| {
+                fs::rename(target, &old)?;
+                fs::rename(&content, target).inspect_err(|_| {
+                    let _ = fs::rename(&old, target);
+                })
+            })
+        } else {
+            fs::rename(&content, target)
+        };
+        put.map_err(|e| unwritable(target, &e).into())
+    }
+}
+
+/// Where the content is in the hidden directory.
+const CONTENT: &str = "new";
+
+fn unwritable(place: &Path, error: &std::io::Error) -> Diagnostic {
+    Diagnostic::new(&OUTPUT_UNWRITABLE, error.to_string())
+        .at(place.display().to_string())
+        .help("choose a place where you may write")
+}
+
 /// Writes the files to a new directory. With `force` it may replace a directory that an earlier compilation wrote.
 ///
 /// # Errors
 /// If the directory exists and may not be replaced, or cannot be written. Nothing has changed then.
 pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) -> Result<()> {
-    let place = directory.display().to_string();
-    let unwritable = |e: std::io::Error| {
-        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
-            .at(&place)
-            .help("choose a place where you may write")
-    };
     let exists = fs::symlink_metadata(directory).is_ok();
+    let place = directory.display().to_string();
     if exists && !force {
         return Err(Diagnostic::new(&OUTPUT_EXISTS, "it is there already")
             .at(&place)
@@ -35,38 +135,9 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
             )
         })?;
     }
-    let parent = match directory.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    if !parent.is_dir() {
-        let what = if parent.exists() { "is not a directory" } else { "does not exist" };
-        return Err(Diagnostic::new(&OUTPUT_UNWRITABLE, format!("its parent {} {what}", parent.display()))
-            .at(&place)
-            .help("make the parent directory first, or choose another one")
-            .into());
-    }
-    let fresh = WorkDirectory::hidden_in(parent).map_err(unwritable)?;
-    let content = fresh.path().join("new");
-    for (name, text) in files {
-        let path = content.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(&content)).map_err(unwritable)?;
-        fs::write(&path, text).map_err(unwritable)?;
-    }
-    if exists {
-        // The old directory is deleted with the temporary one, unless the new one cannot be moved into place.
-        let old = fresh.path().join("old");
-        let replaced = uninterrupted(|| {
-            fs::rename(directory, &old)?;
-            fs::rename(&content, directory).inspect_err(|_| {
-                let _ = fs::rename(&old, directory);
-            })
-        });
-        replaced.map_err(unwritable)?;
-    } else {
-        fs::rename(&content, directory).map_err(unwritable)?;
-    }
-    Ok(())
+    let fresh = Fresh::beside(directory)?;
+    files.iter().try_for_each(|(name, text)| fresh.write(name, text))?;
+    fresh.put()
 }
 
 /// Whether `--force` may replace the directory: a real directory that is empty, or holds nothing but files of a compilation and

@@ -32,17 +32,20 @@ pub fn files(
     frames: &BenchFrames,
 ) -> BTreeMap<String, String> {
     let mut files = bench::files(network, hardware, frames);
-    for file in verilog::files(&hardware.design.top, &header(network)) {
-        files.insert(format!("rtl/{}", file.name), file.text);
-    }
-    for image in hardware.design.top.parameters.iter().filter_map(|p| p.image.as_ref()) {
-        files.insert(format!("rtl/{}", image.file), image.text());
-    }
+    files.extend(rtl(network, hardware).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)));
     let manifest = Manifest::new(network, hardware, config_sha256, scale, &files);
     let json = serde_json::to_string_pretty(&manifest).expect("a manifest has only plain values");
     files.insert(README.to_owned(), readme::readme(network, hardware, &manifest));
     files.insert(MANIFEST.to_owned(), json + "\n");
     files
+}
+
+/// The Verilog and the memory images: names and contents.
+pub fn rtl(network: &Network, hardware: &Hardware) -> BTreeMap<String, String> {
+    let top = &hardware.design.top;
+    let verilog = verilog::files(top, &header(network)).into_iter().map(|file| (file.name, file.text));
+    let images = top.parameters.iter().filter_map(|p| p.image.as_ref());
+    verilog.chain(images.map(|image| (image.file.clone(), image.text()))).collect()
 }
 
 fn header(network: &Network) -> Vec<String> {

@@ -371,8 +371,7 @@ mod tests {
 
     /// Beats that a stage accepts if `left` beats leave it and no more.
     fn held(stage: &Schedule, given: &[u64], left: usize, least: bool) -> usize {
-        let mut timing = Timing::default();
-        timing.least = least;
+        let mut timing = Timing { least, ..Timing::default() };
         let input = timing.source(given.to_vec(), Pattern::always());
         let output = stage.add(&mut timing, &[input]);
         timing.add(Stops { input: output, left, taken: 0 }, &[output], &[]);

@@ -90,7 +90,9 @@ impl Bed {
             .args(arguments)
             .current_dir(self.0.path())
             .stdin(Stdio::null())
-            .env_remove("STOXNOR_VERILATOR");
+            .env_remove("STOXNOR_VERILATOR")
+            .env_remove("YOSYS")
+            .env_remove("NEXTPNR_ICE40");
         command
     }
 

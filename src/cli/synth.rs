@@ -1,0 +1,91 @@
+//! `stoxnor synth`.
+
+use std::process::ExitCode;
+
+use crate::cli::args::{Common, Synth};
+use crate::cli::view;
+use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
+use crate::model::Model;
+use crate::synth::netlist::Cells;
+use crate::synth::part::Part;
+use crate::synth::timing::Span;
+use crate::synth::{Request, Synthesis, synthesise};
+
+pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
+    let part = arguments.part;
+    let mut config = common.config()?;
+    part.complete(&mut config)?;
+    let model = Model::load_with(&arguments.model.model, &config)?.with_members(&common.members)?;
+    let clock_mhz = model.clock_mhz().unwrap_or(part.clock_mhz);
+    let request = Request { part, clock_mhz, seeds: arguments.seeds, out: arguments.out.as_deref() };
+    let progress = common.progress(0);
+    let found = synthesise(model.network(), model.hardware(), model.figures(), &request, &progress)?;
+    if common.json {
+        view::json(&found);
+    } else {
+        tell(&found, part);
+        if let Some(out) = &arguments.out {
+            view::line(&format!("Verilog, netlist, scripts and logs in {}", out.display()));
+        }
+    }
+    if found.fits {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Cells { lut, ram, .. } = found.cells;
+    let message = format!(
+        "the network takes {lut} LUTs and {ram} block RAMs, and {} has {} and {}",
+        part.name, part.room.lut, part.room.ram
+    );
+    Err(Diagnostic::new(&PART_TOO_SMALL, message)
+        .at("--part")
+        .help("fold further (--fps, or pe and simd of [layers.NAME]), or take a larger part")
+        .into())
+}
+
+fn tell(found: &Synthesis, part: &Part) {
+    let row = |name: &str, cells: &Cells| {
+        let counts = [cells.lut, cells.ff, cells.carry, cells.lut_ram, cells.ram, cells.dsp];
+        std::iter::once(name.to_owned()).chain(counts.map(|n| n.to_string())).collect()
+    };
+    let mut rows: Vec<Vec<String>> = found.layers.iter().map(|l| row(&l.name, &l.cells)).collect();
+    rows.push(row("all", &found.cells));
+    let has = [String::new(), part.room.lut.to_string(), String::new(), String::new(), String::new()];
+    rows.push(
+        [&["the part".to_owned(), has[1].clone()], &has[2..], &[part.room.ram.to_string(), String::new()]]
+            .concat(),
+    );
+    view::line(&format!("{} on {}", found.tools.join(", "), part.name));
+    view::table(&["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM", "DSP"], rows);
+    match (found.fmax_mhz, found.fps, found.latency_us) {
+        (Some(clock), Some(fps), Some(latency)) => {
+            let met = if clock >= found.clock_mhz { "met" } else { "missed" };
+            view::line(&format!(
+                "clock {clock:.1} MHz; {} MHz asked for, {met}; {fps:.0} frames/s, latency {latency:.1} us",
+                found.clock_mhz
+            ));
+            if found.seeds.len() > 1 {
+                let each = found.seeds.iter().map(|one| format!("{:.1}", one.fmax_mhz));
+                view::line(&format!("MHz by seed: {}", each.collect::<Vec<_>>().join(", ")));
+            }
+            let ns: f64 = found.critical_path.iter().map(|span| span.logic_ns + span.routing_ns).sum();
+            view::line(&format!("critical path, {ns:.2} ns:"));
+            view::table(
+                &["layer", "from", "to", "logic ns", "routing ns"],
+                found.critical_path.iter().map(piece),
+            );
+        }
+        _ if !part.routes() => view::line("no open tool routes this part, so there is no clock"),
+        _ => {}
+    }
+}
+
+fn piece(span: &Span) -> Vec<String> {
+    let own = |cell: &str| cell.strip_prefix("u_core.").unwrap_or(cell).to_owned();
+    vec![
+        span.layer.clone(),
+        own(&span.from),
+        own(&span.to),
+        format!("{:.2}", span.logic_ns),
+        format!("{:.2}", span.routing_ns),
+    ]
+}

@@ -1,0 +1,160 @@
+//! Synthesis: a network's hardware on a part, by yosys and nextpnr.
+//!
+//! May use: `emit`, `engine`, `lower`, `unit`. Used by: the commands.
+
+pub mod harness;
+pub mod netlist;
+pub mod part;
+pub mod timing;
+pub mod tools;
+
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use serde::Serialize;
+use stoxnor_sim::work::WorkDirectory;
+
+use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE, Result};
+use crate::emit;
+use crate::engine::Figures;
+use crate::lower::Hardware;
+use crate::network::Network;
+use crate::synth::netlist::{Cells, Share};
+use crate::synth::part::{Part, Room};
+use crate::synth::timing::{Routed, Span};
+use crate::synth::tools::Tools;
+
+/// Where one request's files are, and what it asks for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The part.
+    pub part: &'static Part,
+    /// The clock that is asked for, in MHz.
+    pub clock_mhz: f64,
+    /// Places and routes with the seeds 1 to this; the fastest is reported.
+    pub seeds: u32,
+    /// A directory that does not exist yet, for Verilog, netlist, scripts and logs.
+    pub out: Option<&'a Path>,
+}
+
+/// What the tools say of a network on a part.
+#[derive(Debug, Serialize)]
+pub struct Synthesis {
+    /// The part's name.
+    pub part: &'static str,
+    /// Cells of the core, without the registers in place of pins.
+    #[serde(flatten)]
+    pub cells: Cells,
+    /// What the part has; no limit of flip-flops is stated, as every LUT has one.
+    pub available: Room,
+    /// Whether LUTs and block RAMs are enough.
+    pub fits: bool,
+    /// The clock that was asked for.
+    pub clock_mhz: f64,
+    /// The clock that the routed core reaches, the best of the seeds. `None` where it does not fit or no tool routes the part.
+    pub fmax_mhz: Option<f64>,
+    /// Frames per second at that clock.
+    pub fps: Option<f64>,
+    /// Latency in microseconds at that clock.
+    pub latency_us: Option<f64>,
+    /// Latency and interval in cycles.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Cells of each layer, with the FIFOs and converters in front of it.
+    pub layers: Vec<Share>,
+    /// The critical path: the layers that it crosses.
+    pub critical_path: Vec<Span>,
+    /// The clock of every seed, in MHz.
+    pub seeds: Vec<Seed>,
+    /// Versions of the tools.
+    pub tools: Vec<String>,
+}
+
+/// The clock of one seed.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Seed {
+    /// The seed.
+    pub seed: u32,
+    /// The clock in MHz.
+    pub fmax_mhz: f64,
+}
+
+/// Synthesises, places and routes.
+///
+/// # Errors
+/// If a tool is missing or fails, or the files cannot be written.
+pub fn synthesise(
+    network: &Network,
+    hardware: &Hardware,
+    figures: Figures,
+    request: &Request<'_>,
+    progress: &ProgressBar,
+) -> Result<Synthesis> {
+    let part = request.part;
+    let fresh = request.out.map(emit::directory::Fresh::new).transpose()?;
+    let tools = Tools::find(part)?;
+    let versions = tools.versions()?;
+    let unwritable = |e: std::io::Error| {
+        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
+            .at("the work directory")
+            .help("the tools work in the system's temporary directory; TMPDIR names another")
+    };
+    let mut work = WorkDirectory::new().map_err(unwritable)?;
+    let mut files = emit::rtl(network, hardware);
+    files.insert(harness::FILE.to_owned(), harness::text(&hardware.design.top));
+    files.insert(tools::SCRIPT.to_owned(), tools::script(part));
+    files.extend(part.pins().map(|pins| (part::PINS.to_owned(), pins)));
+    for (name, text) in &files {
+        std::fs::write(work.path().join(name), text).map_err(unwritable)?;
+    }
+    progress.set_length(u64::from(request.seeds) + 1);
+    progress.set_message("yosys");
+    let nodes: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
+    let netlist = tools.synthesise(work.path());
+    let netlist = tools::kept(&mut work, netlist)?;
+    let (cells, layers) = netlist::count(&netlist, &nodes, part)?;
+    progress.inc(1);
+    let mut fits = cells.fit(part.room);
+    let mut routed: Vec<(u32, Routed)> = Vec::new();
+    if fits && part.routes() {
+        progress.set_message("nextpnr");
+        let route = |seed: u32| {
+            let found = tools.route(work.path(), request.clock_mhz, seed)?;
+            progress.inc(1);
+            found.map(|report| Ok((seed, Routed::read(&report, &nodes)?))).transpose()
+        };
+        let all: Result<Vec<_>> = (1..=request.seeds).into_par_iter().map(route).collect();
+        routed = tools::kept(&mut work, all)?.into_iter().flatten().collect();
+        fits = !routed.is_empty();
+    }
+    progress.finish_and_clear();
+    let seeds = routed.iter().map(|(seed, one)| Seed { seed: *seed, fmax_mhz: one.fmax_mhz }).collect();
+    let best = routed.into_iter().map(|(_, one)| one).max_by(|a, b| a.fmax_mhz.total_cmp(&b.fmax_mhz));
+    let fmax_mhz = best.as_ref().map(|best| best.fmax_mhz);
+    let synthesis = Synthesis {
+        part: part.name,
+        cells,
+        available: part.room,
+        fits,
+        clock_mhz: request.clock_mhz,
+        fmax_mhz,
+        fps: fmax_mhz.map(|clock| clock * 1e6 / figures.interval as f64),
+        latency_us: fmax_mhz.map(|clock| figures.latency as f64 / clock),
+        figures,
+        layers,
+        critical_path: best.map_or_else(Vec::new, |best| best.path),
+        seeds,
+        tools: versions,
+    };
+    if let Some(fresh) = fresh {
+        fresh.fill(work.path())?;
+        let json = serde_json::to_string_pretty(&synthesis).expect("plain values");
+        fresh.write(REPORT, &(json + "\n"))?;
+        fresh.put()?;
+    }
+    Ok(synthesis)
+}
+
+/// The report in the directory of `--out`.
+const REPORT: &str = "report.json";

@@ -1,0 +1,134 @@
+//! The clock and the critical path, from nextpnr's report.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Diagnostic, Result, TOOL_FAILED};
+use crate::synth::netlist::{OUTSIDE, layer_of};
+
+/// A routed core.
+#[derive(Debug, PartialEq)]
+pub struct Routed {
+    /// The clock that it reaches, in MHz.
+    pub fmax_mhz: f64,
+    /// Its critical path.
+    pub path: Vec<Span>,
+}
+
+/// A piece of a path, in one layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Span {
+    /// The layer; `-` outside of all.
+    pub layer: String,
+    /// The cell in which it begins there, as yosys names it.
+    pub from: String,
+    /// The cell in which it ends there.
+    pub to: String,
+    /// Nanoseconds in cells.
+    pub logic_ns: f64,
+    /// Nanoseconds in wires, up to the next piece.
+    pub routing_ns: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Json {
+    fmax: BTreeMap<String, Fmax>,
+    critical_paths: Vec<Path>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fmax {
+    achieved: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Path {
+    from: String,
+    to: String,
+    path: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    delay: f64,
+    from: End,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct End {
+    cell: String,
+}
+
+impl Routed {
+    /// Reads nextpnr's report.
+    pub(crate) fn read(json: &str, nodes: &[&str]) -> Result<Self> {
+        let unreadable = |reason: &str| {
+            Diagnostic::new(&TOOL_FAILED, format!("its report cannot be read: {reason}"))
+                .at("nextpnr")
+                .help("try another version of nextpnr")
+        };
+        let report: Json = serde_json::from_str(json).map_err(|e| unreadable(&e.to_string()))?;
+        let clock = report.fmax.values().map(|clock| clock.achieved).min_by(f64::total_cmp);
+        let inside = |path: &&Path| [&path.from, &path.to].iter().all(|end| end.starts_with("posedge"));
+        let path = report.critical_paths.iter().find(inside);
+        Ok(Self {
+            fmax_mhz: clock.ok_or_else(|| unreadable("it names no clock"))?,
+            path: path.map_or_else(Vec::new, |path| spans(&path.path, nodes)),
+        })
+    }
+}
+
+/// Consecutive steps in one layer make one piece.
+fn spans(steps: &[Step], nodes: &[&str]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for step in steps {
+        let layer = layer_of(&step.from.cell, nodes).unwrap_or(OUTSIDE);
+        if spans.last().is_none_or(|span| span.layer != layer) {
+            let cell = step.from.cell.clone();
+            let layer = layer.to_owned();
+            spans.push(Span { layer, from: cell.clone(), to: cell, logic_ns: 0.0, routing_ns: 0.0 });
+        }
+        let span = spans.last_mut().expect("one was put there");
+        span.to.clone_from(&step.from.cell);
+        *(if step.kind == "routing" { &mut span.routing_ns } else { &mut span.logic_ns }) += step.delay;
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_by_its_layers() {
+        let step = |cell: &str, kind: &str, delay: f64| {
+            format!("{{\"delay\": {delay}, \"type\": \"{kind}\", \"from\": {{\"cell\": \"{cell}\"}}}}")
+        };
+        let steps = [
+            step("u_core.u_l1.a_q", "clk-to-q", 0.5),
+            step("u_core.u_l1.a_q", "routing", 1.0),
+            step("u_core.u_l1.b", "logic", 0.25),
+            step("u_core.u_l1.b", "routing", 2.0),
+            step("u_core.u_l2_fifo.c", "setup", 0.125),
+        ];
+        let json = format!(
+            "{{\"fmax\": {{\"clk\": {{\"achieved\": 200.5}}}}, \"critical_paths\": [
+              {{\"from\": \"<async>\", \"to\": \"posedge clk\", \"path\": []}},
+              {{\"from\": \"posedge clk\", \"to\": \"posedge clk\", \"path\": [{}]}}]}}",
+            steps.join(",")
+        );
+        let routed = Routed::read(&json, &["l1", "l2"]).unwrap();
+        assert!((routed.fmax_mhz - 200.5).abs() < 1e-9);
+        let told: Vec<(&str, f64, f64)> =
+            routed.path.iter().map(|span| (span.layer.as_str(), span.logic_ns, span.routing_ns)).collect();
+        assert_eq!(told, [("l1", 0.75, 3.0), ("l2", 0.125, 0.0)]);
+        assert_eq!(
+            (routed.path[0].from.as_str(), routed.path[0].to.as_str()),
+            ("u_core.u_l1.a_q", "u_core.u_l1.b")
+        );
+        assert!(Routed::read("{\"fmax\": {}, \"critical_paths\": []}", &[]).is_err());
+    }
+}

