@@ -28,6 +28,7 @@ use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
 use crate::network::{Doubt, Entry, LONGEST, Network, identifier};
+use crate::unit::family::Family;
 use crate::unit::folding::{Comparing, Counting, Cuts, Folding};
 use crate::unit::resources::Resources;
 use crate::{emit, import};
@@ -50,6 +51,7 @@ pub struct Model {
     folds: Vec<Folding>,
     scale: Option<Scale>,
     clock_mhz: Option<f64>,
+    family: Family,
     memories: Memories,
     config_sha256: Option<String>,
     /// Members of the frames, used cyclically; empty without an ensemble.
@@ -160,6 +162,7 @@ impl Model {
             folds,
             scale,
             clock_mhz,
+            family: config.target.family.unwrap_or_default(),
             memories,
             config_sha256,
             members,
@@ -321,6 +324,7 @@ impl Model {
     pub(crate) fn hardware(&self) -> &Hardware {
         self.hardware.get_or_init(|| {
             let mut hardware = lower(&self.network, &self.folds);
+            hardware.design.top = self.family.placed(&hardware.design.top);
             if self.memories == Memories::Inline {
                 hardware.design.top = inlined(&hardware.design.top);
             }

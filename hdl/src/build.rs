@@ -387,6 +387,7 @@ impl Builder {
             contents: None,
             reads: vec![],
             writes: vec![],
+            block: false,
             at: Location::caller(),
         });
         MemoryId(self.module.memories.len() - 1)

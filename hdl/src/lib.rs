@@ -28,6 +28,7 @@ pub mod check;
 pub mod inline;
 mod legalize;
 mod module;
+pub mod placing;
 mod query;
 pub mod rename;
 #[cfg(feature = "rust-hdl")]

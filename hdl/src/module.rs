@@ -201,6 +201,8 @@ pub struct Memory {
     pub reads: Vec<ReadPort>,
     /// Write ports.
     pub writes: Vec<WritePort>,
+    /// Whether a written memory asks for block RAM.
+    pub block: bool,
     /// The builder call that made it.
     pub at: &'static Location<'static>,
 }

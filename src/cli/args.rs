@@ -179,7 +179,7 @@ pub struct Common {
     /// Clock in MHz: for --fps, and to choose the pipeline registers
     #[arg(long, global = true, value_name = "F", allow_negative_numbers = true)]
     pub clock_mhz: Option<f64>,
-    /// FPGA family: its delays choose the pipeline registers for --clock-mhz; ecp5 and xilinx7 count in their own cells, the Verilog of the others is portable
+    /// FPGA family: its delays choose the pipeline registers for --clock-mhz; ecp5 and xilinx7 count in their own cells, ice40 has written memories in block RAM
     #[arg(long, global = true, value_name = "FAMILY")]
     pub family: Option<Family>,
     /// Name of the core, with which the names of all its modules begin (default: the model's file name)

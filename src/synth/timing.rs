@@ -85,10 +85,11 @@ impl Routed {
 fn spans(steps: &[Step], nodes: &[&str]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for step in steps {
-        let layer = layer_of(&step.from.cell, nodes).unwrap_or(OUTSIDE);
+        // nextpnr's own cells, such as parts of carry chains, belong to what is before them.
+        let before = spans.last().map_or(OUTSIDE, |span| span.layer.as_str());
+        let layer = layer_of(&step.from.cell, nodes).unwrap_or(before).to_owned();
         if spans.last().is_none_or(|span| span.layer != layer) {
             let cell = step.from.cell.clone();
-            let layer = layer.to_owned();
             spans.push(Span { layer, from: cell.clone(), to: cell, logic_ns: 0.0, routing_ns: 0.0 });
         }
         let span = spans.last_mut().expect("one was put there");
@@ -110,7 +111,8 @@ mod tests {
         let steps = [
             step("u_core.u_l1.a_q", "clk-to-q", 0.5),
             step("u_core.u_l1.a_q", "routing", 1.0),
-            step("u_core.u_l1.b", "logic", 0.25),
+            step("$nextpnr_ICESTORM_LC_8", "logic", 0.125),
+            step("u_core.u_l1.b", "logic", 0.125),
             step("u_core.u_l1.b", "routing", 2.0),
             step("u_core.u_l2_fifo.c", "setup", 0.125),
         ];

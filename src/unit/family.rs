@@ -1,11 +1,18 @@
 //! FPGA families: how long their paths take, and the pipeline registers that a clock needs.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use stoxnor_hdl::Module;
+use stoxnor_hdl::placing::in_block_ram;
 
 use crate::schedule::Stalls;
 use crate::unit::folding::{Counting, Cuts, Roms};
+
+/// Bits of a memory from which a block RAM of iCE40 costs less than logic. Devices have 176 to 240 logic cells for each block RAM,
+/// and 48 bits with their decoder and multiplexer take some 130.
+const BLOCK_RAM_BITS: u32 = 48;
 
 /// An FPGA family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +96,15 @@ impl Family {
             Self::Ecp5 => Some((Counting::Carry, 8)),
             Self::Xilinx7 => Some((Counting::Slice, 4)),
             Self::Generic | Self::Ice40 | Self::Gowin => None,
+        }
+    }
+
+    /// A design with its memories where the family has room for them. iCE40 has no memories in LUTs: what is not in block RAM is
+    /// flip-flops and multiplexers, a LUT or two a bit.
+    pub fn placed(self, top: &Arc<Module>) -> Arc<Module> {
+        match self {
+            Self::Ice40 => in_block_ram(top, BLOCK_RAM_BITS),
+            Self::Generic | Self::Ecp5 | Self::Gowin | Self::Xilinx7 => Arc::clone(top),
         }
     }
 

@@ -113,7 +113,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let said = |error: stoxnor::Diagnostics| error.to_string();
         part.complete(&mut config).map_err(said)?;
         let folds = config.foldings(&network).map_err(said)?;
-        let hardware = lower(&network, &folds);
+        let mut hardware = lower(&network, &folds);
+        hardware.design.top = part.family.placed(&hardware.design.top);
         let figures = Figures::of_schedule(&hardware, hardware.default_members());
         let request = Request { part, clock_mhz: *clock_mhz, seeds, out: None };
         let start = Instant::now();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
@@ -10,7 +11,9 @@ use stoxnor::emit;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
+use stoxnor::unit::family::Family;
 use stoxnor::unit::folding::{Counting, Cuts, Folding, Roms};
+use stoxnor_hdl::Module;
 use stoxnor_hdl::inline::inlined;
 use stoxnor_testbenches::conformance::{
     Sampled, default_folds, random, random_dense, random_few_bit, random_folds, random_sampled,
@@ -83,12 +86,13 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
     }
 }
 
+/// What becomes of a design's memories.
+type Memories = fn(&Arc<Module>) -> Arc<Module>;
+
 /// A network's files in a new directory.
-fn written(network: &Network, folds: &[Folding], inline: bool) -> (tempfile::TempDir, PathBuf) {
+fn written(network: &Network, folds: &[Folding], memories: Memories) -> (tempfile::TempDir, PathBuf) {
     let mut hardware = lower(network, folds);
-    if inline {
-        hardware.design.top = inlined(&hardware.design.top);
-    }
+    hardware.design.top = memories(&hardware.design.top);
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("out");
     let files = emit::files(network, &hardware, None, None, &random_frames(network, 2, &[]));
@@ -99,7 +103,7 @@ fn written(network: &Network, folds: &[Folding], inline: bool) -> (tempfile::Tem
 #[test]
 fn a_missing_or_short_memory_image_ends_the_simulation() {
     let network = random_dense(8, &[24, 16, 4]);
-    let (_kept, directory) = written(&network, &default_folds(&network, 60), false);
+    let (_kept, directory) = written(&network, &default_folds(&network, 60), Arc::clone);
     let path = directory.join("rtl/conformance_l1_dense_weights.mem");
     let whole = fs::read_to_string(&path).unwrap();
     for simulator in ["icarus", "verilator"] {
@@ -115,7 +119,7 @@ fn a_missing_or_short_memory_image_ends_the_simulation() {
 #[test]
 fn inline_memories_pass_without_files() {
     for (network, folds) in models() {
-        let (_kept, directory) = written(&network, &folds, true);
+        let (_kept, directory) = written(&network, &folds, inlined);
         for simulator in ["icarus", "verilator"] {
             let (passed, text) = make(&directory, &[simulator]);
             assert!(passed, "{simulator}: {text}");
@@ -135,7 +139,7 @@ fn two_cores_fit_one_design() {
         .map(|(name, network)| {
             name.clone_into(&mut network.name);
             pair += &format!("  {name}_top u_{name} (.clk(clk), .rst(rst), .s_data(), .s_valid(1'b0), .s_last(1'b0), .s_ready(), .m_data(), .m_valid(), .m_last(), .m_ready(1'b1));\n");
-            written(network, &default_folds(network, 60), false)
+            written(network, &default_folds(network, 60), Arc::clone)
         })
         .collect();
     pair += "endmodule\n";
@@ -179,7 +183,8 @@ fn netlist_passes(network: &Network, (family, form, synth, cell): Synthesis) {
         roms,
         ..Folding::new(pe, simd)
     });
-    let (_kept, directory) = written(network, &folds, false);
+    let memories: Memories = if family == "ice40" { |top| Family::Ice40.placed(top) } else { Arc::clone };
+    let (_kept, directory) = written(network, &folds, memories);
     let script = format!("read_verilog *.v; {synth}; write_verilog -noattr ../tb/net.v");
     let output = Command::new("yosys")
         .args(["-q", "-p", &script])

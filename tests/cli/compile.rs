@@ -187,6 +187,18 @@ fn the_family_ecp5_has_block_rams_for_units_of_every_form() {
 }
 
 #[test]
+fn the_family_ice40_has_block_rams_for_written_memories() {
+    let bed = Bed::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/dense_784_64_64_64_10.onnx");
+    for (family, asked) in [("generic", false), ("ice40", true)] {
+        bed.run(&["compile", model, "--family", family, "--name", "core", "--out", "out", "--force"]).with(0);
+        let text = |file: &str| fs::read_to_string(bed.path("out/rtl").join(file)).unwrap();
+        assert_eq!(text("core_ram_64x1.v").contains("ram_style = \"block\""), asked, "{family}");
+        assert!(text("core_ram_64x1.v").contains("no_rw_check"), "{family}");
+    }
+}
+
+#[test]
 fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     let bed = Bed::new();
     let layers = |arguments: &[&str]| {

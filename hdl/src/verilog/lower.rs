@@ -83,7 +83,7 @@ fn declarations(module: &Module) -> Vec<Item> {
 /// themselves, tools make logic of wide shallow ones.
 fn attribute(memory: &Memory) -> Option<&'static str> {
     if !memory.writes.is_empty() {
-        Some("no_rw_check")
+        Some(if memory.block { "no_rw_check, ram_style = \"block\"" } else { "no_rw_check" })
     } else if is_block_rom(memory.width, memory.depth) {
         Some("rom_style = \"block\"")
     } else {
