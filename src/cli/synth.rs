@@ -42,20 +42,30 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
         .into())
 }
 
+const HEAD: [&str; 9] =
+    ["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM", "DSP", "memory bits", "of block RAM"];
+
 fn tell(found: &Synthesis, part: &Part) {
-    let row = |name: &str, cells: &Cells| {
-        let counts = [cells.lut, cells.ff, cells.carry, cells.lut_ram, cells.ram, cells.dsp];
-        std::iter::once(name.to_owned()).chain(counts.map(|n| n.to_string())).collect()
+    let row = |name: &str, cells: &Cells, memory_bits: u64| {
+        let Cells { lut, ff, carry, lut_ram, ram, dsp } = *cells;
+        let counts = [lut, ff, carry, lut_ram, ram, dsp, memory_bits].map(|n| n.to_string());
+        let room = ram * part.ram_bits();
+        let filled =
+            (100 * memory_bits).checked_div(room).map_or_else(String::new, |part| format!("{part} %"));
+        [&[name.to_owned()], &counts[..], &[filled]].concat()
     };
-    let mut rows: Vec<Vec<String>> = found.layers.iter().map(|l| row(&l.name, &l.cells)).collect();
-    rows.push(row("all", &found.cells));
-    let has = [String::new(), part.room.lut.to_string(), String::new(), String::new(), String::new()];
-    rows.push(
-        [&["the part".to_owned(), has[1].clone()], &has[2..], &[part.room.ram.to_string(), String::new()]]
-            .concat(),
-    );
+    let mut rows: Vec<Vec<String>> =
+        found.layers.iter().map(|l| row(&l.name, &l.cells, l.memory_bits)).collect();
+    rows.push(row("all", &found.cells, found.layers.iter().map(|layer| layer.memory_bits).sum()));
+    let mut has = vec![String::new(); HEAD.len()];
+    for (at, text) in
+        [(0, "the part".to_owned()), (1, part.room.lut.to_string()), (5, part.room.ram.to_string())]
+    {
+        has[at] = text;
+    }
+    rows.push(has);
     view::line(&format!("{} on {}", found.tools.join(", "), part.name));
-    view::table(&["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM", "DSP"], rows);
+    view::table(&HEAD, rows);
     match (found.fmax_mhz, found.fps, found.latency_us) {
         (Some(clock), Some(fps), Some(latency)) => {
             let met = if clock >= found.clock_mhz { "met" } else { "missed" };

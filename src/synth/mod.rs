@@ -19,8 +19,8 @@ use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE, Result};
 use crate::emit;
 use crate::engine::Figures;
 use crate::lower::Hardware;
-use crate::network::Network;
-use crate::synth::netlist::{Cells, Share};
+use crate::network::{Network, Node};
+use crate::synth::netlist::Cells;
 use crate::synth::part::{Part, Room};
 use crate::synth::timing::{Routed, Span};
 use crate::synth::tools::Tools;
@@ -71,6 +71,18 @@ pub struct Synthesis {
     pub tools: Vec<String>,
 }
 
+/// Cells of a layer.
+#[derive(Debug, Serialize)]
+pub struct Share {
+    /// The layer; `-` stands for what belongs to none.
+    pub name: String,
+    /// Its cells.
+    #[serde(flatten)]
+    pub cells: Cells,
+    /// Bits of its weights, thresholds and buffers, in whatever they are.
+    pub memory_bits: u64,
+}
+
 /// The clock of one seed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Seed {
@@ -114,6 +126,12 @@ pub fn synthesise(
     let netlist = tools.synthesise(work.path());
     let netlist = tools::kept(&mut work, netlist)?;
     let (cells, layers) = netlist::count(&netlist, &nodes, part)?;
+    let share = |(index, (name, cells)): (usize, (&str, Cells))| {
+        let resources = |node: &Node| node.layer.resources(&network.inputs(index), hardware.folds[index]);
+        let memory_bits = network.nodes.get(index).map_or(0, |node| resources(node).memory_bits());
+        Share { name: name.to_owned(), cells, memory_bits }
+    };
+    let layers = layers.into_iter().enumerate().map(share).collect();
     progress.inc(1);
     let mut fits = cells.fit(part.room);
     let mut routed: Vec<(u32, Routed)> = Vec::new();

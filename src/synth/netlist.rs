@@ -26,16 +26,6 @@ pub struct Cells {
     pub dsp: u64,
 }
 
-/// Cells of a layer.
-#[derive(Debug, Serialize)]
-pub struct Share {
-    /// The layer; `-` stands for what belongs to none.
-    pub name: String,
-    /// Its cells.
-    #[serde(flatten)]
-    pub cells: Cells,
-}
-
 /// What belongs to no layer.
 pub(crate) const OUTSIDE: &str = "-";
 
@@ -109,7 +99,11 @@ pub(crate) fn layer_of<'a>(cell: &str, nodes: &[&'a str]) -> Option<&'a str> {
 ///
 /// # Errors
 /// If the netlist is not one of yosys.
-pub(crate) fn count(json: &str, nodes: &[&str], part: &Part) -> Result<(Cells, Vec<Share>)> {
+pub(crate) fn count<'a>(
+    json: &str,
+    nodes: &[&'a str],
+    part: &Part,
+) -> Result<(Cells, Vec<(&'a str, Cells)>)> {
     let unreadable = |reason: String| {
         Diagnostic::new(&TOOL_FAILED, format!("its netlist cannot be read: {reason}"))
             .at("yosys")
@@ -126,8 +120,8 @@ pub(crate) fn count(json: &str, nodes: &[&str], part: &Part) -> Result<(Cells, V
             layers.entry(layer).or_default().add(&cell.kind, part.family);
         }
     }
-    let share = |name: &str| Share { name: name.to_owned(), cells: layers[name] };
-    Ok((all, names().map(share).filter(|s| s.name != OUTSIDE || s.cells != Cells::default()).collect()))
+    let layers = names().map(|name| (name, layers[name]));
+    Ok((all, layers.filter(|(name, cells)| *name != OUTSIDE || *cells != Cells::default()).collect()))
 }
 
 #[cfg(test)]
@@ -163,10 +157,10 @@ mod tests {
         let part = "ecp5-25k".parse::<&Part>().unwrap();
         let (all, layers) = count(&json, &["l1", "l2"], part).unwrap();
         assert_eq!(all, Cells { lut: 3, ff: 1, carry: 1, ram: 1, ..Cells::default() });
-        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        let names: Vec<&str> = layers.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["l1", "l2", OUTSIDE]);
-        assert_eq!(layers.iter().map(|layer| layer.cells.lut).sum::<u64>(), all.lut);
-        assert_eq!(layers[2].cells.ff, 1);
+        assert_eq!(layers.iter().map(|(_, cells)| cells.lut).sum::<u64>(), all.lut);
+        assert_eq!(layers[2].1.ff, 1);
         assert!(count("{}", &[], part).is_err());
     }
 }

@@ -118,6 +118,11 @@ impl Part {
         },
     ];
 
+    /// Bits of a block RAM.
+    pub fn ram_bits(&self) -> u64 {
+        if self.family == Family::Ice40 { 4096 } else { 18_432 }
+    }
+
     /// Whether an open tool places and routes it.
     pub fn routes(&self) -> bool {
         !self.device.is_empty()

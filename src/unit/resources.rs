@@ -14,6 +14,11 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// Bits of all memories.
+    pub fn memory_bits(&self) -> u64 {
+        self.weight_bits + self.threshold_bits + self.buffer_bits
+    }
+
     /// The resources of a buffer only.
     pub fn buffer(buffer_bits: u64) -> Self {
         Self { lanes: 0, weight_bits: 0, threshold_bits: 0, buffer_bits }

@@ -95,7 +95,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     writeln!(
         out,
-        "| core | part | asked | LUT | a lane | carry | FF | LUT RAM | block RAM | MHz | seconds | was | expert |"
+        "| core | part | asked | LUT | a lane | carry | FF | LUT RAM | block RAM | MHz | seconds | was | aim |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     let mut tools = Vec::new();

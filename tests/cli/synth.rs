@@ -38,6 +38,16 @@ fn a_network_is_placed_and_routed_by_the_installed_tools() {
     }
     let own = found["layers"].as_array().unwrap().iter().take(3);
     own.for_each(|layer| assert!(layer["lut"].as_u64() > Some(5), "{layer}"));
+    let inspected = bed.run(&["inspect", "m.onnx", "--json"]).with(0).json();
+    for (found, layer) in
+        found["layers"].as_array().unwrap().iter().zip(inspected["layers"].as_array().unwrap())
+    {
+        let bits = ["weight_bits", "threshold_bits", "buffer_bits"].map(|of| layer[of].as_u64().unwrap());
+        assert_eq!(
+            (&found["name"], found["memory_bits"].as_u64()),
+            (&layer["name"], Some(bits.iter().sum()))
+        );
+    }
     assert!(found["critical_path"].as_array().is_some_and(|path| !path.is_empty()));
     let made = bed.list("out");
     for name in ["m_top.v", "netlist.json", "seed_1.log", "seed_2.routed", "synth.ys", "yosys.log"] {
