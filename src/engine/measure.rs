@@ -6,6 +6,7 @@ use stoxnor_sim::{Simulator, Slot, entry_name, exit_name};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Result, SIMULATION_STUCK};
 use crate::lower::Hardware;
+use crate::lower::plan::{Part, Stage};
 
 /// Latency and interval of an unstalled run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -84,7 +85,7 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     // Of each source the frames that were sent, and the beats of the current one.
     let mut sent = vec![0u64; beats.len()];
     let mut at = vec![0; beats.len()];
-    let ahead = hardware.latency(members) / hardware.interval(members).max(1) + 2;
+    let ahead = most_inside(hardware, members);
     let mut first = None;
     // Number of frames output by each exit. A frame is done once all exits have output it.
     let mut left = vec![0u64; exits.len()];
@@ -137,6 +138,19 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
         }
     }
     Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
+}
+
+/// Frames that fit the hardware at most. Sources are held back at no fewer: parts of a network without a common input may be that
+/// far apart, and where frames wait inside, a source is never the reason.
+fn most_inside(hardware: &Hardware, members: u32) -> u64 {
+    let plan = &hardware.plan;
+    let waiting = |stage: &Stage| match stage.part {
+        Part::Fifo(depth) => depth.div_ceil(plan.links[stage.inputs[0]].beats().max(1)),
+        // Two frames of a replay or line buffer, and one on its way; of a frame of one beat, two in a stream register.
+        _ => 3,
+    };
+    let moving = hardware.latency(members) / hardware.interval(members).max(1);
+    moving + 2 + plan.stages.iter().map(waiting).sum::<u64>()
 }
 
 /// Whether `frames` frames of `members` members are output if the source of the longest frames offers at most one beat every `apart`
