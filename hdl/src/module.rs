@@ -1,5 +1,6 @@
 //! The structure of a module: nets, each with a single driver.
 
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -372,5 +373,19 @@ impl Module {
         let mut out = Vec::new();
         visit(self, &mut out);
         out
+    }
+
+    /// The hierarchy with `change` made to every module of it, once each.
+    pub fn changed(self: &Arc<Self>, mut change: impl FnMut(&mut Self)) -> Arc<Self> {
+        let mut done: HashMap<String, Arc<Self>> = HashMap::new();
+        for module in self.hierarchy() {
+            let mut new = (*module).clone();
+            for instance in &mut new.instances {
+                instance.module = Arc::clone(&done[&instance.module.name]);
+            }
+            change(&mut new);
+            done.insert(module.name.clone(), Arc::new(new));
+        }
+        Arc::clone(&done[&self.name])
     }
 }

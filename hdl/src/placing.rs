@@ -1,25 +1,17 @@
 //! Where memories go.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::Module;
 
 /// The hierarchy of `top` in which written memories of `fewest` bits or more ask for block RAM, for families without memories in
 /// LUTs.
-pub fn in_block_ram(top: &Arc<Module>, fewest: u32) -> Arc<Module> {
-    let mut done: HashMap<String, Arc<Module>> = HashMap::new();
-    for module in top.hierarchy() {
-        let mut new = (*module).clone();
-        for memory in new.memories.iter_mut().filter(|memory| !memory.writes.is_empty()) {
-            memory.block = memory.width * memory.depth >= fewest;
+pub fn in_block_ram(top: &Arc<Module>, fewest: u64) -> Arc<Module> {
+    top.changed(|module| {
+        for memory in module.memories.iter_mut().filter(|memory| !memory.writes.is_empty()) {
+            memory.block = u64::from(memory.width) * u64::from(memory.depth) >= fewest;
         }
-        for instance in &mut new.instances {
-            instance.module = Arc::clone(&done[&instance.module.name]);
-        }
-        done.insert(module.name.clone(), Arc::new(new));
-    }
-    Arc::clone(&done[&top.name])
+    })
 }
 
 #[cfg(test)]

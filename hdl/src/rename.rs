@@ -25,18 +25,13 @@ fn fnv(text: &str) -> u64 {
 
 /// The hierarchy of `top` with `core` and `_` before the name of every module and image file but the top module's own name.
 pub fn prefixed(top: &Arc<Module>, core: &str) -> Arc<Module> {
-    let mut done: HashMap<String, Arc<Module>> = HashMap::new();
     let mut images: HashMap<String, Arc<Image>> = HashMap::new();
-    for module in top.hierarchy() {
-        let mut new = (*module).clone();
-        if module.name != top.name {
-            new.name = cut(&format!("{core}_{}", module.name), LONGEST);
+    top.changed(|new| {
+        if new.name != top.name {
+            new.name = cut(&format!("{core}_{}", new.name), LONGEST);
         }
         if let Some(realised) = &mut new.realised {
             Arc::make_mut(realised).name.clone_from(&new.name);
-        }
-        for instance in &mut new.instances {
-            instance.module = Arc::clone(&done[&instance.module.name]);
         }
         for image in new.parameters.iter_mut().filter_map(|p| p.image.as_mut()) {
             let renamed = || {
@@ -46,9 +41,7 @@ pub fn prefixed(top: &Arc<Module>, core: &str) -> Arc<Module> {
             };
             *image = Arc::clone(images.entry(image.file.clone()).or_insert_with(renamed));
         }
-        done.insert(module.name.clone(), Arc::new(new));
-    }
-    Arc::clone(&done[&top.name])
+    })
 }
 
 #[cfg(test)]

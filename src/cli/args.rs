@@ -147,7 +147,7 @@ pub struct Calibrate {
 pub struct Synth {
     #[command(flatten)]
     pub model: Model,
-    /// Part: ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k, ecp5-85k, gw1n-9c, gw2a-18c; xc7a35t, xc7a100t (not routed)
+    /// Part, for example ecp5-25k or ice40-up5k; any other word shows all
     #[arg(long, value_name = "PART")]
     pub part: &'static Part,
     /// Place and route with the seeds 1 to N, and report the fastest

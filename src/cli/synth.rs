@@ -14,9 +14,8 @@ use crate::synth::{Request, Synthesis, synthesise};
 pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     let part = arguments.part;
     let mut config = common.config()?;
-    part.complete(&mut config)?;
+    let clock_mhz = part.complete(&mut config)?;
     let model = Model::load_with(&arguments.model.model, &config)?.with_members(&common.members)?;
-    let clock_mhz = model.clock_mhz().unwrap_or(part.clock_mhz);
     let request = Request { part, clock_mhz, seeds: arguments.seeds, out: arguments.out.as_deref() };
     let progress = common.progress(0);
     let found = synthesise(model.network(), model.hardware(), model.figures(), &request, &progress)?;
@@ -31,10 +30,12 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     if found.fits {
         return Ok(ExitCode::SUCCESS);
     }
-    let Cells { lut, ram, .. } = found.cells;
+    let Cells { lut, lut_ram, ram, .. } = found.cells;
+    let room = part.room;
+    let left = if found.cells.fit(room) { "; nextpnr had cells left over" } else { "" };
     let message = format!(
-        "the network takes {lut} LUTs and {ram} block RAMs, and {} has {} and {}",
-        part.name, part.room.lut, part.room.ram
+        "the network takes {lut} LUTs, {lut_ram} memories in LUTs and {ram} block RAMs, and {} has {} LUTs and {} block RAMs{left}",
+        part.name, room.lut, room.ram
     );
     Err(Diagnostic::new(&PART_TOO_SMALL, message)
         .at("--part")

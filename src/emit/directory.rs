@@ -24,10 +24,7 @@ impl Fresh {
     /// If something is there, or its parent cannot be written.
     pub fn new(target: &Path) -> Result<Self> {
         if fs::symlink_metadata(target).is_ok() {
-            return Err(Diagnostic::new(&OUTPUT_EXISTS, "it is there already")
-                .at(target.display().to_string())
-                .help("choose another one, or delete it")
-                .into());
+            return Err(there(target, "choose another one, or delete it").into());
         }
         Self::beside(target)
     }
@@ -106,6 +103,10 @@ impl Fresh {
     }
 }
 
+fn there(place: &Path, help: &str) -> Diagnostic {
+    Diagnostic::new(&OUTPUT_EXISTS, "it is there already").at(place.display().to_string()).help(help)
+}
+
 /// Where the content is in the hidden directory.
 const CONTENT: &str = "new";
 
@@ -123,10 +124,7 @@ pub fn write(directory: &Path, files: &BTreeMap<String, String>, force: bool) ->
     let exists = fs::symlink_metadata(directory).is_ok();
     let place = directory.display().to_string();
     if exists && !force {
-        return Err(Diagnostic::new(&OUTPUT_EXISTS, "it is there already")
-            .at(&place)
-            .help("choose another one, or replace it with --force")
-            .into());
+        return Err(there(directory, "choose another one, or replace it with --force").into());
     }
     if exists {
         replaceable(directory).map_err(|reason| {

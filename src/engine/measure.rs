@@ -140,8 +140,8 @@ pub fn measure(hardware: &Hardware, members: u32, progress: &ProgressBar) -> Res
     Err(stuck(format!("{frame} frames and no steady state after {LIMIT} cycles")))
 }
 
-/// Frames that fit the hardware at most. Sources are held back at no fewer: parts of a network without a common input may be that
-/// far apart, and where frames wait inside, a source is never the reason.
+/// A bound of the frames inside the hardware. Sources are held back beyond it, as parts of a network without a common input would
+/// run apart forever; where frames wait inside, a source is never the reason.
 fn most_inside(hardware: &Hardware, members: u32) -> u64 {
     let plan = &hardware.plan;
     let waiting = |stage: &Stage| match stage.part {
@@ -149,8 +149,13 @@ fn most_inside(hardware: &Hardware, members: u32) -> u64 {
         // Two frames of a replay or line buffer, and one on its way; of a frame of one beat, two in a stream register.
         _ => 3,
     };
-    let moving = hardware.latency(members) / hardware.interval(members).max(1);
-    moving + 2 + plan.stages.iter().map(waiting).sum::<u64>()
+    let own = |stage: &Stage| match &stage.part {
+        Part::Layer(_, schedule) => Some(schedule.interval),
+        _ => None,
+    };
+    // Behind a slow stage, frames move as close together as the fastest one takes them.
+    let fastest = plan.stages.iter().filter_map(own).min().unwrap_or(1);
+    hardware.latency(members) / fastest.max(1) + 2 + plan.stages.iter().map(waiting).sum::<u64>()
 }
 
 /// Whether `frames` frames of `members` members are output if the source of the longest frames offers at most one beat every `apart`

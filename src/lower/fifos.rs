@@ -330,9 +330,8 @@ impl<'a> Trial<'a> {
 
     /// Computes the times of `frames` frames.
     fn times(&self, frames: usize, supply: Supply) -> Times {
-        let mut timing = Timing::default();
+        let mut timing = if supply == Supply::Least { Timing::of_least() } else { Timing::default() };
         timing.steady = true;
-        timing.least = supply == Supply::Least;
         let mut wires: Vec<Option<Wire>> = vec![None; self.plan.links.len()];
         let stages = &self.plan.stages[self.stages.clone()];
         let given = |link: &usize| stages.iter().any(|stage| stage.outputs.contains(link));

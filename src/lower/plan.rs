@@ -209,8 +209,7 @@ impl Plan {
                 timing.add(Replay::new(taken.beats(), Arc::clone(members), input, output), takes, gives);
             }
             Part::Sum(_) => {
-                let sum = Sum::new(taken.beats(), Arc::clone(members), input, output);
-                timing.add(if timing.least { sum.least() } else { sum }, takes, gives);
+                timing.add(Sum::new(taken.beats(), Arc::clone(members), input, output), takes, gives);
             }
             Part::Fork | Part::Layer(..) => unreachable!("above"),
         }

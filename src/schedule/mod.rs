@@ -49,6 +49,9 @@ pub struct Wires {
     ends: Vec<[usize; 2]>,
     woken: Vec<usize>,
     awake: Vec<bool>,
+    /// Whether every stage holds the fewest beats that it may come to hold under any stalls, in place of those that it holds at
+    /// these times. Then all stages depend on which beats came, not when. So what passes here passes under any stalls.
+    least: bool,
 }
 
 impl Wires {
@@ -95,14 +98,18 @@ pub struct Timing {
     processes: Vec<Box<dyn Process>>,
     /// Whether delays that occur only once after reset are left out. They do not affect the rate.
     pub steady: bool,
-    /// Whether every stage holds the fewest beats that it may come to hold under any stalls, in place of those that it holds at
-    /// these times. Then all other stages depend on which beats came, not when. So what passes here passes under any stalls.
-    pub least: bool,
     /// Beats of a stream for which there is room from the start.
     pub room: usize,
 }
 
 impl Timing {
+    /// A network in which every stage holds the fewest beats that it may come to hold under any stalls.
+    pub fn of_least() -> Self {
+        let mut timing = Self::default();
+        timing.wires.least = true;
+        timing
+    }
+
     /// Adds a stream, not connected to any process yet.
     pub fn wire(&mut self) -> Wire {
         let room = || Vec::with_capacity(self.room);
@@ -223,7 +230,6 @@ impl Schedule {
             let output = timing.wire();
             let run = Pipeline::new(unit, inputs[0], output);
             let run = if timing.steady { run } else { run.from_reset() };
-            let run = if timing.least { run.least() } else { run };
             timing.add(run, inputs, &[output]);
             output
         })
@@ -231,11 +237,8 @@ impl Schedule {
 
     /// A sum over `passes` frames of `beats` beats each; the sum is offered during the last of them.
     pub fn frame_sum(beats: u64, passes: u32) -> Self {
-        Self::new(beats * u64::from(passes), move |timing, inputs| {
-            let output = timing.wire();
-            let sum = Sum::new(beats, [passes].into(), inputs[0], output);
-            timing.add(if timing.least { sum.least() } else { sum }, inputs, &[output]);
-            output
+        Self::of(beats * u64::from(passes), move |input, output| {
+            Sum::new(beats, [passes].into(), input, output)
         })
     }
 
@@ -371,7 +374,7 @@ mod tests {
 
     /// Beats that a stage accepts if `left` beats leave it and no more.
     fn held(stage: &Schedule, given: &[u64], left: usize, least: bool) -> usize {
-        let mut timing = Timing { least, ..Timing::default() };
+        let mut timing = if least { Timing::of_least() } else { Timing::default() };
         let input = timing.source(given.to_vec(), Pattern::always());
         let output = stage.add(&mut timing, &[input]);
         timing.add(Stops { input: output, left, taken: 0 }, &[output], &[]);

@@ -152,8 +152,6 @@ pub struct Pipeline {
     full: u64,
     step: u64,
     operand: u64,
-    /// Whether it accepts nothing while a result is on its way.
-    least: bool,
 }
 
 impl Pipeline {
@@ -178,16 +176,7 @@ impl Pipeline {
             full: 0,
             step: 0,
             operand: 0,
-            least: false,
         }
-    }
-
-    /// The pipeline as it holds the fewest beats. Stalls may keep beats so far apart that one is accepted only when the results
-    /// of all earlier ones have left the pipeline. It then stalls with no other beat inside, however few the register takes.
-    #[must_use]
-    pub fn least(mut self) -> Self {
-        self.least = true;
-        self
     }
 
     /// The pipeline from reset on: sampled weights of the first frame must be sampled first.
@@ -231,8 +220,9 @@ impl Pipeline {
     }
 
     /// The edge at which the next beat is accepted; `None` if it is not known whether the pipeline stalls then.
-    fn may(&mut self, offered: u64) -> Option<u64> {
-        if self.least && (self.more > 0 || self.fills || !self.flight.is_empty()) {
+    fn may(&mut self, wires: &Wires, offered: u64) -> Option<u64> {
+        // Stalls may keep beats so far apart that one is accepted only when the results of all earlier ones have left.
+        if wires.least && (self.more > 0 || self.fills || !self.flight.is_empty()) {
             return None;
         }
         loop {
@@ -285,7 +275,9 @@ impl Process for Pipeline {
         self.leave(wires);
         while let Some(offered) = wires.offered(self.input, self.taken) {
             let begins = (self.step, self.operand) == (0, 0);
-            let Some(at) = self.may(if begins { offered.max(self.full) } else { offered }) else { return };
+            let Some(at) = self.may(wires, if begins { offered.max(self.full) } else { offered }) else {
+                return;
+            };
             self.take(wires, at);
             self.leave(wires);
         }
@@ -302,22 +294,13 @@ pub struct Sum {
     /// The first edge at which a sum may enter the register.
     due: Option<u64>,
     last: Option<u64>,
-    /// Whether it accepts nothing while the register is full, not even at the edge at which a sum fills it.
-    least: bool,
 }
 
 impl Sum {
     /// A sum over frames of `beats` beats, one frame per member.
     pub fn new(beats: u64, members: Arc<[u32]>, input: Wire, output: Wire) -> Self {
         let at = Place::new(beats, members);
-        Self { at, input, taken: 0, entry: Entry::new(output), due: None, last: None, least: false }
-    }
-
-    /// The sum as it holds the fewest beats: as if every beat came after the edge at which a sum enters the register.
-    #[must_use]
-    pub fn least(mut self) -> Self {
-        self.least = true;
-        self
+        Self { at, input, taken: 0, entry: Entry::new(output), due: None, last: None }
     }
 
     /// The edge at which the next beat is accepted.
@@ -331,7 +314,8 @@ impl Sum {
         let at = at.max(entered);
         match self.entry.count.checked_sub(2) {
             // The register is full from the edge at which the last beat enters, to the edge at which the previous beat leaves.
-            Some(before) if at > entered || self.least => {
+            // With the fewest beats, every one comes after that edge.
+            Some(before) if at > entered || wires.least => {
                 wires.accepted(self.entry.output, before).map(|left| at.max(left + 1))
             }
             _ => Some(at),

@@ -1,6 +1,6 @@
 //! Synthesis: a network's hardware on a part, by yosys and nextpnr.
 //!
-//! May use: `emit`, `engine`, `lower`, `unit`. Used by: the commands.
+//! May use: `config`, `emit`, `engine`, `lower`, `network`, `unit`. Used by: the commands.
 
 pub mod harness;
 pub mod netlist;
@@ -25,7 +25,7 @@ use crate::synth::part::{Part, Room};
 use crate::synth::timing::{Routed, Span};
 use crate::synth::tools::Tools;
 
-/// Where one request's files are, and what it asks for.
+/// What is asked for.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// The part.

@@ -12,7 +12,8 @@ use crate::unit::family::Family;
 /// Numbers of cells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Cells {
-    /// LUTs: of 4 inputs, of 6 on Xilinx. A CCU2C counts as two, a Gowin ALU as one; memories in LUTs are not counted.
+    /// LUTs: of 4 inputs, of 6 on Xilinx. A CCU2C counts as two, a Gowin ALU and a Xilinx shift register as one; memories in LUTs
+    /// are not counted.
     pub lut: u64,
     /// Flip-flops.
     pub ff: u64,
@@ -66,7 +67,7 @@ impl Cells {
             self.ram += 2;
         } else if begins(&["TRELLIS_DPR16X4", "RAM16S", "RAM32", "RAM64"]) {
             self.lut_ram += 1;
-        } else if begins(&["LUT", "SB_LUT4", "INV"]) {
+        } else if begins(&["LUT", "SB_LUT4", "INV", "SRL"]) {
             self.lut += 1;
         } else if begins(&["CCU2C", "ALU", "CARRY4", "SB_CARRY"]) {
             self.carry += 1;
@@ -162,5 +163,32 @@ mod tests {
         assert_eq!(layers.iter().map(|(_, cells)| cells.lut).sum::<u64>(), all.lut);
         assert_eq!(layers[2].1.ff, 1);
         assert!(count("{}", &[], part).is_err());
+    }
+
+    #[test]
+    fn memories_in_luts_take_room_too() {
+        let cells = Cells { lut: 5000, lut_ram: 70, ram: 30, ..Cells::default() };
+        let room = |lut, ram| Room { lut, ram };
+        assert!(cells.fit(room(5280, 30)));
+        assert!(!cells.fit(room(5279, 30)) && !cells.fit(room(5280, 29)));
+    }
+
+    /// What the tools' netlists call their cells, and what each counts.
+    #[test]
+    fn every_family_counts_its_cells() {
+        let of = |family: Family, kinds: &[&str]| {
+            let mut cells = Cells::default();
+            kinds.iter().for_each(|kind| cells.add(kind, family));
+            let Cells { lut, ff, carry, lut_ram, ram, dsp } = cells;
+            [lut, ff, carry, lut_ram, ram, dsp]
+        };
+        let ice40 = ["SB_LUT4", "SB_DFFESR", "SB_CARRY", "SB_RAM40_4K", "SB_MAC16", "SB_GB"];
+        assert_eq!(of(Family::Ice40, &ice40), [1, 1, 1, 0, 1, 1]);
+        let ecp5 = ["LUT4", "TRELLIS_FF", "CCU2C", "TRELLIS_DPR16X4", "DP16KD", "MULT18X18D"];
+        assert_eq!(of(Family::Ecp5, &ecp5), [3, 1, 1, 1, 1, 1]);
+        let gowin = ["LUT3", "DFFRE", "ALU", "RAM16SDP4", "SDPX9B", "MULT18X18"];
+        assert_eq!(of(Family::Gowin, &gowin), [2, 1, 1, 1, 1, 1]);
+        let xilinx = ["LUT6_2", "FDRE", "CARRY4", "RAM32M", "RAMB36E1", "DSP48E1", "SRL16E", "MUXF7"];
+        assert_eq!(of(Family::Xilinx7, &xilinx), [2, 1, 1, 1, 2, 1]);
     }
 }

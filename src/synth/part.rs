@@ -135,11 +135,11 @@ impl Part {
         gowin.then(|| ports.map(|(port, pin)| format!("IO_LOC \"{port}\" {pin};\n")).concat())
     }
 
-    /// Completes the target of a configuration: the part's family and, where no clock is asked for, its clock.
+    /// Completes the target of a configuration: the part's family and, where no clock is asked for, its clock. Returns the clock.
     ///
     /// # Errors
     /// If the configuration asks for cells of another family.
-    pub fn complete(&self, config: &mut Config) -> Result<()> {
+    pub fn complete(&self, config: &mut Config) -> Result<f64> {
         let family = *config.target.family.get_or_insert(self.family);
         if ![Family::Generic, self.family].contains(&family) {
             let message = format!(
@@ -153,8 +153,7 @@ impl Part {
                 .help("leave the family out, or ask for generic")
                 .into());
         }
-        config.target.clock_mhz.get_or_insert(self.clock_mhz);
-        Ok(())
+        Ok(*config.target.clock_mhz.get_or_insert(self.clock_mhz))
     }
 }
 

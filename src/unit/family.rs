@@ -10,9 +10,9 @@ use stoxnor_hdl::placing::in_block_ram;
 use crate::schedule::Stalls;
 use crate::unit::folding::{Counting, Cuts, Roms};
 
-/// Bits of a memory from which a block RAM of iCE40 costs less than logic. Devices have 176 to 240 logic cells for each block RAM,
-/// and 48 bits with their decoder and multiplexer take some 130.
-const BLOCK_RAM_BITS: u32 = 48;
+/// Bits of a written memory from which it asks for block RAM on iCE40. Devices have 176 (up5k) to 240 (hx8k) logic cells for each
+/// block RAM; in TFC_1W1A a bit took 2.7 to 4.4 cells, so 48 bits take 130 or more.
+const BLOCK_RAM_BITS: u64 = 48;
 
 /// An FPGA family.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Family {
     }
 
     /// A design with its memories where the family has room for them. iCE40 has no memories in LUTs: what is not in block RAM is
-    /// flip-flops and multiplexers, a LUT or two a bit.
+    /// flip-flops, decoders and multiplexers.
     pub fn placed(self, top: &Arc<Module>) -> Arc<Module> {
         match self {
             Self::Ice40 => in_block_ram(top, BLOCK_RAM_BITS),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use stoxnor::config::KEYS;
 use stoxnor::diagnostic::CODES;
 use stoxnor::layer::KINDS;
+use stoxnor::synth::part::Part;
 use xtask::house::House;
 
 /// Lines from which on a file is to be split.
@@ -300,6 +301,23 @@ fn every_key_and_option_is_explained() {
         options += 1;
     }
     assert!(options >= 20, "{options} options");
+}
+
+/// The guide's chapter on synthesis has a row for every part, with what it has.
+#[test]
+fn every_part_is_in_the_guide() {
+    let text = fs::read_to_string(root().join("src/guide/synthesis.md")).unwrap();
+    let rows: Vec<String> =
+        text.lines().filter(|l| l.starts_with("| `")).map(|l| l.replace(',', "")).collect();
+    assert_eq!(rows.len(), Part::ALL.len());
+    for (part, row) in Part::ALL.iter().zip(rows) {
+        let Part { name, short, room, clock_mhz, .. } = part;
+        let begin = format!("| `{name}` | `{short}` | `{}` |", part.family.name());
+        assert!(row.starts_with(&begin), "{name}: {row}");
+        for cell in [format!("| {} ", room.lut), format!("| {} ", room.ram), format!("| {clock_mhz} MHz |")] {
+            assert!(row.contains(&cell), "{name}: no {cell} in {row}");
+        }
+    }
 }
 
 /// Every chapter is part of the documentation, so that its snippets compile.

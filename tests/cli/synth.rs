@@ -105,7 +105,7 @@ fn what_does_not_fit_is_counted_and_not_placed() {
     bed.program("yosys", FULL);
     bed.program("nextpnr-ice40", &format!("{NEXTPNR}\ncase $1 in --version) ;; *) touch placed ;; esac"));
     let ended = bed.faked(&["synth", "m.onnx", "--part", "up5k", "--out", "out", "--json"]).with(2);
-    assert!(ended.err.contains("31 block RAMs"), "{}", ended.err);
+    assert!(ended.err.contains("31 block RAMs") && !ended.err.contains("left over"), "{}", ended.err);
     let found = ended.json();
     assert_eq!(
         (&found["fits"], &found["fmax_mhz"], &found["ram"]),
@@ -119,7 +119,46 @@ fn what_does_not_fit_is_counted_and_not_placed() {
     );
     let ended = bed.faked(&["synth", "m.onnx", "--part", "ice40-hx8k", "--json"]).with(2);
     assert_eq!(ended.json()["fits"], false);
+    assert!(ended.err.contains("cells left over"), "{}", ended.err);
     assert!(ended.err.contains("part-too-small"), "{}", ended.err);
+}
+
+/// Every part that is routed: its program is called with its device and the clock, and what it reports is read.
+#[test]
+fn every_part_is_told_to_its_own_program() {
+    let bed = Bed::new();
+    bed.program("yosys", &FULL.replace("seq 31", "seq 1"));
+    let report = r#"{"fmax": {"clk": {"achieved": 99.5}}, "critical_paths": []}"#;
+    let nextpnr = format!(
+        r#"[ "$1" = --version ] && {{ echo '(Version 0.11.1)'; exit; }}
+echo "$0 $*" >&2; echo "$*" >called; [ ! -f pins.cst ] || grep -q '"clk"' pins.cst || exit 5
+while [ $# -gt 0 ]; do [ "$1" = --report ] && echo '{report}' >"$2"; shift; done"#
+    );
+    for family in ["ice40", "ecp5", "himbaechel-gowin"] {
+        bed.program(&format!("nextpnr-{family}"), &nextpnr);
+    }
+    for (part, device, clock) in [
+        ("up5k", "--up5k ", "48"),
+        ("hx8k", "--hx8k ", "120"),
+        ("ecp5-25k", "--25k ", "150"),
+        ("45k", "--45k ", "150"),
+        ("85k", "--85k ", "150"),
+        ("GW1N-9C", "family=GW1N-9C ", "100"),
+        ("gw2a-18", "family=GW2A-18C ", "125"),
+    ] {
+        let found = bed.faked(&["synth", "m.onnx", "--part", part, "--out", part, "--json"]).with(0).json();
+        assert_eq!(
+            (&found["fmax_mhz"], &found["clock_mhz"].to_string()),
+            (&99.5.into(), &format!("{clock}.0"))
+        );
+        let called = fs::read_to_string(bed.path(part).join("called")).unwrap();
+        assert!(called.contains(device) && called.contains(&format!("--freq {clock} ")), "{part}: {called}");
+        assert_eq!(bed.list(part).contains(&"pins.cst".to_owned()), part.starts_with(['g', 'G']), "{part}");
+    }
+    for part in ["xc7a35t", "a100t"] {
+        let found = bed.faked(&["synth", "m.onnx", "--part", part, "--json"]).with(0).json();
+        assert_eq!((&found["fits"], &found["fmax_mhz"]), (&true.into(), &Value::Null));
+    }
 }
 
 #[test]
@@ -129,6 +168,9 @@ fn an_unknown_part_and_another_family_are_refused() {
     assert!(err.contains("no part is called up6k") && err.contains("gw2a-18c"), "{err}");
     let err = bed.run(&["synth", "m.onnx", "--part", "up5k", "--family", "ecp5"]).with(2).err;
     assert!(err.contains("config-value") && err.contains("ice40"), "{err}");
+    // Portable Verilog fits every part.
+    bed.program("yosys", &FULL.replace("seq 31", "seq 1"));
+    bed.faked(&["synth", "m.onnx", "--part", "a35t", "--family", "generic"]).with(0);
     let err = bed.run(&["synth", "m.onnx", "--part", "up5k", "--seeds", "0"]).with(2).err;
     assert!(err.contains("--seeds"), "{err}");
 }
