@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, stream_register};
+use stoxnor_hdl::block::counter;
 use stoxnor_hdl::{Builder, Module, Net, Role, Stream, index_bits};
 
 use crate::arith::activation::Activations;
@@ -27,7 +27,7 @@ use crate::frame::batch::Batch;
 use crate::frame::element::Element;
 use crate::schedule::{Matrix, Schedule};
 use crate::unit::folding::{Cuts, Folding};
-use crate::unit::matrix::{Numbers, Output, Position, RawSums, Search, Step, Table, drive_run, width};
+use crate::unit::matrix::{Numbers, Output, PipelineEnd, Position, RawSums, Search, Step, Table, width};
 use crate::unit::resources::Resources;
 use crate::unit::window::{LineBufferStage, WindowConsumer};
 
@@ -220,17 +220,17 @@ impl ChannelUnit<'_> {
         self.document(&mut b, table.as_ref());
         let s = b.stream_input("s", pe as u32 * element + u32::from(self.kernel.flagged()), user);
         let m_ready = b.input("m_ready", 1, Role::Control);
-        let out = b.instance("u_out", &stream_register(pe as u32 * self.element().bits(), user));
-        b.connect(out, "m_ready", m_ready);
-        let run = b.wire("run", 1);
-        b.output("s_ready", run, Role::Control);
+        let width = pe as u32 * self.element().bits();
+        let end = PipelineEnd::new(&mut b, (width, user), self.fold.cuts.stalls(), m_ready);
+        let PipelineEnd { run, may, .. } = end;
+        b.output("s_ready", may, Role::Control);
         // Accepted beats are counted only if a counter needs it.
         let words = table.as_ref().map_or(1, |table| table.depth(pe));
         let take = if taps > 1 || words > 1 {
-            let take = b.and(run, s.valid);
+            let take = b.and(may, s.valid);
             b.named("take", take)
         } else {
-            run
+            may
         };
         let tap = counter(&mut b, "tap", taps, take);
         let search = table.as_ref().and_then(|table| self.search(table));
@@ -291,10 +291,7 @@ impl ChannelUnit<'_> {
             },
         };
         let Stage { valid, last, user } = stage;
-        drive_run(&mut b, run, out, valid, self.fold.cuts);
-        b.connect_stream(out, "s", Stream { data, valid, last, user });
-        let m = b.out_stream(out, "m");
-        b.stream_output_forward("m", m);
+        end.finish(&mut b, Stream { data, valid, last, user });
         b.finish()
     }
 

@@ -153,7 +153,7 @@ fn faults_in_blocks_are_found_by_random_graphs() {
         ("in_turn", "begins one beat late", late("place_q")),
         ("in_turn", "loses last", last(false)),
         ("replay", "begins with the second beat", late("position_q")),
-        ("replay", "begins with the second pass", late("pass_q")),
+        ("replay", "a frame has begun before it comes", late("begun_0_q")),
         ("replay", "begins with the other half", late("half_q")),
         ("replay", "last with every beat", last(true)),
         ("frame_sum", "begins with the second beat", late("at_q")),

@@ -430,9 +430,9 @@ fn a_replay_buffer_that_swaps_its_halves() {
 fn a_replay_buffer_that_gives_a_pass_too_few() {
     let bed = bed(Law::Ternary, SAMPLED);
     let faulty = edit_module(&bed.hardware, "replay_d3_w8_m3", |m| {
-        let count = net(m, "pass_count").index();
+        let further = net(m, "further_said").index();
         let two = add_cell(m, "two", 2, Cell::Const(Bits::new(2, 2)));
-        let Driver::Cell(Cell::Add(_, one)) = &mut m.nets[count].driver else { panic!("a sum") };
+        let Driver::Cell(Cell::Sub(_, one)) = &mut m.nets[further].driver else { panic!("a difference") };
         *one = two;
     });
     let given = NOW.iter().enumerate().flat_map(|(frame, n)| {

@@ -36,7 +36,7 @@ pub use ram::ram;
 pub use replay::{replay, replay_user};
 pub use rom::rom;
 pub use rounding::RoundingLane;
-pub use stream_register::stream_register;
+pub use stream_register::{running_stream_register, stream_register};
 pub use threshold::{threshold, threshold_count};
 pub use threshold_search::ThresholdSearch;
 pub use width_converter::{narrower, widener};
@@ -75,6 +75,18 @@ fn counter_from(b: &mut Builder, name: &str, count: u64, start: u64, step: Net) 
     let next = b.mux(end, zero, up);
     b.next_if(q, step, next);
     Some((q, end))
+}
+
+/// Whether a counter of [`counter`] is 0: a register, for the same reason. `counted` is what it returned, and `step` advances it.
+pub fn counter_begins(b: &mut Builder, name: &str, counted: (Net, Net), step: Net) -> Net {
+    let (q, end) = counted;
+    if b.width(q) == 1 {
+        let begins = b.not(q);
+        return b.named(name, begins);
+    }
+    let begins = b.register(name, 1, Some(1));
+    b.next_if(begins, step, end);
+    begins
 }
 
 /// Makes register `q` count up where `up` is 1, and down where `down` is 1.
@@ -206,6 +218,7 @@ mod tests {
         let blocks = [
             stream_register(8, 0),
             stream_register(3, 2),
+            running_stream_register(3, 1),
             fifo(1, 4, 1),
             fifo(2, 8, 0),
             fifo(100, 1, 3),

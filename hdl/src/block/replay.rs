@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{counter, has_entries, is_full, of_frames, some_after, up_and_down};
+use super::{counter, counter_begins, has_entries, is_full, up_and_down};
 use crate::{Builder, Module, Net, Role, Stream, bits_for, index_bits};
-
-/// Number of frames whose number of passes is stored: the rest of one that is being output, a whole one, and the beginning of a
-/// third.
-const FRAMES: u32 = 4;
 
 /// User bits for a number of passes up to `max`; 0 if there is only one choice.
 pub fn replay_user(max: u32) -> u32 {
@@ -26,7 +22,8 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
         if user == 0 { "once".to_owned() } else { format!("s_user times, 1 to {most} (else {most})") };
     b.doc(format!("Replay buffer: two frames of {beats} beats; each is given {times}."));
     if user > 0 {
-        b.doc("passes_*: the numbers of the frames that may be here in part, one leaving, one whole, one coming; four for the sake of a counter of two bits.");
+        b.doc("Frames that have begun to come are three at most: one leaving, one whole, one coming. further_q: passes of the first behind the one");
+        b.doc("in work; further_second_q, further_third_q: those of the others behind their first.");
     }
     b.doc("m_last stands on the final beat of every pass, m_user is 1 in the last pass of a frame.");
     b.doc("Timing: a beat accepted at edge t is offered after edge t + 1; full rate.");
@@ -52,21 +49,7 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     let (first_pass, last_pass) = match s.user {
         None => (None, None),
         Some(said) => {
-            let passes = passes(&mut b, said, write, frame_end, beats);
-            let pass = b.register("pass", index_bits(most.into()), Some(0));
-            let one = b.constant(b.width(pass), 1);
-            let more = b.add(pass, one);
-            let number = b.zero_extend(pass, user);
-            let one = b.constant(user, 1);
-            let count = b.add(number, one);
-            let count = b.named("pass_count", count);
-            let as_said = b.eq(count, passes);
-            let as_built = b.is(pass, u64::from(most) - 1);
-            let last = b.or(as_said, as_built);
-            let last = b.named("last_pass", last);
-            let zero = b.constant(b.width(pass), 0);
-            let next = b.mux(last, zero, more);
-            b.next_if(pass, pass_end, next);
+            let last = passes(&mut b, (said, most), beats, (write, pass_end, frame_end));
             let first = b.register("first_pass", 1, Some(1));
             b.next_if(first, pass_end, last);
             (Some(first), Some(last))
@@ -84,11 +67,25 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
         None => has_entries(&mut b, "available", unread, write, taken),
         Some((first, last)) => {
             let available = b.register("available", 1, Some(0));
-            let some = some_after(&mut b, "some_unread", unread, write, taken);
-            let begins = b.mux(pass_end, last, first);
+            let some = b.register("some_unread", 1, Some(0));
+            // Both answers are there before `read` is: it comes late.
+            let one = b.is(unread, 1);
+            let empties = b.and(one, first);
+            let stays = b.not(empties);
+            let stays = b.and(some, stays);
+            let unread_if_read = b.or(write, stays);
+            let unread_if_read = b.named("some_unread_if_read", unread_if_read);
+            let unread_else = b.or(write, some);
+            let unread_else = b.named("some_unread_else", unread_else);
+            let begins = position.map_or(last, |(_, end)| b.mux(end, last, first));
             let again = b.not(begins);
-            let next = b.or(again, some);
+            let if_read = b.or(again, unread_if_read);
+            let again = b.not(first);
+            let otherwise = b.or(again, unread_else);
+            let next = b.mux(read, if_read, otherwise);
             b.next(available, next);
+            let next = b.mux(read, unread_if_read, unread_else);
+            b.next(some, next);
             available
         }
     };
@@ -145,14 +142,69 @@ pub fn replay(beats: u32, width: u32, most: u32) -> Arc<Module> {
     b.finish()
 }
 
-/// The number of passes of the frame in work: `said` at each frame's first beat, stored until the previous frame is done.
-fn passes(b: &mut Builder, said: Net, write: Net, done: Net, beats: u32) -> Net {
+/// Whether the pass in work is its frame's last one, as a register. `said` is the number of passes, 1 to `most`, at a frame's first
+/// beat; `write`, `pass_end` and `frame_end` are 1 where a beat comes, a pass ends and its frame ends.
+///
+/// Of the frames that have begun to come, the first is being output; the numbers of the second and the third are stored.
+fn passes(
+    b: &mut Builder,
+    (said, most): (Net, u32),
+    beats: u32,
+    (write, pass_end, frame_end): (Net, Net, Net),
+) -> Net {
     let place = counter(b, "written", beats.into(), write);
-    let begins = place.map_or(write, |(q, _)| {
-        let first = b.is(q, 0);
+    let begins = place.map_or(write, |place| {
+        let first = counter_begins(b, "written_first", place, write);
         b.and(write, first)
     });
     let begins = b.named("frame_begins", begins);
-    let value = of_frames(b, "passes", FRAMES.into(), said, begins, done);
-    b.named("passes", value)
+    // Passes behind the first one.
+    let one = b.constant(b.width(said), 1);
+    let further = b.sub(said, one);
+    let further = b.named("further_said", further);
+    let limit = b.constant(b.width(said), most.into());
+    let legal = b.less(further, limit);
+    let bits = index_bits(most.into());
+    let further = b.slice(further, 0, bits);
+    let all = b.constant(bits, u64::from(most) - 1);
+    let coming = b.mux(legal, further, all);
+    let coming = b.named("further_coming", coming);
+
+    let begun = [0, 1, 2].map(|k| b.register(&format!("begun_{k}"), 1, Some(0)));
+    let changes = b.xor(begins, frame_end);
+    let changes = b.named("begun_changes", changes);
+    for k in 0..begun.len() {
+        let more = if k == 0 { b.constant(1, 1) } else { begun[k - 1] };
+        let fewer = if k + 1 == begun.len() { b.constant(1, 0) } else { begun[k + 1] };
+        let next = b.mux(begins, more, fewer);
+        b.next_if(begun[k], changes, next);
+    }
+    let third = b.registered("further_third", None, begins, coming);
+    let second = b.register("further_second", bits, None);
+    let none = b.not(begun[1]);
+    let fills = b.and(begins, none);
+    let moves = b.or(frame_end, fills);
+    let from_third = b.and(frame_end, begun[2]);
+    let next = b.mux(from_third, third, coming);
+    b.next_if(second, moves, next);
+
+    // While no frame has begun, whatever comes is loaded.
+    let nothing = b.not(begun[0]);
+    let nothing = b.named("nothing_begun", nothing);
+    let loads = b.or(nothing, frame_end);
+    let loads = b.named("further_loads", loads);
+    let next = b.mux(begun[1], second, coming);
+    let next = b.named("further_next", next);
+    let step = b.or(nothing, pass_end);
+    let step = b.named("further_changes", step);
+    let further = b.register("further", bits, None);
+    let one = b.constant(bits, 1);
+    let fewer = b.sub(further, one);
+    let fewer = b.mux(loads, next, fewer);
+    b.next_if(further, step, fewer);
+    let last = b.register("last_pass", 1, None);
+    let (next_is_last, one_is_left) = (b.is(next, 0), b.is(further, 1));
+    let next = b.mux(loads, next_is_last, one_is_left);
+    b.next_if(last, step, next);
+    last
 }

@@ -1,6 +1,6 @@
 //! Stochastic rounding in hardware, and weights that are rounded on the fly.
 
-use stoxnor_hdl::block::{RoundingLane, lfsr, lfsr_window};
+use stoxnor_hdl::block::{RoundingLane, counter_begins, lfsr, lfsr_window};
 use stoxnor_hdl::{Bits, Builder, Image, Net, index_bits};
 
 use crate::arith::lfsr::before;
@@ -252,19 +252,22 @@ impl Sampler<'_> {
             return (load, None);
         }
         // Counts the row groups that share random words; the last set may be smaller.
-        let done = all(b, [Some(pace.advance), pace.end]).expect("advance is there");
+        let done = pace.end.map_or(pace.advance, |end| {
+            let done = b.and(pace.advance, end);
+            b.named("words_done", done)
+        });
         let repeats = self.repeats() as u64;
         let repeat = b.register("repeat", index_bits(repeats), Some(0));
         let mut end = b.is(repeat, repeats - 1);
         if let Some(last) = pace.last_group.filter(|_| !self.groups().is_multiple_of(self.repeats())) {
             end = b.or(end, last);
         }
+        let end = b.named("words_end", end);
         let (zero, one) = (b.constant(b.width(repeat), 0), b.constant(b.width(repeat), 1));
         let up = b.add(repeat, one);
         let next = b.mux(end, zero, up);
         b.next_if(repeat, done, next);
-        let fresh = b.is(repeat, 0);
-        let fresh = b.named("fresh_words", fresh);
+        let fresh = counter_begins(b, "fresh_words", (repeat, end), done);
         let keep = all(b, [Some(fresh), pace.first]).expect("the repeat is there");
         let more = b.not(fresh);
         let again = all(b, [Some(more), pace.first]).expect("the repeat is there");

@@ -16,6 +16,7 @@
 //!
 //! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
 
+mod end;
 mod fly;
 mod form;
 mod output;
@@ -28,13 +29,14 @@ mod table;
 
 use std::sync::Arc;
 
-use stoxnor_hdl::block::{counter, ram, rom, rom_dp16kd, stream_register};
-use stoxnor_hdl::{Builder, Image, InstanceId, Module, Net, Role, Stream};
+use stoxnor_hdl::block::{counter, counter_begins, ram, rom, rom_dp16kd};
+use stoxnor_hdl::{Builder, Image, Module, Net, Role, Stream};
 
 use crate::arith::matrix::IntMatrix;
-use crate::schedule::{Matrix, Stalls};
-use crate::unit::folding::{Cuts, Folding, Roms};
+use crate::schedule::Matrix;
+use crate::unit::folding::{Folding, Roms};
 
+pub use end::PipelineEnd;
 pub use fly::{Fly, Sampler};
 pub use form::{Accumulate, BitPlanes, Form, Operands};
 pub(crate) use output::width;
@@ -219,18 +221,14 @@ impl<'a> MatrixUnit<'a> {
         let m_ready = b.input("m_ready", 1, Role::Control);
 
         let output_width = pe as u32 * self.output.element().bits();
-        let out = b.instance("u_out", &stream_register(output_width, self.user));
-        b.connect(out, "m_ready", m_ready);
-        let run = b.wire("run", 1);
+        let end = PipelineEnd::new(&mut b, (output_width, self.user), self.fold.cuts.stalls(), m_ready);
+        let PipelineEnd { run, may, .. } = end;
 
         // Issue: a step of the first row group needs an input beat; other row groups read the operand buffer.
         let issue = b.wire("issue", 1);
         let step = counter(&mut b, "step", steps, issue);
         let step_end = step.map(|(_, end)| end);
-        let first = step.map(|(q, _)| {
-            let first = b.is(q, 0);
-            b.named("step_first", first)
-        });
+        let first = step.map(|step| counter_begins(&mut b, "step_first", step, issue));
         // Positions are counted only if something depends on the frame.
         let table = self.table();
         let frames = self.source.tells_frames() || table.as_ref().is_some_and(|t| t.members.len() > 1);
@@ -274,8 +272,8 @@ impl<'a> MatrixUnit<'a> {
             last_member: user.filter(|_| self.user == 1),
         };
         let Word { word: weights, ready: source_ready } = self.source.hardware(&mut b, control);
-        let may = source_ready.map_or(run, |ready| {
-            let may = b.and(run, ready);
+        let may = source_ready.map_or(may, |ready| {
+            let may = b.and(may, ready);
             b.named("may_issue", may)
         });
         let (ready, can_issue) = match loading {
@@ -354,11 +352,7 @@ impl<'a> MatrixUnit<'a> {
             let name = if edge == 0 { "reached".to_owned() } else { format!("reached_{edge}") };
             done = self.advance(&mut b, &name, run, done);
         }
-        drive_run(&mut b, run, out, done.valid, self.fold.cuts);
-        let result = Stream { data, valid: done.valid, last: done.last, user: done.user };
-        b.connect_stream(out, "s", result);
-        let m = b.out_stream(out, "m");
-        b.stream_output_forward("m", m);
+        end.finish(&mut b, Stream { data, valid: done.valid, last: done.last, user: done.user });
         b.finish()
     }
 
@@ -463,21 +457,6 @@ impl<'a> MatrixUnit<'a> {
             user: stage.user.map(|n| b.registered(&format!("{name}_user"), None, run, n)),
         }
     }
-}
-
-/// Drives `run`, which moves all stages of a pipeline, by the stream register `out` at its end. `valid` is that of the last stage.
-pub fn drive_run(b: &mut Builder, run: Net, out: InstanceId, valid: Net, cuts: Cuts) {
-    let room = b.out(out, "s_ready");
-    let moves = match cuts.stalls() {
-        // The last stage is empty, or its beat may leave: a full register alone does not stop earlier stages.
-        Stalls::Blocked => {
-            let empty = b.not(valid);
-            b.or(room, empty)
-        }
-        // The register's spare entry is empty: no path from other signals.
-        Stalls::Full => room,
-    };
-    b.drive(run, moves);
 }
 
 /// A ROM of a unit.

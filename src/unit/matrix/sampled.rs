@@ -1,6 +1,6 @@
 //! A weight source that rounds the weights once per member.
 
-use stoxnor_hdl::block::{counter, ram};
+use stoxnor_hdl::block::{counter, counter_begins, ram};
 use stoxnor_hdl::{Builder, InstanceId, Net};
 
 use crate::unit::folding::{Cuts, Folding};
@@ -54,16 +54,13 @@ impl Sampled<'_> {
 
         let advance = match row {
             None => busy,
-            Some((q, _)) => {
-                let first = b.is(q, 0);
+            Some(row) => {
+                let first = counter_begins(b, "row_first", row, busy);
                 let advance = b.and(busy, first);
                 b.named("next_words", advance)
             }
         };
-        let first_step = column.map(|(q, _)| {
-            let first = b.is(q, 0);
-            b.named("first_step_sampled", first)
-        });
+        let first_step = column.map(|column| counter_begins(b, "first_step_sampled", column, word_done));
         let fetch = (s.all_starts() > 1).then(|| {
             let mut now = started;
             if let Some(last) = last_group.filter(|_| s.starts() > 1) {
@@ -76,7 +73,9 @@ impl Sampled<'_> {
             Fetch { now, first, again: None, late: false }
         });
         let numbers = s.numbers(b, 1, busy, busy, |_| done, None);
-        let first_group = group.filter(|_| s.starts() == 1).map(|(q, _)| b.is(q, 0));
+        let first_group = group
+            .filter(|_| s.starts() == 1)
+            .map(|group| counter_begins(b, "first_group_sampled", group, group_done));
         let pace = Pace { advance, first: first_step, first_group, end: step_end, last_group, fetch };
         let words = s.sequences(b, &pace);
 

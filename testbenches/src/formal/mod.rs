@@ -3,6 +3,7 @@
 
 pub mod harness;
 pub mod proofs;
+pub mod replay;
 pub mod window;
 
 use std::collections::BTreeSet;

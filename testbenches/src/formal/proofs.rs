@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use stoxnor_hdl::block::{
-    Cells, Lane, RoundingLane, SEGMENT, ThresholdSearch, fifo, fork, in_turn, join, lfsr, narrower, replay,
-    replay_user, stream_register, widener,
+    Cells, Lane, RoundingLane, SEGMENT, ThresholdSearch, fifo, fork, in_turn, join, lfsr, narrower,
+    running_stream_register, stream_register, widener,
 };
 use stoxnor_hdl::inline::inlined;
-use stoxnor_hdl::{Builder, Image, Role, bits_for, index_bits};
+use stoxnor_hdl::{Builder, Image, Role, bits_for};
 
 use super::Method;
 use super::Proof;
@@ -15,7 +15,19 @@ use super::harness::Harness;
 
 /// All beats leave in order, none waits longer than it has to, and there is room for two.
 pub fn of_stream_register(width: u32, user: u32) -> Proof {
-    let mut h = Harness::new(stream_register(width, user));
+    let name = format!("stream register, {width} bits, {user} user bits");
+    of_two_entries(Harness::new(stream_register(width, user)), name, (width, user))
+}
+
+/// The same, and both flip-flops tell whether the second entry is empty.
+pub fn of_running_stream_register(width: u32, user: u32) -> Proof {
+    let mut h = Harness::new(running_stream_register(width, user));
+    h.hold("s_run == s_ready");
+    let name = format!("running stream register, {width} bits, {user} user bits");
+    of_two_entries(h, name, (width, user))
+}
+
+fn of_two_entries(mut h: Harness, name: String, (width, user): (u32, u32)) -> Proof {
     h.stream("s");
     h.stream("m");
     h.show("valid_q", 1);
@@ -33,7 +45,7 @@ pub fn of_stream_register(width: u32, user: u32) -> Proof {
     h.hold("!(m_valid && leaving == beat) || m_word == kept");
     h.hold(format!("!(spare_valid_q_i && leaving + 3'd1 == beat) || {{{spare}}} == kept"));
     h.reach("inside == 2 && leaving == 3", 12);
-    h.proof(format!("stream register, {width} bits, {user} user bits"), Method::Induction(2))
+    h.proof(name, Method::Induction(2))
 }
 
 /// Beats that have come and gone, and the word of any one of them: `inside`, `leaving`, `beat`, `kept`.
@@ -241,131 +253,6 @@ pub fn of_turns(counts: &[u32], width: u32, user: u32, rounds: u32) -> Proof {
     h.hold(format!("!m_valid || m_last == (round == {last_round} && at == {})", total - 1));
     h.reach("m_moves && m_last", total * rounds + 4);
     h.proof(format!("turns of {counts:?} beats, {rounds} rounds a frame"), Method::Induction(2))
-}
-
-/// Every frame is given as often as its first beat says, beat by beat in order, at once and in place of none that is still to be given.
-pub fn of_replay(beats: u32, width: u32, most: u32) -> Proof {
-    let user = replay_user(most);
-    let mut h = Harness::new(replay(beats, width, most));
-    h.stream("s");
-    h.stream("m");
-    let end = beats - 1;
-    // Frames are counted modulo 4. Coming: frame and beat that are written next.
-    h.counter("coming_beat", beats.into(), "s_moves");
-    h.counter("coming", 4, &format!("s_moves && coming_beat == {end}"));
-    let passes = |frame: &str| match user {
-        0 => "1'b1".to_owned(),
-        _ => format!("(said[{frame}] == 0 || said[{frame}] > {most} ? {user}'d{most} : said[{frame}])"),
-    };
-    if user > 0 {
-        h.add(format!("reg [{}:0] said_0, said_1, said_2, said_3;", user - 1));
-        for k in 0..4 {
-            let first = format!("s_moves && coming_beat == 0 && coming == {k}");
-            h.add(format!("always @(posedge clk) if ({first}) said_{k} <= s_user;"));
-        }
-        h.add(format!("wire [{}:0] said [0:3];", user - 1));
-        (0..4).for_each(|k| h.add(format!("assign said[{k}] = said_{k};")));
-    }
-    // Leaving: frame, pass and beat that are offered next; reading: the same for what is read from memory next.
-    let [place, number] = [bits_for(beats.into()), bits_for(most.into())];
-    h.add(format!(
-        "reg [1:0] leaving; reg [{0}:0] leaving_pass; reg [{1}:0] leaving_beat;
-         wire [{0}:0] leaving_passes = {2};
-         wire leaving_last = leaving_pass + 1 == leaving_passes;
-         wire leaving_end = leaving_beat == {end};
-         wire [1:0] after = leaving_end && leaving_last ? leaving + 2'd1 : leaving;
-         wire [{0}:0] after_pass = !leaving_end ? leaving_pass : leaving_last ? 0 : leaving_pass + 1'b1;
-         wire [{1}:0] after_beat = leaving_end ? 0 : leaving_beat + 1'b1;
-         always @(posedge clk)
-         if (rst) begin leaving <= 0; leaving_pass <= 0; leaving_beat <= 0; end
-         else if (m_moves) begin leaving <= after; leaving_pass <= after_pass; leaving_beat <= after_beat; end
-         wire [1:0] reading = m_valid ? after : leaving;
-         wire [{0}:0] reading_pass = m_valid ? after_pass : leaving_pass;
-         wire [{1}:0] reading_beat = m_valid ? after_beat : leaving_beat;
-         wire [{0}:0] reading_passes = {3};
-         wire reading_last = reading_pass + 1 == reading_passes;
-         wire [1:0] ahead = coming - reading;
-         wire begun = ahead != 0 || coming_beat != 0;",
-        number - 1,
-        place - 1,
-        passes("leaving"),
-        passes("reading")
-    ));
-    let bits = bits_for(u64::from(4 * beats));
-    h.add(format!(
-        "wire [{bits}:0] there = ahead * {beats} + coming_beat;
-         wire [{bits}:0] kept = there - (begun && reading_last ? reading_beat : 0);
-         wire [{bits}:0] unread = there - (reading_pass == 0 ? reading_beat : {beats});
-         wire readable = reading_pass != 0 || unread != 0;
-         reg due; always @(posedge clk) due <= running & readable & (~m_valid | m_ready);"
-    ));
-    h.hold(format!("coming_beat < {beats} && leaving_beat < {beats} && leaving_pass < {most}"));
-    h.hold(format!("ahead != 3 && there <= {} && (reading_pass == 0 || ahead != 0)", 3 * beats));
-    h.hold("reading_pass != 0 || reading_beat <= there");
-    h.hold("begun || (reading_pass == 0 && reading_beat == 0)");
-    h.hold("!begun || reading_pass < reading_passes");
-    h.hold("!m_valid || leaving_pass < leaving_passes");
-    h.hold(format!("kept <= {} && s_ready == (kept < {})", 2 * beats, 2 * beats));
-    h.hold("!due || m_valid");
-    let depth = u64::from(2 * beats);
-    h.show("used_q", bits_for(depth));
-    h.show("unread_q", bits_for(depth));
-    h.show("write_at_q", index_bits(depth));
-    h.show("half_q", 1);
-    h.hold("used_q_i == kept && unread_q_i == unread && half_q_i == reading[0]");
-    h.hold(format!("write_at_q_i == coming[0] * {beats} + coming_beat"));
-    h.show("read_at_q", index_bits(depth));
-    h.hold(format!("read_at_q_i == reading[0] * {beats} + reading_beat"));
-    h.show("full_q", 1);
-    h.show("available_q", 1);
-    h.hold(format!("full_q_i == (kept == {depth}) && available_q_i == readable"));
-    h.ends("write_at", depth);
-    if beats > 1 {
-        h.show("position_q", index_bits(beats.into()));
-        h.ends("position", beats.into());
-        h.hold("position_q_i == reading_beat");
-    }
-    if user > 0 {
-        h.show("some_unread_q", 1);
-        h.hold("some_unread_q_i == (unread != 0)");
-        h.show("first_pass_q", 1);
-        h.hold("first_pass_q_i == (reading_pass == 0)");
-        h.show("pass_q", index_bits(most.into()));
-        h.show("into_q", 2);
-        h.show("from_q", 2);
-        h.ends("into", 4);
-        h.ends("from", 4);
-        h.add("wire [1:0] next = coming + (coming_beat != 0);");
-        h.hold("pass_q_i == reading_pass && from_q_i == reading && into_q_i == next");
-        if beats > 1 {
-            h.show("written_q", index_bits(beats.into()));
-            h.ends("written", beats.into());
-            h.hold("written_q_i == coming_beat");
-        }
-        for k in 0..4 {
-            h.show(&format!("passes_{k}_q"), user);
-            h.add(format!("wire [1:0] from_{k} = 2'd{k} - reading;"));
-            let here = format!("(from_{k} < ahead || (from_{k} == ahead && coming_beat != 0))");
-            h.hold(format!("!{here} || passes_{k}_q_i == said_{k}"));
-        }
-    }
-    h.any("frame", 4);
-    h.any("beat", beats.into());
-    h.keep("word", width + 1, "s_moves && coming == frame && coming_beat == beat", "{s_last, s_data}");
-    h.add("wire [1:0] distance = frame - reading;");
-    let written = "(distance < ahead || (distance == ahead && coming_beat > beat))";
-    let freed = "(distance == 0 && reading_last && reading_beat > beat)";
-    for at in 0..2 * beats {
-        h.show_as(&format!("data_{at}"), &format!("data_words[{at}]"), width);
-        h.show_as(&format!("last_{at}"), &format!("last_words[{at}]"), 1);
-        let here = format!("frame[0] == {} && beat == {}", at / beats, at % beats);
-        h.hold(format!("!({here} && {written} && !{freed}) || {{last_{at}, data_{at}}} == word"));
-    }
-    let offered = "m_valid && leaving == frame && leaving_beat == beat";
-    h.hold(format!("!({offered}) || {{m_last, m_data}} == word"));
-    h.hold("!m_valid || m_user == leaving_last");
-    h.reach(format!("leaving == 2 && coming == 3 && coming_beat == {end}"), 4 * beats + 8);
-    h.proof(format!("replay of {beats} beats, up to {most} times"), Method::Induction(2))
 }
 
 /// A lane's bit, or trit, is what the law says, for every stored number and every random one.
