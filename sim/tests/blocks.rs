@@ -1,10 +1,8 @@
 //! Stream blocks and cells in the rtl engine, in Verilator and in Icarus: the same beats at the same cycles.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{pattern, rtl, shape};
+use crate::common::{pattern, rtl, shape};
 use stoxnor_hdl::block::{counter, fifo, narrower, rom_dp16kd, stream_register, widener};
 use stoxnor_hdl::{Bits, Builder, Image, Module, Role, Stream};
 use stoxnor_sim::icarus::Icarus;
@@ -12,7 +10,7 @@ use stoxnor_sim::verilator::Verilator;
 use stoxnor_sim::{Beat, Design, Reset, Stimulus};
 
 fn design(top: Arc<Module>, input: u32, output: u32, user: u32) -> Design {
-    common::design(top, shape("s", input, user), vec![shape("m", output, user)])
+    crate::common::design(top, shape("s", input, user), vec![shape("m", output, user)])
 }
 
 fn frames(width: u32, count: u64, beats: u64) -> Vec<Vec<Bits>> {

@@ -1,10 +1,8 @@
 //! Blocks of stochastic layers, ensembles and images against plain models, in the rtl engine, in Verilator and in Icarus.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{design, pattern, rtl, shape};
+use crate::common::{design, pattern, rtl, shape};
 use stoxnor_hdl::block::{
     Border, LineBuffer, Loop, Padding, RoundingLane, Summand, frame_sum, lfsr, lfsr_window, replay,
     replay_user, threshold_count,

@@ -76,7 +76,7 @@ fn tell(recipe: &Recipe, failure: Failure, checks: &Checks<'_>) {
     eprintln!("made smaller: {failure}\n{}", small.json());
     match std::fs::write(&file, small.json()) {
         Ok(()) => eprintln!(
-            "kept as {}; `cargo test -p stoxnor-testbenches --test random kept` runs it",
+            "kept as {}; `cargo test -p stoxnor-testbenches --test all kept` runs it",
             file.display()
         ),
         Err(error) => eprintln!("not kept: {}: {error}", file.display()),
