@@ -92,7 +92,8 @@ pub fn run(program: &Path, arguments: &[String], directory: &Path) -> Result<Str
     })
 }
 
-/// The first line that a program prints of its version, on standard output or else on standard error.
+/// The line that a program prints of its version, on standard output or else on standard error: the last one, as tools from PyPI say
+/// before it that they prepare their first run.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -102,7 +103,7 @@ pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
             ToolError::Missing { program: program.display().to_string(), reason: e.to_string() }
         })?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned())
+    Ok(String::from_utf8_lossy(&text).lines().next_back().unwrap_or_default().to_owned())
 }
 
 /// Keeps the directory if `result` shows that a tool failed in it.

@@ -1,8 +1,12 @@
-//! What one layer costs in LUTs, flip-flops and memories, by yosys, in every realisation. Prints a table for the guide's chapter on
-//! measurements: `cargo run --release -p stoxnor-testbenches --example cost [ecp5|ice40] [part of a name]`.
+//! What one layer costs in LUTs, flip-flops and memories, by yosys, in every realisation, and what a bare popcount costs. Prints a table
+//! for the guide's chapter on measurements:
+//! `cargo run --release -p stoxnor-testbenches --example cost [ecp5|ice40|xilinx7] [part of a name]`.
+//!
+//! The environment variable `YOSYS` names the program where it is not `yosys`.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -19,6 +23,8 @@ use stoxnor::frame::port::Port;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::network::layer::Layer as _;
 use stoxnor::unit::folding::{Comparing, Counting, Folding};
+use stoxnor::unit::resources::Resources;
+use stoxnor_hdl::block::{Cells, Lane, PopcountCuts, ProcessingElement};
 use stoxnor_hdl::{Image, Module, verilog};
 use stoxnor_testbenches::conformance::random;
 
@@ -33,6 +39,7 @@ const NAME: &str = "l1_dense";
 struct Family {
     name: &'static str,
     synth: &'static str,
+    /// Beginning of the names of LUTs.
     lut: &'static str,
     carry: &'static str,
     /// LUTs that a carry cell takes up besides those counted.
@@ -43,9 +50,11 @@ struct Family {
     distributed: &'static str,
     /// Beginning of the parameters that hold what is in a block RAM at the start.
     contents: &'static str,
+    /// The cells that a popcount of its own has here, in place of portable Verilog.
+    cells: Option<Cells>,
 }
 
-const FAMILIES: [Family; 2] = [
+const FAMILIES: [Family; 3] = [
     Family {
         name: "ecp5",
         synth: "synth_ecp5 -nowidelut",
@@ -56,6 +65,7 @@ const FAMILIES: [Family; 2] = [
         block_rams: &["DP16KD", "PDPW16KD"],
         distributed: "TRELLIS_DPR16X4",
         contents: "INITVAL",
+        cells: Some(Cells::Ccu2c),
     },
     Family {
         name: "ice40",
@@ -67,14 +77,80 @@ const FAMILIES: [Family; 2] = [
         block_rams: &["SB_RAM40_4K"],
         distributed: "none",
         contents: "INIT_",
+        cells: None,
+    },
+    Family {
+        name: "xilinx7",
+        synth: "synth_xilinx -flatten",
+        lut: "LUT",
+        carry: "CARRY4",
+        carry_luts: 0,
+        flip_flop: "FD",
+        block_rams: &["RAMB18E1", "RAMB36E1"],
+        distributed: "RAM32M",
+        contents: "INIT_",
+        cells: Some(Cells::Xilinx7),
     },
 ];
 
-/// A layer that is measured.
+/// What is measured.
+enum Subject {
+    Layer(Dense, Folding),
+    Popcount(ProcessingElement<'static>),
+}
+
+impl Subject {
+    fn module(&self) -> Arc<Module> {
+        match self {
+            Self::Layer(layer, fold) => layer.hardware(NAME, &input(), *fold, 1),
+            Self::Popcount(element) => element.build(),
+        }
+    }
+
+    fn resources(&self) -> Resources {
+        match self {
+            Self::Layer(layer, fold) => layer.resources(&input(), *fold),
+            Self::Popcount(element) => Resources { lanes: element.simd.into(), ..Resources::buffer(0) },
+        }
+    }
+}
+
 struct Case {
     name: String,
-    layer: Dense,
-    fold: Folding,
+    subject: Subject,
+}
+
+/// The input of the layer.
+fn input() -> [Port; 1] {
+    [Port { shape: vec![FAN_IN], element: Element::Bipolar }]
+}
+
+/// Agreements of so many lanes and their accumulator, which begins with a threshold, as in a unit with bipolar activations: in portable
+/// Verilog, and in the cells of a family.
+fn popcounts(cells: Option<Cells>) -> impl Iterator<Item = Case> {
+    let portable = [(Lane::Xnor, Cells::Portable, "classical"), (Lane::Parity, Cells::Portable, "parity")];
+    let own = cells.map(|cells| (Lane::Xor, cells, "cells of the family"));
+    let forms = portable.into_iter().chain(own);
+    forms.flat_map(|(lane, cells, form)| {
+        [64, 256].map(|simd| {
+            let cuts = PopcountCuts { cells, ..PopcountCuts::default() };
+            let (input, weights) = (&[1][..], &[1][..]);
+            let (present, accumulates, starts) = (None, true, true);
+            let element = ProcessingElement {
+                lane,
+                simd,
+                input,
+                weights,
+                bits: 16,
+                accumulates,
+                present,
+                starts,
+                cuts,
+            };
+            let name = format!("popcount of {simd}, {form}");
+            Case { name, subject: Subject::Popcount(element) }
+        })
+    })
 }
 
 fn cases() -> Vec<Case> {
@@ -106,12 +182,15 @@ fn cases() -> Vec<Case> {
             let weight = |r: usize, c: usize| reals[r * FAN_IN + c].signum() as i16;
             let layer = Dense::new(IntMatrix::from_fn(ROWS, FAN_IN, weight), Some(stairs));
             let name = format!("binary, {steps} thresholds, {}", comparing.name());
-            cases.push(Case { name, layer, fold: Folding { thresholds: comparing, ..FOLD } });
+            cases.push(Case {
+                name,
+                subject: Subject::Layer(layer, Folding { thresholds: comparing, ..FOLD }),
+            });
         }
     }
     for law in [Law::Binary, Law::Ternary] {
         let mut add = |what: String, layer, fold| {
-            cases.push(Case { name: format!("{law}, {what}"), layer, fold });
+            cases.push(Case { name: format!("{law}, {what}"), subject: Subject::Layer(layer, fold) });
         };
         let mut stored = |what: String, layer: &dyn Fn() -> Dense| {
             add(what.clone(), layer(), FOLD);
@@ -133,6 +212,10 @@ fn cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+fn yosys() -> OsString {
+    env::var_os("YOSYS").unwrap_or_else(|| "yosys".into())
 }
 
 /// Cells by type, and the bits that are 1 in memories at the start.
@@ -157,7 +240,7 @@ fn synthesise(family: &Family, module: &Arc<Module>, directory: &Path) -> io::Re
         family.synth,
         module.name
     );
-    let output = Command::new("yosys").args(["-q", "-p", &script]).current_dir(directory).output()?;
+    let output = Command::new(yosys()).args(["-q", "-p", &script]).current_dir(directory).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     // An image that is not there is an error; other warnings are for the reader.
     if !output.status.success() {
@@ -210,8 +293,8 @@ fn main() -> io::Result<()> {
         [family, part, ..] => (family.as_str(), part.as_str()),
     };
     let family = FAMILIES.iter().find(|f| f.name == family);
-    let family = family.ok_or_else(|| io::Error::other("the families are ecp5 and ice40"))?;
-    let version = Command::new("yosys").arg("-V").output()?.stdout;
+    let family = family.ok_or_else(|| io::Error::other("the families are ecp5, ice40 and xilinx7"))?;
+    let version = Command::new(yosys()).arg("-V").output()?.stdout;
     let mut out = io::stdout();
     writeln!(out, "{}, {}\n", String::from_utf8_lossy(&version).trim(), family.synth)?;
     writeln!(
@@ -220,17 +303,19 @@ fn main() -> io::Result<()> {
         family.lut, family.carry
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
-    let input = [Port { shape: vec![FAN_IN], element: Element::Bipolar }];
-    for Case { name, layer, fold } in cases().into_iter().filter(|c| c.name.contains(part)) {
-        let module = layer.hardware(NAME, &input, fold, 1);
+    let all = cases().into_iter().chain(popcounts(family.cells));
+    for Case { name, subject } in all.filter(|case| case.name.contains(part)) {
+        let module = subject.module();
         let directory = tempfile::tempdir()?;
         let found = synthesise(family, &module, directory.path())?;
         let of = |kind: &str| found.cells.get(kind).copied().unwrap_or(0);
-        let (luts, carries) = (of(family.lut), of(family.carry));
-        let flip_flops: u64 =
-            found.cells.iter().filter(|(k, _)| k.starts_with(family.flip_flop)).map(|(_, n)| n).sum();
+        let beginning = |with: &str| -> u64 {
+            found.cells.iter().filter(|(kind, _)| kind.starts_with(with)).map(|(_, n)| n).sum()
+        };
+        let (luts, carries) = (beginning(family.lut), of(family.carry));
+        let flip_flops = beginning(family.flip_flop);
         let block_rams: u64 = family.block_rams.iter().map(|kind| of(kind)).sum();
-        let resources = layer.resources(&input, fold);
+        let resources = subject.resources();
         let bits = resources.weight_bits + resources.threshold_bits + resources.buffer_bits;
         let a_lane = (luts + family.carry_luts * carries) as f64 / resources.lanes as f64;
         let distributed = of(family.distributed);
@@ -239,14 +324,10 @@ fn main() -> io::Result<()> {
             out,
             "| {name} | {luts} | {carries} | {flip_flops} | {block_rams} | {distributed} | {in_logic} | {bits} | {a_lane:.2} |"
         )?;
-        let known = [family.lut, family.carry, family.distributed]
-            .into_iter()
-            .chain(family.block_rams.iter().copied());
-        let known: Vec<&str> = known.collect();
-        let others = found
-            .cells
-            .iter()
-            .filter(|(k, _)| !known.contains(&k.as_str()) && !k.starts_with(family.flip_flop));
+        let known: Vec<&str> =
+            [family.carry, family.distributed].into_iter().chain(family.block_rams.iter().copied()).collect();
+        let counted = |kind: &str| [family.lut, family.flip_flop].iter().any(|with| kind.starts_with(with));
+        let others = found.cells.iter().filter(|(kind, _)| !known.contains(&kind.as_str()) && !counted(kind));
         let others: Vec<String> = others.map(|(k, n)| format!("{n} {k}")).collect();
         if !others.is_empty() {
             writeln!(io::stderr(), "{name}: besides {}", others.join(", "))?;

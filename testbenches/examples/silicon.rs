@@ -16,13 +16,19 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use rand::RngExt as _;
 use stoxnor::arith::activation::Activation;
+use stoxnor::arith::kernel::{Fill, Sliding};
 use stoxnor::arith::matrix::IntMatrix;
+use stoxnor::arith::product::Product;
+use stoxnor::arith::sampling::Realisation;
+use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
+use stoxnor::arith::window::Window;
 use stoxnor::config::{Config, LayerConfig};
 use stoxnor::engine::Figures;
 use stoxnor::frame::element::Element;
 use stoxnor::frame::port::Port;
 use stoxnor::import;
-use stoxnor::layer::dense::Dense;
+use stoxnor::layer::conv::Conv;
+use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
 use stoxnor::synth::part::Part;
@@ -39,6 +45,9 @@ const ROWS: &[Row] = &[
     ("unit", "ice40-hx8k", 150.0, ["3.40", "", "2.1", ""]),
     ("unit", "gw1n-9c", 150.0, ["3.55", "47", "2.2", ""]),
     ("unit", "xc7a35t", 150.0, ["4.71", "", "1.13", ""]),
+    ("fly", "ecp5-25k", 150.0, ["6.30", "", "2.8", ""]),
+    ("fly", "xc7a35t", 150.0, ["", "", "1.85", ""]),
+    ("padded", "ecp5-25k", 150.0, ["7.5", "", "2.4", ""]),
     ("tfc", "ecp5-25k", 150.0, ["", "64", "", "180"]),
     ("tfc", "ice40-hx8k", 140.0, ["", "69", "", "140"]),
     ("tfc", "ice40-up5k", 60.0, ["", "29", "", "60"]),
@@ -59,14 +68,41 @@ fn unit() -> Network {
     single(vec![Port { shape: vec![768], element: Element::Bipolar }], Arc::new(layer))
 }
 
+/// One dense layer of 256 rows and fan-in 256, bipolar, with ternary weights sampled on the fly by one random bit each, 16 members.
+fn fly() -> Network {
+    let mut rng = random(1);
+    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 64, seed: 1 };
+    let matrix = StochasticMatrix::from_fn(rounding, 1, (256, 256), |_, _| rng.random_range(-1.2..=1.2));
+    let weights = Stochastic { matrix, realisation: Realisation::Fly, members: 16 };
+    let thresholds: Vec<i32> = (0..256).map(|_| rng.random_range(-16..=16)).collect();
+    let layer = Dense::stochastic(weights, vec![Activation::bipolar(thresholds)]);
+    single(vec![Port { shape: vec![256], element: Element::Bipolar }], Arc::new(layer))
+}
+
+/// One convolution of 64 rows, 3 x 3 taps and 64 bipolar channels over 10 x 10 pixels, padded with zeros, binary weights.
+fn padded() -> Network {
+    let mut rng = random(1);
+    let window = Window { before: [1, 1], after: [1, 1], ..Window::plain([10, 10], [3, 3]) };
+    let kernel = Sliding { window, channels: 64, groups: 1, fill: Fill::Mask };
+    let weights = IntMatrix::from_fn(64, kernel.fan_in(), |_, _| if rng.random() { 1 } else { -1 });
+    let thresholds: Vec<i32> = (0..64).map(|_| rng.random_range(-40..=40)).collect();
+    let layer = Conv::new(kernel, Product::new(weights, vec![Activation::bipolar(thresholds)]));
+    single(vec![Port { shape: vec![10, 10, 64], element: Element::Bipolar }], Arc::new(layer))
+}
+
 /// A network, and its layers' foldings where they are not the default.
 type Core = (Network, BTreeMap<String, LayerConfig>);
 
 /// A core; `None` where its file is not there.
 fn core(name: &str) -> Result<Option<Core>, Box<dyn Error>> {
-    if name == "unit" {
-        let network = unit();
-        let fold = LayerConfig { pe: Some(8), simd: Some(64), ..LayerConfig::default() };
+    let layer = match name {
+        "unit" => Some((unit(), 64)),
+        "fly" => Some((fly(), 32)),
+        "padded" => Some((padded(), 64)),
+        _ => None,
+    };
+    if let Some((network, simd)) = layer {
+        let fold = LayerConfig { pe: Some(8), simd: Some(simd), ..LayerConfig::default() };
         let layers = [(network.nodes[0].name.clone(), fold)].into();
         return Ok(Some((network, layers)));
     }

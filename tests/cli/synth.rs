@@ -130,7 +130,7 @@ fn every_part_is_told_to_its_own_program() {
     bed.program("yosys", &FULL.replace("seq 31", "seq 1"));
     let report = r#"{"fmax": {"clk": {"achieved": 99.5}}, "critical_paths": []}"#;
     let nextpnr = format!(
-        r#"[ "$1" = --version ] && {{ echo '(Version 0.11.1)'; exit; }}
+        r#"[ "$1" = --version ] && {{ echo 'Preparing to run this for the first time.'; echo '(Version 0.11.1)'; exit; }}
 echo "$0 $*" >&2; echo "$*" >called; [ ! -f pins.cst ] || grep -q '"clk"' pins.cst || exit 5
 while [ $# -gt 0 ]; do [ "$1" = --report ] && echo '{report}' >"$2"; shift; done"#
     );
@@ -146,7 +146,10 @@ while [ $# -gt 0 ]; do [ "$1" = --report ] && echo '{report}' >"$2"; shift; done
         ("GW1N-9C", "family=GW1N-9C ", "100"),
         ("gw2a-18", "family=GW2A-18C ", "125"),
     ] {
-        let found = bed.faked(&["synth", "m.onnx", "--part", part, "--out", part, "--json"]).with(0).json();
+        let ended = bed.faked(&["synth", "m.onnx", "--part", part, "--out", part, "--json"]).with(0);
+        let found = ended.json();
+        let tools = found["tools"][1].as_str().unwrap();
+        assert!(tools.starts_with("nextpnr-") && tools.ends_with(" 0.11.1"), "{tools}");
         assert_eq!(
             (&found["fmax_mhz"], &found["clock_mhz"].to_string()),
             (&99.5.into(), &format!("{clock}.0"))
