@@ -1,4 +1,4 @@
-//! What one layer costs in LUTs, flip-flops and memories, by yosys, in every realisation, and what a bare popcount costs. Prints a table
+//! What one layer costs in LUTs, flip-flops and memories, by yosys, in every realisation, and what a processing element costs alone. Prints a table
 //! for the guide's chapter on measurements:
 //! `cargo run --release -p stoxnor-testbenches --example cost [ecp5|ice40|xilinx7] [part of a name]`.
 //!
@@ -96,21 +96,21 @@ const FAMILIES: [Family; 3] = [
 /// What is measured.
 enum Subject {
     Layer(Dense, Folding),
-    Popcount(ProcessingElement<'static>),
+    Element(ProcessingElement<'static>),
 }
 
 impl Subject {
     fn module(&self) -> Arc<Module> {
         match self {
             Self::Layer(layer, fold) => layer.hardware(NAME, &input(), *fold, 1),
-            Self::Popcount(element) => element.build(),
+            Self::Element(element) => element.build(),
         }
     }
 
     fn resources(&self) -> Resources {
         match self {
             Self::Layer(layer, fold) => layer.resources(&input(), *fold),
-            Self::Popcount(element) => Resources { lanes: element.simd.into(), ..Resources::buffer(0) },
+            Self::Element(element) => Resources { lanes: element.simd.into(), ..Resources::buffer(0) },
         }
     }
 }
@@ -125,32 +125,42 @@ fn input() -> [Port; 1] {
     [Port { shape: vec![FAN_IN], element: Element::Bipolar }]
 }
 
-/// Agreements of so many lanes and their accumulator, which begins with a threshold, as in a unit with bipolar activations: in portable
-/// Verilog, and in the cells of a family.
-fn popcounts(cells: Option<Cells>) -> impl Iterator<Item = Case> {
-    let portable = [(Lane::Xnor, Cells::Portable, "classical"), (Lane::Parity, Cells::Portable, "parity")];
-    let own = cells.map(|cells| (Lane::Xor, cells, "cells of the family"));
-    let forms = portable.into_iter().chain(own);
-    forms.flat_map(|(lane, cells, form)| {
-        [64, 256].map(|simd| {
-            let cuts = PopcountCuts { cells, ..PopcountCuts::default() };
-            let (input, weights) = (&[1][..], &[1][..]);
-            let (present, accumulates, starts) = (None, true, true);
-            let element = ProcessingElement {
-                lane,
-                simd,
-                input,
-                weights,
-                bits: 16,
-                accumulates,
-                present,
-                starts,
-                cuts,
-            };
-            let name = format!("popcount of {simd}, {form}");
-            Case { name, subject: Subject::Popcount(element) }
-        })
-    })
+/// Processing elements alone, with their accumulators, which begin with a threshold, as in a unit with bipolar activations: agreements
+/// of so many lanes, and products of wider inputs with ternary weights. In portable Verilog, and in the cells of a family.
+fn elements(cells: Option<Cells>) -> impl Iterator<Item = Case> {
+    const COEFFICIENTS: [i64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+    let element = |name: String, lane, simd, (input, bits), cells| {
+        let cuts = PopcountCuts { cells, ..PopcountCuts::default() };
+        let (weights, present) = (&[1][..], None);
+        let (accumulates, starts) = (true, true);
+        let element =
+            ProcessingElement { lane, simd, input, weights, bits, accumulates, present, starts, cuts };
+        Case { name, subject: Subject::Element(element) }
+    };
+    let mut cases = Vec::new();
+    for simd in [64, 256] {
+        let mut add = |what, lane, cells| {
+            let input = (&COEFFICIENTS[..1], 16);
+            cases.push(element(format!("popcount of {simd}, {what}"), lane, simd, input, cells));
+        };
+        add("classical", Lane::Xnor, Cells::Portable);
+        add("parity", Lane::Parity, Cells::Portable);
+        if let Some(cells) = cells {
+            add("cells of the family", Lane::Xor, cells);
+        }
+    }
+    for bits in [1, 2, 3, 4, 8] {
+        let numbers = &COEFFICIENTS[..bits];
+        let mut add = |what, cells| {
+            let name = format!("ternary, 56 inputs of {bits} bits, {what}");
+            cases.push(element(name, Lane::MaskedXnor, 56, (numbers, 20), cells));
+        };
+        add("planes", Cells::Portable);
+        if let Some(cells) = cells {
+            add("cells of the family", cells);
+        }
+    }
+    cases.into_iter()
 }
 
 fn cases() -> Vec<Case> {
@@ -303,7 +313,7 @@ fn main() -> io::Result<()> {
         family.lut, family.carry
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
-    let all = cases().into_iter().chain(popcounts(family.cells));
+    let all = cases().into_iter().chain(elements(family.cells));
     for Case { name, subject } in all.filter(|case| case.name.contains(part)) {
         let module = subject.module();
         let directory = tempfile::tempdir()?;

@@ -222,7 +222,7 @@ fn faults() -> Vec<Fault> {
         fault(replay::of_replay(3, 1, 4), "the other half", "? 3'd3 : 3'd0", "? 3'd0 : 3'd3"),
         fault(replay::of_replay(3, 1, 4), "one pass less", "further_q == 2'd1", "further_q == 2'd2"),
         fault(
-            replay::of_replay(1, 2, 3),
+            replay::of_replay(2, 1, 3),
             "the third frame has the second one's passes",
             "(frame_end & begun_2_q) ? further_third_q",
             "(frame_end & begun_2_q) ? further_second_q",

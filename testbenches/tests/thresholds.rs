@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use stoxnor::arith::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::engine::Conditions;
@@ -79,15 +80,14 @@ fn a_sum_at_every_edge() {
 
 #[test]
 fn searches_in_every_simulator() {
-    for (network, fold) in [
+    let cases = vec![
         (dense(8, 12, 15), searching(2, 1, Cuts::Fewest)),
         (dense(8, 12, 255), searching(1, 4, Cuts::Fewest)),
         (dense(8, 12, 255), searching(4, 2, Cuts::Words)),
         (dense(8, 12, 5), searching(8, 12, Cuts::Trees)),
         (threshold(4, 15, 3), searching(2, 1, Cuts::Fewest)),
-    ] {
-        conform(&format!("{fold:?}"), &network, &[fold], ALL);
-    }
+    ];
+    cases.into_par_iter().for_each(|(network, fold)| conform(&format!("{fold:?}"), &network, &[fold], ALL));
 }
 
 /// Every word of a search is used: a threshold off by one that some sum lies at is found, and the word that no node has changes nothing.
