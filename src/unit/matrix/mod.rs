@@ -10,9 +10,9 @@
 //! | t + 1 | the sums of the processing elements; the group's thresholds |
 //! | t + 2 | the output beat, in the stream register |
 //!
-//! [`Cuts`] put further registers between these; a slower weight source does too. The whole pipeline stalls while the stream
-//! register is full and a beat waits to enter it, or whenever it is full ([`Stalls`]). Nothing else stalls it, so control depends
-//! on valid and ready only.
+//! [`Cuts`](crate::unit::folding::Cuts) put further registers between these; a slower weight source does too. The whole pipeline
+//! stalls while the stream register is full and a beat waits to enter it, or whenever it is full
+//! ([`Stalls`](crate::schedule::Stalls)). Nothing else stalls it, so control depends on valid and ready only.
 //!
 //! May use: `frame`, `arith`, `schedule`, `unit`. Used by: the channel unit, `layer`.
 
