@@ -160,9 +160,9 @@ fn faults() -> Vec<Fault> {
         ),
         fault(
             proofs::of_running_stream_register(2, 0),
-            "the handshake's flip-flop misses a beat that is kept",
-            "ready_q <= ~spare_valid_d",
-            "ready_q <= ~spare_valid_d | valid_q",
+            "the pipeline runs on while a beat is kept",
+            "run_q <= ~spare_valid_d",
+            "run_q <= ~spare_valid_d | valid_q",
         ),
         fault(
             proofs::of_stream_register(2, 0),

@@ -32,12 +32,9 @@ fn build(width: u32, user: u32, running: bool) -> Arc<Module> {
     let spare_valid = b.register("spare_valid", 1, Some(0));
     let valid = b.register("valid", 1, Some(0));
     let no_spare = b.not(spare_valid);
-    let (enable, ready) = if running {
-        (b.named("s_run", no_spare), b.register("ready", 1, Some(1)))
-    } else {
-        let ready = b.named("s_ready", no_spare);
-        (ready, ready)
-    };
+    let ready = b.named("s_ready", no_spare);
+    // No LUT stands between the flip-flop and what it enables.
+    let enable = if running { b.register("run", 1, Some(1)) } else { ready };
     let empty = b.not(valid);
     let free = b.or(empty, m_ready);
     let free = b.named("free", free);
@@ -50,8 +47,8 @@ fn build(width: u32, user: u32, running: bool) -> Arc<Module> {
     }
     b.next(spare_valid, spare_next);
     if running {
-        let ready_next = b.not(spare_next);
-        b.next(ready, ready_next);
+        let run_next = b.not(spare_next);
+        b.next(enable, run_next);
         b.output("s_run", enable, crate::Role::Control);
     }
     b.next_if(valid, free, offered);
