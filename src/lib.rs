@@ -26,6 +26,8 @@
 pub mod guide;
 
 #[doc(hidden)]
+pub mod area;
+#[doc(hidden)]
 pub mod arith;
 #[doc(hidden)]
 pub mod calibrate;

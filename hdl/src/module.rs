@@ -208,6 +208,13 @@ pub struct Memory {
     pub at: &'static Location<'static>,
 }
 
+impl Memory {
+    /// Whether it asks synthesis for block RAM.
+    pub fn asks_for_block(&self) -> bool {
+        if self.writes.is_empty() { is_block_rom(self.width, self.depth) } else { self.block }
+    }
+}
+
 /// The contents of a memory, and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {

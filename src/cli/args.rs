@@ -28,7 +28,7 @@ pub enum Command {
     /// Compile the bundled model, simulate it, cross-check every layer and report
     Demo,
     /// Show layers, shapes, types, folding, cycles and memory
-    Inspect(Model),
+    Inspect(Inspect),
     /// Write Verilog, memory images, a self-checking test bench and a manifest
     Compile(Compile),
     /// Compute the network's outputs for a set of inputs
@@ -50,9 +50,27 @@ pub struct Model {
 }
 
 #[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// A part that a network is estimated for.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Part, for example ecp5-25k: estimate the cells there, and say whether the network fits; any other word shows all
+    #[arg(long, value_name = "PART")]
+    pub part: Option<&'static Part>,
+}
+
+#[derive(Debug, Args)]
 pub struct Compile {
     #[command(flatten)]
     pub model: Model,
+    #[command(flatten)]
+    pub target: Target,
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -221,6 +239,15 @@ impl Common {
     /// Loads a model with the configuration and the members of the command line.
     pub fn model(&self, path: &Path) -> Result<crate::model::Model> {
         crate::model::Model::load_with(path, &self.config()?)?.with_members(&self.members)
+    }
+
+    /// The same for a part, whose family and clock complete the configuration.
+    pub fn model_on(&self, path: &Path, target: &Target) -> Result<crate::model::Model> {
+        let mut config = self.config()?;
+        if let Some(part) = target.part {
+            part.complete(&mut config)?;
+        }
+        crate::model::Model::load_with(path, &config)?.with_members(&self.members)
     }
 
     /// A progress bar on standard error that appears after a second. It is hidden without a terminal, or with --quiet.

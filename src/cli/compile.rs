@@ -9,6 +9,7 @@ use crate::cli::{inputs, view};
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
 use crate::engine::Figures;
+use crate::synth::estimate::Estimate;
 
 #[derive(Serialize)]
 struct Compiled<'a> {
@@ -17,10 +18,12 @@ struct Compiled<'a> {
     files: Vec<&'a str>,
     #[serde(flatten)]
     figures: Figures,
+    #[serde(flatten)]
+    estimate: Option<Estimate>,
 }
 
 pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
-    let model = common.model(&arguments.model.model)?;
+    let model = common.model_on(&arguments.model.model, &arguments.target)?;
     if arguments.frames == 0 {
         return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")
             .at("--frames")
@@ -33,12 +36,14 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     emit::write(&arguments.out, &files, arguments.force)?;
     let hardware = model.hardware();
     let figures = model.figures();
+    let estimate = arguments.target.part.map(|part| Estimate::new(model.network(), hardware, part));
     if common.json {
         view::json(&Compiled {
             out: &arguments.out.display().to_string(),
             top: &hardware.design.top.name,
             files: files.keys().map(String::as_str).collect(),
             figures,
+            estimate,
         });
     } else {
         view::line(&emit::summary(&arguments.out, &files));
@@ -48,6 +53,9 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
             arguments.out.display()
         ));
         view::figures(figures, model.network(), model.clock_mhz());
+        if let Some(estimate) = &estimate {
+            view::estimate(estimate);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

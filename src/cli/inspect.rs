@@ -7,7 +7,7 @@ use serde::Serialize;
 use stoxnor_sim::entry_name;
 
 use crate::arith::sampling::Sampling;
-use crate::cli::args::{Common, Model};
+use crate::cli::args::{Common, Inspect};
 use crate::cli::view;
 use crate::diagnostic::Result;
 use crate::engine::Figures;
@@ -15,6 +15,7 @@ use crate::frame::port::Port;
 use crate::import;
 use crate::lower::Built;
 use crate::model::LayerInfo;
+use crate::synth::estimate::Estimate;
 use crate::unit::folding::Comparing;
 
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ struct Inspection<'a> {
     ensemble: Option<Built>,
     #[serde(flatten)]
     figures: Figures,
+    #[serde(flatten)]
+    estimate: Option<Estimate>,
 }
 
 #[derive(Serialize)]
@@ -39,10 +42,11 @@ struct Input<'a> {
     port: &'a Port,
 }
 
-pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
-    let model = common.model(&arguments.model).inspect_err(|_| {
+pub fn run(arguments: &Inspect, common: &Common) -> Result<ExitCode> {
+    let file = &arguments.model.model;
+    let model = common.model_on(file, &arguments.target).inspect_err(|_| {
         if !common.json {
-            sketch(&arguments.model, common);
+            sketch(file, common);
         }
     })?;
     let network = model.network();
@@ -59,6 +63,7 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         layers: model.layers(),
         ensemble: model.hardware().members,
         figures: model.figures(),
+        estimate: arguments.target.part.map(|part| Estimate::new(network, model.hardware(), part)),
     };
     if common.json {
         view::json(&inspection);
@@ -147,6 +152,9 @@ pub fn run(arguments: &Model, common: &Common) -> Result<ExitCode> {
         ));
     }
     view::figures(inspection.figures, network, model.clock_mhz());
+    if let Some(estimate) = &inspection.estimate {
+        view::estimate(estimate);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

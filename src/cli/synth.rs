@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use crate::area::Cells;
 use crate::cli::args::{Common, Synth};
 use crate::cli::view;
 use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
 use crate::model::Model;
-use crate::synth::netlist::Cells;
 use crate::synth::part::Part;
 use crate::synth::timing::Span;
-use crate::synth::{Request, Synthesis, synthesise};
+use crate::synth::{Request, Share, Synthesis, synthesise};
 
 pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     let part = arguments.part;
@@ -32,7 +32,7 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     }
     let Cells { lut, lut_ram, ram, .. } = found.cells;
     let room = part.room;
-    let left = if found.cells.fit(room) { "; nextpnr had cells left over" } else { "" };
+    let left = if room.holds(&found.cells) { "; nextpnr had cells left over" } else { "" };
     let message = format!(
         "the network takes {lut} LUTs, {lut_ram} memories in LUTs and {ram} block RAMs, and {} has {} LUTs and {} block RAMs{left}",
         part.name, room.lut, room.ram
@@ -46,18 +46,26 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
 const HEAD: [&str; 9] =
     ["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM", "DSP", "memory bits", "of block RAM"];
 
-fn tell(found: &Synthesis, part: &Part) {
-    let row = |name: &str, cells: &Cells, memory_bits: u64| {
+/// The counts of each kind of cell, as the table shows them: beside each the estimate.
+fn counts(cells: &Cells, estimate: &Cells) -> Vec<String> {
+    let of = |cells: &Cells| {
         let Cells { lut, ff, carry, lut_ram, ram, dsp } = *cells;
-        let counts = [lut, ff, carry, lut_ram, ram, dsp, memory_bits].map(|n| n.to_string());
-        let room = ram * part.ram_bits();
+        [lut, ff, carry, lut_ram, ram, dsp]
+    };
+    of(cells).iter().zip(of(estimate)).map(|(is, estimate)| format!("{is} ({estimate})")).collect()
+}
+
+fn tell(found: &Synthesis, part: &Part) {
+    let row = |name: &str, [cells, estimate]: [&Cells; 2], memory_bits: u64| {
+        let room = cells.ram * part.ram_bits();
         let filled =
             (100 * memory_bits).checked_div(room).map_or_else(String::new, |part| format!("{part} %"));
-        [&[name.to_owned()], &counts[..], &[filled]].concat()
+        [&[name.to_owned()], &counts(cells, estimate)[..], &[memory_bits.to_string(), filled]].concat()
     };
-    let mut rows: Vec<Vec<String>> =
-        found.layers.iter().map(|l| row(&l.name, &l.cells, l.memory_bits)).collect();
-    rows.push(row("all", &found.cells, found.layers.iter().map(|layer| layer.memory_bits).sum()));
+    let layer = |layer: &Share| row(&layer.name, [&layer.cells, &layer.estimate], layer.memory_bits);
+    let mut rows: Vec<Vec<String>> = found.layers.iter().map(layer).collect();
+    let bits = found.layers.iter().map(|layer| layer.memory_bits).sum();
+    rows.push(row("all", [&found.cells, &found.estimate], bits));
     let mut has = vec![String::new(); HEAD.len()];
     for (at, text) in
         [(0, "the part".to_owned()), (1, part.room.lut.to_string()), (5, part.room.ram.to_string())]
@@ -65,7 +73,7 @@ fn tell(found: &Synthesis, part: &Part) {
         has[at] = text;
     }
     rows.push(has);
-    view::line(&format!("{} on {}", found.tools.join(", "), part.name));
+    view::line(&format!("{} on {}; in brackets the estimates", found.tools.join(", "), part.name));
     view::table(&HEAD, rows);
     match (found.fmax_mhz, found.fps, found.latency_us) {
         (Some(clock), Some(fps), Some(latency)) => {

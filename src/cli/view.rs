@@ -6,6 +6,7 @@ use annotate_snippets::{Group, Level, Origin, Renderer};
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use serde::Serialize;
 
+use crate::area::Cells;
 use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE};
 use crate::engine::Engine;
 use crate::engine::Figures;
@@ -13,6 +14,8 @@ use crate::engine::compare::{DifferenceKind, Report};
 use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::network::Network;
+use crate::synth::estimate::Estimate;
+use crate::synth::part::Room;
 use crate::unit::folding::Folding;
 
 /// Prints a line. A closed output (`| head`) is no error: the command continues to its exit code.
@@ -86,6 +89,28 @@ pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
         at_members(network, network.members()),
         rate(figures.interval, clock_mhz)
     ));
+}
+
+/// Prints the estimate for a part, and on standard error a warning where the network will not fit.
+pub fn estimate(estimate: &Estimate) {
+    line(&format!("estimated on {}, without a tool:", estimate.part));
+    let row = |name: &str, cells: &Cells| {
+        let Cells { lut, ff, carry, lut_ram, ram, .. } = *cells;
+        [name.to_owned()]
+            .into_iter()
+            .chain([lut, ff, carry, lut_ram, ram].map(|n| n.to_string()))
+            .collect::<Vec<_>>()
+    };
+    let mut rows: Vec<Vec<String>> =
+        estimate.layers.iter().map(|layer| row(&layer.name, &layer.cells)).collect();
+    rows.push(row("all", &estimate.estimate));
+    let Room { lut, ram } = estimate.available;
+    let none = String::new;
+    rows.push(vec!["the part".to_owned(), lut.to_string(), none(), none(), none(), ram.to_string()]);
+    table(&["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM"], rows);
+    if let Some(warning) = estimate.warning() {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
 }
 
 /// Frames per second at the user's clock, or for each MHz.

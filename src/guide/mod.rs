@@ -15,7 +15,7 @@ chapters! {
     schedule: include_str!("schedule.md");
     branches: include_str!("branches.md");
     verilog: include_str!("verilog.md");
-    synthesis: include_str!("synthesis.md");
+    synthesis: concat!(include_str!("synthesis.md"), include_str!("estimates.svg"));
     configuration: include_str!("configuration.md");
     engines: include_str!("engines.md");
     extending: include_str!("extending.md");

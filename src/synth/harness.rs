@@ -12,17 +12,23 @@ pub const FILE: &str = "stoxnor_harness.v";
 pub const CORE: &str = "u_core";
 
 /// A module around a core with the ports `clk`, `rst`, `d` and `q`. All of the core's inputs come from flip-flops and all of its
-/// outputs go to flip-flops, so that every path of the core lies between two of them.
+/// outputs go to flip-flops, so that every path of the core lies between two of them. No LUT is its own.
 pub fn text(core: &Module) -> String {
-    let mut widths = [0, 0];
-    let mut pins = String::new();
+    let inputs: u32 = core.ports.iter().filter(|port| !port.output).map(|port| core.width(port.net)).sum();
+    let (mut given, mut pins, mut wires, mut found) = (inputs, String::new(), String::new(), Vec::new());
     for port in &core.ports {
-        let (width, of) = (core.width(port.net), usize::from(port.output));
-        let vector = ["given", "found"][of];
-        let _ = write!(pins, ",\n    .{}({vector}[{}:{}])", port.name, widths[of] + width - 1, widths[of]);
-        widths[of] += width;
+        let width = core.width(port.net);
+        let value = if port.output {
+            let _ = write!(wires, "\n  wire [{}:0] {};", width - 1, port.name);
+            found.push(port.name.as_str());
+            port.name.clone()
+        } else {
+            given -= width;
+            format!("given[{}:{given}]", given + width - 1)
+        };
+        let _ = write!(pins, ",\n    .{}({value})", port.name);
     }
-    let [given, found] = widths.map(|width| width - 1);
+    let outputs: u32 = core.ports.iter().filter(|port| port.output).map(|port| core.width(port.net)).sum();
     format!(
         "`default_nettype none
 module {TOP} (
@@ -30,17 +36,16 @@ module {TOP} (
   input wire rst,
   input wire d,
   output wire q
-);
-  reg [{given}:0] given;
-  reg [{found}:0] kept;
-  wire [{found}:0] found;
+);{wires}
+  reg [{}:0] given;
+  (* keep *) reg [{last}:0] kept;
   reg reset;
   always @(posedge clk) begin
     reset <= rst;
     given <= {{given, d}};
-    kept <= found ^ {{kept, kept[{found}]}};
+    kept <= {{{}}};
   end
-  assign q = kept[{found}];
+  assign q = kept[{last}];
   {} {CORE} (
     .clk(clk),
     .rst(reset){pins}
@@ -48,6 +53,9 @@ module {TOP} (
 endmodule
 `default_nettype wire
 ",
-        core.name
+        inputs - 1,
+        found.join(", "),
+        core.name,
+        last = outputs - 1,
     )
 }

@@ -1,7 +1,8 @@
 //! Synthesis: a network's hardware on a part, by yosys and nextpnr.
 //!
-//! May use: `config`, `emit`, `engine`, `lower`, `network`, `unit`. Used by: the commands.
+//! May use: `area`, `config`, `emit`, `engine`, `lower`, `network`, `unit`. Used by: the commands.
 
+pub mod estimate;
 pub mod harness;
 pub mod netlist;
 pub mod part;
@@ -15,12 +16,14 @@ use rayon::prelude::*;
 use serde::Serialize;
 use stoxnor_sim::work::WorkDirectory;
 
+use crate::area::Cells;
 use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE, Result};
 use crate::emit;
 use crate::engine::Figures;
 use crate::lower::Hardware;
 use crate::network::{Network, Node};
-use crate::synth::netlist::Cells;
+use crate::synth::estimate::Estimate;
+use crate::synth::netlist::Names;
 use crate::synth::part::{Part, Room};
 use crate::synth::timing::{Routed, Span};
 use crate::synth::tools::Tools;
@@ -32,7 +35,7 @@ pub struct Request<'a> {
     pub part: &'static Part,
     /// The clock that is asked for, in MHz.
     pub clock_mhz: f64,
-    /// Places and routes with the seeds 1 to this; the fastest is reported.
+    /// Places and routes with the seeds 1 to this; the fastest is reported. 0 stands for synthesis alone.
     pub seeds: u32,
     /// A directory that does not exist yet, for Verilog, netlist, scripts and logs.
     pub out: Option<&'a Path>,
@@ -46,6 +49,8 @@ pub struct Synthesis {
     /// Cells of the core, without the registers in place of pins.
     #[serde(flatten)]
     pub cells: Cells,
+    /// The estimate of the same cells, made without a tool.
+    pub estimate: Cells,
     /// What the part has; no limit of flip-flops is stated, as every LUT has one.
     pub available: Room,
     /// Whether LUTs and block RAMs are enough.
@@ -79,6 +84,8 @@ pub struct Share {
     /// Its cells.
     #[serde(flatten)]
     pub cells: Cells,
+    /// The estimate of them.
+    pub estimate: Cells,
     /// Bits of its weights, thresholds and buffers, in whatever they are.
     pub memory_bits: u64,
 }
@@ -105,7 +112,8 @@ pub fn synthesise(
 ) -> Result<Synthesis> {
     let part = request.part;
     let fresh = request.out.map(emit::directory::Fresh::new).transpose()?;
-    let tools = Tools::find(part)?;
+    let route = part.routes() && request.seeds > 0;
+    let tools = Tools::find(part, route)?;
     let versions = tools.versions()?;
     let unwritable = |e: std::io::Error| {
         Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
@@ -125,22 +133,26 @@ pub fn synthesise(
     let nodes: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();
     let netlist = tools.synthesise(work.path());
     let netlist = tools::kept(&mut work, netlist)?;
-    let (cells, layers) = netlist::count(&netlist, &nodes, part)?;
-    let share = |(index, (name, cells)): (usize, (&str, Cells))| {
+    let names = Names::new(nodes.clone(), &hardware.design.top);
+    let area = netlist::count(&netlist, &names, part)?;
+    let estimate = Estimate::new(network, hardware, part);
+    let share = |(index, (name, cells)): (usize, (String, Cells))| {
         let resources = |node: &Node| node.layer.resources(&network.inputs(index), hardware.folds[index]);
         let memory_bits = network.nodes.get(index).map_or(0, |node| resources(node).memory_bits());
-        Share { name: name.to_owned(), cells, memory_bits }
+        let estimate = estimate.layers.iter().find(|row| row.name == name);
+        Share { name, cells, estimate: estimate.map_or_else(Cells::default, |row| row.cells), memory_bits }
     };
-    let layers = layers.into_iter().enumerate().map(share).collect();
+    let cells = area.cells;
+    let layers = area.layers.into_iter().enumerate().map(share).collect();
     progress.inc(1);
-    let mut fits = cells.fit(part.room);
+    let mut fits = part.room.holds(&cells);
     let mut routed: Vec<(u32, Routed)> = Vec::new();
-    if fits && part.routes() {
+    if fits && route {
         progress.set_message("nextpnr");
         let route = |seed: u32| {
             let found = tools.route(work.path(), request.clock_mhz, seed)?;
             progress.inc(1);
-            found.map(|report| Ok((seed, Routed::read(&report, &nodes)?))).transpose()
+            found.map(|report| Ok((seed, Routed::read(&report, &names)?))).transpose()
         };
         let all: Result<Vec<_>> = (1..=request.seeds).into_par_iter().map(route).collect();
         routed = tools::kept(&mut work, all)?.into_iter().flatten().collect();
@@ -153,6 +165,7 @@ pub fn synthesise(
     let synthesis = Synthesis {
         part: part.name,
         cells,
+        estimate: estimate.estimate,
         available: part.room,
         fits,
         clock_mhz: request.clock_mhz,

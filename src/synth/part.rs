@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use crate::area::Cells;
 use crate::config::Config;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::unit::family::Family;
@@ -15,6 +16,13 @@ pub struct Room {
     pub lut: u64,
     /// Block RAMs.
     pub ram: u64,
+}
+
+impl Room {
+    /// Whether it is enough for cells.
+    pub fn holds(self, cells: &Cells) -> bool {
+        cells.luts() <= self.lut && cells.ram <= self.ram
+    }
 }
 
 /// A part that a core is synthesised for.
@@ -165,5 +173,18 @@ impl FromStr for &'static Part {
         let found = Part::ALL.iter().find(|part| [part.name, part.short].contains(&s.as_str()));
         let all = || Part::ALL.iter().map(|part| part.name).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| format!("no part is called {s}; there are {}", all()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_in_luts_take_room_too() {
+        let cells = Cells { lut: 5000, lut_ram: 70, ram: 30, ..Cells::default() };
+        let room = |lut, ram| Room { lut, ram };
+        assert!(room(5280, 30).holds(&cells));
+        assert!(!room(5279, 30).holds(&cells) && !room(5280, 29).holds(&cells));
     }
 }

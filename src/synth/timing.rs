@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::area::OUTSIDE;
 use crate::diagnostic::{Diagnostic, Result, TOOL_FAILED};
-use crate::synth::netlist::{OUTSIDE, layer_of};
+use crate::synth::netlist::Names;
 
 /// A routed core.
 #[derive(Debug, PartialEq)]
@@ -64,7 +65,7 @@ struct End {
 
 impl Routed {
     /// Reads nextpnr's report.
-    pub(crate) fn read(json: &str, nodes: &[&str]) -> Result<Self> {
+    pub(crate) fn read(json: &str, names: &Names<'_>) -> Result<Self> {
         let unreadable = |reason: &str| {
             Diagnostic::new(&TOOL_FAILED, format!("its report cannot be read: {reason}"))
                 .at("nextpnr")
@@ -76,18 +77,18 @@ impl Routed {
         let path = report.critical_paths.iter().find(inside);
         Ok(Self {
             fmax_mhz: clock.ok_or_else(|| unreadable("it names no clock"))?,
-            path: path.map_or_else(Vec::new, |path| spans(&path.path, nodes)),
+            path: path.map_or_else(Vec::new, |path| spans(&path.path, names)),
         })
     }
 }
 
 /// Consecutive steps in one layer make one piece.
-fn spans(steps: &[Step], nodes: &[&str]) -> Vec<Span> {
+fn spans(steps: &[Step], names: &Names<'_>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for step in steps {
         // nextpnr's own cells, such as parts of carry chains, belong to what is before them.
         let before = spans.last().map_or(OUTSIDE, |span| span.layer.as_str());
-        let layer = layer_of(&step.from.cell, nodes).unwrap_or(before).to_owned();
+        let layer = names.layer(&step.from.cell).unwrap_or(before).to_owned();
         if spans.last().is_none_or(|span| span.layer != layer) {
             let cell = step.from.cell.clone();
             spans.push(Span { layer, from: cell.clone(), to: cell, logic_ns: 0.0, routing_ns: 0.0 });
@@ -122,7 +123,8 @@ mod tests {
               {{\"from\": \"posedge clk\", \"to\": \"posedge clk\", \"path\": [{}]}}]}}",
             steps.join(",")
         );
-        let routed = Routed::read(&json, &["l1", "l2"]).unwrap();
+        let names = Names::of(&["l1", "l2"], &[]);
+        let routed = Routed::read(&json, &names).unwrap();
         assert!((routed.fmax_mhz - 200.5).abs() < 1e-9);
         let told: Vec<(&str, f64, f64)> =
             routed.path.iter().map(|span| (span.layer.as_str(), span.logic_ns, span.routing_ns)).collect();
@@ -131,6 +133,6 @@ mod tests {
             (routed.path[0].from.as_str(), routed.path[0].to.as_str()),
             ("u_core.u_l1.a_q", "u_core.u_l1.b")
         );
-        assert!(Routed::read("{\"fmax\": {}, \"critical_paths\": []}", &[]).is_err());
+        assert!(Routed::read("{\"fmax\": {}, \"critical_paths\": []}", &names).is_err());
     }
 }

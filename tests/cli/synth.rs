@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use stoxnor_testbenches::onnx::random_dense;
 
 use crate::bed::Bed;
 
@@ -35,7 +36,12 @@ fn a_network_is_placed_and_routed_by_the_installed_tools() {
         let of = |value: &Value| value[kind].as_u64().unwrap();
         let layers = found["layers"].as_array().unwrap();
         assert_eq!(layers.iter().map(of).sum::<u64>(), of(&found), "{kind} of the layers");
+        let estimates = layers.iter().map(|layer| of(&layer["estimate"])).sum::<u64>();
+        assert_eq!(estimates, of(&found["estimate"]), "{kind} of the estimates");
     }
+    let (lut, estimate) = (found["lut"].as_f64().unwrap(), found["estimate"]["lut"].as_f64().unwrap());
+    assert!((estimate / lut - 1.0).abs() < 0.2, "{estimate} LUTs estimated, {lut} made");
+    assert_eq!(found["ram"], found["estimate"]["ram"]);
     let own = found["layers"].as_array().unwrap().iter().take(3);
     own.for_each(|layer| assert!(layer["lut"].as_u64() > Some(5), "{layer}"));
     let inspected = bed.run(&["inspect", "m.onnx", "--json"]).with(0).json();
@@ -176,4 +182,38 @@ fn an_unknown_part_and_another_family_are_refused() {
     bed.faked(&["synth", "m.onnx", "--part", "a35t", "--family", "generic"]).with(0);
     let err = bed.run(&["synth", "m.onnx", "--part", "up5k", "--seeds", "0"]).with(2).err;
     assert!(err.contains("--seeds"), "{err}");
+}
+
+#[test]
+fn a_part_is_estimated_without_tools() {
+    let bed = Bed::new();
+    let told = bed.without_tools(&["inspect", "m.onnx", "--part", "up5k"]).with(0);
+    assert!(told.out.contains("estimated on ice40-up5k") && told.err.is_empty(), "{} {}", told.out, told.err);
+    let found = bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--json"]).with(0).json();
+    assert_eq!((&found["part"], &found["fits"]), (&"ice40-up5k".into(), &true.into()));
+    let layers = found["estimates"].as_array().unwrap();
+    for kind in ["lut", "ff", "carry", "ram"] {
+        let sum: u64 = layers.iter().map(|layer| layer[kind].as_u64().unwrap()).sum();
+        assert_eq!(Some(sum), found["estimate"][kind].as_u64(), "{kind}");
+    }
+    let compiled =
+        bed.without_tools(&["compile", "m.onnx", "--out", "c", "--part", "up5k", "--json"]).with(0).json();
+    assert_eq!(compiled["estimate"], found["estimate"], "the hardware is the same");
+    let other = bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--family", "ecp5"]).with(2);
+    assert!(other.err.contains("config-value") && other.err.contains("--part"), "{}", other.err);
+}
+
+#[test]
+fn a_network_that_will_not_fit_gets_a_warning_with_what_would() {
+    let bed = Bed::new();
+    bed.write("big.onnx", random_dense(7, &[192, 96, 10]));
+    bed.write("c.toml", "[layers.l1_dense]\npe = 32\nsimd = 96\n");
+    let arguments = ["inspect", "big.onnx", "--part", "up5k", "--config", "c.toml"];
+    let told = bed.without_tools(&arguments).with(0);
+    let what = "warning: the network will not fit ice40-up5k: it takes about ";
+    assert!(told.err.starts_with(what) && told.err.contains("ice40-hx8k would hold it"), "{}", told.err);
+    let found = bed.without_tools(&[&arguments[..], &["--json"]].concat()).with(0).json();
+    assert_eq!((&found["fits"], &found["would_fit"]), (&false.into(), &json!(["ice40-hx8k"])));
+    let held = bed.without_tools(&["inspect", "big.onnx", "--part", "hx8k", "--config", "c.toml"]).with(0);
+    assert_eq!(held.err, "");
 }

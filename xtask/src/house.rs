@@ -21,6 +21,7 @@ pub const ROOMS: &[&str] = &[
     "unit",
     "unit/matrix",
     "unit/channel",
+    "area",
     "network",
     "layer",
     "lower",

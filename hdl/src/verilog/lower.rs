@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::ast::{Assignment, Expression, Item, Module as Ast, Port};
 use crate::legalize::{constant, inlined};
-use crate::module::{Cell, Driver, Image, Memory, Module, Net, Primitive, is_block_rom};
+use crate::module::{Cell, Driver, Image, Memory, Module, Net, Primitive};
 
 pub fn lower(module: &Module) -> Ast {
     let mut ports = Vec::new();
@@ -82,12 +82,11 @@ fn declarations(module: &Module) -> Vec<Item> {
 /// A written memory is never read where it is written. A read-only memory of some size belongs into block RAM: left to
 /// themselves, tools make logic of wide shallow ones.
 fn attribute(memory: &Memory) -> Option<&'static str> {
-    if !memory.writes.is_empty() {
-        Some(if memory.block { "no_rw_check, ram_style = \"block\"" } else { "no_rw_check" })
-    } else if is_block_rom(memory.width, memory.depth) {
-        Some("rom_style = \"block\"")
-    } else {
-        None
+    match (memory.writes.is_empty(), memory.asks_for_block()) {
+        (false, true) => Some("no_rw_check, ram_style = \"block\""),
+        (false, false) => Some("no_rw_check"),
+        (true, true) => Some("rom_style = \"block\""),
+        (true, false) => None,
     }
 }
 
