@@ -426,17 +426,23 @@ impl Config {
         for (index, node) in network.nodes.iter().enumerate() {
             let LayerConfig { pe, simd, .. } = self.layers.get(&node.name).copied().unwrap_or_default();
             match node.layer.lanes().folding(&node.name, pe, simd, cycles) {
-                Ok(fold) => {
-                    let (form, thresholds) = (self.form(node, fold)?, self.thresholds(node)?);
-                    let roms = self.target.family.unwrap_or_default().roms();
-                    let fold = Folding { form, thresholds, roms, ..fold };
-                    folds.push(Folding { cuts: self.cuts(network, index, fold)?, ..fold });
-                }
+                Ok(fold) => folds.push(self.completed(network, index, fold)?),
                 Err(found) => errors.extend(found),
             }
         }
         Diagnostics::collected(errors)?;
         Ok(folds)
+    }
+
+    /// The folding of the layer with this index, with the form, comparisons, memories and registers that the configuration asks for.
+    ///
+    /// # Errors
+    /// If they are not possible.
+    pub fn completed(&self, network: &Network, index: usize, fold: Folding) -> Result<Folding> {
+        let node = &network.nodes[index];
+        let (form, thresholds) = (self.form(node, fold)?, self.thresholds(node)?);
+        let fold = Folding { form, thresholds, roms: self.target.family.unwrap_or_default().roms(), ..fold };
+        Ok(Folding { cuts: self.cuts(network, index, fold)?, ..fold })
     }
 }
 

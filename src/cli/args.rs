@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::{Config, Memories};
 use crate::diagnostic::Result;
 use crate::engine::Engine;
+use crate::synth::fold::{Found, Goal, fold};
 use crate::synth::part::Part;
 use crate::unit::family::Family;
 
@@ -63,6 +64,9 @@ pub struct Target {
     /// Part, for example ecp5-25k: estimate the cells there, and say whether the network fits; any other word shows all
     #[arg(long, value_name = "PART")]
     pub part: Option<&'static Part>,
+    /// Fold for the most frames per second that fit the part; with --fps instead, fold as small as that rate allows
+    #[arg(long, requires = "part", conflicts_with = "fps")]
+    pub fit: bool,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +172,9 @@ pub struct Synth {
     /// Part, for example ecp5-25k or ice40-up5k; any other word shows all
     #[arg(long, value_name = "PART")]
     pub part: &'static Part,
+    /// Fold for the most frames per second that fit the part; with --fps instead, fold as small as that rate allows
+    #[arg(long, conflicts_with = "fps")]
+    pub fit: bool,
     /// Place and route with the seeds 1 to N, and report the fastest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub seeds: u32,
@@ -191,7 +198,7 @@ pub struct Common {
     /// How many of --input-bits stand behind the point: the last bit stands for 2^-N
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub input_fraction: Option<i64>,
-    /// Target rate of the default folding in frames per second; needs a clock
+    /// Target rate of the folding in frames per second; needs a clock, or a part
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<f64>,
     /// Clock in MHz: for --fps, and to choose the pipeline registers
@@ -241,13 +248,26 @@ impl Common {
         crate::model::Model::load_with(path, &self.config()?)?.with_members(&self.members)
     }
 
-    /// The same for a part, whose family and clock complete the configuration.
-    pub fn model_on(&self, path: &Path, target: &Target) -> Result<crate::model::Model> {
+    /// The same for a part, whose family and clock complete the configuration: folded for it if the fastest that fits is asked for, or a
+    /// rate.
+    pub fn model_on(&self, path: &Path, target: &Target) -> Result<(crate::model::Model, Option<Found>)> {
         let mut config = self.config()?;
-        if let Some(part) = target.part {
-            part.complete(&mut config)?;
+        let load =
+            |config: &Config| crate::model::Model::load_with(path, config)?.with_members(&self.members);
+        let Some(part) = target.part else { return Ok((load(&config)?, None)) };
+        part.complete(&mut config)?;
+        let goal = match config.target.frames_per_second {
+            _ if target.fit => Goal::Fit,
+            Some(_) => Goal::Interval(config.target_cycles(0)?),
+            None => return Ok((load(&config)?, None)),
+        };
+        let model = load(&config)?;
+        let found = fold(model.network(), &config, part, goal, &self.progress(0))?;
+        for (node, fold) in model.network().nodes.iter().zip(&found.folds) {
+            let layer = config.layers.entry(node.name.clone()).or_default();
+            (layer.pe, layer.simd) = (Some(fold.pe), Some(fold.simd));
         }
-        crate::model::Model::load_with(path, &config)?.with_members(&self.members)
+        Ok((load(&config)?, Some(found)))
     }
 
     /// A progress bar on standard error that appears after a second. It is hidden without a terminal, or with --quiet.

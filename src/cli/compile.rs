@@ -10,6 +10,7 @@ use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit;
 use crate::engine::Figures;
 use crate::synth::estimate::Estimate;
+use crate::synth::fold::Found;
 
 #[derive(Serialize)]
 struct Compiled<'a> {
@@ -20,10 +21,12 @@ struct Compiled<'a> {
     figures: Figures,
     #[serde(flatten)]
     estimate: Option<Estimate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folding: Option<Found>,
 }
 
 pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
-    let model = common.model_on(&arguments.model.model, &arguments.target)?;
+    let (model, folding) = common.model_on(&arguments.model.model, &arguments.target)?;
     if arguments.frames == 0 {
         return Err(Diagnostic::new(&CONFIG_VALUE, "no frame is asked for")
             .at("--frames")
@@ -44,6 +47,7 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
             files: files.keys().map(String::as_str).collect(),
             figures,
             estimate,
+            folding,
         });
     } else {
         view::line(&emit::summary(&arguments.out, &files));
@@ -55,6 +59,9 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
         view::figures(figures, model.network(), model.clock_mhz());
         if let Some(estimate) = &estimate {
             view::estimate(estimate);
+        }
+        if let Some(folding) = &folding {
+            view::folding(folding);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ use crate::import;
 use crate::lower::Built;
 use crate::model::LayerInfo;
 use crate::synth::estimate::Estimate;
+use crate::synth::fold::Found;
 use crate::unit::folding::Comparing;
 
 #[derive(Serialize)]
@@ -32,6 +33,8 @@ struct Inspection<'a> {
     figures: Figures,
     #[serde(flatten)]
     estimate: Option<Estimate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folding: Option<Found>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +47,7 @@ struct Input<'a> {
 
 pub fn run(arguments: &Inspect, common: &Common) -> Result<ExitCode> {
     let file = &arguments.model.model;
-    let model = common.model_on(file, &arguments.target).inspect_err(|_| {
+    let (model, folding) = common.model_on(file, &arguments.target).inspect_err(|_| {
         if !common.json {
             sketch(file, common);
         }
@@ -64,6 +67,7 @@ pub fn run(arguments: &Inspect, common: &Common) -> Result<ExitCode> {
         ensemble: model.hardware().members,
         figures: model.figures(),
         estimate: arguments.target.part.map(|part| Estimate::new(network, model.hardware(), part)),
+        folding,
     };
     if common.json {
         view::json(&inspection);
@@ -154,6 +158,9 @@ pub fn run(arguments: &Inspect, common: &Common) -> Result<ExitCode> {
     view::figures(inspection.figures, network, model.clock_mhz());
     if let Some(estimate) = &inspection.estimate {
         view::estimate(estimate);
+    }
+    if let Some(folding) = &inspection.folding {
+        view::folding(folding);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,19 +3,18 @@
 use std::process::ExitCode;
 
 use crate::area::Cells;
-use crate::cli::args::{Common, Synth};
+use crate::cli::args::{Common, Synth, Target};
 use crate::cli::view;
 use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
-use crate::model::Model;
 use crate::synth::part::Part;
 use crate::synth::timing::Span;
 use crate::synth::{Request, Share, Synthesis, synthesise};
 
 pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     let part = arguments.part;
-    let mut config = common.config()?;
-    let clock_mhz = part.complete(&mut config)?;
-    let model = Model::load_with(&arguments.model.model, &config)?.with_members(&common.members)?;
+    let clock_mhz = part.complete(&mut common.config()?)?;
+    let target = Target { part: Some(part), fit: arguments.fit };
+    let (model, folding) = common.model_on(&arguments.model.model, &target)?;
     let request = Request { part, clock_mhz, seeds: arguments.seeds, out: arguments.out.as_deref() };
     let progress = common.progress(0);
     let found = synthesise(model.network(), model.hardware(), model.figures(), &request, &progress)?;
@@ -23,6 +22,9 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
         view::json(&found);
     } else {
         tell(&found, part);
+        if let Some(folding) = &folding {
+            view::folding(folding);
+        }
         if let Some(out) = &arguments.out {
             view::line(&format!("Verilog, netlist, scripts and logs in {}", out.display()));
         }
@@ -30,16 +32,16 @@ pub fn run(arguments: &Synth, common: &Common) -> Result<ExitCode> {
     if found.fits {
         return Ok(ExitCode::SUCCESS);
     }
-    let Cells { lut, lut_ram, ram, .. } = found.cells;
+    let Cells { lut, lut_ram, ff, ram, .. } = found.cells;
     let room = part.room;
     let left = if room.holds(&found.cells) { "; nextpnr had cells left over" } else { "" };
     let message = format!(
-        "the network takes {lut} LUTs, {lut_ram} memories in LUTs and {ram} block RAMs, and {} has {} LUTs and {} block RAMs{left}",
-        part.name, room.lut, room.ram
+        "the network takes {lut} LUTs, {lut_ram} memories in LUTs, {ff} flip-flops and {ram} block RAMs, and {} has {} LUTs, {} flip-flops and {} block RAMs{left}",
+        part.name, room.lut, room.ff, room.ram
     );
     Err(Diagnostic::new(&PART_TOO_SMALL, message)
         .at("--part")
-        .help("fold further (--fps, or pe and simd of [layers.NAME]), or take a larger part")
+        .help("fold for the part (--fit), or take a larger one")
         .into())
 }
 
@@ -67,9 +69,12 @@ fn tell(found: &Synthesis, part: &Part) {
     let bits = found.layers.iter().map(|layer| layer.memory_bits).sum();
     rows.push(row("all", [&found.cells, &found.estimate], bits));
     let mut has = vec![String::new(); HEAD.len()];
-    for (at, text) in
-        [(0, "the part".to_owned()), (1, part.room.lut.to_string()), (5, part.room.ram.to_string())]
-    {
+    for (at, text) in [
+        (0, "the part".to_owned()),
+        (1, part.room.lut.to_string()),
+        (2, part.room.ff.to_string()),
+        (5, part.room.ram.to_string()),
+    ] {
         has[at] = text;
     }
     rows.push(has);

@@ -15,6 +15,7 @@ use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::network::Network;
 use crate::synth::estimate::Estimate;
+use crate::synth::fold::Found;
 use crate::synth::part::Room;
 use crate::unit::folding::Folding;
 
@@ -104,13 +105,21 @@ pub fn estimate(estimate: &Estimate) {
     let mut rows: Vec<Vec<String>> =
         estimate.layers.iter().map(|layer| row(&layer.name, &layer.cells)).collect();
     rows.push(row("all", &estimate.estimate));
-    let Room { lut, ram } = estimate.available;
+    let Room { lut, ff, ram } = estimate.available;
     let none = String::new;
-    rows.push(vec!["the part".to_owned(), lut.to_string(), none(), none(), none(), ram.to_string()]);
+    rows.push(vec!["the part".to_owned(), lut.to_string(), ff.to_string(), none(), none(), ram.to_string()]);
     table(&["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM"], rows);
     if let Some(warning) = estimate.warning() {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
+}
+
+/// Prints how near a folding that was found is to the bound.
+pub fn folding(found: &Found) {
+    let Found { interval_cycles, bound_cycles, gap_percent, .. } = found;
+    line(&format!(
+        "folded for the part: a frame every {interval_cycles} cycles; the bound is {bound_cycles}, {gap_percent:.1} % away"
+    ));
 }
 
 /// Frames per second at the user's clock, or for each MHz.

@@ -16,7 +16,7 @@ pub struct Estimate {
     pub estimate: Cells,
     /// What the part has.
     pub available: Room,
-    /// Whether LUTs and block RAMs are enough.
+    /// Whether LUTs, flip-flops and block RAMs are enough.
     pub fits: bool,
     /// Parts of the family that have enough, where this one has not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,17 +58,18 @@ impl Estimate {
         if self.fits {
             return None;
         }
-        let Cells { ram, .. } = self.estimate;
+        let Cells { ff, ram, .. } = self.estimate;
         let larger = match &self.would_fit[..] {
             [] => "no larger part of the family would hold it".to_owned(),
             parts => format!("{} would hold it", parts.join(", ")),
         };
         Some(format!(
-            "the network will not fit {}: it takes about {} of {} LUTs, memories in LUTs included, and {ram} of {} block RAMs; {larger}; a \
-             slower folding takes fewer LUTs (--fps, or pe and simd of [layers.NAME])",
+            "the network will not fit {}: it takes about {} of {} LUTs, memories in LUTs included, {ff} of {} flip-flops and {ram} of {} block RAMs; {larger}; \
+             --fit finds a folding that fits, where there is one",
             self.part,
             self.estimate.luts(),
             self.available.lut,
+            self.available.ff,
             self.available.ram
         ))
     }

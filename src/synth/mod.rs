@@ -3,6 +3,7 @@
 //! May use: `area`, `config`, `emit`, `engine`, `lower`, `network`, `unit`. Used by: the commands.
 
 pub mod estimate;
+pub mod fold;
 pub mod harness;
 pub mod netlist;
 pub mod part;
@@ -51,9 +52,9 @@ pub struct Synthesis {
     pub cells: Cells,
     /// The estimate of the same cells, made without a tool.
     pub estimate: Cells,
-    /// What the part has; no limit of flip-flops is stated, as every LUT has one.
+    /// What the part has.
     pub available: Room,
-    /// Whether LUTs and block RAMs are enough.
+    /// Whether LUTs, flip-flops and block RAMs are enough.
     pub fits: bool,
     /// The clock that was asked for.
     pub clock_mhz: f64,

@@ -14,6 +14,8 @@ use crate::unit::family::Family;
 pub struct Room {
     /// LUTs.
     pub lut: u64,
+    /// Flip-flops.
+    pub ff: u64,
     /// Block RAMs.
     pub ram: u64,
 }
@@ -21,7 +23,7 @@ pub struct Room {
 impl Room {
     /// Whether it is enough for cells.
     pub fn holds(self, cells: &Cells) -> bool {
-        cells.luts() <= self.lut && cells.ram <= self.ram
+        cells.luts() <= self.lut && cells.ff <= self.ff && cells.ram <= self.ram
     }
 }
 
@@ -34,7 +36,7 @@ pub struct Part {
     pub short: &'static str,
     /// Its family.
     pub family: Family,
-    /// LUTs and block RAMs: of 4 kbit on iCE40, 18 kbit elsewhere.
+    /// LUTs, flip-flops and block RAMs: of 4 kbit on iCE40, 18 kbit elsewhere.
     pub room: Room,
     /// The clock in MHz for which registers are chosen where none is asked for.
     pub clock_mhz: f64,
@@ -45,8 +47,8 @@ pub struct Part {
 /// The file of pins that Gowin parts need.
 pub const PINS: &str = "pins.cst";
 
-const fn room(lut: u64, ram: u64) -> Room {
-    Room { lut, ram }
+const fn room(lut: u64, ff: u64, ram: u64) -> Room {
+    Room { lut, ff, ram }
 }
 
 impl Part {
@@ -56,7 +58,7 @@ impl Part {
             name: "ice40-up5k",
             short: "up5k",
             family: Family::Ice40,
-            room: room(5280, 30),
+            room: room(5280, 5280, 30),
             clock_mhz: 48.0,
             device: "--up5k --package sg48 --pcf-allow-unconstrained",
         },
@@ -64,7 +66,7 @@ impl Part {
             name: "ice40-hx8k",
             short: "hx8k",
             family: Family::Ice40,
-            room: room(7680, 32),
+            room: room(7680, 7680, 32),
             clock_mhz: 120.0,
             device: "--hx8k --package ct256 --pcf-allow-unconstrained",
         },
@@ -72,7 +74,7 @@ impl Part {
             name: "ecp5-25k",
             short: "25k",
             family: Family::Ecp5,
-            room: room(24_288, 56),
+            room: room(24_288, 24_288, 56),
             clock_mhz: 150.0,
             device: "--25k --package CABGA381 --speed 6 --lpf-allow-unconstrained",
         },
@@ -80,7 +82,7 @@ impl Part {
             name: "ecp5-45k",
             short: "45k",
             family: Family::Ecp5,
-            room: room(43_848, 108),
+            room: room(43_848, 43_848, 108),
             clock_mhz: 150.0,
             device: "--45k --package CABGA381 --speed 6 --lpf-allow-unconstrained",
         },
@@ -88,7 +90,7 @@ impl Part {
             name: "ecp5-85k",
             short: "85k",
             family: Family::Ecp5,
-            room: room(83_640, 208),
+            room: room(83_640, 83_640, 208),
             clock_mhz: 150.0,
             device: "--85k --package CABGA381 --speed 6 --lpf-allow-unconstrained",
         },
@@ -96,7 +98,7 @@ impl Part {
             name: "gw1n-9c",
             short: "gw1n-9",
             family: Family::Gowin,
-            room: room(8640, 26),
+            room: room(8640, 6480, 26),
             clock_mhz: 100.0,
             device: "--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C --vopt cst=pins.cst",
         },
@@ -104,7 +106,7 @@ impl Part {
             name: "gw2a-18c",
             short: "gw2a-18",
             family: Family::Gowin,
-            room: room(20_736, 46),
+            room: room(20_736, 15_552, 46),
             clock_mhz: 125.0,
             device: "--device GW2AR-LV18QN88C8/I7 --vopt family=GW2A-18C --vopt cst=pins.cst",
         },
@@ -112,7 +114,7 @@ impl Part {
             name: "xc7a35t",
             short: "a35t",
             family: Family::Xilinx7,
-            room: room(20_800, 100),
+            room: room(20_800, 41_600, 100),
             clock_mhz: 200.0,
             device: "",
         },
@@ -120,7 +122,7 @@ impl Part {
             name: "xc7a100t",
             short: "a100t",
             family: Family::Xilinx7,
-            room: room(63_400, 270),
+            room: room(63_400, 126_800, 270),
             clock_mhz: 200.0,
             device: "",
         },
@@ -183,8 +185,10 @@ mod tests {
     #[test]
     fn memories_in_luts_take_room_too() {
         let cells = Cells { lut: 5000, lut_ram: 70, ram: 30, ..Cells::default() };
-        let room = |lut, ram| Room { lut, ram };
-        assert!(room(5280, 30).holds(&cells));
-        assert!(!room(5279, 30).holds(&cells) && !room(5280, 29).holds(&cells));
+        let cells = Cells { ff: 100, ..cells };
+        assert!(room(5280, 100, 30).holds(&cells));
+        assert!(
+            [room(5279, 100, 30), room(5280, 99, 30), room(5280, 100, 29)].iter().all(|r| !r.holds(&cells))
+        );
     }
 }

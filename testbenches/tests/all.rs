@@ -14,6 +14,7 @@ mod estimates;
 mod executor;
 mod exporters;
 mod faults;
+mod folding;
 mod formal;
 mod found;
 mod golden;

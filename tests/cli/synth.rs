@@ -217,3 +217,29 @@ fn a_network_that_will_not_fit_gets_a_warning_with_what_would() {
     let held = bed.without_tools(&["inspect", "big.onnx", "--part", "hx8k", "--config", "c.toml"]).with(0);
     assert_eq!(held.err, "");
 }
+
+#[test]
+fn a_network_is_folded_for_a_part_by_rate_or_to_fit() {
+    let bed = Bed::new();
+    let inspect = |options: &[&str]| {
+        let arguments = [&["inspect", "m.onnx", "--part", "up5k", "--json"], options].concat();
+        bed.without_tools(&arguments).with(0).json()
+    };
+    let (default, fitted, small) = (inspect(&[]), inspect(&["--fit"]), inspect(&["--fps", "200000"]));
+    let interval = |found: &Value| found["interval_cycles"].as_u64().unwrap();
+    assert!(interval(&fitted) <= interval(&default));
+    assert_eq!(fitted["folding"]["interval_cycles"], fitted["interval_cycles"]);
+    assert!(interval(&small) <= 48_000_000 / 200_000, "at the part's 48 MHz");
+    assert!(small["estimate"]["lut"].as_u64() <= default["estimate"]["lut"].as_u64());
+    assert_eq!(default["folding"], Value::Null);
+    let told = bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--fit"]).with(0).out;
+    assert!(told.contains("folded for the part: a frame every "), "{told}");
+    let compiled =
+        bed.without_tools(&["compile", "m.onnx", "--out", "c", "--part", "up5k", "--fit", "--json"]);
+    assert_eq!(compiled.with(0).json()["folding"], fitted["folding"]);
+    bed.without_tools(&["inspect", "m.onnx", "--fit"]).with(2);
+    bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--fit", "--fps", "9"]).with(2);
+    bed.write("big.onnx", random_dense(7, &[192, 96, 10]));
+    let never = bed.without_tools(&["inspect", "big.onnx", "--part", "up5k", "--fps", "48e6"]).with(2);
+    assert!(never.err.contains("part-too-small"), "{}", never.err);
+}

@@ -1,0 +1,288 @@
+//! Foldings for a part: the smallest that is fast enough, or the fastest that fits, by the estimates of cells.
+//!
+//! The interval of a network is that of its slowest layer, and layers are folded independently. So for each interval every layer takes the
+//! foldings that are fast enough, and a sum over the layers, exact in LUTs, flip-flops and block RAMs, says which of them are the
+//! smallest together. FIFOs and width converters belong to pairs of layers: the whole is estimated, and what it takes beyond its layers is
+//! set aside in the next attempt.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::area::{Area, Cells};
+use crate::config::Config;
+use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
+use crate::lower::plan::{Part as Stage, Plan};
+use crate::lower::{Hardware, lower};
+use crate::network::Network;
+use crate::synth::estimate::Estimate;
+use crate::synth::part::{Part, Room};
+use crate::unit::folding::Folding;
+
+/// What a folding is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// The smallest with a frame every so many cycles, or more often.
+    Interval(u64),
+    /// The fastest that fits.
+    Fit,
+}
+
+/// A folding that was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// A frame every so many cycles.
+    pub interval_cycles: u64,
+    /// No folding with FIFOs and converters of no size has a frame more often: below it the layers alone do not fit. With a given rate,
+    /// the cycles of that rate.
+    pub bound_cycles: u64,
+    /// How much longer than the bound the interval is, in percent.
+    pub gap_percent: f64,
+    /// The folding of each layer.
+    #[serde(skip)]
+    pub folds: Vec<Folding>,
+}
+
+/// Attempts to set aside enough for FIFOs and converters.
+const ATTEMPTS: usize = 3;
+/// Foldings of a layer with up to this many lanes are all estimated, and of the others those with up to twice the fewest lanes that are
+/// fast enough: more lanes are never smaller in layers that are not small.
+const FEW_LANES: u64 = 64;
+/// How much of a part's LUTs and flip-flops foldings may take, in percent. The rest is for what the estimate may lack, and for routing.
+const FILLED: u64 = 90;
+/// No lane takes fewer LUTs than this, in percent.
+const LEAST_LANE: u64 = 50;
+
+/// A folding of a layer.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    fold: Folding,
+    /// Cycles for a frame of all members.
+    cycles: u64,
+}
+
+impl Choice {
+    fn lanes(&self) -> u64 {
+        self.fold.pe as u64 * self.fold.simd as u64
+    }
+}
+
+/// LUTs, with memories in LUTs, flip-flops, and block RAMs.
+type Size = [u64; 3];
+
+/// Foldings of the first layers, and their size.
+type Partial = (Size, Vec<Folding>);
+
+fn size(cells: &Cells) -> Size {
+    [cells.luts(), cells.ff, cells.ram]
+}
+
+fn within(size: Size, room: Size) -> bool {
+    (0..3).all(|of| size[of] <= room[of])
+}
+
+/// Adds to `all` what none of it is smaller than in every respect.
+fn keep(all: &mut Vec<Partial>, new: Partial) {
+    if !all.iter().any(|(size, _)| within(*size, new.0)) {
+        all.retain(|(size, _)| !within(new.0, *size));
+        all.push(new);
+    }
+}
+
+struct Search<'a> {
+    network: &'a Network,
+    part: &'static Part,
+    members: u32,
+    /// User bits of each layer's streams.
+    users: BTreeMap<usize, u32>,
+    /// Every folding of each layer, the fewest lanes first.
+    choices: Vec<Vec<Choice>>,
+    /// Sizes that were estimated, by layer, PE and SIMD.
+    sizes: Mutex<BTreeMap<(usize, usize, usize), Size>>,
+}
+
+impl Search<'_> {
+    /// The size of a layer's unit.
+    fn size(&self, layer: usize, fold: Folding) -> Size {
+        let key = (layer, fold.pe, fold.simd);
+        if let Some(known) = self.sizes.lock().expect("no panic").get(&key) {
+            return *known;
+        }
+        let node = &self.network.nodes[layer];
+        let unit = node.layer.hardware(
+            &node.name,
+            &self.network.inputs(layer),
+            fold,
+            self.users.get(&layer).copied().unwrap_or(0),
+        );
+        let found = size(&Area::estimate(&self.part.family.placed(&unit), &[], self.part.family).cells);
+        self.sizes.lock().expect("no panic").insert(key, found);
+        found
+    }
+
+    /// The foldings with the fewest LUTs together that are fast enough and fit `room`, and their size.
+    fn smallest(&self, cycles: u64, room: Size) -> Option<(Vec<Folding>, Size)> {
+        let mut fast: Vec<Vec<Choice>> = Vec::new();
+        for choices in &self.choices {
+            let enough = || choices.iter().filter(|choice| choice.cycles <= cycles);
+            let most = enough().next().map_or(0, |least| FEW_LANES.max(2 * least.lanes()));
+            fast.push(enough().filter(|choice| choice.lanes() <= most).copied().collect());
+        }
+        let least: u64 = fast.iter().map(|of| of.first().map(Choice::lanes)).sum::<Option<u64>>()?;
+        if least * LEAST_LANE / 100 > room[0] {
+            return None;
+        }
+        let all: Vec<(usize, Choice)> = fast
+            .iter()
+            .enumerate()
+            .flat_map(|(layer, of)| of.iter().map(move |choice| (layer, *choice)))
+            .collect();
+        let fits = |(_, choice): &&(usize, Choice)| choice.lanes() * LEAST_LANE / 100 <= room[0];
+        let sized: Vec<(usize, Folding, Size)> = all
+            .par_iter()
+            .filter(fits)
+            .map(|(layer, choice)| (*layer, choice.fold, self.size(*layer, choice.fold)))
+            .collect();
+        let mut best: Vec<Partial> = vec![([0; 3], Vec::new())];
+        for layer in 0..self.choices.len() {
+            let mut next = Vec::new();
+            for (_, fold, own) in sized.iter().filter(|(of, ..)| *of == layer) {
+                for (before, folds) in &best {
+                    let sum = [0, 1, 2].map(|of| before[of] + own[of]);
+                    if within(sum, room) {
+                        keep(&mut next, (sum, folds.iter().copied().chain([*fold]).collect()));
+                    }
+                }
+            }
+            best = next;
+        }
+        best.into_iter().min_by_key(|(size, _)| *size).map(|(size, folds)| (folds, size))
+    }
+
+    /// The hardware of foldings.
+    fn hardware(&self, folds: &[Folding]) -> Hardware {
+        let mut hardware = lower(self.network, folds);
+        hardware.design.top = self.part.family.placed(&hardware.design.top);
+        hardware
+    }
+
+    /// The estimate and the interval of a whole network.
+    fn whole(&self, folds: &[Folding]) -> (Cells, u64) {
+        let hardware = self.hardware(folds);
+        let cells = Estimate::new(self.network, &hardware, self.part).estimate;
+        (cells, hardware.plan.interval(self.members))
+    }
+
+    /// The smallest foldings that are fast enough and fit as a whole, with their cells and interval.
+    fn fitting(&self, cycles: u64) -> Option<(Vec<Folding>, Cells, u64)> {
+        let all = room(self.part);
+        let mut aside = [0; 3];
+        for _ in 0..ATTEMPTS {
+            let room = [0, 1, 2].map(|of| all[of].saturating_sub(aside[of]));
+            let (folds, layers) = self.smallest(cycles, room)?;
+            let (cells, interval) = self.whole(&folds);
+            if within(size(&cells), all) {
+                return Some((folds, cells, interval));
+            }
+            aside = [0, 1, 2].map(|of| aside[of].max(size(&cells)[of].saturating_sub(layers[of])));
+        }
+        None
+    }
+}
+
+/// Finds a folding of a network for a part. PE and SIMD that the configuration names stay.
+///
+/// # Errors
+/// If a configured folding is impossible, or none is fast enough and fits.
+pub fn fold(
+    network: &Network,
+    config: &Config,
+    part: &'static Part,
+    goal: Goal,
+    progress: &ProgressBar,
+) -> Result<Found> {
+    let default = config.foldings(network)?;
+    let members = network.ensemble.as_ref().map_or(1, |ensemble| ensemble.members);
+    let plan = Plan::new(network, &default);
+    let layers = || {
+        plan.stages.iter().filter_map(|stage| match &stage.part {
+            Stage::Layer(index, _) => Some((*index, plan.links[stage.outputs[0]])),
+            _ => None,
+        })
+    };
+    let looped: BTreeMap<usize, bool> = layers().map(|(index, output)| (index, output.looped)).collect();
+    let users = layers().map(|(index, output)| (index, output.user)).collect();
+    let mut choices = Vec::new();
+    for (index, node) in network.nodes.iter().enumerate() {
+        let (lanes, own) = (node.layer.lanes(), config.layers.get(&node.name).copied().unwrap_or_default());
+        let passes = if looped.get(&index) == Some(&true) { u64::from(members) } else { 1 };
+        let mut of_layer = Vec::new();
+        for pe in lanes.pe.iter().filter(|pe| own.pe.is_none_or(|given| given == **pe)) {
+            for simd in lanes.simd.iter().filter(|simd| own.simd.is_none_or(|given| given == **simd)) {
+                // Not every PE goes with every SIMD.
+                let Ok(fold) = lanes.folding(&node.name, Some(*pe), Some(*simd), 1) else { continue };
+                let fold = config.completed(network, index, fold)?;
+                let cycles = node.layer.schedule(&network.inputs(index), fold).interval * passes;
+                of_layer.push(Choice { fold, cycles });
+            }
+        }
+        of_layer.sort_by_key(|choice| (choice.lanes(), choice.cycles));
+        choices.push(of_layer);
+    }
+    let mut intervals: Vec<u64> = choices.iter().flatten().map(|choice| choice.cycles).collect();
+    intervals.sort_unstable();
+    intervals.dedup();
+    let search = Search { network, part, members, users, choices, sizes: Mutex::default() };
+    progress.set_message("folding");
+    let (bound, found) = match goal {
+        Goal::Interval(cycles) => (cycles, search.fitting(cycles)),
+        Goal::Fit => {
+            let first = intervals.partition_point(|cycles| {
+                progress.inc(1);
+                search.smallest(*cycles, room(part)).is_none()
+            });
+            let mut slower = intervals[first..].iter().inspect(|_| progress.inc(1));
+            let bound = intervals.get(first).copied().unwrap_or(u64::MAX);
+            (bound, slower.find_map(|cycles| search.fitting(*cycles)))
+        }
+    };
+    progress.finish_and_clear();
+    let better = |cells: &Cells, interval: u64, (_, own, its): &(Vec<Folding>, Cells, u64)| match goal {
+        Goal::Interval(cycles) => interval <= cycles && cells.luts() < own.luts(),
+        Goal::Fit => interval < *its,
+    };
+    let (cells, interval) = search.whole(&default);
+    let fits =
+        within(size(&cells), room(part)) && !matches!(goal, Goal::Interval(cycles) if interval > cycles);
+    let found = match found {
+        Some(found) if !fits || !better(&cells, interval, &found) => Some(found),
+        _ if fits => Some((default, cells, interval)),
+        found => found,
+    };
+    let Some((folds, _, interval)) = found else {
+        return Err(nothing(part, goal));
+    };
+    let bound = bound.min(interval);
+    let gap_percent = (interval - bound) as f64 / bound as f64 * 100.0;
+    Ok(Found { interval_cycles: interval, bound_cycles: bound, gap_percent, folds })
+}
+
+/// What foldings may take of a part.
+fn room(part: &Part) -> Size {
+    let Room { lut, ff, ram } = part.room;
+    [lut * FILLED / 100, ff * FILLED / 100, ram]
+}
+
+fn nothing(part: &Part, goal: Goal) -> crate::diagnostic::Diagnostics {
+    let (message, help) = match goal {
+        Goal::Interval(cycles) => (
+            format!("no folding with a frame every {cycles} cycles fits {}", part.name),
+            "ask for fewer frames per second, for --fit, or take a larger part",
+        ),
+        Goal::Fit => (format!("no folding fits {}", part.name), "take a larger part"),
+    };
+    Diagnostic::new(&PART_TOO_SMALL, message).at("--part").help(help).into()
+}
