@@ -222,9 +222,9 @@ pub fn fold(
         let mut of_layer = Vec::new();
         for pe in lanes.pe.iter().filter(|pe| own.pe.is_none_or(|given| given == **pe)) {
             for simd in lanes.simd.iter().filter(|simd| own.simd.is_none_or(|given| given == **simd)) {
-                // Not every PE goes with every SIMD.
-                let Ok(fold) = lanes.folding(&node.name, Some(*pe), Some(*simd), 1) else { continue };
-                let fold = config.completed(network, index, fold)?;
+                // Not every PE goes with every SIMD, and not every form with both.
+                let fold = lanes.folding(&node.name, Some(*pe), Some(*simd), 1);
+                let Ok(fold) = fold.and_then(|fold| config.completed(network, index, fold)) else { continue };
                 let cycles = node.layer.schedule(&network.inputs(index), fold).interval * passes;
                 of_layer.push(Choice { fold, cycles });
             }

@@ -2,13 +2,13 @@
 
 use indicatif::ProgressBar;
 use stoxnor::area::Area;
-use stoxnor::config::Config;
+use stoxnor::config::{Config, LayerConfig};
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
 use stoxnor::synth::estimate::Estimate;
 use stoxnor::synth::fold::{Found, Goal, fold};
 use stoxnor::synth::part::Part;
-use stoxnor::unit::folding::Folding;
+use stoxnor::unit::folding::{Counting, Folding};
 use stoxnor_testbenches::conformance::{Effort, conform, random_dense};
 
 fn found(network: &Network, part: &'static Part, goal: Goal) -> Result<Found, String> {
@@ -79,9 +79,11 @@ fn what_the_configuration_names_stays_and_what_cannot_be_is_said() {
     let mut config = Config::default();
     part.complete(&mut config).unwrap();
     let name = network.nodes[0].name.clone();
-    (config.layers.entry(name).or_default().pe, config.target.cycles) = (Some(3), None);
+    // Two lanes are the fewest for parities.
+    let given = LayerConfig { pe: Some(3), form: Some(Counting::Parity), ..LayerConfig::default() };
+    config.layers.insert(name, given);
     let kept = fold(&network, &config, part, Goal::Fit, &ProgressBar::hidden()).unwrap();
-    assert_eq!(kept.folds[0].pe, 3);
+    assert_eq!((kept.folds[0].pe, kept.folds[0].form), (3, Counting::Parity));
     let error = found(&network, part, Goal::Interval(1)).unwrap_err();
     assert!(error.contains("no folding with a frame every 1 cycles fits ice40-up5k"), "{error}");
 }
