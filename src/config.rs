@@ -323,7 +323,14 @@ impl Config {
                 .into());
             };
             let (fps, clock) = (positive("frames_per_second", fps)?, positive("clock_mhz", clock)?);
-            return Ok(((clock * 1e6 / fps) as u64).max(1));
+            if fps > clock * 1e6 {
+                let message = format!("{fps} frames per second, and a clock of {clock} MHz has fewer cycles");
+                return Err(Diagnostic::new(&CONFIG_VALUE, message)
+                    .at("target.frames_per_second")
+                    .help("a frame takes a cycle or more: ask for fewer frames, or for a higher clock")
+                    .into());
+            }
+            return Ok((clock * 1e6 / fps) as u64);
         }
         match cycles {
             Some(0) => Err(Diagnostic::new(&CONFIG_VALUE, "cycles is 0")

@@ -13,7 +13,6 @@ mod sums;
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use stoxnor_hdl::Module;
 
 pub use self::cells::Cells;
@@ -26,13 +25,11 @@ use crate::unit::family::Family;
 pub const OUTSIDE: &str = "-";
 
 /// Cells of a design.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Area {
     /// All of them.
-    #[serde(flatten)]
     pub cells: Cells,
     /// Those of each layer, with the FIFOs and converters in front of it; [`OUTSIDE`] stands for what belongs to none.
-    #[serde(skip)]
     pub layers: Vec<(String, Cells)>,
 }
 

@@ -15,6 +15,7 @@ pub(super) struct Netlist {
     pub flat: Flat,
     /// Whether something reads a bit.
     pub live: Vec<bool>,
+    /// How often what is live reads a bit.
     pub uses: Vec<u32>,
     sums: Sums,
     wires: Vec<Option<Wire>>,
@@ -389,7 +390,7 @@ impl Netlist {
         out
     }
 
-    /// Makes what LUTs must give of a bit.
+    /// Notes that LUTs must give a wire.
     pub fn root(&mut self, wire: Wire) {
         if wire.constant().is_none() {
             self.roots.insert(wire);
@@ -437,6 +438,7 @@ impl Netlist {
         }
     }
 
+    /// Counts the vendors' cells, and makes what LUTs must give to them and to the outputs.
     pub fn placed(&mut self) {
         for index in 0..self.flat.placed.len() {
             let placed = &self.flat.placed[index];
@@ -520,8 +522,7 @@ fn uses(flat: &Flat, live: &[bool]) -> Vec<u32> {
         }
     }
     for flop in &flat.flops {
-        for (q, next) in flop.q.bits().zip(flop.next.bits()).filter(|(q, _)| live[*q as usize]) {
-            debug_assert!(live[q as usize]);
+        for (_, next) in flop.q.bits().zip(flop.next.bits()).filter(|(q, _)| live[*q as usize]) {
             used(next);
         }
         flop.enable.into_iter().for_each(&mut used);

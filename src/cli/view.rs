@@ -15,7 +15,7 @@ use crate::frame::port::Port;
 use crate::graph::step::HostGraph;
 use crate::network::Network;
 use crate::synth::estimate::Estimate;
-use crate::synth::fold::Found;
+use crate::synth::fold::{Bound, Found};
 use crate::synth::part::Room;
 use crate::unit::folding::Folding;
 
@@ -116,9 +116,13 @@ pub fn estimate(estimate: &Estimate) {
 
 /// Prints how near a folding that was found is to the bound.
 pub fn folding(found: &Found) {
-    let Found { interval_cycles, bound_cycles, gap_percent, .. } = found;
+    let Found { interval_cycles, luts, bound, gap_percent, .. } = found;
+    let bound = match bound {
+        Bound::Cycles(cycles) => format!("the layers alone would fit with one every {cycles}"),
+        Bound::Luts(least) => format!("the layers alone take {least} of the {luts} LUTs"),
+    };
     line(&format!(
-        "folded for the part: a frame every {interval_cycles} cycles; the bound is {bound_cycles}, {gap_percent:.1} % away"
+        "folded for the part: a frame every {interval_cycles} cycles; {bound} ({gap_percent:.1} % more than the bound)"
     ));
 }
 

@@ -3,7 +3,7 @@
 //! The interval of a network is that of its slowest layer, and layers are folded independently. So for each interval every layer takes the
 //! foldings that are fast enough, and a sum over the layers, exact in LUTs, flip-flops and block RAMs, says which of them are the
 //! smallest together. FIFOs and width converters belong to pairs of layers: the whole is estimated, and what it takes beyond its layers is
-//! set aside in the next attempt.
+//! set aside in the next attempt. The bound is what the layers alone would do.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,10 +15,9 @@ use serde::Serialize;
 use crate::area::{Area, Cells};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
-use crate::lower::plan::{Part as Stage, Plan};
+use crate::lower::plan::{Link, Part as Inside, Plan, Stage};
 use crate::lower::{Hardware, lower};
 use crate::network::Network;
-use crate::synth::estimate::Estimate;
 use crate::synth::part::{Part, Room};
 use crate::unit::folding::Folding;
 
@@ -36,24 +35,37 @@ pub enum Goal {
 pub struct Found {
     /// A frame every so many cycles.
     pub interval_cycles: u64,
-    /// No folding with FIFOs and converters of no size has a frame more often: below it the layers alone do not fit. With a given rate,
-    /// the cycles of that rate.
-    pub bound_cycles: u64,
-    /// How much longer than the bound the interval is, in percent.
+    /// LUTs, with memories in LUTs.
+    pub luts: u64,
+    /// What the layers alone would do.
+    #[serde(flatten)]
+    pub bound: Bound,
+    /// How much more than the bound it is, in percent.
     pub gap_percent: f64,
     /// The folding of each layer.
     #[serde(skip)]
     pub folds: Vec<Folding>,
 }
 
+/// What the layers would do without FIFOs and width converters, of the foldings that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Bound {
+    /// The shortest interval with which they fit, for [`Goal::Fit`].
+    #[serde(rename = "bound_cycles")]
+    Cycles(u64),
+    /// The fewest LUTs with which they are fast enough, for [`Goal::Interval`].
+    #[serde(rename = "bound_luts")]
+    Luts(u64),
+}
+
 /// Attempts to set aside enough for FIFOs and converters.
 const ATTEMPTS: usize = 3;
-/// Foldings of a layer with up to this many lanes are all estimated, and of the others those with up to twice the fewest lanes that are
-/// fast enough: more lanes are never smaller in layers that are not small.
+/// Foldings of a layer with up to this many lanes are all looked at, and of the others those with up to twice the fewest lanes that are
+/// fast enough: more lanes are taken not to be smaller.
 const FEW_LANES: u64 = 64;
 /// How much of a part's LUTs and flip-flops foldings may take, in percent. The rest is for what the estimate may lack, and for routing.
 const FILLED: u64 = 90;
-/// No lane takes fewer LUTs than this, in percent.
+/// Foldings are not estimated where this much of a LUT for each lane, in percent, would not fit: matrix units take 90 or more.
 const LEAST_LANE: u64 = 50;
 
 /// A folding of a layer.
@@ -84,7 +96,7 @@ fn within(size: Size, room: Size) -> bool {
     (0..3).all(|of| size[of] <= room[of])
 }
 
-/// Adds to `all` what none of it is smaller than in every respect.
+/// Adds to `all` what none of it is as small as in every respect, and drops what is not smaller than the new one in any.
 fn keep(all: &mut Vec<Partial>, new: Partial) {
     if !all.iter().any(|(size, _)| within(*size, new.0)) {
         all.retain(|(size, _)| !within(new.0, *size));
@@ -94,10 +106,9 @@ fn keep(all: &mut Vec<Partial>, new: Partial) {
 
 struct Search<'a> {
     network: &'a Network,
-    part: &'static Part,
-    members: u32,
-    /// User bits of each layer's streams.
-    users: BTreeMap<usize, u32>,
+    part: &'a Part,
+    /// The stream that each layer gives.
+    outputs: Vec<Link>,
     /// Every folding of each layer, the fewest lanes first.
     choices: Vec<Vec<Choice>>,
     /// Sizes that were estimated, by layer, PE and SIMD.
@@ -112,12 +123,8 @@ impl Search<'_> {
             return *known;
         }
         let node = &self.network.nodes[layer];
-        let unit = node.layer.hardware(
-            &node.name,
-            &self.network.inputs(layer),
-            fold,
-            self.users.get(&layer).copied().unwrap_or(0),
-        );
+        let inputs = self.network.inputs(layer);
+        let unit = node.layer.hardware(&node.name, &inputs, fold, self.outputs[layer].user);
         let found = size(&Area::estimate(&self.part.family.placed(&unit), &[], self.part.family).cells);
         self.sizes.lock().expect("no panic").insert(key, found);
         found
@@ -162,18 +169,11 @@ impl Search<'_> {
         best.into_iter().min_by_key(|(size, _)| *size).map(|(size, folds)| (folds, size))
     }
 
-    /// The hardware of foldings.
-    fn hardware(&self, folds: &[Folding]) -> Hardware {
-        let mut hardware = lower(self.network, folds);
-        hardware.design.top = self.part.family.placed(&hardware.design.top);
-        hardware
-    }
-
-    /// The estimate and the interval of a whole network.
+    /// The cells and the interval of a whole network.
     fn whole(&self, folds: &[Folding]) -> (Cells, u64) {
-        let hardware = self.hardware(folds);
-        let cells = Estimate::new(self.network, &hardware, self.part).estimate;
-        (cells, hardware.plan.interval(self.members))
+        let Hardware { design, plan, .. } = lower(self.network, folds);
+        let top = self.part.family.placed(&design.top);
+        (Area::estimate(&top, &[], self.part.family).cells, plan.interval(members(self.network)))
     }
 
     /// The smallest foldings that are fast enough and fit as a whole, with their cells and interval.
@@ -200,25 +200,21 @@ impl Search<'_> {
 pub fn fold(
     network: &Network,
     config: &Config,
-    part: &'static Part,
+    part: &Part,
     goal: Goal,
     progress: &ProgressBar,
 ) -> Result<Found> {
     let default = config.foldings(network)?;
-    let members = network.ensemble.as_ref().map_or(1, |ensemble| ensemble.members);
     let plan = Plan::new(network, &default);
-    let layers = || {
-        plan.stages.iter().filter_map(|stage| match &stage.part {
-            Stage::Layer(index, _) => Some((*index, plan.links[stage.outputs[0]])),
-            _ => None,
-        })
+    let given = |index| {
+        let of = |stage: &&Stage| matches!(stage.part, Inside::Layer(layer, _) if layer == index);
+        plan.links[plan.stages.iter().find(of).expect("every layer is a stage").outputs[0]]
     };
-    let looped: BTreeMap<usize, bool> = layers().map(|(index, output)| (index, output.looped)).collect();
-    let users = layers().map(|(index, output)| (index, output.user)).collect();
+    let outputs: Vec<Link> = (0..network.nodes.len()).map(given).collect();
     let mut choices = Vec::new();
     for (index, node) in network.nodes.iter().enumerate() {
         let (lanes, own) = (node.layer.lanes(), config.layers.get(&node.name).copied().unwrap_or_default());
-        let passes = if looped.get(&index) == Some(&true) { u64::from(members) } else { 1 };
+        let passes = if outputs[index].looped { u64::from(members(network)) } else { 1 };
         let mut of_layer = Vec::new();
         for pe in lanes.pe.iter().filter(|pe| own.pe.is_none_or(|given| given == **pe)) {
             for simd in lanes.simd.iter().filter(|simd| own.simd.is_none_or(|given| given == **simd)) {
@@ -235,18 +231,17 @@ pub fn fold(
     let mut intervals: Vec<u64> = choices.iter().flatten().map(|choice| choice.cycles).collect();
     intervals.sort_unstable();
     intervals.dedup();
-    let search = Search { network, part, members, users, choices, sizes: Mutex::default() };
+    let search = Search { network, part, outputs, choices, sizes: Mutex::default() };
     progress.set_message("folding");
     let (bound, found) = match goal {
-        Goal::Interval(cycles) => (cycles, search.fitting(cycles)),
+        Goal::Interval(cycles) => {
+            let layers = search.smallest(cycles, room(part)).map_or(0, |(_, [luts, ..])| luts);
+            (Bound::Luts(layers), search.fitting(cycles))
+        }
         Goal::Fit => {
-            let first = intervals.partition_point(|cycles| {
-                progress.inc(1);
-                search.smallest(*cycles, room(part)).is_none()
-            });
-            let mut slower = intervals[first..].iter().inspect(|_| progress.inc(1));
-            let bound = intervals.get(first).copied().unwrap_or(u64::MAX);
-            (bound, slower.find_map(|cycles| search.fitting(*cycles)))
+            let first = intervals.partition_point(|cycles| search.smallest(*cycles, room(part)).is_none());
+            let found = intervals[first..].iter().find_map(|cycles| search.fitting(*cycles));
+            (Bound::Cycles(intervals.get(first).copied().unwrap_or(0)), found)
         }
     };
     progress.finish_and_clear();
@@ -262,12 +257,22 @@ pub fn fold(
         _ if fits => Some((default, cells, interval)),
         found => found,
     };
-    let Some((folds, _, interval)) = found else {
+    let Some((folds, cells, interval)) = found else {
         return Err(nothing(part, goal));
     };
-    let bound = bound.min(interval);
-    let gap_percent = (interval - bound) as f64 / bound as f64 * 100.0;
-    Ok(Found { interval_cycles: interval, bound_cycles: bound, gap_percent, folds })
+    // The default folding need not be among those that are looked at.
+    let (reached, bound) = match bound {
+        Bound::Cycles(cycles) => (interval, Bound::Cycles(cycles.min(interval))),
+        Bound::Luts(luts) => (cells.luts(), Bound::Luts(luts.min(cells.luts()))),
+    };
+    let (Bound::Cycles(least) | Bound::Luts(least)) = bound;
+    let gap_percent = (reached - least) as f64 / least.max(1) as f64 * 100.0;
+    Ok(Found { interval_cycles: interval, luts: cells.luts(), bound, gap_percent, folds })
+}
+
+/// Members a frame.
+fn members(network: &Network) -> u32 {
+    network.ensemble.as_ref().map_or(1, |ensemble| ensemble.members)
 }
 
 /// What foldings may take of a part.
@@ -279,10 +284,10 @@ fn room(part: &Part) -> Size {
 fn nothing(part: &Part, goal: Goal) -> crate::diagnostic::Diagnostics {
     let (message, help) = match goal {
         Goal::Interval(cycles) => (
-            format!("no folding with a frame every {cycles} cycles fits {}", part.name),
+            format!("no folding with a frame every {cycles} cycles leaves a tenth of {} free", part.name),
             "ask for fewer frames per second, for --fit, or take a larger part",
         ),
-        Goal::Fit => (format!("no folding fits {}", part.name), "take a larger part"),
+        Goal::Fit => (format!("no folding leaves a tenth of {} free", part.name), "take a larger part"),
     };
     Diagnostic::new(&PART_TOO_SMALL, message).at("--part").help(help).into()
 }

@@ -28,7 +28,7 @@ impl Room {
 }
 
 /// A part that a core is synthesised for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Part {
     /// The name on the command line.
     pub name: &'static str,
@@ -41,7 +41,7 @@ pub struct Part {
     /// The clock in MHz for which registers are chosen where none is asked for.
     pub clock_mhz: f64,
     /// The options by which nextpnr knows it; empty where no open tool routes it.
-    pub(crate) device: &'static str,
+    pub device: &'static str,
 }
 
 /// The file of pins that Gowin parts need.

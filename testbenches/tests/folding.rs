@@ -1,74 +1,155 @@
 //! Foldings that are found for a part, against all foldings.
 
 use indicatif::ProgressBar;
+use rayon::prelude::*;
 use stoxnor::area::Area;
+use stoxnor::arith::sampling::Realisation;
+use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::config::{Config, LayerConfig};
 use stoxnor::lower::lower;
-use stoxnor::network::Network;
+use stoxnor::network::{Network, Node};
 use stoxnor::synth::estimate::Estimate;
-use stoxnor::synth::fold::{Found, Goal, fold};
-use stoxnor::synth::part::Part;
+use stoxnor::synth::fold::{Bound, Found, Goal, fold};
+use stoxnor::synth::part::{Part, Room};
 use stoxnor::unit::folding::{Counting, Folding};
-use stoxnor_testbenches::conformance::{Effort, conform, random_dense};
+use stoxnor_testbenches::conformance::{Effort, Sampled, conform, random_dense, random_sampled};
 
-fn found(network: &Network, part: &'static Part, goal: Goal) -> Result<Found, String> {
+fn found(network: &Network, part: &Part, goal: Goal) -> Result<Found, String> {
     let mut config = Config::default();
     part.complete(&mut config).unwrap();
     fold(network, &config, part, goal, &ProgressBar::hidden()).map_err(|error| error.to_string())
 }
 
-/// LUTs and flip-flops of a layer, and its cycles a frame.
-fn layer(network: &Network, index: usize, fold: Folding, part: &Part) -> (u64, u64) {
+/// LUTs, flip-flops and block RAMs of a layer, and its cycles a frame.
+type Layer = ([u64; 3], u64);
+
+/// Every folding of each layer of a plain network on a part.
+fn all(network: &Network, part: &Part) -> Vec<Vec<Layer>> {
+    let mut config = Config::default();
+    part.complete(&mut config).unwrap();
+    let of_layer = |(index, node): (usize, &Node)| {
+        let lanes = node.layer.lanes();
+        let pairs = lanes.pe.iter().flat_map(|pe| lanes.simd.iter().map(move |simd| (*pe, *simd)));
+        let size = |(pe, simd)| {
+            let fold = lanes.folding(&node.name, Some(pe), Some(simd), 1).unwrap();
+            layer(network, index, config.completed(network, index, fold).unwrap(), part)
+        };
+        pairs.collect::<Vec<_>>().into_par_iter().map(size).collect()
+    };
+    network.nodes.iter().enumerate().map(of_layer).collect()
+}
+
+fn layer(network: &Network, index: usize, fold: Folding, part: &Part) -> Layer {
     let node = &network.nodes[index];
     let inputs = network.inputs(index);
     let unit = part.family.placed(&node.layer.hardware(&node.name, &inputs, fold, 0));
     let cells = Area::estimate(&unit, &[], part.family).cells;
-    (cells.luts(), node.layer.schedule(&inputs, fold).interval)
+    ([cells.luts(), cells.ff, cells.ram], node.layer.schedule(&inputs, fold).interval)
+}
+
+/// The estimate of the whole network, and its interval.
+fn whole(network: &Network, folds: &[Folding], part: &Part) -> (Estimate, u64) {
+    let mut hardware = lower(network, folds);
+    hardware.design.top = part.family.placed(&hardware.design.top);
+    let members = network.ensemble.as_ref().map_or(1, |ensemble| ensemble.members);
+    (Estimate::new(network, &hardware, part), hardware.plan.interval(members))
 }
 
 #[test]
 fn a_rate_is_reached_with_the_fewest_luts_of_all_foldings() {
     let network = random_dense(3, &[24, 12, 8]);
     let part: &Part = "up5k".parse().unwrap();
-    let mut config = Config::default();
-    part.complete(&mut config).unwrap();
+    let all = all(&network, part);
     for cycles in [1, 6, 24, 100, 288] {
         let found = found(&network, part, Goal::Interval(cycles)).unwrap();
         assert!(found.interval_cycles <= cycles, "{} for {cycles}", found.interval_cycles);
-        let total: u64 = (0..2).map(|index| layer(&network, index, found.folds[index], part).0).sum();
-        let mut least = 0;
-        for (index, node) in network.nodes.iter().enumerate() {
-            let lanes = node.layer.lanes();
-            let pairs = lanes.pe.iter().flat_map(|pe| lanes.simd.iter().map(move |simd| (*pe, *simd)));
-            let all = pairs.map(|(pe, simd)| {
-                let fold = lanes.folding(&node.name, Some(pe), Some(simd), 1).unwrap();
-                layer(&network, index, config.completed(&network, index, fold).unwrap(), part)
-            });
-            least += all.filter(|(_, own)| *own <= cycles).map(|(luts, _)| luts).min().unwrap();
-        }
+        let fewest = |layer: &Vec<Layer>| {
+            layer.iter().filter(|(_, own)| *own <= cycles).map(|([luts, ..], _)| *luts).min().unwrap()
+        };
+        let least: u64 = all.iter().map(fewest).sum();
+        let total: u64 = (0..2).map(|index| layer(&network, index, found.folds[index], part).0[0]).sum();
         assert_eq!(total, least, "a frame every {cycles} cycles: {:?}", found.folds);
+        assert_eq!(found.luts, whole(&network, &found.folds, part).0.estimate.luts());
+        // What lies between two layers may be merged, so the whole may be smaller than its layers.
+        assert_eq!(found.bound, Bound::Luts(least.min(found.luts)));
+    }
+}
+
+/// The shortest interval of all pairs of foldings of two layers that leave a tenth of LUTs and flip-flops free.
+fn fastest(layers: &[Vec<Layer>], room: Room) -> u64 {
+    let room = [room.lut * 9 / 10, room.ff * 9 / 10, room.ram];
+    let pairs = layers[0].iter().flat_map(|a| layers[1].iter().map(move |b| (a, b)));
+    let fitting = pairs.filter(|((a, _), (b, _))| (0..3).all(|of| a[of] + b[of] <= room[of]));
+    fitting.map(|((_, a), (_, b))| *a.max(b)).min().unwrap()
+}
+
+#[test]
+fn nothing_faster_than_the_bound_fits() {
+    let network = random_dense(5, &[96, 48, 10]);
+    let part: &Part = "up5k".parse().unwrap();
+    let found = found(&network, part, Goal::Fit).unwrap();
+    let fastest = fastest(&all(&network, part), part.room);
+    assert!(fastest > 1, "all lanes at once must not fit for the test to say something");
+    assert_eq!(found.bound, Bound::Cycles(fastest));
+    let interval = found.interval_cycles;
+    assert!(interval <= 2 * fastest, "{interval} where the layers alone allow {fastest}");
+}
+
+/// A part that all lanes at once fill to the last LUT, or to the last flip-flop, has not a tenth of them free.
+#[test]
+fn a_tenth_of_luts_and_of_flip_flops_stays_free() {
+    let network = random_dense(5, &[96, 48, 10]);
+    let part: &Part = "25k".parse().unwrap();
+    let layers = all(&network, part);
+    let at_once = |of: usize| -> u64 { layers.iter().map(|layer| layer.last().unwrap().0[of]).sum() };
+    let plenty = Room { lut: 1_000_000, ff: 1_000_000, ram: 1000 };
+    for room in [plenty, Room { lut: at_once(0), ..plenty }, Room { ff: at_once(1), ..plenty }] {
+        let fastest = fastest(&layers, room);
+        assert_eq!(fastest == 1, room.lut + room.ff == 2_000_000);
+        let found = found(&network, &Part { room, ..*part }, Goal::Fit).unwrap();
+        assert_eq!(found.bound, Bound::Cycles(fastest), "{room:?}");
+        let (estimate, _) = whole(&network, &found.folds, part);
+        let cells = estimate.estimate;
+        assert!(cells.luts() <= room.lut * 9 / 10 && cells.ff <= room.ff * 9 / 10, "{cells:?} of {room:?}");
     }
 }
 
 #[test]
 fn the_fastest_that_fits_fits_and_its_engines_agree() {
     let network = random_dense(5, &[192, 96, 10]);
-    let mut before = u64::MAX;
     for name in ["up5k", "hx8k", "gw1n-9", "25k"] {
         let part: &Part = name.parse().unwrap();
         let found = found(&network, part, Goal::Fit).unwrap();
-        let mut hardware = lower(&network, &found.folds);
-        hardware.design.top = part.family.placed(&hardware.design.top);
-        let estimate = Estimate::new(&network, &hardware, part);
+        let (estimate, interval) = whole(&network, &found.folds, part);
         assert!(estimate.fits, "{name}: {estimate:?}");
-        assert_eq!(hardware.plan.interval(1), found.interval_cycles);
-        assert!(found.bound_cycles <= found.interval_cycles && found.interval_cycles <= 1024);
-        assert!(name == "gw1n-9" || found.interval_cycles <= before, "{name} is larger than the part before");
-        before = found.interval_cycles;
+        assert_eq!(interval, found.interval_cycles);
+        let mut config = Config::default();
+        part.complete(&mut config).unwrap();
+        let (default, slower) = whole(&network, &config.foldings(&network).unwrap(), part);
+        assert!(default.fits && interval < slower, "{name}: {interval} cycles, by default {slower}");
         if name == "up5k" {
             let effort = Effort { rtl: 3, verilator: 0, icarus: 0 };
             conform("the fastest in an up5k", &network, &found.folds, effort);
         }
+    }
+}
+
+/// Frames pass once for each member: the rate is that of whole frames.
+#[test]
+fn members_count_in_the_rate() {
+    let rounding = Rounding { law: Law::Ternary, bits: 1, share: 4, seed: 3 };
+    let realisations = vec![Some(Realisation::Fly)];
+    let sampled = Sampled { rounding, realisations, members: 3, own_thresholds: false };
+    let network = random_sampled(7, &[24, 16, 8], &sampled);
+    let members = u64::from(network.ensemble.as_ref().unwrap().members);
+    assert!(members > 1);
+    let part: &Part = "25k".parse().unwrap();
+    for passes in [1, 5, 24] {
+        let cycles = passes * members + members - 1;
+        let found = found(&network, part, Goal::Interval(cycles)).unwrap();
+        assert_eq!(whole(&network, &found.folds, part).1, found.interval_cycles);
+        assert!(found.interval_cycles <= cycles, "{} for {cycles}", found.interval_cycles);
+        assert!(found.interval_cycles * 2 > cycles || passes == 1, "as slow as the rate allows");
     }
 }
 
@@ -85,5 +166,8 @@ fn what_the_configuration_names_stays_and_what_cannot_be_is_said() {
     let kept = fold(&network, &config, part, Goal::Fit, &ProgressBar::hidden()).unwrap();
     assert_eq!((kept.folds[0].pe, kept.folds[0].form), (3, Counting::Parity));
     let error = found(&network, part, Goal::Interval(1)).unwrap_err();
-    assert!(error.contains("no folding with a frame every 1 cycles fits ice40-up5k"), "{error}");
+    assert!(
+        error.contains("no folding with a frame every 1 cycles leaves a tenth of ice40-up5k free"),
+        "{error}"
+    );
 }

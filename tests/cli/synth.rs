@@ -227,7 +227,9 @@ fn a_network_is_folded_for_a_part_by_rate_or_to_fit() {
     };
     let (default, fitted, small) = (inspect(&[]), inspect(&["--fit"]), inspect(&["--fps", "200000"]));
     let interval = |found: &Value| found["interval_cycles"].as_u64().unwrap();
-    assert!(interval(&fitted) <= interval(&default));
+    assert!(interval(&fitted) < interval(&default));
+    assert_eq!(fitted["folding"]["bound_cycles"], fitted["interval_cycles"], "all lanes at once fit");
+    assert_eq!(small["folding"]["luts"], small["estimate"]["lut"], "without memories in LUTs");
     assert_eq!(fitted["folding"]["interval_cycles"], fitted["interval_cycles"]);
     assert!(interval(&small) <= 48_000_000 / 200_000, "at the part's 48 MHz");
     assert!(small["estimate"]["lut"].as_u64() <= default["estimate"]["lut"].as_u64());
@@ -240,6 +242,8 @@ fn a_network_is_folded_for_a_part_by_rate_or_to_fit() {
     bed.without_tools(&["inspect", "m.onnx", "--fit"]).with(2);
     bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--fit", "--fps", "9"]).with(2);
     bed.write("big.onnx", random_dense(7, &[192, 96, 10]));
+    let clock = bed.without_tools(&["inspect", "m.onnx", "--part", "up5k", "--fps", "49e6"]).with(2);
+    assert!(clock.err.contains("a clock of 48 MHz has fewer cycles"), "{}", clock.err);
     let never = bed.without_tools(&["inspect", "big.onnx", "--part", "up5k", "--fps", "48e6"]).with(2);
     assert!(never.err.contains("part-too-small"), "{}", never.err);
 }
