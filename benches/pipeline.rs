@@ -49,9 +49,7 @@ fn compile(c: &mut Criterion) {
             emit::files(
                 &network,
                 &lower(&network, &folds),
-                None,
-                None,
-                &bench::random_frames(&network, 2, &[]),
+                &emit::Request::new(&bench::random_frames(&network, 2, &[])),
             )
         });
     });

@@ -18,7 +18,9 @@ use crate::config::{Config, EnsembleConfig, Memories};
 use crate::data::arrays::{Frames, read_frames};
 use crate::data::scale::Scale;
 use crate::diagnostic::{CONFIG_VALUE, Diagnostic, INPUT_SHAPE, Result, SIMULATION_STUCK};
+use crate::emit::Request;
 use crate::emit::bench::{self, BenchFrames};
+use crate::emit::integrate::axis::Wrap;
 use crate::emit::readme::count;
 use crate::engine::Engine;
 use crate::engine::compare::{self, Report};
@@ -297,7 +299,7 @@ impl Model {
     /// If the directory exists or cannot be written.
     pub fn compile(&self, directory: impl AsRef<Path>) -> Result<()> {
         let frames = self.bench_frames(None, 2, &[])?;
-        emit::write(directory.as_ref(), &self.files(&frames), false)
+        emit::write(directory.as_ref(), &self.files(&frames, Wrap::None), false)
     }
 
     /// The checked network.
@@ -456,8 +458,10 @@ impl Model {
     }
 
     /// All files of a compilation: relative paths and their contents.
-    pub(crate) fn files(&self, frames: &BenchFrames) -> BTreeMap<String, String> {
-        emit::files(&self.network, self.hardware(), self.config_sha256.as_deref(), self.scale, frames)
+    pub(crate) fn files(&self, frames: &BenchFrames, wrap: Wrap) -> BTreeMap<String, String> {
+        let (config_sha256, scale, family) = (self.config_sha256.as_deref(), self.scale, self.family);
+        let request = Request { config_sha256, scale, family, frames, wrap };
+        emit::files(&self.network, self.hardware(), &request)
     }
 }
 

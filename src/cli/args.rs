@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::config::{Config, Memories};
 use crate::diagnostic::Result;
+use crate::emit::integrate::axis::Wrap;
 use crate::engine::Engine;
 use crate::synth::fold::{Found, Goal, fold};
 use crate::synth::part::Part;
@@ -84,6 +85,9 @@ pub struct Compile {
     /// Frames of the test bench
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub frames: usize,
+    /// Ports around the core: none, or axis for AXI4-Stream
+    #[arg(long, value_name = "PORTS", default_value = "none", hide_possible_values = true)]
+    pub wrap: Wrap,
     /// Replace a directory that compile wrote before
     #[arg(long)]
     pub force: bool,

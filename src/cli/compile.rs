@@ -35,7 +35,8 @@ pub fn run(arguments: &Compile, common: &Common) -> Result<ExitCode> {
     }
     let given = &arguments.input;
     let input = if given.is_empty() { None } else { Some(inputs::read(&model, given)?) };
-    let files = model.files(&model.bench_frames(input.as_ref(), arguments.frames, &common.members)?);
+    let frames = model.bench_frames(input.as_ref(), arguments.frames, &common.members)?;
+    let files = model.files(&frames, arguments.wrap);
     emit::write(&arguments.out, &files, arguments.force)?;
     let hardware = model.hardware();
     let figures = model.figures();

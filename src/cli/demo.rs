@@ -14,6 +14,7 @@ use crate::data::arrays::Frames;
 use crate::data::idx;
 use crate::diagnostic::Result;
 use crate::emit::bench::BenchFrames;
+use crate::emit::integrate::axis::Wrap;
 use crate::engine::Engine;
 use crate::engine::answers::{Confusion, Decision};
 use crate::engine::compare::Report;
@@ -58,7 +59,7 @@ pub fn run(common: &Common) -> Result<ExitCode> {
     let images = Frames { elements, values: pixels.into_iter().map(f32::from).collect() };
     let frames = model.quantised(&images, FRAMES)?;
     let bench = BenchFrames::new(network, frames.clone(), &[]);
-    let files = model.files(&bench);
+    let files = model.files(&bench, Wrap::None);
     let compiled = start.elapsed();
 
     let progress = common.progress(3 * FRAMES as u64 + 3 * EXTERNAL_FRAMES as u64);

@@ -65,8 +65,14 @@ pub fn random_frames(network: &Network, count: usize, members: &[u32]) -> BenchF
     BenchFrames::new(network, frames, members)
 }
 
-/// The files of `tb/`, with outputs computed by the reference engine: relative paths and contents.
-pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeMap<String, String> {
+/// The files of `tb/`, with outputs computed by the reference engine: relative paths and contents. `axis` is the module with
+/// AXI4-Stream ports, if there is one: the same commands run its test bench.
+pub fn files(
+    network: &Network,
+    hardware: &Hardware,
+    of: &BenchFrames,
+    axis: Option<&str>,
+) -> BTreeMap<String, String> {
     let user = hardware.design.inputs[0].user;
     let members: Vec<Bits> =
         of.members.iter().map(|m| Bits::new(user, if user == 0 { 0 } else { (*m).into() })).collect();
@@ -93,8 +99,12 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
     }
     let top = &hardware.design.top.name;
     files.insert(format!("tb/{top}_tb.v"), bench(hardware, &boundaries, &of.members, &beats));
+    let mut bench = format!("  {top}_tb bench (.clk(clk));\n");
+    if let Some(name) = axis {
+        bench = format!("`ifdef AXIS\n  {name}_tb bench (.clk(clk));\n`else\n{bench}`endif\n");
+    }
     files.insert("tb/clock.v".to_owned(), format!(
-        "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n  {top}_tb bench (.clk(clk));\nendmodule\n"
+        "// The clock, for simulators that are not driven from outside.\n\nmodule clock;\n  reg clk = 1'b0;\n  always #5 clk = ~clk;\n{bench}endmodule\n"
     ));
     files.insert("tb/main.cpp".to_owned(), driver("bench"));
     files.insert("tb/models/dp16kd.v".to_owned(), verilog::DP16KD.to_owned());
@@ -102,7 +112,7 @@ pub fn files(network: &Network, hardware: &Hardware, of: &BenchFrames) -> BTreeM
         files.insert(format!("tb/cells/{}", model.name), model.text);
     }
     files.insert("tb/stall_pattern.v".to_owned(), VERILOG.to_owned());
-    files.insert("tb/Makefile".to_owned(), makefile(hardware));
+    files.insert("tb/Makefile".to_owned(), makefile(hardware, axis));
     files
 }
 
@@ -206,24 +216,34 @@ impl Boundary<'_> {
 }
 
 /// The file of an input's beats.
-fn stimulus_file(index: usize) -> String {
+pub(super) fn stimulus_file(index: usize) -> String {
     if index == 0 { "stimulus.mem".to_owned() } else { format!("stimulus{index}.mem") }
 }
 
-/// An input beyond the first in the test bench: its beats, and its source.
-struct Source<'a> {
+/// An input in the test bench: its beats, and its source.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
     s: String,
     file: String,
+    /// The argument that gives the state of the stall pattern at cycle 0.
+    argument: String,
     shape: &'a StreamShape,
     beats: usize,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The source of input `index` of the design, which sends so many beats.
+    pub(super) fn new(index: usize, shape: &'a StreamShape, beats: usize) -> Self {
+        let s = entry_name(index);
+        let argument = if index == 0 { "source".to_owned() } else { format!("{s}_first") };
+        Self { s, file: stimulus_file(index), argument, shape, beats }
+    }
+
     fn high(&self) -> u32 {
         self.shape.width + self.shape.user
     }
 
-    fn declarations(&self) -> String {
+    pub(super) fn declarations(&self) -> String {
         let Self { s, beats, .. } = self;
         format!(
             "  reg  [{}:0] {s}_stimulus [0:{}];\n  integer {s}_sent;\n  reg  {s}_holding;\n  reg  [63:0] {s}_first;\n",
@@ -232,14 +252,14 @@ impl Source<'_> {
         )
     }
 
-    fn initial(&self) -> String {
-        let Self { s, file, .. } = self;
+    pub(super) fn initial(&self) -> String {
+        let Self { s, file, argument, .. } = self;
         format!(
-            "    $readmemh(\"{file}\", {s}_stimulus);\n    {s}_sent = 0;\n    {s}_holding = 1'b0;\n    if (!$value$plusargs(\"{s}_first=%h\", {s}_first)) {s}_first = 64'd0;\n"
+            "    $readmemh(\"{file}\", {s}_stimulus);\n    {s}_sent = 0;\n    {s}_holding = 1'b0;\n    if (!$value$plusargs(\"{argument}=%h\", {s}_first)) {s}_first = 64'd0;\n"
         )
     }
 
-    fn wires(&self) -> String {
+    pub(super) fn wires(&self) -> String {
         let Self { s, beats, .. } = self;
         format!(
             "  wire {s}_stalls;\n  stall_pattern u_{s}_stall (.clk(clk), .running(running), .first({s}_first), .stalls({s}_stalls));\n  wire {s}_valid = !rst && {s}_sent < {beats} && ({s}_holding || !{s}_stalls);\n  wire {s}_ready;\n  wire [{}:0] {s}_beat = {s}_stimulus[{s}_sent < {beats} ? {s}_sent : 0];\n",
@@ -260,12 +280,27 @@ impl Source<'_> {
         )
     }
 
-    fn steps(&self) -> String {
+    pub(super) fn steps(&self) -> String {
         let s = &self.s;
         format!(
             "      {s}_holding <= {s}_valid && !{s}_ready;\n      if ({s}_valid && {s}_ready) {s}_sent <= {s}_sent + 1;\n"
         )
     }
+}
+
+/// Where an instance of the design finds its memory images: in rtl/, or, with IMAGES_HERE, where the simulator runs.
+pub(super) fn parameters(hardware: &Hardware) -> String {
+    let bindings = |folder: &str| -> Vec<String> {
+        let parameters = hardware.design.top.parameters.iter();
+        parameters
+            .filter_map(|p| Some(format!("    .{}(\"{folder}{}\")", p.name, p.image.as_ref()?.file)))
+            .collect()
+    };
+    let (beside, here) = (bindings("../rtl/").join(",\n"), bindings("").join(",\n"));
+    if beside.is_empty() {
+        return String::new();
+    }
+    format!("#(\n`ifdef IMAGES_HERE\n{here}\n`else\n{beside}\n`endif\n  ) ")
 }
 
 fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beats: &[usize]) -> String {
@@ -276,22 +311,11 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
     };
     let complete = |b: &Boundary<'_>| format!(" && {}_next == {}", b.name, b.total());
     let values = |b: &Boundary<'_>| format!(", {}_next", b.name);
-    // Memory images of the design are in rtl/.
-    let parameters: Vec<String> = hardware
-        .design
-        .top
-        .parameters
-        .iter()
-        .filter_map(|p| Some(format!("    .{}(\"../rtl/{}\")", p.name, p.image.as_ref()?.file)))
-        .collect();
-    let parameters =
-        if parameters.is_empty() { String::new() } else { format!("#(\n{}\n  ) ", parameters.join(",\n")) };
     let limit = cycle_limit(hardware, members, true);
     let input = &hardware.design.inputs[0];
     let others = hardware.design.inputs.iter().zip(beats).enumerate().skip(1);
-    let others: Vec<Source<'_>> = others
-        .map(|(k, (shape, beats))| Source { s: entry_name(k), file: stimulus_file(k), shape, beats: *beats })
-        .collect();
+    let others: Vec<Source<'_>> =
+        others.map(|(index, (shape, beats))| Source::new(index, shape, *beats)).collect();
     let more = |part: &dyn Fn(&Source<'_>) -> String| others.iter().map(part).collect::<String>();
     let user = if input.user > 0 {
         format!("    .s_user(beat[{}:{}]),\n", input.width + input.user, input.width + 1)
@@ -315,7 +339,7 @@ fn bench(hardware: &Hardware, boundaries: &[Boundary<'_>], members: &[u32], beat
         .replace("@FRAMES@", &members.len().to_string())
         .replace("@DECLARATIONS@", all(&|b: &Boundary<'_>| b.declarations()).trim_end())
         .replace("@INITIAL@", all(&|b: &Boundary<'_>| b.initial()).trim_end())
-        .replace("@PARAMETERS@", &parameters)
+        .replace("@PARAMETERS@", &parameters(hardware))
         .replace("@SINKS@", &sinks(hardware, |m| format!("  reg  [63:0] {m}_first;")))
         .replace(
             "@SINK_ARGUMENTS@",
@@ -351,8 +375,22 @@ fn sinks(hardware: &Hardware, text: impl Fn(&str) -> String) -> String {
     (0..hardware.design.exits.len()).map(|k| text(&exit_name(k))).collect::<Vec<_>>().join("\n")
 }
 
-fn makefile(hardware: &Hardware) -> String {
+fn makefile(hardware: &Hardware, axis: Option<&str>) -> String {
     let top = &hardware.design.top.name;
+    let bench = match axis {
+        None => format!("BENCH = {top}_tb\n"),
+        Some(name) => format!(
+            "# AXIS=1 is the test bench of the AXI4-Stream ports.
+AXIS ?= 0
+ifeq ($(AXIS),0)
+BENCH = {top}_tb
+else
+BENCH = {name}_tb
+DEFINES += -DAXIS
+endif
+"
+        ),
+    };
     let first = |(name, port): (String, u64)| format!("+{name}_first={:016x}", start(STALL_SEED, port));
     let inputs = (1..hardware.design.inputs.len()).map(|k| (entry_name(k), source(k)));
     let outputs = (0..hardware.design.exits.len()).map(|k| (exit_name(k), sink(k)));
@@ -362,10 +400,10 @@ fn makefile(hardware: &Hardware) -> String {
 # A synthesised netlist: `make icarus OUTPUTS_ONLY=1 DESIGN=\"netlist.v cells_sim.v\"`, with the vendor's cell models; FLAGS
 # are further options of the simulator.
 DESIGN ?= $(wildcard ../rtl/*.v cells/*.v)
-SOURCES = $(DESIGN) {top}_tb.v stall_pattern.v
+{bench}SOURCES = $(DESIGN) $(BENCH).v stall_pattern.v
 OUTPUTS_ONLY ?= 0
 ifneq ($(OUTPUTS_ONLY),0)
-DEFINES = -DOUTPUTS_ONLY
+DEFINES += -DOUTPUTS_ONLY
 endif
 STALL ?= 0
 ifeq ($(STALL),0)
@@ -382,7 +420,7 @@ icarus:
 \t@grep -q '^PASS' icarus.log
 
 verilator:
-\tverilator $(DEFINES) $(FLAGS) --cc --exe --prefix Vbench --top-module {top}_tb -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
+\tverilator $(DEFINES) $(FLAGS) --cc --exe --prefix Vbench --top-module $(BENCH) -Wno-fatal -Wno-lint -Wno-style -Wno-WIDTH \\
 \t  --Mdir build main.cpp $(SOURCES)
 \t$(MAKE) -C build -f Vbench.mk Vbench CFG_CXXFLAGS_PCH_I=-include
 \t./build/Vbench $(ARGUMENTS) | tee verilator.log

@@ -168,8 +168,17 @@ fn replaceable(directory: &Path) -> std::result::Result<(), String> {
     }
 }
 
-/// Files that running the test bench creates.
-const LEFT_BY_BENCH: &[&str] = &["tb/build/", "tb/bench.vvp", "tb/icarus.log", "tb/verilator.log"];
+/// Files that running the test benches creates, and Python.
+const LEFT_BY_BENCH: &[&str] = &[
+    "tb/build/",
+    "tb/bench.vvp",
+    "tb/icarus.log",
+    "tb/verilator.log",
+    "tb/sim_build/",
+    "tb/results.xml",
+    "tb/__pycache__/",
+    "__pycache__/",
+];
 
 fn foreign_files(directory: &Path, below: &str, ours: &dyn Fn(&str) -> bool, out: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

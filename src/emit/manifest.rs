@@ -39,6 +39,9 @@ pub(crate) struct Manifest<'a> {
     pub(crate) clock: &'static str,
     pub(crate) reset: &'static str,
     pub(crate) ports: Vec<ManifestPort<'a>>,
+    /// The module with AXI4-Stream ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) axis: Option<Axis>,
     pub(crate) input: Beats<'a>,
     /// All inputs of the graph, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -63,6 +66,23 @@ pub(crate) struct ManifestPort<'a> {
     pub(crate) name: &'a str,
     pub(crate) direction: &'static str,
     pub(crate) bits: u32,
+}
+
+/// A module with AXI4-Stream ports.
+#[derive(Debug, Serialize)]
+pub(crate) struct Axis {
+    pub(crate) top: String,
+    pub(crate) clock: &'static str,
+    pub(crate) reset: &'static str,
+    pub(crate) streams: Vec<AxisStream>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct AxisStream {
+    pub(crate) stream: String,
+    pub(crate) bytes_per_element: u32,
+    pub(crate) tdata_bits: u32,
+    pub(crate) tuser_bits: u32,
 }
 
 /// A stream port of the hardware: the frame, and its division into beats.
@@ -119,6 +139,7 @@ impl<'a> Manifest<'a> {
         hardware: &'a Hardware,
         config_sha256: Option<&'a str>,
         input_scale: Option<Scale>,
+        axis: Option<Axis>,
         files: &'a BTreeMap<String, String>,
     ) -> Self {
         let top = &hardware.design.top;
@@ -161,6 +182,7 @@ impl<'a> Manifest<'a> {
             clock: "clk",
             reset: "rst",
             ports: ports(top),
+            axis,
             input: entry(0),
             inputs: network.entries.iter().enumerate().filter(|_| several_inputs).map(input).collect(),
             output: exit(0),

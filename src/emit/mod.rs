@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod directory;
+pub mod integrate;
 pub mod manifest;
 pub mod readme;
 
@@ -16,28 +17,71 @@ use stoxnor_hdl::verilog;
 
 use crate::data::scale::Scale;
 use crate::emit::bench::BenchFrames;
-use crate::emit::manifest::{MANIFEST, Manifest, README};
+use crate::emit::integrate::axis::{self, Wrap};
+use crate::emit::integrate::{cocotb, fusesoc, litex};
+use crate::emit::manifest::{Axis, AxisStream, MANIFEST, Manifest, README};
 use crate::lower::Hardware;
 use crate::network::Network;
+use crate::unit::family::Family;
+
+/// What is known of a core besides its network and hardware, and what is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// SHA-256 of the configuration file.
+    pub config_sha256: Option<&'a str>,
+    /// The factor of the inputs.
+    pub scale: Option<Scale>,
+    /// The family that the hardware is for.
+    pub family: Family,
+    /// The frames of the self-checking test bench.
+    pub frames: &'a BenchFrames,
+    /// Ports around the core.
+    pub wrap: Wrap,
+}
+
+impl<'a> Request<'a> {
+    /// The core's own ports on any family, without a configuration.
+    pub fn new(frames: &'a BenchFrames) -> Self {
+        Self { config_sha256: None, scale: None, family: Family::Generic, frames, wrap: Wrap::None }
+    }
+}
 
 /// All files of a compilation, sorted by name: relative paths and contents.
 ///
-/// `frames` are those of the self-checking test bench. The result depends on the arguments only: identical inputs give identical
-/// bytes.
-pub fn files(
-    network: &Network,
-    hardware: &Hardware,
-    config_sha256: Option<&str>,
-    scale: Option<Scale>,
-    frames: &BenchFrames,
-) -> BTreeMap<String, String> {
-    let mut files = bench::files(network, hardware, frames);
+/// The result depends on the arguments only: identical inputs give identical bytes.
+pub fn files(network: &Network, hardware: &Hardware, request: &Request<'_>) -> BTreeMap<String, String> {
+    let Request { config_sha256, scale, family, frames, wrap } = *request;
+    let axis = (wrap == Wrap::Axis).then(|| axis::name(network));
+    let mut files = bench::files(network, hardware, frames, axis.as_deref());
     files.extend(rtl(network, hardware).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)));
-    let manifest = Manifest::new(network, hardware, config_sha256, scale, &files);
+    if let Some(name) = &axis {
+        files.insert(format!("rtl/{name}.v"), axis::wrapper(network, hardware, &header(network)));
+        files.insert(format!("tb/{name}_tb.v"), axis::bench(network, hardware, &frames.members));
+        files.extend(cocotb::files(network, hardware, &frames.members));
+    }
+    let mut integration = fusesoc::files(network, &hardware.design.top.name, family, &files);
+    let class = litex::class(network, hardware, &files);
+    files.insert(format!("{}.py", litex::module(network)), class);
+    files.append(&mut integration);
+    let axis = axis.map(|top| ports(network, hardware, top));
+    let manifest = Manifest::new(network, hardware, config_sha256, scale, axis, &files);
     let json = serde_json::to_string_pretty(&manifest).expect("a manifest has only plain values");
     files.insert(README.to_owned(), readme::readme(network, hardware, &manifest));
     files.insert(MANIFEST.to_owned(), json + "\n");
     files
+}
+
+/// What the manifest says of AXI4-Stream ports.
+fn ports(network: &Network, hardware: &Hardware, top: String) -> Axis {
+    let (inputs, outputs) = axis::sides(network, hardware);
+    let stream = |side: axis::Side| AxisStream {
+        stream: format!("{}_axis", side.stream),
+        bytes_per_element: side.bytes(),
+        tdata_bits: side.width(),
+        tuser_bits: side.user,
+    };
+    let streams = inputs.into_iter().chain(outputs).map(stream).collect();
+    Axis { top, clock: "aclk", reset: "aresetn", streams }
 }
 
 /// The Verilog and the memory images: names and contents.

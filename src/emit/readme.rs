@@ -107,6 +107,7 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
         parameters.join(",\n"),
         connections.join(",\n")
     );
+    text.push_str(&integration(network, manifest));
     let cells = verilog::models(&hardware.design.top);
     if !cells.is_empty() {
         let files: Vec<String> = cells.iter().map(|cell| format!("`tb/cells/{}`", cell.name)).collect();
@@ -116,6 +117,39 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
             files.join(", ")
         );
     }
+    text
+}
+
+/// How other tools take the core.
+fn integration(network: &Network, manifest: &Manifest<'_>) -> String {
+    let core = &network.name;
+    let mut text = format!(
+        "\n## In other tools\n\n`{core}.f` lists the Verilog files.\n\n\
+         FuseSoC: `fusesoc --cores-root . run --target=sim stoxnor:generated:{core}`; further targets are `lint` and `synth`, and \
+         `--tool=verilator` simulates in Verilator.\n\n\
+         LiteX: `from {core}_litex import Core` has the streams as endpoints `sink` and `source`.\n"
+    );
+    let Some(axis) = &manifest.axis else {
+        text.push_str("\nAXI4-Stream: `stoxnor compile` adds such ports with `--wrap axis`.\n");
+        return text;
+    };
+    let _ = write!(
+        text,
+        "\nAXI4-Stream: `{}` has these ports, the clock `aclk`, and `aresetn`, a synchronous reset, active low. An element takes whole \
+         bytes, extended by its sign; a bipolar one is the byte 1 or -1. A frame is a packet. `error` is 1 after an early or late `tlast`, \
+         until reset. Vivado's block design takes the module as it is.\n\n| stream | bytes an element | `tdata` bits | `tuser` bits |\n|---|---|---|---|\n",
+        axis.top
+    );
+    for stream in &axis.streams {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            stream.stream, stream.bytes_per_element, stream.tdata_bits, stream.tuser_bits
+        );
+    }
+    text.push_str(
+        "\n`make -C tb icarus AXIS=1` runs their test bench, `make -C tb -f cocotb.mk` a test by cocotb 2 and cocotbext-axi.\n",
+    );
     text
 }
 

@@ -19,6 +19,19 @@ pub fn data_dir() -> Option<PathBuf> {
     None
 }
 
+/// The programs of a Python environment with FuseSoC, cocotb and LiteX: `STOXNOR_PYPI`, which `cargo xtask test` installs.
+///
+/// Where it is not there, tests that need it say so and pass; with `CI=true` they fail.
+pub fn pypi_tools() -> Option<PathBuf> {
+    if let Some(tools) = std::env::var_os("STOXNOR_PYPI").map(PathBuf::from).filter(|tools| tools.is_dir()) {
+        return Some(tools);
+    }
+    let message = "no FuseSoC, cocotb and LiteX; `cargo xtask test` installs them, STOXNOR_PYPI names their programs' directory";
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+    eprintln!("SKIPPED: {message}");
+    None
+}
+
 /// An array of numbers with its shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {

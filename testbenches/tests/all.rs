@@ -24,6 +24,7 @@ mod house;
 mod images;
 mod import;
 mod inputs;
+mod integrate;
 mod layers;
 mod networks;
 mod nonsense;

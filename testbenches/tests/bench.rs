@@ -8,6 +8,7 @@ use std::sync::Arc;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
+use stoxnor::emit::Request;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
@@ -48,7 +49,7 @@ fn it_passes_in_both_simulators_with_and_without_stalls_and_finds_a_corrupted_me
         let directory = temporary.path().join("out");
         emit::write(
             &directory,
-            &emit::files(&network, &hardware, None, None, &random_frames(&network, 5, &[])),
+            &emit::files(&network, &hardware, &Request::new(&random_frames(&network, 5, &[]))),
             false,
         )
         .unwrap();
@@ -95,7 +96,7 @@ fn written(network: &Network, folds: &[Folding], memories: Memories) -> (tempfil
     hardware.design.top = memories(&hardware.design.top);
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("out");
-    let files = emit::files(network, &hardware, None, None, &random_frames(network, 2, &[]));
+    let files = emit::files(network, &hardware, &Request::new(&random_frames(network, 2, &[])));
     emit::write(&directory, &files, false).unwrap();
     (temporary, directory)
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
+use stoxnor::emit::Request;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::layer::KINDS;
 use stoxnor::lower::{Hardware, lower};
@@ -21,7 +22,7 @@ fn written(network: &Network, hardware: &Hardware) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     emit::write(
         &directory.path().join("out"),
-        &emit::files(network, hardware, None, None, &random_frames(network, 2, &[])),
+        &emit::files(network, hardware, &Request::new(&random_frames(network, 2, &[]))),
         false,
     )
     .unwrap();
@@ -149,7 +150,7 @@ fn every_name_is_declared_before_it_is_used() {
     assert_eq!(used_too_early("  assign a = b;\n  wire [1:0] b = c;\n  u u_u (.d(a));\n  reg  d;\n"), ["b"]);
     for (what, network, folds) in designs() {
         for (file, text) in
-            emit::files(&network, &lower(&network, &folds), None, None, &random_frames(&network, 2, &[]))
+            emit::files(&network, &lower(&network, &folds), &Request::new(&random_frames(&network, 2, &[])))
         {
             if file.ends_with(".v") {
                 assert_eq!(used_too_early(&text), Vec::<String>::new(), "{what}: {file}");
@@ -163,7 +164,11 @@ fn identical_inputs_give_identical_bytes() {
     let make = || {
         let network = random_dense(3, &[24, 12, 8, 4]);
         let folds = default_folds(&network, 40);
-        emit::files(&network, &lower(&network, &folds), Some("0123"), None, &random_frames(&network, 2, &[]))
+        emit::files(
+            &network,
+            &lower(&network, &folds),
+            &Request { config_sha256: Some("0123"), ..Request::new(&random_frames(&network, 2, &[])) },
+        )
     };
     assert_eq!(make(), make());
 }

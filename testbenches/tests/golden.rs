@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stoxnor::arith::sampling::Realisation;
 use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
+use stoxnor::emit::Request;
 use stoxnor::emit::bench::random_frames;
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
@@ -141,7 +142,7 @@ fn a_tiny_ensemble() {
 
 fn emitted(prefix: &str, network: &Network, hardware: &Hardware, wanted: &[&str]) {
     let version = env!("CARGO_PKG_VERSION");
-    let files = emit::files(network, hardware, None, None, &random_frames(network, 2, &[]));
+    let files = emit::files(network, hardware, &Request::new(&random_frames(network, 2, &[])));
     for path in wanted {
         let name = path.trim_start_matches("rtl/").trim_start_matches("tb/").replace('.', "_");
         let name = name.replace("conformance_l", "l");

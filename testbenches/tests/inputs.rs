@@ -89,7 +89,7 @@ fn sampled(realisation: Realisation) -> Network {
     of_inputs(inputs, found, &[]).expect("a legal network")
 }
 
-fn examples() -> Vec<(&'static str, Network)> {
+pub(crate) fn examples() -> Vec<(&'static str, Network)> {
     vec![
         ("joined behind layers", joined()),
         ("joined at once", at_once()),

@@ -245,3 +245,35 @@ fn a_clock_chooses_registers_and_a_form_must_fit_its_layer() {
     let refused = bed.run(&["inspect", "m.onnx", "--clock-mhz", "-1"]).with(2).err;
     assert!(refused.contains("target.clock_mhz"), "{refused}");
 }
+
+#[test]
+fn axis_ports_are_a_module_more_that_the_manifest_describes() {
+    let bed = Bed::new();
+    bed.run(&COMPILE).with(0);
+    let plain = tree(&bed.path("out"));
+    bed.run(&[&COMPILE[..], &["--wrap", "axis", "--force"]].concat()).with(0);
+    let wrapped = tree(&bed.path("out"));
+    for (file, content) in plain.iter().filter(|(file, _)| file.starts_with("rtl/")) {
+        assert_eq!(&wrapped[file], content, "{file} is the same with and without");
+    }
+    let manifest: Value = serde_json::from_slice(&wrapped["manifest.json"]).unwrap();
+    let stream = &manifest["axis"]["streams"][0];
+    let width = stream["bytes_per_element"].as_u64().unwrap()
+        * manifest["input"]["elements_per_beat"].as_u64().unwrap()
+        * 8;
+    assert_eq!(stream["tdata_bits"], width);
+    let verilog = String::from_utf8_lossy(&wrapped["rtl/m_axis.v"]).into_owned();
+    assert!(verilog.contains(&format!("input  wire [{}:0] s_axis_tdata", width - 1)), "{verilog}");
+    // What the tests of other tools leave does not hinder another compilation.
+    for left in
+        ["tb/sim_build/sim.vvp", "tb/results.xml", "tb/__pycache__/test.pyc", "__pycache__/m_litex.pyc"]
+    {
+        let path = bed.path("out").join(left);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    bed.run(&[&COMPILE[..], &["--force"]].concat()).with(0);
+    assert_eq!(tree(&bed.path("out")), plain);
+    let other = bed.run(&["compile", "m.onnx", "--out", "new", "--wrap", "wishbone"]).with(2);
+    assert!(other.err.contains("axis"), "{}", other.err);
+}

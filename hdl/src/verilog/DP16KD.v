@@ -3,6 +3,7 @@
 // the wide forms. The output holds while a port is not enabled or writes in mode NORMAL. Chip selects other than 000 and
 // asynchronous resets are not modelled.
 
+// verilator lint_off WIDTH
 `default_nettype none
 
 module DP16KD (
@@ -142,3 +143,4 @@ module DP16KD (
 endmodule
 
 `default_nettype wire
+// verilator lint_on WIDTH
