@@ -12,6 +12,7 @@ use serde::Serialize;
 use stoxnor_hdl::inline::inlined;
 use stoxnor_hdl::verilog::is_identifier;
 
+use crate::area::Area;
 use crate::arith::matrix::WeightKind;
 use crate::arith::sampling::Sampling;
 use crate::config::{Config, EnsembleConfig, Memories};
@@ -21,7 +22,7 @@ use crate::diagnostic::{CONFIG_VALUE, Diagnostic, INPUT_SHAPE, Result, SIMULATIO
 use crate::emit::Request;
 use crate::emit::bench::{self, BenchFrames};
 use crate::emit::integrate::axis::Wrap;
-use crate::emit::readme::count;
+use crate::emit::readme::{Need, count};
 use crate::engine::Engine;
 use crate::engine::compare::{self, Report};
 use crate::engine::results::Conditions;
@@ -30,6 +31,7 @@ use crate::frame::element::Element;
 use crate::frame::port::Port;
 use crate::lower::{Hardware, lower};
 use crate::network::{Doubt, Entry, LONGEST, Network, identifier};
+use crate::synth::part::Part;
 use crate::unit::family::Family;
 use crate::unit::folding::{Comparing, Counting, Cuts, Folding};
 use crate::unit::resources::Resources;
@@ -457,10 +459,25 @@ impl Model {
         })
     }
 
+    /// What the hardware takes of each part that it can be put on.
+    fn needs(&self) -> Vec<Need> {
+        let families: Vec<Family> = match self.family {
+            Family::Generic => Family::ALL.into_iter().filter(|family| *family != Family::Generic).collect(),
+            one => vec![one],
+        };
+        let top = &self.hardware().design.top;
+        let of = |family: Family| -> Vec<Need> {
+            let cells = Area::estimate(top, &[], family).cells;
+            let parts = Part::ALL.iter().filter(|part| part.family == family);
+            parts.map(|part| Need { part: part.name, cells, fits: part.room.holds(&cells) }).collect()
+        };
+        families.into_par_iter().flat_map_iter(of).collect()
+    }
+
     /// All files of a compilation: relative paths and their contents.
     pub(crate) fn files(&self, frames: &BenchFrames, wrap: Wrap) -> BTreeMap<String, String> {
         let (config_sha256, scale, family) = (self.config_sha256.as_deref(), self.scale, self.family);
-        let request = Request { config_sha256, scale, family, frames, wrap };
+        let request = Request { config_sha256, scale, family, frames, wrap, needs: &self.needs() };
         emit::files(&self.network, self.hardware(), &request)
     }
 }

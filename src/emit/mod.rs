@@ -20,6 +20,7 @@ use crate::emit::bench::BenchFrames;
 use crate::emit::integrate::axis::{self, Wrap};
 use crate::emit::integrate::{cocotb, fusesoc, litex};
 use crate::emit::manifest::{Axis, AxisStream, MANIFEST, Manifest, README};
+use crate::emit::readme::Need;
 use crate::lower::Hardware;
 use crate::network::Network;
 use crate::unit::family::Family;
@@ -37,12 +38,21 @@ pub struct Request<'a> {
     pub frames: &'a BenchFrames,
     /// Ports around the core.
     pub wrap: Wrap,
+    /// What the core takes of parts, for its README.
+    pub needs: &'a [Need],
 }
 
 impl<'a> Request<'a> {
     /// The core's own ports on any family, without a configuration.
     pub fn new(frames: &'a BenchFrames) -> Self {
-        Self { config_sha256: None, scale: None, family: Family::Generic, frames, wrap: Wrap::None }
+        Self {
+            config_sha256: None,
+            scale: None,
+            family: Family::Generic,
+            frames,
+            wrap: Wrap::None,
+            needs: &[],
+        }
     }
 }
 
@@ -50,7 +60,7 @@ impl<'a> Request<'a> {
 ///
 /// The result depends on the arguments only: identical inputs give identical bytes.
 pub fn files(network: &Network, hardware: &Hardware, request: &Request<'_>) -> BTreeMap<String, String> {
-    let Request { config_sha256, scale, family, frames, wrap } = *request;
+    let Request { config_sha256, scale, family, frames, wrap, needs } = *request;
     let axis = (wrap == Wrap::Axis).then(|| axis::name(network));
     let mut files = bench::files(network, hardware, frames, axis.as_deref());
     files.extend(rtl(network, hardware).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)));
@@ -66,7 +76,7 @@ pub fn files(network: &Network, hardware: &Hardware, request: &Request<'_>) -> B
     let axis = axis.map(|top| ports(network, hardware, top));
     let manifest = Manifest::new(network, hardware, config_sha256, scale, axis, &files);
     let json = serde_json::to_string_pretty(&manifest).expect("a manifest has only plain values");
-    files.insert(README.to_owned(), readme::readme(network, hardware, &manifest));
+    files.insert(README.to_owned(), readme::readme(network, hardware, &manifest, needs));
     files.insert(MANIFEST.to_owned(), json + "\n");
     files
 }

@@ -4,13 +4,30 @@ use std::fmt::Write as _;
 
 use stoxnor_hdl::verilog;
 
+use crate::area::Cells;
 use crate::emit::manifest::Manifest;
 use crate::engine::Figures;
 use crate::frame::element::Element;
 use crate::lower::{Built, Hardware};
 use crate::network::Network;
 
-pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest<'_>) -> String {
+/// What a core takes of a part, as it is estimated.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// The part.
+    pub part: &'static str,
+    /// The core's cells.
+    pub cells: Cells,
+    /// Whether the part has so many.
+    pub fits: bool,
+}
+
+pub(crate) fn readme(
+    network: &Network,
+    hardware: &Hardware,
+    manifest: &Manifest<'_>,
+    needs: &[Need],
+) -> String {
     let top = manifest.top;
     let images = hardware.design.top.parameters.iter().any(|p| p.image.is_some());
     let memories = if images {
@@ -87,6 +104,7 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
             layer.fold.cuts.name()
         );
     }
+    text.push_str(&resources(needs));
     let mut connections: Vec<String> = Vec::new();
     for port in &manifest.ports {
         connections.push(format!("  .{}()", port.name));
@@ -116,6 +134,22 @@ pub(crate) fn readme(network: &Network, hardware: &Hardware, manifest: &Manifest
             "\n## Vendor cells\n\nThe Verilog instantiates cells of the family. Synthesis has them; a simulation takes the models in {}.\n",
             files.join(", ")
         );
+    }
+    text
+}
+
+/// What the core takes of common parts.
+fn resources(needs: &[Need]) -> String {
+    if needs.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## Resources\n\nEstimates; `stoxnor synth` counts with yosys, and says the clock. LUTs include memories in LUTs; \
+                    block RAMs are of 4 kbit on iCE40, 18 kbit elsewhere.\n\n\
+                    | part | LUTs | flip-flops | block RAMs | fits |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for Need { part, cells, fits } in needs {
+        let fits = if *fits { "yes" } else { "no" };
+        let _ = writeln!(text, "| `{part}` | {} | {} | {} | {fits} |", cells.luts(), cells.ff, cells.ram);
     }
     text
 }

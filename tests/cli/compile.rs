@@ -40,6 +40,7 @@ fn it_writes_what_its_json_and_manifest_say() {
     assert_eq!(manifest["latency_cycles"], said["latency_cycles"]);
     let readme = String::from_utf8(files["README.md"].clone()).unwrap();
     let tops = files["rtl/m_top.v"].clone();
+    assert!(readme.contains("| `ice40-up5k` | ") && readme.contains("| `xc7a100t` | "), "{readme}");
     for port in manifest["ports"].as_array().unwrap() {
         let name = port["name"].as_str().unwrap();
         assert!(
@@ -276,4 +277,19 @@ fn axis_ports_are_a_module_more_that_the_manifest_describes() {
     assert_eq!(tree(&bed.path("out")), plain);
     let other = bed.run(&["compile", "m.onnx", "--out", "new", "--wrap", "wishbone"]).with(2);
     assert!(other.err.contains("axis"), "{}", other.err);
+}
+
+/// The README's row of a part is the estimate for the part; a core of a family's cells has rows of its parts alone.
+#[test]
+fn the_readme_says_what_parts_need() {
+    let bed = Bed::new();
+    for (part, other) in [("ecp5-25k", "xc7a35t"), ("xc7a35t", "ecp5-25k")] {
+        let arguments = ["compile", "m.onnx", "--out", part, "--part", part, "--json"];
+        let said = bed.run(&arguments).with(0).json();
+        let readme = fs::read_to_string(bed.path(part).join("README.md")).unwrap();
+        let cells = |name: &str| said["estimate"][name].as_u64().unwrap();
+        let luts = cells("lut") + 4 * cells("lut_ram");
+        let row = format!("| `{part}` | {luts} | {} | {} | yes |", cells("ff"), cells("ram"));
+        assert!(readme.contains(&row) && !readme.contains(other), "{row} in {readme}");
+    }
 }
