@@ -34,3 +34,8 @@ pub enum Realisation {
     /// The rounded weights of every member are stored.
     Stored,
 }
+
+impl Realisation {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fly, Self::Sampled, Self::Stored];
+}

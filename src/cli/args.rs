@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::arith::sampling::Realisation;
 use crate::config::{Config, Memories};
 use crate::diagnostic::Result;
 use crate::emit::integrate::axis::Wrap;
 use crate::engine::Engine;
-use crate::synth::fold::{Found, Goal, fold};
+use crate::network::Node;
+use crate::synth::fold::{Choice, Found, Goal, fold};
 use crate::synth::part::Part;
 use crate::unit::family::Family;
 
@@ -266,10 +268,27 @@ impl Common {
             None => return Ok((load(&config)?, None)),
         };
         let model = load(&config)?;
-        let found = fold(model.network(), &config, part, goal, &self.progress(0))?;
-        for (node, fold) in model.network().nodes.iter().zip(&found.folds) {
+        let nodes = &model.network().nodes;
+        // The network in each realisation of the weights of which the configuration says nothing.
+        let free = |node: &&Node| {
+            let said = config.layers.get(&node.name).is_some_and(|layer| layer.weights.realisation.is_some());
+            node.layer.sampling().is_some() && !said
+        };
+        let free: Vec<&str> = nodes.iter().filter(free).map(|node| node.name.as_str()).collect();
+        let mut networks = vec![model.network().clone()];
+        for realisation in Realisation::ALL.into_iter().filter(|_| !free.is_empty()) {
+            let mut config = config.clone();
+            for name in &free {
+                config.layers.entry((*name).to_owned()).or_default().weights.realisation = Some(realisation);
+            }
+            networks.push(load(&config)?.network().clone());
+        }
+        let found = fold(&networks, &config, part, goal, &self.progress(0))?;
+        for (index, Choice { network, fold, .. }) in found.layers.iter().enumerate() {
+            let node = &networks[*network].nodes[index];
             let layer = config.layers.entry(node.name.clone()).or_default();
             (layer.pe, layer.simd) = (Some(fold.pe), Some(fold.simd));
+            layer.weights.realisation = node.layer.sampling().map(|sampling| sampling.realisation);
         }
         Ok((load(&config)?, Some(found)))
     }

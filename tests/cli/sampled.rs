@@ -32,6 +32,27 @@ fn bed() -> Bed {
     bed
 }
 
+/// A folding for a part takes any realisation but one that the configuration names.
+#[test]
+fn a_folding_for_a_part_finds_realisations() {
+    let bed = bed();
+    let realisations = |options: &[&str]| -> Vec<String> {
+        let arguments =
+            [&["inspect", "t.onnx", "--part", "25k", "--fps", "10000", "--json"], options].concat();
+        let found = bed.run(&arguments).with(0).json();
+        let layers = found["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["sampling"]["realisation"].as_str().unwrap().to_owned()).collect()
+    };
+    let free = realisations(&[]);
+    for named in ["fly", "sampled", "stored"] {
+        let layer = format!("[layers.l2_dense]\nweights = {{ realisation = \"{named}\" }}\n");
+        bed.write("r.toml", layer.into_bytes());
+        let found = realisations(&["--config", "r.toml"]);
+        assert_eq!(found[1], named);
+        assert_eq!((&found[0], &found[2]), (&free[0], &free[2]), "the others are as they are without");
+    }
+}
+
 /// The sums of the plain network that a member is, for every frame.
 fn sums_of(activation: u32, law: &'static str, members: usize, member: usize) -> Vec<Vec<i32>> {
     let network = import::read("member", &model_of(activation, Some(law), members, Some(member))).unwrap();
