@@ -18,7 +18,7 @@ use stoxnor_hdl::verilog;
 use crate::data::scale::Scale;
 use crate::emit::bench::BenchFrames;
 use crate::emit::integrate::axis::{self, Wrap};
-use crate::emit::integrate::{cocotb, fusesoc, litex};
+use crate::emit::integrate::{axis_bench, cocotb, fusesoc, litex};
 use crate::emit::manifest::{Axis, AxisStream, MANIFEST, Manifest, README};
 use crate::emit::readme::Need;
 use crate::lower::Hardware;
@@ -66,7 +66,7 @@ pub fn files(network: &Network, hardware: &Hardware, request: &Request<'_>) -> B
     files.extend(rtl(network, hardware).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)));
     if let Some(name) = &axis {
         files.insert(format!("rtl/{name}.v"), axis::wrapper(network, hardware, &header(network)));
-        files.insert(format!("tb/{name}_tb.v"), axis::bench(network, hardware, &frames.members));
+        files.insert(format!("tb/{name}_tb.v"), axis_bench::bench(network, hardware, &frames.members));
         files.extend(cocotb::files(network, hardware, &frames.members));
     }
     let mut integration = fusesoc::files(network, &hardware.design.top.name, family, &files);

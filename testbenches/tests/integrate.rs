@@ -1,4 +1,4 @@
-//! What other tools take a core by, taken by them: AXI4-Stream ports in both simulators, FuseSoC, cocotb, LiteX.
+//! The integration files in the tools that they are for: AXI4-Stream ports in both simulators, FuseSoC, cocotb, LiteX.
 
 use std::fs;
 use std::path::{Path, PathBuf};
