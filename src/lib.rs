@@ -30,6 +30,8 @@ pub mod area;
 #[doc(hidden)]
 pub mod arith;
 #[doc(hidden)]
+pub mod board;
+#[doc(hidden)]
 pub mod calibrate;
 #[doc(hidden)]
 pub mod cli;

@@ -36,6 +36,7 @@ mod qoperator;
 mod random;
 mod sampled_faults;
 mod seeds;
+mod serial;
 mod statistics;
 mod stochastic;
 mod streams;

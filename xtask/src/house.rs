@@ -36,6 +36,7 @@ pub const ROOMS: &[&str] = &[
     "emit",
     "config",
     "synth",
+    "board",
     "calibrate",
     "model",
     "cli",

@@ -16,6 +16,7 @@ mod ram;
 mod replay;
 mod rom;
 mod rounding;
+pub mod serial;
 mod stream_register;
 mod threshold;
 mod threshold_search;

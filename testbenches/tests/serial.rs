@@ -1,0 +1,272 @@
+//! A core behind a serial line, bit by bit: right, damaged, cut and late requests.
+
+use std::fs;
+use std::process::Command;
+
+use rand::RngExt as _;
+use stoxnor::board::protocol::{Answer, Answers, Status, request};
+use stoxnor::board::{Line, serial};
+use stoxnor::engine::{self, entry_beats, frames_to_beats};
+use stoxnor::lower::{Hardware, lower};
+use stoxnor::network::Network;
+use stoxnor_hdl::{Bits, verilog};
+use stoxnor_sim::{Simulator, Slot};
+use stoxnor_testbenches::conformance::{random, random_dense, random_few_bit, random_folds, random_frames};
+
+const LINE: Line = Line { period: 4, patience: 1024 };
+
+/// Beats as bytes, little endian.
+fn bytes(beats: &[Bits]) -> Vec<u8> {
+    let of = |beat: &Bits| {
+        let words: Vec<u8> = beat.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        words[..beat.width().div_ceil(8) as usize].to_vec()
+    };
+    beats.iter().flat_map(of).collect()
+}
+
+/// The board, and the other end of its line.
+struct Bench {
+    simulator: Simulator,
+    rx: Slot,
+    tx: Slot,
+    answers: Answers,
+    /// Bits of the byte that is being received, and cycles until its next one.
+    receiving: Option<(u16, u32, u32)>,
+    /// Answers that have come.
+    found: Vec<Answer>,
+    /// Both lines, cycle by cycle.
+    trace: Vec<(bool, bool)>,
+}
+
+impl Bench {
+    fn new(network: &Network, hardware: &Hardware) -> Self {
+        let board = serial(network, hardware, LINE);
+        let mut simulator = Simulator::new(&board);
+        let [rx, tx] = ["rx", "tx"].map(|name| simulator.port(name).expect("a line"));
+        simulator.set_bit(rx, true);
+        for _ in 0..2 {
+            simulator.settle();
+            simulator.edge(true);
+        }
+        let exit = &hardware.boundaries[hardware.design.exits[0]];
+        let width = exit.lanes as u32 * exit.element.bits();
+        let answers = Answers::new(exit.beats() * width.div_ceil(8) as usize);
+        Self { simulator, rx, tx, answers, receiving: None, found: Vec::new(), trace: Vec::new() }
+    }
+
+    fn step(&mut self, line: bool) {
+        self.simulator.set_bit(self.rx, line);
+        self.simulator.settle();
+        let tx = self.simulator.bit(self.tx);
+        self.receiving = match self.receiving {
+            None if !tx => Some((0, 0, LINE.period + LINE.period / 2 - 1)),
+            None => None,
+            Some((bits, 8, 0)) => {
+                assert!(tx, "a stop bit is 1");
+                self.found.extend(self.answers.take(&[bits as u8]));
+                None
+            }
+            Some((bits, count, 0)) => Some((bits | u16::from(tx) << count, count + 1, LINE.period - 1)),
+            Some((bits, count, wait)) => Some((bits, count, wait - 1)),
+        };
+        self.simulator.edge(false);
+        self.trace.push((line, tx));
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            for bit in (0..10).map(|at| u16::from(*byte) << 1 >> at & 1 | u16::from(at == 9)) {
+                (0..LINE.period).for_each(|_| self.step(bit == 1));
+            }
+        }
+    }
+
+    /// Waits for so many cycles at most, until an answer comes.
+    fn answer(&mut self, cycles: u32) -> Option<Answer> {
+        for _ in 0..cycles {
+            if !self.found.is_empty() {
+                return Some(self.found.remove(0));
+            }
+            self.step(true);
+        }
+        None
+    }
+}
+
+/// Frames as the bytes of their beats, and the bytes that must come back.
+fn frames(network: &Network, hardware: &Hardware, count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let frames = random_frames(5, network, count);
+    let exit = &hardware.boundaries[hardware.design.exits[0]];
+    let results = engine::reference(network, &frames, &vec![1; count]);
+    let values = &results[hardware.design.exits[0]].values;
+    let passes: Vec<Vec<i32>> = values.chunks(exit.elements).map(<[i32]>::to_vec).collect();
+    let outputs = frames_to_beats(&passes, exit.lanes, exit.element);
+    let inputs = entry_beats(network, hardware, &frames, 0);
+    assert_eq!((inputs.len(), outputs.len()), (count, count));
+    inputs.iter().zip(outputs).map(|(input, output)| (bytes(input), bytes(&output))).collect()
+}
+
+/// Enough for any of the networks here to answer.
+const ENOUGH: u32 = 40_000;
+
+#[test]
+fn frames_come_back_as_results() {
+    let networks =
+        [random_dense(8, &[40, 24, 10]), random_few_bit(3, &[12, 8, 6, 4]), random_dense(8, &[6, 3])];
+    for (index, network) in networks.iter().enumerate() {
+        for seed in 0..3 {
+            let hardware = lower(network, &random_folds(&mut random(seed), network));
+            let mut bench = Bench::new(network, &hardware);
+            for (sequence, (input, output)) in frames(network, &hardware, 3).into_iter().enumerate() {
+                bench.send(&request(sequence as u8, None, &input));
+                let answer = bench.answer(ENOUGH);
+                let right = Answer { sequence: sequence as u8, status: Status::Result, beats: output };
+                assert_eq!(answer, Some(right), "network {index}, folding {seed}");
+            }
+        }
+    }
+}
+
+/// Requests that are damaged, cut, behind noise, or too many.
+#[test]
+fn what_is_damaged_is_never_a_result() {
+    let network = random_dense(8, &[40, 24, 10]);
+    let hardware = lower(&network, &random_folds(&mut random(1), &network));
+    let frames = frames(&network, &hardware, 4);
+    let mut bench = Bench::new(&network, &hardware);
+    let mut rng = random(9);
+    let mut seen = [0; 4];
+    for number in 0..200u32 {
+        let sequence = number as u8;
+        let (input, output) = &frames[number as usize % frames.len()];
+        let good = request(sequence, None, input);
+        let mut sent = good.clone();
+        let status = match rng.random_range(0..5) {
+            0 => {
+                // A bit of anything but the mark: without it nothing is a request.
+                let at = rng.random_range(1..sent.len());
+                sent[at] ^= 1 << rng.random_range(0..8);
+                Status::Damaged
+            }
+            1 => {
+                sent.truncate(rng.random_range(1..sent.len()));
+                Status::Cut
+            }
+            2 => {
+                let noise: Vec<u8> =
+                    (0..rng.random_range(1..20)).map(|_| rng.random_range(0..0x5a)).collect();
+                sent = [noise, good].concat();
+                Status::Result
+            }
+            3 => {
+                // Behind the request comes another, while the first is in work.
+                sent = [&good[..], &good[..]].concat();
+                Status::Dropped
+            }
+            _ => Status::Result,
+        };
+        bench.send(&sent);
+        let answer =
+            bench.answer(ENOUGH).unwrap_or_else(|| panic!("request {number} has no answer: {status:?}"));
+        match status {
+            Status::Result | Status::Dropped => {
+                let right = Answer { sequence, status: Status::Result, beats: output.clone() };
+                assert_eq!(answer, right, "request {number}");
+            }
+            other => assert_eq!((answer.status, answer.beats.len()), (other, 0), "request {number}"),
+        }
+        if status == Status::Dropped {
+            let told = bench.answer(ENOUGH).expect("dropped bytes are told");
+            assert_eq!((told.status, told.sequence), (Status::Dropped, sequence));
+        }
+        seen[status as usize] += 1;
+        assert_eq!(bench.answer(2 * LINE.patience), None, "one answer to request {number}");
+    }
+    assert!(seen.iter().all(|count| *count > 20), "{seen:?}");
+}
+
+/// What is emitted answers on the same cycles, in both simulators, and linters have nothing to say.
+#[test]
+fn the_verilog_is_the_same_to_the_cycle() {
+    let network = random_few_bit(3, &[12, 8, 6, 4]);
+    let hardware = lower(&network, &random_folds(&mut random(2), &network));
+    let mut bench = Bench::new(&network, &hardware);
+    let (input, output) = &frames(&network, &hardware, 1)[0];
+    let good = request(3, None, input);
+    bench.send(&[&good[..], &good[..9]].concat());
+    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.beats), Some(output.clone()));
+    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.status), Some(Status::Dropped));
+    bench.send(&good[..good.len() - 1]);
+    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.status), Some(Status::Cut));
+
+    let directory = tempfile::tempdir().unwrap();
+    let board = serial(&network, &hardware, LINE);
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    let mut files: Vec<String> = verilog::models(&board)
+        .into_iter()
+        .map(|model| {
+            write(&model.name, &model.text);
+            model.name
+        })
+        .collect();
+    for file in verilog::files(&board, &[]) {
+        write(&file.name, &file.text);
+        files.push(file.name);
+    }
+    for image in board.parameters.iter().filter_map(|parameter| parameter.image.as_ref()) {
+        write(&image.file, &image.text());
+    }
+    let trace: String =
+        bench.trace.iter().map(|(rx, tx)| format!("{}\n", u8::from(*rx) << 1 | u8::from(*tx))).collect();
+    write("trace.mem", &trace);
+    write(
+        "replay.v",
+        &REPLAY.replace("@TOP@", &board.name).replace("@COUNT@", &bench.trace.len().to_string()),
+    );
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).current_dir(directory.path()).output();
+        let output = output.unwrap_or_else(|e| panic!("{program} is needed for the tests: {e}"));
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let lint = ["--lint-only", "-Wall", "--top-module", &board.name];
+    assert_eq!(run("verilator", &[&lint[..], &files].concat()), "");
+    let with_bench = [&["replay.v"], &files[..]].concat();
+    let icarus = ["-g2005", "-Wall", "-s", "replay", "-o", "replay.vvp"];
+    assert_eq!(run("iverilog", &[&icarus[..], &with_bench].concat()), "");
+    let said = run("vvp", &["-n", "replay.vvp"]);
+    assert!(said.contains("PASS"), "{said}");
+    let binary = ["--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "replay"];
+    let built = run("verilator", &[&binary[..], &with_bench].concat());
+    let said = run("obj_dir/Vreplay", &[]);
+    assert!(said.contains("PASS"), "{built}{said}");
+}
+
+/// Plays one end of the line and compares the other in every cycle.
+const REPLAY: &str = r#"
+module replay;
+  reg clk = 1'b0;
+  always #5 clk = ~clk;
+  reg [1:0] trace [0:@COUNT@-1];
+  reg [1:0] start = 2'd0;
+  integer at = 0;
+  initial $readmemh("trace.mem", trace);
+  wire running = start == 2'd2;
+  wire [1:0] lines = trace[at];
+  wire tx;
+  @TOP@ dut (.clk(clk), .rst(!running), .rx(!running || lines[1]), .tx(tx));
+  always @(posedge clk) begin
+    if (!running) start <= start + 2'd1;
+    else begin
+      if (tx !== lines[0]) begin
+        $display("FAIL: tx is %b in cycle %0d", tx, at);
+        $finish;
+      end
+      if (at == @COUNT@-1) begin
+        $display("PASS");
+        $finish;
+      end else at <= at + 1;
+    end
+  end
+endmodule
+"#;
