@@ -46,6 +46,7 @@ codes! {
     PART_TOO_SMALL = "part-too-small", 2, "The network does not fit the part that synth was asked for.";
     TOOL_MISSING = "tool-missing", 3, "An external tool is not installed.";
     TOOL_FAILED = "tool-failed", 3, "An external tool ended with an error.";
+    BOARD_SILENT = "board-silent", 3, "A board gives no right answer, or its port cannot be used.";
     SIMULATION_STUCK = "simulation-stuck", 3, "A simulation reached its cycle limit before all output beats had come.";
     INTERNAL_ERROR = "internal-error", 70, "A fault of stoxnor itself, in no way of the user.";
 }

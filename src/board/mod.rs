@@ -1,7 +1,10 @@
 //! Boards: a core behind a serial line, and what a host says on it.
 //!
-//! May use: `lower`, `network`, the serial blocks of `stoxnor-hdl`. Used by: the commands.
+//! May use: `emit`, `engine`, `lower`, `network`, `synth`, the serial blocks of `stoxnor-hdl`. Used by: the commands.
 
+pub mod boards;
+pub mod build;
+pub mod host;
 pub mod protocol;
 
 use std::sync::Arc;

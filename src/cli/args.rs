@@ -8,8 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arith::sampling::Realisation;
+use crate::board::boards::Board;
 use crate::config::{Config, Memories};
-use crate::diagnostic::Result;
+use crate::diagnostic::{CONFIG_VALUE, Diagnostic, Result};
 use crate::emit::integrate::axis::Wrap;
 use crate::engine::Engine;
 use crate::network::Node;
@@ -45,6 +46,10 @@ pub enum Command {
     Calibrate(Calibrate),
     /// Synthesise, place and route for a part, by yosys and nextpnr: area, clock and critical path
     Synth(Synth),
+    /// Make a bitstream for a board, with the core on its serial line
+    Build(Build),
+    /// Compute the network's outputs on a board, over its serial line
+    Host(Host),
 }
 
 #[derive(Debug, Args)]
@@ -189,8 +194,44 @@ pub struct Synth {
     pub out: Option<PathBuf>,
 }
 
-/// Options of every command.
 #[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    pub model: Model,
+    /// Board, for example icebreaker; any other word shows all
+    #[arg(long, value_name = "BOARD")]
+    pub board: &'static Board,
+    /// Fold for the most frames per second that fit the part; with --fps instead, fold as small as that rate allows
+    #[arg(long, conflicts_with = "fps")]
+    pub fit: bool,
+    /// Directory to write: bitstream, Verilog, netlist and the tools' logs
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Host {
+    #[command(flatten)]
+    pub model: Model,
+    /// Serial port of the board, for example /dev/ttyUSB1
+    #[arg(long, value_name = "DEV")]
+    pub port: PathBuf,
+    /// Board, whose clock and part complete the configuration as in build, and whose line is as fast
+    #[arg(long, value_name = "BOARD")]
+    pub board: &'static Board,
+    /// As in build
+    #[arg(long, conflicts_with = "fps")]
+    pub fit: bool,
+    /// Inputs, [N, input shape]: npy of float32 or uint8, or IDX
+    #[arg(long, value_name = "X.npy", required = true)]
+    pub input: Vec<PathBuf>,
+    /// Output file for the graph's outputs: npy, float32, [N, output shape]
+    #[arg(long, value_name = "Y.npy")]
+    pub output: PathBuf,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
@@ -291,6 +332,32 @@ impl Common {
             layer.weights.realisation = node.layer.sampling().map(|sampling| sampling.realisation);
         }
         Ok((load(&config)?, Some(found)))
+    }
+
+    /// The model for a board: as for its part, at its clock.
+    pub fn model_on_board(
+        &self,
+        path: &Path,
+        board: &Board,
+        fit: bool,
+    ) -> Result<(crate::model::Model, Option<Found>)> {
+        if self.clock_mhz.is_some_and(|clock| (clock - board.said.clock_mhz).abs() > 1e-9) {
+            let message = format!("the clock of {} is {} MHz", board.said.title, board.said.clock_mhz);
+            return Err(Diagnostic::new(&CONFIG_VALUE, message)
+                .at("--clock-mhz")
+                .help("leave it out")
+                .into());
+        }
+        let own = Self { clock_mhz: Some(board.said.clock_mhz), ..self.clone() };
+        let (model, found) = own.model_on(path, &Target { part: Some(board.part), fit })?;
+        let network = model.network();
+        if network.entries.len() > 1 || network.outputs.len() > 1 {
+            return Err(Diagnostic::new(&CONFIG_VALUE, "the model has several inputs or outputs")
+                .at(path.display().to_string())
+                .help("a serial line takes models with one input and one output")
+                .into());
+        }
+        Ok((model, found))
     }
 
     /// A progress bar on standard error that appears after a second. It is hidden without a terminal, or with --quiet.

@@ -3,11 +3,13 @@
 //! May use every room.
 
 mod args;
+mod build;
 mod calibrate;
 mod check;
 mod compile;
 mod demo;
 mod eval;
+mod host;
 mod inputs;
 mod inspect;
 mod run;
@@ -47,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments, &common),
         Command::Calibrate(arguments) => calibrate::run(arguments, &common),
         Command::Synth(arguments) => synth::run(arguments, &common),
+        Command::Build(arguments) => build::run(arguments, &common),
+        Command::Host(arguments) => host::run(arguments, &common),
     });
     done.unwrap_or_else(|errors| {
         view::diagnostics(&errors);

@@ -92,6 +92,11 @@ pub fn figures(figures: Figures, network: &Network, clock_mhz: Option<f64>) {
     ));
 }
 
+/// Prints a warning on standard error.
+pub fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}
+
 /// Prints the estimate for a part, and on standard error a warning where the network will not fit.
 pub fn estimate(estimate: &Estimate) {
     line(&format!("estimated on {}, without a tool:", estimate.part));
@@ -110,7 +115,7 @@ pub fn estimate(estimate: &Estimate) {
     rows.push(vec!["the part".to_owned(), lut.to_string(), ff.to_string(), none(), none(), ram.to_string()]);
     table(&["layer", "LUT", "FF", "carry", "LUT RAM", "block RAM"], rows);
     if let Some(warning) = estimate.warning() {
-        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+        warn(&warning);
     }
 }
 

@@ -16,6 +16,7 @@ chapters! {
     branches: include_str!("branches.md");
     verilog: include_str!("verilog.md");
     synthesis: concat!(include_str!("synthesis.md"), include_str!("estimates.svg"));
+    boards: include_str!("boards.md");
     integration: include_str!("integration.md");
     configuration: include_str!("configuration.md");
     engines: include_str!("engines.md");

@@ -124,7 +124,7 @@ pub fn synthesise(
     let mut work = WorkDirectory::new().map_err(unwritable)?;
     let mut files = emit::rtl(network, hardware);
     files.insert(harness::FILE.to_owned(), harness::text(&hardware.design.top));
-    files.insert(tools::SCRIPT.to_owned(), tools::script(part));
+    files.insert(tools::SCRIPT.to_owned(), tools::script(part, harness::TOP));
     files.extend(part.pins().map(|pins| (part::PINS.to_owned(), pins)));
     for (name, text) in &files {
         std::fs::write(work.path().join(name), text).map_err(unwritable)?;
@@ -151,7 +151,7 @@ pub fn synthesise(
     if fits && route {
         progress.set_message("nextpnr");
         let route = |seed: u32| {
-            let found = tools.route(work.path(), request.clock_mhz, seed)?;
+            let found = tools.route(work.path(), request.clock_mhz, seed, &[])?;
             progress.inc(1);
             found.map(|report| Ok((seed, Routed::read(&report, &names)?))).transpose()
         };

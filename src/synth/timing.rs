@@ -63,20 +63,40 @@ struct End {
     cell: String,
 }
 
+impl Json {
+    /// The slowest clock, in MHz.
+    fn clock(&self) -> Result<f64> {
+        let clock = self.fmax.values().map(|clock| clock.achieved).min_by(f64::total_cmp);
+        Ok(clock.ok_or_else(|| unreadable("it names no clock"))?)
+    }
+}
+
+fn unreadable(reason: &str) -> Diagnostic {
+    Diagnostic::new(&TOOL_FAILED, format!("its report cannot be read: {reason}"))
+        .at("nextpnr")
+        .help("try another version of nextpnr")
+}
+
+fn parsed(json: &str) -> Result<Json> {
+    Ok(serde_json::from_str(json).map_err(|e| unreadable(&e.to_string()))?)
+}
+
+/// The clock in MHz that nextpnr's report says.
+///
+/// # Errors
+/// If the report cannot be read.
+pub fn fmax(json: &str) -> Result<f64> {
+    parsed(json)?.clock()
+}
+
 impl Routed {
     /// Reads nextpnr's report.
     pub(crate) fn read(json: &str, names: &Names<'_>) -> Result<Self> {
-        let unreadable = |reason: &str| {
-            Diagnostic::new(&TOOL_FAILED, format!("its report cannot be read: {reason}"))
-                .at("nextpnr")
-                .help("try another version of nextpnr")
-        };
-        let report: Json = serde_json::from_str(json).map_err(|e| unreadable(&e.to_string()))?;
-        let clock = report.fmax.values().map(|clock| clock.achieved).min_by(f64::total_cmp);
+        let report = parsed(json)?;
         let inside = |path: &&Path| [&path.from, &path.to].iter().all(|end| end.starts_with("posedge"));
         let path = report.critical_paths.iter().find(inside);
         Ok(Self {
-            fmax_mhz: clock.ok_or_else(|| unreadable("it names no clock"))?,
+            fmax_mhz: report.clock()?,
             path: path.map_or_else(Vec::new, |path| spans(&path.path, names)),
         })
     }

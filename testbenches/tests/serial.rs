@@ -1,19 +1,20 @@
 //! A core behind a serial line, bit by bit: right, damaged, cut and late requests.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 use rand::RngExt as _;
+use stoxnor::board::host::{Host, payloads};
 use stoxnor::board::protocol::{Answer, Answers, Status, request};
-use stoxnor::board::{Line, serial};
+use stoxnor::board::serial;
 use stoxnor::engine::{self, entry_beats, frames_to_beats};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor_hdl::{Bits, verilog};
-use stoxnor_sim::{Simulator, Slot};
 use stoxnor_testbenches::conformance::{random, random_dense, random_few_bit, random_folds, random_frames};
-
-const LINE: Line = Line { period: 4, patience: 1024 };
+use stoxnor_testbenches::runs;
+use stoxnor_testbenches::serial::{Board, LINE, Noise};
 
 /// Beats as bytes, little endian.
 fn bytes(beats: &[Bits]) -> Vec<u8> {
@@ -24,72 +25,35 @@ fn bytes(beats: &[Bits]) -> Vec<u8> {
     beats.iter().flat_map(of).collect()
 }
 
-/// The board, and the other end of its line.
+/// The host's end of a line, whose answers are looked at one by one.
 struct Bench {
-    simulator: Simulator,
-    rx: Slot,
-    tx: Slot,
+    board: Board,
     answers: Answers,
-    /// Bits of the byte that is being received, and cycles until its next one.
-    receiving: Option<(u16, u32, u32)>,
-    /// Answers that have come.
     found: Vec<Answer>,
-    /// Both lines, cycle by cycle.
-    trace: Vec<(bool, bool)>,
 }
 
 impl Bench {
     fn new(network: &Network, hardware: &Hardware) -> Self {
-        let board = serial(network, hardware, LINE);
-        let mut simulator = Simulator::new(&board);
-        let [rx, tx] = ["rx", "tx"].map(|name| simulator.port(name).expect("a line"));
-        simulator.set_bit(rx, true);
-        for _ in 0..2 {
-            simulator.settle();
-            simulator.edge(true);
-        }
         let exit = &hardware.boundaries[hardware.design.exits[0]];
         let width = exit.lanes as u32 * exit.element.bits();
         let answers = Answers::new(exit.beats() * width.div_ceil(8) as usize);
-        Self { simulator, rx, tx, answers, receiving: None, found: Vec::new(), trace: Vec::new() }
-    }
-
-    fn step(&mut self, line: bool) {
-        self.simulator.set_bit(self.rx, line);
-        self.simulator.settle();
-        let tx = self.simulator.bit(self.tx);
-        self.receiving = match self.receiving {
-            None if !tx => Some((0, 0, LINE.period + LINE.period / 2 - 1)),
-            None => None,
-            Some((bits, 8, 0)) => {
-                assert!(tx, "a stop bit is 1");
-                self.found.extend(self.answers.take(&[bits as u8]));
-                None
-            }
-            Some((bits, count, 0)) => Some((bits | u16::from(tx) << count, count + 1, LINE.period - 1)),
-            Some((bits, count, wait)) => Some((bits, count, wait - 1)),
-        };
-        self.simulator.edge(false);
-        self.trace.push((line, tx));
+        Self { board: Board::new(network, hardware), answers, found: Vec::new() }
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            for bit in (0..10).map(|at| u16::from(*byte) << 1 >> at & 1 | u16::from(at == 9)) {
-                (0..LINE.period).for_each(|_| self.step(bit == 1));
-            }
-        }
+        self.board.write_all(bytes).unwrap();
     }
 
-    /// Waits for so many cycles at most, until an answer comes.
-    fn answer(&mut self, cycles: u32) -> Option<Answer> {
-        for _ in 0..cycles {
-            if !self.found.is_empty() {
-                return Some(self.found.remove(0));
+    /// The next answer, if the board is not quiet before it comes.
+    fn answer(&mut self) -> Option<Answer> {
+        let mut byte = [0];
+        while self.found.is_empty() {
+            if self.board.read(&mut byte).is_err() {
+                return None;
             }
-            self.step(true);
+            self.found.extend(self.answers.take(&byte));
         }
-        None
+        Some(self.found.remove(0))
     }
 }
 
@@ -106,9 +70,6 @@ fn frames(network: &Network, hardware: &Hardware, count: usize) -> Vec<(Vec<u8>,
     inputs.iter().zip(outputs).map(|(input, output)| (bytes(input), bytes(&output))).collect()
 }
 
-/// Enough for any of the networks here to answer.
-const ENOUGH: u32 = 40_000;
-
 #[test]
 fn frames_come_back_as_results() {
     let networks =
@@ -119,7 +80,7 @@ fn frames_come_back_as_results() {
             let mut bench = Bench::new(network, &hardware);
             for (sequence, (input, output)) in frames(network, &hardware, 3).into_iter().enumerate() {
                 bench.send(&request(sequence as u8, None, &input));
-                let answer = bench.answer(ENOUGH);
+                let answer = bench.answer();
                 let right = Answer { sequence: sequence as u8, status: Status::Result, beats: output };
                 assert_eq!(answer, Some(right), "network {index}, folding {seed}");
             }
@@ -166,8 +127,7 @@ fn what_is_damaged_is_never_a_result() {
             _ => Status::Result,
         };
         bench.send(&sent);
-        let answer =
-            bench.answer(ENOUGH).unwrap_or_else(|| panic!("request {number} has no answer: {status:?}"));
+        let answer = bench.answer().unwrap_or_else(|| panic!("request {number} has no answer: {status:?}"));
         match status {
             Status::Result | Status::Dropped => {
                 let right = Answer { sequence, status: Status::Result, beats: output.clone() };
@@ -176,13 +136,53 @@ fn what_is_damaged_is_never_a_result() {
             other => assert_eq!((answer.status, answer.beats.len()), (other, 0), "request {number}"),
         }
         if status == Status::Dropped {
-            let told = bench.answer(ENOUGH).expect("dropped bytes are told");
+            let told = bench.answer().expect("dropped bytes are told");
             assert_eq!((told.status, told.sequence), (Status::Dropped, sequence));
         }
         seen[status as usize] += 1;
-        assert_eq!(bench.answer(2 * LINE.patience), None, "one answer to request {number}");
+        assert_eq!(bench.answer(), None, "one answer to request {number}");
     }
     assert!(seen.iter().all(|count| *count > 20), "{seen:?}");
+}
+
+/// A line that changes, drops and adds bytes, each of them once in `often`.
+fn noisy(seed: u64, often: u32) -> Noise {
+    let mut rng = random(seed);
+    Box::new(move |byte| {
+        if !rng.random_ratio(1, often) {
+            return vec![byte];
+        }
+        match rng.random_range(0..3) {
+            0 => vec![byte ^ 1 << rng.random_range(0..8)],
+            1 => vec![],
+            _ => vec![byte, rng.random()],
+        }
+    })
+}
+
+/// A host on a line that damages requests and answers gets every frame's integers and no others.
+#[test]
+fn a_host_gets_right_results_over_a_bad_line() {
+    let network = random_few_bit(3, &[12, 8, 6, 4]);
+    let hardware = lower(&network, &random_folds(&mut random(2), &network));
+    let frames = random_frames(7, &network, 50);
+    let results = engine::reference(&network, &frames, &vec![1; frames.len()]);
+    let exit = hardware.design.exits[0];
+    let due: Vec<Vec<i64>> = results[exit]
+        .values
+        .chunks(hardware.boundaries[exit].elements)
+        .map(|frame| frame.iter().map(|v| i64::from(*v)).collect())
+        .collect();
+    let board = Board::new(&network, &hardware).with_noise([noisy(1, 100), noisy(2, 100)]);
+    let mut host = Host::new(board, &hardware);
+    let payloads = payloads(&network, &hardware, &frames);
+    // Some of each frame's attempts are damaged: at least as many requests as are asked for.
+    let mut frame = 0;
+    while host.repeated < runs(200, 10_000) {
+        let found = host.frame(None, &payloads[frame % frames.len()]).unwrap();
+        assert_eq!(found, due[frame % frames.len()], "frame {frame}");
+        frame += 1;
+    }
 }
 
 /// What is emitted answers on the same cycles, in both simulators, and linters have nothing to say.
@@ -194,10 +194,10 @@ fn the_verilog_is_the_same_to_the_cycle() {
     let (input, output) = &frames(&network, &hardware, 1)[0];
     let good = request(3, None, input);
     bench.send(&[&good[..], &good[..9]].concat());
-    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.beats), Some(output.clone()));
-    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.status), Some(Status::Dropped));
+    assert_eq!(bench.answer().map(|answer| answer.beats), Some(output.clone()));
+    assert_eq!(bench.answer().map(|answer| answer.status), Some(Status::Dropped));
     bench.send(&good[..good.len() - 1]);
-    assert_eq!(bench.answer(ENOUGH).map(|answer| answer.status), Some(Status::Cut));
+    assert_eq!(bench.answer().map(|answer| answer.status), Some(Status::Cut));
 
     let directory = tempfile::tempdir().unwrap();
     let board = serial(&network, &hardware, LINE);
@@ -216,12 +216,16 @@ fn the_verilog_is_the_same_to_the_cycle() {
     for image in board.parameters.iter().filter_map(|parameter| parameter.image.as_ref()) {
         write(&image.file, &image.text());
     }
-    let trace: String =
-        bench.trace.iter().map(|(rx, tx)| format!("{}\n", u8::from(*rx) << 1 | u8::from(*tx))).collect();
+    let trace: String = bench
+        .board
+        .trace
+        .iter()
+        .map(|(rx, tx)| format!("{}\n", u8::from(*rx) << 1 | u8::from(*tx)))
+        .collect();
     write("trace.mem", &trace);
     write(
         "replay.v",
-        &REPLAY.replace("@TOP@", &board.name).replace("@COUNT@", &bench.trace.len().to_string()),
+        &REPLAY.replace("@TOP@", &board.name).replace("@COUNT@", &bench.board.trace.len().to_string()),
     );
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(directory.path()).output();

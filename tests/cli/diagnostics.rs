@@ -145,6 +145,21 @@ const FIXTURES: &[(&str, Fixture)] = &[
         bed.program("iverilog", "echo 'm_top.v:7: syntax error'; echo 'I give up.' >&2; exit 2");
         external(bed)
     }),
+    ("board-silent", |bed| {
+        bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));
+        bed.run(&[
+            "host",
+            "m.onnx",
+            "--board",
+            "icebreaker",
+            "--port",
+            "nowhere",
+            "--input",
+            "x.npy",
+            "--output",
+            "y.npy",
+        ])
+    }),
     ("simulation-stuck", |bed| {
         bed.program("vvp", "echo 'end 99' >trace.txt");
         bed.write("x.npy", npy("<f4", &[1, 24], &float_bytes(&[0.75; 24])));

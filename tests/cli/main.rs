@@ -13,6 +13,7 @@ mod compile;
 mod diagnostics;
 mod doubt;
 mod eval;
+mod host;
 mod inputs;
 mod sampled;
 mod several_inputs;

@@ -19,6 +19,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("make", "--version", "make"),
     ("yosys", "-V", "yosys"),
     ("nextpnr-ice40", "--version", "nextpnr-ice40"),
+    ("icepack", "-h", "fpga-icestorm"),
     ("z3", "--version", "z3"),
 ];
 /// Versions that the tests were written with; others are tried, and named.
