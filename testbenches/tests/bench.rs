@@ -195,9 +195,7 @@ fn netlist_passes(network: &Network, (family, form, synth, cell): Synthesis) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let netlist = fs::read_to_string(directory.join("tb/net.v")).unwrap();
     assert!(netlist.contains(cell), "{family}: no {cell} is used");
-    let found = |path: PathBuf| path.join("yosys").is_file().then(|| path.join("../share/yosys"));
-    let share =
-        std::env::split_paths(&std::env::var_os("PATH").unwrap()).find_map(found).expect("yosys is there");
+    let share = yosys_share();
     let cells = fs::read_to_string(share.join(family).join("cells_sim.v")).unwrap();
     let cells = match cells.split_once("module DP16KD") {
         Some((before, after)) => before.to_owned() + after.split_once("endmodule").unwrap().1,
@@ -221,6 +219,12 @@ fn netlist_passes(network: &Network, (family, form, synth, cell): Synthesis) {
     fs::write(directory.join("tb/net.v"), faulty).unwrap();
     let (passed, text) = make(&directory, &["icarus", "OUTPUTS_ONLY=1", &design, &flags]);
     assert!(!passed && text.contains("FAIL: first difference at "), "{family}: {text}");
+}
+
+/// yosys' models of cells.
+pub(crate) fn yosys_share() -> PathBuf {
+    let found = |path: PathBuf| path.join("yosys").is_file().then(|| path.join("../share/yosys"));
+    std::env::split_paths(&std::env::var_os("PATH").unwrap()).find_map(found).expect("yosys is there")
 }
 
 /// A netlist in which every initial word of a block RAM has 0 for 1 and 1 for 0.

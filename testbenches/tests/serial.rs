@@ -16,6 +16,8 @@ use stoxnor_testbenches::conformance::{random, random_dense, random_few_bit, ran
 use stoxnor_testbenches::runs;
 use stoxnor_testbenches::serial::{Board, LINE, Noise};
 
+use crate::bench::yosys_share;
+
 /// Beats as bytes, little endian.
 fn bytes(beats: &[Bits]) -> Vec<u8> {
     let of = |beat: &Bits| {
@@ -244,6 +246,20 @@ fn the_verilog_is_the_same_to_the_cycle() {
     let built = run("verilator", &[&binary[..], &with_bench].concat());
     let said = run("obj_dir/Vreplay", &[]);
     assert!(said.contains("PASS"), "{built}{said}");
+
+    // The netlist for iCE40 too.
+    let script = format!(
+        "read_verilog {}; synth_ice40 -top {}; write_verilog -noattr net.v",
+        files.join(" "),
+        board.name
+    );
+    let synthesised = run("yosys", &["-q", "-p", &script]);
+    let cells = yosys_share().join("ice40/cells_sim.v").display().to_string();
+    let netlist =
+        ["-g2005", "-DNO_ICE40_DEFAULT_ASSIGNMENTS", "-s", "replay", "-o", "net.vvp", "replay.v", "net.v"];
+    let built = run("iverilog", &[&netlist[..], &[cells.as_str()]].concat());
+    let said = run("vvp", &["-n", "net.vvp"]);
+    assert!(said.contains("PASS"), "{synthesised}{built}{said}");
 }
 
 /// Plays one end of the line and compares the other in every cycle.
