@@ -357,6 +357,12 @@ impl Common {
                 .help("a serial line takes models with one input and one output")
                 .into());
         }
+        if model.hardware().design.inputs[0].user > 8 {
+            return Err(Diagnostic::new(&CONFIG_VALUE, "a serial line has a byte for the number of members")
+                .at("ensemble.max_members")
+                .help("give 255 or fewer")
+                .into());
+        }
         Ok((model, found))
     }
 

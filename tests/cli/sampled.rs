@@ -276,3 +276,12 @@ fn demo_takes_what_is_built() {
     let report = bed.without_tools(&["demo", "--json", "--config", "c.toml"]).with(0).json();
     assert_eq!(report["evaluation"]["results"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_serial_line_has_a_byte_for_the_members() {
+    let bed = bed();
+    bed.write("m.toml", "[ensemble]\nmax_members = 256\n");
+    let build = ["build", "t.onnx", "--board", "ulx3s", "--out", "b", "--config", "m.toml"];
+    let built = bed.run(&build).with(2);
+    assert!(built.err.contains("ensemble.max_members") && built.err.contains("255"), "{}", built.err);
+}

@@ -117,3 +117,10 @@ fn inputs_that_are_missing_or_do_not_fit_are_told() {
     let told = bed.run(&["eval", "m.onnx", "--images", "x.npy", "--labels", "l.npy"]).with(2).err;
     assert!(told.contains("the model has 2 inputs (x, z)") && told.contains("eval takes"), "{told}");
 }
+
+#[test]
+fn a_serial_line_takes_one_input() {
+    let (bed, _) = bed();
+    let built = bed.run(&["build", "m.onnx", "--board", "icebreaker", "--out", "b"]).with(2);
+    assert!(built.err.contains("one input and one output"), "{}", built.err);
+}
