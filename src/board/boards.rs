@@ -36,7 +36,7 @@ pub struct Said {
     /// Ports that must be 1.
     #[serde(default)]
     pub high: Vec<String>,
-    /// The command that loads a bitstream; `@BITSTREAM@` stands for the file.
+    /// The command that loads a bitstream, or makes it where no open tool does; `@BITSTREAM@` stands for the file.
     pub flash: String,
 }
 
@@ -60,6 +60,11 @@ impl Board {
 
 /// Name, `board.toml` and pins of each folder of `constraints/` that is a board.
 const FOLDERS: &[(&str, &str, &str)] = &[
+    (
+        "arty-a7",
+        include_str!("../../constraints/arty-a7/board.toml"),
+        include_str!("../../constraints/arty-a7/pins.xdc"),
+    ),
     (
         "icebreaker",
         include_str!("../../constraints/icebreaker/board.toml"),

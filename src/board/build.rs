@@ -19,19 +19,19 @@ use crate::synth::tools::{self, Pack, Tools};
 /// The module that has the board's pins.
 const TOP: &str = "stoxnor_board";
 
-/// A bitstream.
+/// A bitstream, or the project of one where no open tool routes the part.
 #[derive(Debug, Serialize)]
 pub struct Built {
     /// The board.
     pub board: &'static str,
     /// The file, in the output directory.
-    pub bitstream: String,
+    pub bitstream: Option<String>,
     /// The board's clock in MHz.
     pub clock_mhz: f64,
     /// The clock that the routed design reaches.
-    pub fmax_mhz: f64,
+    pub fmax_mhz: Option<f64>,
     /// Whether that is enough.
-    pub met: bool,
+    pub met: Option<bool>,
     /// Bits per second on the serial line.
     pub baud: u32,
     /// The command that loads the bitstream.
@@ -66,8 +66,7 @@ pub fn build(
 ) -> Result<Built> {
     let fresh = Fresh::new(out)?;
     let part = board.part;
-    let tools = Tools::find(part, true)?;
-    let pack = Pack::find(part)?;
+    let found = if part.routes() { Some((Tools::find(part, true)?, Pack::find(part)?)) } else { None };
     let unwritable = |e: std::io::Error| {
         Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
             .at("the work directory")
@@ -79,6 +78,23 @@ pub fn build(
     let mut files: Vec<(String, String)> = images.map(|image| (image.file.clone(), image.text())).collect();
     files.extend(verilog::files(&core, &[]).into_iter().map(|file| (file.name, file.text)));
     files.push((format!("{TOP}.v"), top(board, &core.name)));
+    let mut built = Built {
+        board: board.name,
+        bitstream: None,
+        clock_mhz: board.said.clock_mhz,
+        fmax_mhz: None,
+        met: None,
+        baud: board.said.baud,
+        flash: board.said.flash.clone(),
+        tools: Vec::new(),
+    };
+    let Some((tools, pack)) = found else {
+        files.push(("pins.xdc".to_owned(), board.pins.to_owned()));
+        files.push(("build.tcl".to_owned(), include_str!("build.tcl").to_owned()));
+        files.iter().try_for_each(|(name, text)| fresh.write(name, text))?;
+        fresh.put()?;
+        return Ok(built);
+    };
     files.push((pack.pins().to_owned(), board.pins.to_owned()));
     files.push((tools::SCRIPT.to_owned(), tools::script(part, TOP)));
     for (name, text) in &files {
@@ -105,16 +121,9 @@ pub fn build(
     let packed = pack.run(work.path(), part, &tools::routed(1), &bitstream);
     tools::kept(&mut work, packed)?;
     progress.finish_and_clear();
-    let built = Built {
-        board: board.name,
-        clock_mhz: board.said.clock_mhz,
-        fmax_mhz,
-        met: fmax_mhz >= board.said.clock_mhz,
-        baud: board.said.baud,
-        flash: board.said.flash.replace("@BITSTREAM@", &out.join(&bitstream).display().to_string()),
-        bitstream,
-        tools: tools.versions()?,
-    };
+    built.flash = built.flash.replace("@BITSTREAM@", &out.join(&bitstream).display().to_string());
+    (built.fmax_mhz, built.met) = (Some(fmax_mhz), Some(fmax_mhz >= built.clock_mhz));
+    (built.bitstream, built.tools) = (Some(bitstream), tools.versions()?);
     fresh.fill(work.path())?;
     let json = serde_json::to_string_pretty(&built).expect("plain values");
     fresh.write("report.json", &(json + "\n"))?;

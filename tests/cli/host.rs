@@ -122,6 +122,18 @@ fn a_bitstream_is_made() {
     bed.run(&["build", "m.onnx", "--board", "icebreaker", "--out", "b"]).with(2);
 }
 
+/// No open tool routes Xilinx' parts: a project for the vendor's, which needs no tool here.
+#[test]
+fn a_project_is_written_where_no_open_tool_routes() {
+    let bed = Bed::new();
+    let built = bed.without_tools(&["build", "m.onnx", "--board", "arty-a7", "--out", "b"]).with(0);
+    assert!(built.out.contains("vivado -mode batch -source build.tcl"), "{}", built.out);
+    let files = bed.list("b");
+    for file in ["build.tcl", "pins.xdc", "stoxnor_board.v", "m_serial.v", "m_l1_dense_weights.mem"] {
+        assert!(files.iter().any(|name| name == file), "{file} in {files:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_built_is_said_and_leaves_nothing() {
     let bed = Bed::new();
