@@ -161,7 +161,9 @@ fn integration(network: &Network, manifest: &Manifest<'_>) -> String {
         "\n## In other tools\n\n`{core}.f` lists the Verilog files.\n\n\
          FuseSoC: `fusesoc --cores-root . run --target=sim stoxnor:generated:{core}`; further targets are `lint` and `synth`, and \
          `--tool=verilator` simulates in Verilator.\n\n\
-         LiteX: `from {core}_litex import Core` has the streams as endpoints `sink` and `source`.\n"
+         LiteX: `from {core}_litex import Core` has the streams as endpoints `sink` and `source`.\n\n\
+         Boards: `stoxnor build MODEL --board BOARD` puts the model behind a serial line and makes a bitstream; any other word for BOARD \
+         shows the boards.\n"
     );
     let Some(axis) = &manifest.axis else {
         text.push_str("\nAXI4-Stream: `stoxnor compile` adds such ports with `--wrap axis`.\n");
