@@ -16,8 +16,8 @@ use crate::network::Network;
 use crate::synth::timing;
 use crate::synth::tools::{self, Pack, Tools};
 
-/// The module that has the board's pins.
-const TOP: &str = "stoxnor_board";
+/// The top module of a board: it has the board's pins.
+pub const TOP: &str = "stoxnor_board";
 
 /// A bitstream, or the project of one where no open tool routes the part.
 #[derive(Debug, Serialize)]
@@ -40,8 +40,8 @@ pub struct Built {
     pub tools: Vec<String>,
 }
 
-/// The top module of a board.
-fn top(board: &Board, core: &str) -> String {
+/// The Verilog of the top module of a board.
+pub fn top(board: &Board, core: &str) -> String {
     let ports: String = board.said.high.iter().map(|port| format!(",\n  output wire {port}")).collect();
     let high: String = board.said.high.iter().map(|port| format!("  assign {port} = 1'b1;\n")).collect();
     include_str!("top.v")

