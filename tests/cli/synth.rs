@@ -39,8 +39,10 @@ fn a_network_is_placed_and_routed_by_the_installed_tools() {
         let estimates = layers.iter().map(|layer| of(&layer["estimate"])).sum::<u64>();
         assert_eq!(estimates, of(&found["estimate"]), "{kind} of the estimates");
     }
-    let (lut, estimate) = (found["lut"].as_f64().unwrap(), found["estimate"]["lut"].as_f64().unwrap());
-    assert!((estimate / lut - 1.0).abs() < 0.2, "{estimate} LUTs estimated, {lut} made");
+    for (kind, least) in [("lut", 0.2), ("ff", 0.1), ("carry", 0.1)] {
+        let (made, estimate) = (found[kind].as_f64().unwrap(), found["estimate"][kind].as_f64().unwrap());
+        assert!((estimate / made - 1.0).abs() < least, "{estimate} of {kind} estimated, {made} made");
+    }
     assert_eq!(found["ram"], found["estimate"]["ram"]);
     let own = found["layers"].as_array().unwrap().iter().take(3);
     own.for_each(|layer| assert!(layer["lut"].as_u64() > Some(5), "{layer}"));
