@@ -343,6 +343,11 @@ impl Module {
         self.ports.iter().find(|p| p.name == name)
     }
 
+    /// Its parameters with memory images: names and images.
+    pub fn images(&self) -> impl Iterator<Item = (&str, &Arc<Image>)> {
+        self.parameters.iter().filter_map(|p| Some((p.name.as_str(), p.image.as_ref()?)))
+    }
+
     /// The net called `name`.
     pub fn net(&self, name: &str) -> Option<Net> {
         self.nets.iter().position(|n| n.name.as_deref() == Some(name)).map(|i| Net(i as u32))

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
-use stoxnor_hdl::verilog;
-use stoxnor_sim::work::WorkDirectory;
 
 use crate::board::boards::Board;
 use crate::board::serial;
-use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE, PART_TOO_SMALL, Result};
+use crate::diagnostic::{Diagnostic, PART_TOO_SMALL, Result};
+use crate::emit;
 use crate::emit::directory::Fresh;
 use crate::lower::Hardware;
 use crate::network::Network;
@@ -67,17 +66,9 @@ pub fn build(
     let fresh = Fresh::new(out)?;
     let part = board.part;
     let found = if part.routes() { Some((Tools::find(part, true)?, Pack::find(part)?)) } else { None };
-    let unwritable = |e: std::io::Error| {
-        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
-            .at("the work directory")
-            .help("the tools work in the system's temporary directory; TMPDIR names another")
-    };
-    let mut work = WorkDirectory::new().map_err(unwritable)?;
     let core = serial(network, hardware, board.line());
-    let images = core.parameters.iter().filter_map(|p| p.image.as_ref());
-    let mut files: Vec<(String, String)> = images.map(|image| (image.file.clone(), image.text())).collect();
-    files.extend(verilog::files(&core, &[]).into_iter().map(|file| (file.name, file.text)));
-    files.push((format!("{TOP}.v"), top(board, &core.name)));
+    let mut files = emit::rtl(network, &core);
+    files.insert(format!("{TOP}.v"), top(board, &core.name));
     let mut built = Built {
         board: board.name,
         bitstream: None,
@@ -89,17 +80,15 @@ pub fn build(
         tools: Vec::new(),
     };
     let Some((tools, pack)) = found else {
-        files.push(("pins.xdc".to_owned(), board.pins.to_owned()));
-        files.push(("build.tcl".to_owned(), include_str!("build.tcl").to_owned()));
+        files.insert("pins.xdc".to_owned(), board.pins.to_owned());
+        files.insert("build.tcl".to_owned(), include_str!("build.tcl").to_owned());
         files.iter().try_for_each(|(name, text)| fresh.write(name, text))?;
         fresh.put()?;
         return Ok(built);
     };
-    files.push((pack.pins().to_owned(), board.pins.to_owned()));
-    files.push((tools::SCRIPT.to_owned(), tools::script(part, TOP)));
-    for (name, text) in &files {
-        std::fs::write(work.path().join(name), text).map_err(unwritable)?;
-    }
+    files.insert(pack.pins().to_owned(), board.pins.to_owned());
+    files.insert(tools::SCRIPT.to_owned(), tools::script(part, TOP));
+    let mut work = tools::work(&files)?;
     progress.set_length(3);
     progress.set_message("yosys");
     let synthesised = tools.synthesise(work.path()).map(|_| ());

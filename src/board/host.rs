@@ -14,6 +14,10 @@ use crate::network::Network;
 /// Attempts to get a frame's result.
 const ATTEMPTS: usize = 8;
 
+/// So many bytes between two silences are no board's, beside those of this many results.
+const BABBLE: usize = 4096;
+const RESULTS: usize = 16;
+
 /// A host on a port. A read that gets nothing for a while must fail with [`io::ErrorKind::TimedOut`]: the board is taken to be quiet then.
 #[derive(Debug)]
 pub struct Host<P> {
@@ -22,6 +26,8 @@ pub struct Host<P> {
     sequence: u8,
     /// Elements of a result, elements of a beat, their type.
     output: (usize, usize, Element),
+    /// Bytes between two silences, at most.
+    most: usize,
     /// Requests that were sent again.
     pub repeated: u64,
 }
@@ -44,7 +50,9 @@ impl<P: Read + Write> Host<P> {
         let exit = &hardware.boundaries[hardware.design.exits[0]];
         let beat = (exit.lanes as u32 * exit.element.bits()).div_ceil(8) as usize;
         let output = (exit.elements, exit.lanes, exit.element);
-        Self { port, answers: Answers::new(exit.beats() * beat), sequence: 0, output, repeated: 0 }
+        let size = exit.beats() * beat;
+        let most = RESULTS * size + BABBLE;
+        Self { port, answers: Answers::new(size), sequence: 0, output, most, repeated: 0 }
     }
 
     /// The integers of a frame. `user` is its number of members, if the core has a port for it.
@@ -79,36 +87,45 @@ impl<P: Read + Write> Host<P> {
             .into())
     }
 
-    /// The answer to the latest request, or nothing if the board is quiet before it comes.
-    fn answer(&mut self) -> Result<Option<Answer>> {
+    /// The next bytes, or nothing if the board is quiet.
+    fn bytes(&mut self) -> Result<Option<Vec<u8>>> {
         let mut buffer = [0; 4096];
         loop {
-            let count = match self.port.read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
+            return match self.port.read(&mut buffer) {
+                Ok(0) => Ok(None),
+                Ok(count) => Ok(Some(buffer[..count].to_vec())),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(&error)),
+                Err(error) => Err(failed(&error)),
             };
-            let found = self.answers.take(&buffer[..count]);
+        }
+    }
+
+    /// The answer to the latest request, or nothing if the board is quiet before it comes, or says too much.
+    fn answer(&mut self) -> Result<Option<Answer>> {
+        let mut count = 0;
+        while count < self.most {
+            let Some(bytes) = self.bytes()? else { break };
+            count += bytes.len();
+            let found = self.answers.take(&bytes);
             // The number of a damaged request may be damaged too.
             let own = |answer: &Answer| answer.sequence == self.sequence || answer.status != Status::Result;
             if let Some(answer) = found.into_iter().find(own) {
                 return Ok(Some(answer));
             }
         }
+        Ok(None)
     }
 
     /// Waits until the board says nothing any more.
     fn quiet(&mut self) -> Result<()> {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.port.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(&error)),
+        let mut count = 0;
+        while let Some(bytes) = self.bytes()? {
+            count += bytes.len();
+            if count > self.most {
+                return Err(Diagnostic::new(&BOARD_SILENT, "the port never falls silent")
+                    .help("check the port and its speed: it may be another device's")
+                    .into());
             }
         }
         self.answers.forget();

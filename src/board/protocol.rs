@@ -1,9 +1,6 @@
 //! The packets on a serial line, as [`stoxnor_hdl::block::serial`] describes them, for a host.
 
-/// First byte of a request.
-pub const REQUEST: u8 = 0x5a;
-/// First byte of an answer.
-pub const ANSWER: u8 = 0xa5;
+use stoxnor_hdl::block::serial::{ANSWER, REQUEST};
 
 /// CRC-16/IBM-3740.
 pub fn crc(bytes: &[u8]) -> u16 {

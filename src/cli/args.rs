@@ -341,10 +341,11 @@ impl Common {
         board: &Board,
         fit: bool,
     ) -> Result<(crate::model::Model, Option<Found>)> {
-        if self.clock_mhz.is_some_and(|clock| (clock - board.said.clock_mhz).abs() > 1e-9) {
+        let asked = self.config()?.target.clock_mhz;
+        if asked.is_some_and(|clock| (clock - board.said.clock_mhz).abs() > 1e-9) {
             let message = format!("the clock of {} is {} MHz", board.said.title, board.said.clock_mhz);
             return Err(Diagnostic::new(&CONFIG_VALUE, message)
-                .at("--clock-mhz")
+                .at(if self.clock_mhz.is_some() { "--clock-mhz" } else { "target.clock_mhz" })
                 .help("leave it out")
                 .into());
         }

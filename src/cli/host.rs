@@ -13,7 +13,8 @@ use crate::cli::{inputs, view};
 use crate::data::arrays::write_npy;
 use crate::diagnostic::{BOARD_SILENT, Diagnostic, Result};
 
-/// A board that says nothing for so long says nothing more: longer than the pauses of the operating system's drivers.
+/// A board that says nothing for so long, beside the time of a frame, says nothing more: longer than the pauses of the operating
+/// system's drivers.
 const SILENCE: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
@@ -30,9 +31,11 @@ pub fn run(arguments: &args::Host, common: &Common) -> Result<ExitCode> {
     let frames = inputs::read(&model, &arguments.input)?;
     let quantised = model.quantised(&frames, frames.count())?;
     let hardware = model.hardware();
-    let port = open(&arguments.port, arguments.board.said.baud)?;
-    let mut host = Host::new(port, hardware);
     let members = model.conditions(None).members(network, frames.count());
+    let slowest = hardware.latency(members.iter().copied().max().unwrap_or(1));
+    let frame = Duration::from_secs_f64(slowest as f64 / (arguments.board.said.clock_mhz * 1e6));
+    let port = open(&arguments.port, arguments.board.said.baud, SILENCE + frame)?;
+    let mut host = Host::new(port, hardware);
     let progress = common.progress(frames.count() as u64);
     let user = |members: &u32| (hardware.design.inputs[0].user > 0).then_some(*members as u8);
     let mut sums = Vec::new();
@@ -63,9 +66,9 @@ pub fn run(arguments: &args::Host, common: &Common) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(path: &Path, baud: u32) -> Result<SerialPort> {
+fn open(path: &Path, baud: u32, silence: Duration) -> Result<SerialPort> {
     let opened = SerialPort::open(path, baud).and_then(|mut port| {
-        port.set_read_timeout(SILENCE)?;
+        port.set_read_timeout(silence)?;
         Ok(port)
     });
     opened.map_err(|error| {

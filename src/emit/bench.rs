@@ -291,10 +291,8 @@ impl<'a> Source<'a> {
 /// Where an instance of the design finds its memory images: in rtl/, or, with IMAGES_HERE, where the simulator runs.
 pub(super) fn parameters(hardware: &Hardware) -> String {
     let bindings = |folder: &str| -> Vec<String> {
-        let parameters = hardware.design.top.parameters.iter();
-        parameters
-            .filter_map(|p| Some(format!("    .{}(\"{folder}{}\")", p.name, p.image.as_ref()?.file)))
-            .collect()
+        let images = hardware.design.top.images();
+        images.map(|(name, image)| format!("    .{name}(\"{folder}{}\")", image.file)).collect()
     };
     let (beside, here) = (bindings("../rtl/").join(",\n"), bindings("").join(",\n"));
     if beside.is_empty() {

@@ -12,8 +12,9 @@ pub use directory::write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use stoxnor_hdl::verilog;
+use stoxnor_hdl::{Module, verilog};
 
 use crate::data::scale::Scale;
 use crate::emit::bench::BenchFrames;
@@ -63,7 +64,9 @@ pub fn files(network: &Network, hardware: &Hardware, request: &Request<'_>) -> B
     let Request { config_sha256, scale, family, frames, wrap, needs } = *request;
     let axis = (wrap == Wrap::Axis).then(|| axis::name(network));
     let mut files = bench::files(network, hardware, frames, axis.as_deref());
-    files.extend(rtl(network, hardware).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)));
+    files.extend(
+        rtl(network, &hardware.design.top).into_iter().map(|(name, text)| (format!("rtl/{name}"), text)),
+    );
     if let Some(name) = &axis {
         files.insert(format!("rtl/{name}.v"), axis::wrapper(network, hardware, &header(network)));
         files.insert(format!("tb/{name}_tb.v"), axis_bench::bench(network, hardware, &frames.members));
@@ -94,12 +97,10 @@ fn ports(network: &Network, hardware: &Hardware, top: String) -> Axis {
     Axis { top, clock: "aclk", reset: "aresetn", streams }
 }
 
-/// The Verilog and the memory images: names and contents.
-pub fn rtl(network: &Network, hardware: &Hardware) -> BTreeMap<String, String> {
-    let top = &hardware.design.top;
+/// The Verilog and the memory images of a design with a network: names and contents.
+pub fn rtl(network: &Network, top: &Arc<Module>) -> BTreeMap<String, String> {
     let verilog = verilog::files(top, &header(network)).into_iter().map(|file| (file.name, file.text));
-    let images = top.parameters.iter().filter_map(|p| p.image.as_ref());
-    verilog.chain(images.map(|image| (image.file.clone(), image.text()))).collect()
+    verilog.chain(top.images().map(|(_, image)| (image.file.clone(), image.text()))).collect()
 }
 
 fn header(network: &Network) -> Vec<String> {

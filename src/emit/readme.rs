@@ -29,7 +29,7 @@ pub(crate) fn readme(
     needs: &[Need],
 ) -> String {
     let top = manifest.top;
-    let images = hardware.design.top.parameters.iter().any(|p| p.image.is_some());
+    let images = hardware.design.top.images().next().is_some();
     let memories = if images {
         "Memory images (`.mem`) are read by `$readmemh` relative to where the tool runs; a parameter of the top names each of \
          them, if they lie elsewhere. A simulation ends where one is missing or has another length."
@@ -109,13 +109,9 @@ pub(crate) fn readme(
     for port in &manifest.ports {
         connections.push(format!("  .{}()", port.name));
     }
-    let parameters: Vec<String> = hardware
-        .design
-        .top
-        .parameters
-        .iter()
-        .filter_map(|p| Some(format!("  .{}(\"{}\")", p.name, p.image.as_ref()?.file)))
-        .collect();
+    let images = hardware.design.top.images();
+    let parameters: Vec<String> =
+        images.map(|(name, image)| format!("  .{name}(\"{}\")", image.file)).collect();
     let _ = write!(
         text,
         "\n## Instance template\n\n```verilog\n{top} #(\n{}\n) u_{top} (\n{}\n);\n```\n\n\
@@ -162,8 +158,8 @@ fn integration(network: &Network, manifest: &Manifest<'_>) -> String {
          FuseSoC: `fusesoc --cores-root . run --target=sim stoxnor:generated:{core}`; further targets are `lint` and `synth`, and \
          `--tool=verilator` simulates in Verilator.\n\n\
          LiteX: `from {core}_litex import Core` has the streams as endpoints `sink` and `source`.\n\n\
-         Boards: `stoxnor build MODEL --board BOARD` puts the model behind a serial line and makes a bitstream; any other word for BOARD \
-         shows the boards.\n"
+         Boards: `stoxnor build MODEL --board BOARD` puts a model with one input and one output behind a serial line and makes a \
+         bitstream; any other word for BOARD shows the boards.\n"
     );
     let Some(axis) = &manifest.axis else {
         text.push_str("\nAXI4-Stream: `stoxnor compile` adds such ports with `--wrap axis`.\n");
@@ -173,7 +169,7 @@ fn integration(network: &Network, manifest: &Manifest<'_>) -> String {
         text,
         "\nAXI4-Stream: `{}` has these ports, the clock `aclk`, and `aresetn`, a synchronous reset, active low. An element takes whole \
          bytes, extended by its sign; a bipolar one is the byte 1 or -1. A frame is a packet. `error` is 1 after an early or late `tlast`, \
-         until reset. Vivado's block design takes the module as it is.\n\n| stream | bytes an element | `tdata` bits | `tuser` bits |\n|---|---|---|---|\n",
+         until reset. The ports have the names and attributes by which Vivado's block design finds interfaces.\n\n| stream | bytes an element | `tdata` bits | `tuser` bits |\n|---|---|---|---|\n",
         axis.top
     );
     for stream in &axis.streams {

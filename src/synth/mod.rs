@@ -15,10 +15,9 @@ use std::path::Path;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
-use stoxnor_sim::work::WorkDirectory;
 
 use crate::area::Cells;
-use crate::diagnostic::{Diagnostic, OUTPUT_UNWRITABLE, Result};
+use crate::diagnostic::Result;
 use crate::emit;
 use crate::engine::Figures;
 use crate::lower::Hardware;
@@ -116,19 +115,11 @@ pub fn synthesise(
     let route = part.routes() && request.seeds > 0;
     let tools = Tools::find(part, route)?;
     let versions = tools.versions()?;
-    let unwritable = |e: std::io::Error| {
-        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
-            .at("the work directory")
-            .help("the tools work in the system's temporary directory; TMPDIR names another")
-    };
-    let mut work = WorkDirectory::new().map_err(unwritable)?;
-    let mut files = emit::rtl(network, hardware);
+    let mut files = emit::rtl(network, &hardware.design.top);
     files.insert(harness::FILE.to_owned(), harness::text(&hardware.design.top));
     files.insert(tools::SCRIPT.to_owned(), tools::script(part, harness::TOP));
     files.extend(part.pins().map(|pins| (part::PINS.to_owned(), pins)));
-    for (name, text) in &files {
-        std::fs::write(work.path().join(name), text).map_err(unwritable)?;
-    }
+    let mut work = tools::work(&files)?;
     progress.set_length(u64::from(request.seeds) + 1);
     progress.set_message("yosys");
     let nodes: Vec<&str> = network.nodes.iter().map(|node| node.name.as_str()).collect();

@@ -1,5 +1,6 @@
 //! yosys and nextpnr: finding and running them.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,20 @@ pub(crate) fn script(part: &Part, top: &str) -> String {
     };
     // Not every flow names its cells after layers, and older versions of nextpnr try to place scopes.
     format!("read_verilog *.v\n{synth} -top {top}\nautoname\ndelete t:$scopeinfo\nwrite_json {NETLIST}\n")
+}
+
+/// A directory for the tools to work in, with these files.
+pub(crate) fn work(files: &BTreeMap<String, String>) -> Result<WorkDirectory> {
+    let unwritable = |e: std::io::Error| {
+        Diagnostic::new(&OUTPUT_UNWRITABLE, e.to_string())
+            .at("the work directory")
+            .help("the tools work in the system's temporary directory; TMPDIR names another")
+    };
+    let work = WorkDirectory::new().map_err(unwritable)?;
+    for (name, text) in files {
+        std::fs::write(work.path().join(name), text).map_err(unwritable)?;
+    }
+    Ok(work)
 }
 
 /// Keeps the work directory if a tool failed in it.
@@ -208,12 +223,11 @@ impl Pack {
     /// If the program fails.
     pub fn run(&self, directory: &Path, part: &Part, routed: &str, bitstream: &str) -> Result<()> {
         let arguments = match self.family {
-            Family::Ice40 => vec![routed, bitstream],
             Family::Gowin => {
                 let device = part.device.split("family=").nth(1).and_then(|rest| rest.split(' ').next());
                 vec!["-d", device.expect("a Gowin part names its family"), "-o", bitstream, routed]
             }
-            Family::Ecp5 | Family::Generic | Family::Xilinx7 => vec![routed, bitstream],
+            Family::Ice40 | Family::Ecp5 | Family::Generic | Family::Xilinx7 => vec![routed, bitstream],
         };
         call(&self.program, &arguments, directory).map_err(|error| diagnostic(&self.program, &error))
     }

@@ -23,15 +23,15 @@ pub struct Board {
     receiving: Option<(u16, u32, u32)>,
     /// Bytes that have come from the board.
     received: VecDeque<u8>,
-    /// Both lines, cycle by cycle.
-    pub trace: Vec<(bool, bool)>,
+    /// Both lines, cycle by cycle, if they are recorded.
+    pub trace: Option<Vec<(bool, bool)>>,
     /// What happens to bytes to the board, and from it.
     noise: Option<[Noise; 2]>,
 }
 
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").field("cycles", &self.trace.len()).finish_non_exhaustive()
+        f.debug_struct("Board").finish_non_exhaustive()
     }
 }
 
@@ -48,14 +48,20 @@ impl Board {
             simulator.settle();
             simulator.edge(true);
         }
-        let (received, trace) = (VecDeque::new(), Vec::new());
-        Self { simulator, rx, tx, receiving: None, received, trace, noise: None }
+        let received = VecDeque::new();
+        Self { simulator, rx, tx, receiving: None, received, trace: None, noise: None }
     }
 
     /// The same with noise on its lines: to the board, and from it.
     #[must_use]
     pub fn with_noise(self, noise: [Noise; 2]) -> Self {
         Self { noise: Some(noise), ..self }
+    }
+
+    /// The same with its lines recorded from here on.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self { trace: Some(Vec::new()), ..self }
     }
 
     /// One clock cycle with this bit on the line to the board.
@@ -77,7 +83,9 @@ impl Board {
             Some((bits, count, wait)) => Some((bits, count, wait - 1)),
         };
         self.simulator.edge(false);
-        self.trace.push((line, tx));
+        if let Some(trace) = &mut self.trace {
+            trace.push((line, tx));
+        }
     }
 
     /// So many cycles of a line at rest.

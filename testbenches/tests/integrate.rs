@@ -154,7 +154,7 @@ fn cocotb_compares_packets() {
     }
 }
 
-/// A design of LiteX with the core and a FIFO behind it is Verilog that lints, with every port connected.
+/// A design of LiteX with the core and a FIFO behind it lints, with every port connected, and passes the core's test bench.
 #[test]
 fn litex_connects_the_endpoints() {
     let Some(tools) = pypi_tools() else { return };
@@ -168,14 +168,26 @@ fn litex_connects_the_endpoints() {
         arguments.extend(rtl.iter().map(String::as_str));
         let (passed, text) = run(&directory, "verilator", &arguments);
         assert!(passed && !text.contains("PIN"), "{what}: {text}");
-        let verilog = fs::read_to_string(directory.join("soc.v")).unwrap();
-        assert!(verilog.contains("conformance_top"), "{what}: the core is in it");
+
+        let path = directory.join("tb/conformance_top_tb.v");
+        let bench = fs::read_to_string(&path).unwrap();
+        let (instance, ports) = (bench.find("  conformance_top ").unwrap(), bench.find("dut (").unwrap());
+        let of_soc = [&bench[..instance], "  soc ", &bench[ports..]].concat();
+        let of_soc =
+            of_soc.replace("    .clk(clk),\n    .rst(rst),\n", "    .sys_clk(clk),\n    .sys_rst(rst),\n");
+        fs::write(&path, of_soc).unwrap();
+        let design = format!("DESIGN=../soc.v {}", rtl.join(" "));
+        for stall in ["STALL=0", "STALL=1"] {
+            let make = ["-C", "tb", "icarus", "OUTPUTS_ONLY=1", stall, &design];
+            let (passed, text) = run(&directory, "make", &make);
+            assert!(passed && text.contains("PASS: 4 frames"), "{what}, {stall}: {text}");
+        }
     }
 }
 
-/// A core between endpoints of LiteX.
+/// A core between endpoints of LiteX, which are the ports of the design by the names of the core's.
 const LITEX: &str = r#"
-from migen import ClockDomain, Module
+from migen import ClockDomain, Module, Signal
 from litex.gen.fhdl.verilog import convert
 from litex.soc.interconnect import stream
 from conformance_litex import SOURCES, Core
@@ -195,9 +207,21 @@ class SoC(Module):
         self.submodules.core = core = Core(files)
         self.submodules.fifo = fifo = stream.SyncFIFO(core.source.description, 4)
         self.comb += core.source.connect(fifo.sink)
-        ends = [getattr(core, name) for name in dir(core) if name.startswith("sink")] + [fifo.source]
-        ends += [getattr(core, name) for name in dir(core) if name.startswith("source") and name != "source"]
-        self.ios = {self.cd_sys.clk, self.cd_sys.rst}.union(*(set(end.flatten()) for end in ends))
+        self.ios = {self.cd_sys.clk, self.cd_sys.rst}
+        for name in dir(core):
+            if name.startswith("sink"):
+                self.port("s" + name[len("sink"):], getattr(core, name), True)
+            elif name.startswith("source"):
+                self.port("m" + name[len("source"):], fifo.source if name == "source" else getattr(core, name), False)
+
+    def port(self, name, end, inward):
+        fields = {"data": end.data, "valid": end.valid, "last": end.last, "ready": end.ready}
+        if hasattr(end, "user"):
+            fields["user"] = end.user
+        for field, signal in fields.items():
+            own = Signal(len(signal), name=name + "_" + field)
+            self.ios.add(own)
+            self.comb += signal.eq(own) if inward != (field == "ready") else own.eq(signal)
 
 
 files = Files()

@@ -1,21 +1,25 @@
 //! A core behind a serial line, bit by bit: right, damaged, cut and late requests.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::Command;
 
 use rand::RngExt as _;
+use stoxnor::arith::sampling::Realisation;
+use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::board::boards::Board as Boards;
 use stoxnor::board::build::{TOP, top};
 use stoxnor::board::host::{Host, payloads};
-use stoxnor::board::protocol::{Answer, Answers, Status, request};
+use stoxnor::board::protocol::{Answer, Answers, Status, crc, request};
 use stoxnor::board::serial;
 use stoxnor::engine::{self, entry_beats, frames_to_beats};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::{Network, Node};
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::{Bits, verilog};
-use stoxnor_testbenches::conformance::{random, random_dense, random_few_bit, random_folds, random_frames};
+use stoxnor_testbenches::conformance::{
+    Sampled, random, random_dense, random_few_bit, random_folds, random_frames, random_sampled,
+};
 use stoxnor_testbenches::runs;
 use stoxnor_testbenches::serial::{Board, LINE, Noise};
 
@@ -62,11 +66,30 @@ impl Bench {
     }
 }
 
+/// Members of a frame.
+fn members(network: &Network, frame: usize) -> u32 {
+    network.ensemble.as_ref().map_or(1, |ensemble| frame as u32 % ensemble.max_members + 1)
+}
+
+/// Members of a frame, as a request has them.
+fn user(network: &Network, frame: usize) -> Option<u8> {
+    network.ensemble.as_ref().map(|_| members(network, frame) as u8)
+}
+
+/// An ensemble whose members differ.
+fn ensemble() -> Network {
+    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 1, seed: 5 };
+    let realisations = vec![Some(Realisation::Fly)];
+    let sampled = Sampled { rounding, realisations, members: 4, own_thresholds: false };
+    random_sampled(3, &[24, 8, 5], &sampled)
+}
+
 /// Frames as the bytes of their beats, and the bytes that must come back.
 fn frames(network: &Network, hardware: &Hardware, count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let frames = random_frames(5, network, count);
     let exit = &hardware.boundaries[hardware.design.exits[0]];
-    let results = engine::reference(network, &frames, &vec![1; count]);
+    let members: Vec<u32> = (0..count).map(|frame| members(network, frame)).collect();
+    let results = engine::reference(network, &frames, &members);
     let values = &results[hardware.design.exits[0]].values;
     let passes: Vec<Vec<i32>> = values.chunks(exit.elements).map(<[i32]>::to_vec).collect();
     let outputs = frames_to_beats(&passes, exit.lanes, exit.element);
@@ -77,8 +100,12 @@ fn frames(network: &Network, hardware: &Hardware, count: usize) -> Vec<(Vec<u8>,
 
 #[test]
 fn frames_come_back_as_results() {
-    let networks =
-        [random_dense(8, &[40, 24, 10]), random_few_bit(3, &[12, 8, 6, 4]), random_dense(8, &[6, 3])];
+    let networks = [
+        random_dense(8, &[40, 24, 10]),
+        random_few_bit(3, &[12, 8, 6, 4]),
+        random_dense(8, &[6, 3]),
+        ensemble(),
+    ];
     for (index, network) in networks.iter().enumerate() {
         for seed in 0..4 {
             // The last folding takes a frame in one beat.
@@ -89,8 +116,8 @@ fn frames_come_back_as_results() {
             };
             let hardware = lower(network, &folds);
             let mut bench = Bench::new(network, &hardware);
-            for (sequence, (input, output)) in frames(network, &hardware, 3).into_iter().enumerate() {
-                bench.send(&request(sequence as u8, None, &input));
+            for (sequence, (input, output)) in frames(network, &hardware, 4).into_iter().enumerate() {
+                bench.send(&request(sequence as u8, user(network, sequence), &input));
                 let answer = bench.answer();
                 let right = Answer { sequence: sequence as u8, status: Status::Result, beats: output };
                 assert_eq!(answer, Some(right), "network {index}, folding {seed}");
@@ -171,28 +198,85 @@ fn noisy(seed: u64, often: u32) -> Noise {
     })
 }
 
+/// The integers that a board must give for each frame.
+fn due(network: &Network, hardware: &Hardware, frames: &[Vec<i32>]) -> Vec<Vec<i64>> {
+    let members: Vec<u32> = (0..frames.len()).map(|frame| members(network, frame)).collect();
+    let results = engine::reference(network, frames, &members);
+    let exit = hardware.design.exits[0];
+    let values = results[exit].values.chunks(hardware.boundaries[exit].elements);
+    values.map(|frame| frame.iter().map(|v| i64::from(*v)).collect()).collect()
+}
+
 /// A host on a line that damages requests and answers gets every frame's integers and no others.
 #[test]
 fn a_host_gets_right_results_over_a_bad_line() {
-    let network = random_few_bit(3, &[12, 8, 6, 4]);
-    let hardware = lower(&network, &random_folds(&mut random(2), &network));
-    let frames = random_frames(7, &network, 50);
-    let results = engine::reference(&network, &frames, &vec![1; frames.len()]);
-    let exit = hardware.design.exits[0];
-    let due: Vec<Vec<i64>> = results[exit]
-        .values
-        .chunks(hardware.boundaries[exit].elements)
-        .map(|frame| frame.iter().map(|v| i64::from(*v)).collect())
-        .collect();
-    let board = Board::new(&network, &hardware).with_noise([noisy(1, 100), noisy(2, 100)]);
-    let mut host = Host::new(board, &hardware);
+    for (network, repeated) in
+        [(random_few_bit(3, &[12, 8, 6, 4]), runs(200, 10_000)), (ensemble(), runs(50, 1_000))]
+    {
+        let hardware = lower(&network, &random_folds(&mut random(2), &network));
+        let frames = random_frames(7, &network, 50);
+        let due = due(&network, &hardware, &frames);
+        let board = Board::new(&network, &hardware).with_noise([noisy(1, 100), noisy(2, 100)]);
+        let mut host = Host::new(board, &hardware);
+        let payloads = payloads(&network, &hardware, &frames);
+        let mut number = 0;
+        while host.repeated < repeated {
+            let frame = number % frames.len();
+            let found = host.frame(user(&network, frame), &payloads[frame]).unwrap();
+            assert_eq!(found, due[frame], "{}, frame {number}", network.name);
+            number += 1;
+        }
+    }
+}
+
+/// An answer that was still in the port is not taken for that to the first request.
+#[test]
+fn an_earlier_answer_is_not_a_result() {
+    let network = random_dense(8, &[40, 24, 10]);
+    let hardware = lower(&network, &random_folds(&mut random(1), &network));
+    let frames = random_frames(7, &network, 2);
+    let due = due(&network, &hardware, &frames);
+    assert_ne!(due[0], due[1]);
     let payloads = payloads(&network, &hardware, &frames);
-    // Some of each frame's attempts are damaged: at least as many requests as are asked for.
-    let mut frame = 0;
-    while host.repeated < runs(200, 10_000) {
-        let found = host.frame(None, &payloads[frame % frames.len()]).unwrap();
-        assert_eq!(found, due[frame % frames.len()], "frame {frame}");
-        frame += 1;
+    let mut board = Board::new(&network, &hardware);
+    board.write_all(&request(0, None, &payloads[0])).unwrap();
+    board.rest(20_000);
+    let mut host = Host::new(board, &hardware);
+    assert_eq!(host.frame(None, &payloads[1]).unwrap(), due[1]);
+    assert_eq!(host.repeated, 0);
+}
+
+/// A port that never ends: without an answer, or with one that asks for another attempt.
+struct Endless(Vec<u8>, usize);
+
+impl io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer[0] = self.0[self.1 % self.0.len()];
+        self.1 += 1;
+        Ok(1)
+    }
+}
+
+impl io::Write for Endless {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_port_that_never_falls_silent_is_told() {
+    let network = random_dense(8, &[40, 24, 10]);
+    let hardware = lower(&network, &random_folds(&mut random(1), &network));
+    let payload = &payloads(&network, &hardware, &random_frames(7, &network, 1))[0];
+    let damaged = [0xa5, 1, 1, 0, 0];
+    let damaged = [&damaged[..3], &crc(&damaged[1..3]).to_be_bytes()].concat();
+    for bytes in [vec![0], damaged] {
+        let error = Host::new(Endless(bytes, 0), &hardware).frame(None, payload).unwrap_err();
+        assert!(error.to_string().contains("never falls silent"), "{error}");
     }
 }
 
@@ -202,6 +286,7 @@ fn the_verilog_is_the_same_to_the_cycle() {
     let network = random_few_bit(3, &[12, 8, 6, 4]);
     let hardware = lower(&network, &random_folds(&mut random(2), &network));
     let mut bench = Bench::new(&network, &hardware);
+    bench.board = bench.board.recorded();
     let (input, output) = &frames(&network, &hardware, 1)[0];
     let good = request(3, None, input);
     bench.send(&[&good[..], &good[..9]].concat());
@@ -227,17 +312,11 @@ fn the_verilog_is_the_same_to_the_cycle() {
     for image in board.parameters.iter().filter_map(|parameter| parameter.image.as_ref()) {
         write(&image.file, &image.text());
     }
-    let trace: String = bench
-        .board
-        .trace
-        .iter()
-        .map(|(rx, tx)| format!("{}\n", u8::from(*rx) << 1 | u8::from(*tx)))
-        .collect();
+    let recorded = bench.board.trace.take().expect("it is recorded");
+    let trace: String =
+        recorded.iter().map(|(rx, tx)| format!("{}\n", u8::from(*rx) << 1 | u8::from(*tx))).collect();
     write("trace.mem", &trace);
-    write(
-        "replay.v",
-        &REPLAY.replace("@TOP@", &board.name).replace("@COUNT@", &bench.board.trace.len().to_string()),
-    );
+    write("replay.v", &REPLAY.replace("@TOP@", &board.name).replace("@COUNT@", &recorded.len().to_string()));
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).current_dir(directory.path()).output();
         let output = output.unwrap_or_else(|e| panic!("{program} is needed for the tests: {e}"));
@@ -265,7 +344,7 @@ fn the_verilog_is_the_same_to_the_cycle() {
             .replace("start == 2'd2", "start == 8'd128")
             .replace("start <= start + 2'd1", "start <= start + 8'd1")
             .replace("reg [1:0] start = 2'd0", "reg [7:0] start = 8'd0")
-            .replace("@COUNT@", &bench.board.trace.len().to_string());
+            .replace("@COUNT@", &recorded.len().to_string());
         write("replay_board.v", &own);
         let with_board = [&["replay_board.v", "board.v"], &files[..]].concat();
         let icarus = ["-g2005", "-Wall", "-s", "replay", "-o", "board.vvp"];

@@ -144,6 +144,9 @@ fn what_cannot_be_built_is_said_and_leaves_nothing() {
     assert!(unknown.err.contains("tang-nano-9k"), "{}", unknown.err);
     let clock = bed.run(&build(&["icebreaker", "--clock-mhz", "48"])).with(2);
     assert!(clock.err.contains("the clock of iCEBreaker is 12 MHz"), "{}", clock.err);
+    bed.write("c.toml", "[target]\nclock_mhz = 48\n");
+    let clock = bed.run(&build(&["icebreaker", "--config", "c.toml"])).with(2);
+    assert!(clock.err.contains("target.clock_mhz"), "{}", clock.err);
     bed.write("big.onnx", stoxnor_testbenches::onnx::random_dense(7, &[784, 2048, 2048, 10]));
     let full = bed.run(&["build", "big.onnx", "--board", "icebreaker", "--out", "b", "--fit"]).with(2);
     assert!(full.err.contains("part-too-small"), "{}", full.err);

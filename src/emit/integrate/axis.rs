@@ -169,11 +169,7 @@ pub(super) fn all(sides: &[Side], text: impl Fn(&Side) -> String) -> String {
 pub fn wrapper(network: &Network, hardware: &Hardware, header: &[String]) -> String {
     let (inputs, outputs) = sides(network, hardware);
     let top = &hardware.design.top;
-    let images: Vec<(&str, &str)> = top
-        .parameters
-        .iter()
-        .filter_map(|p| Some((p.name.as_str(), p.image.as_ref()?.file.as_str())))
-        .collect();
+    let images: Vec<(&str, &str)> = top.images().map(|(name, image)| (name, image.file.as_str())).collect();
     let list =
         |item: &dyn Fn(&(&str, &str)) -> String| images.iter().map(item).collect::<Vec<_>>().join(",\n");
     let given =

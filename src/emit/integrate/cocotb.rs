@@ -31,10 +31,10 @@ pub fn files(network: &Network, hardware: &Hardware, members: &[u32]) -> [(Strin
         .replace("@TIMEOUT@", &(10 * cycle_limit(hardware, members, true)).to_string())
         .replace("@INPUTS@\n", &inputs)
         .replace("@OUTPUTS@\n", &outputs.collect::<String>());
-    let images = hardware.design.top.parameters.iter();
+    let images = hardware.design.top.images();
     let images: String = images
-        .filter_map(|p| {
-            Some(format!("COMPILE_ARGS += $(call PARAMETER,{},{})\n", p.name, p.image.as_ref()?.file))
+        .map(|(name, image)| {
+            format!("COMPILE_ARGS += -P$(COCOTB_TOPLEVEL).{name}='\"../rtl/{}\"'\n", image.file)
         })
         .collect();
     let makefile = include_str!("cocotb.mk").replace("@NAME@", &name).replace("@IMAGES@\n", &images);

@@ -19,10 +19,10 @@ pub fn files(
     let axis = axis::name(network);
     let wrapped = files.contains_key(&format!("rtl/{axis}.v"));
     let outer = if wrapped { &axis } else { top };
-    let mut simulations = simulation("sim", "IMAGES_HERE", &["source", "m_first"]);
+    let mut simulations = simulation("sim", "IMAGES_HERE");
     if wrapped {
         simulations += "\n";
-        simulations += &simulation("sim_axis", "IMAGES_HERE, AXIS", &["source", "m_first"]);
+        simulations += &simulation("sim_axis", "IMAGES_HERE, AXIS");
     }
     // A fileset must not be empty, and not every core has vendor cells.
     let (cells, and_cells) = match entries(files, "tb/cells/") {
@@ -65,7 +65,8 @@ fn entries(files: &BTreeMap<String, String>, folder: &str) -> String {
     own.map(entry).collect()
 }
 
-fn simulation(name: &str, defines: &str, plusargs: &[&str]) -> String {
+/// A target that runs a test bench.
+fn simulation(name: &str, defines: &str) -> String {
     format!(
         "  {name}:
     flow: sim
@@ -75,9 +76,8 @@ fn simulation(name: &str, defines: &str, plusargs: &[&str]) -> String {
       mode: binary
       verilator_options: [--timing, -Wno-fatal, -Wno-lint, -Wno-style]
     filesets: [rtl@AND_CELLS@, tb]
-    parameters: [{defines}, {}]
+    parameters: [{defines}]
     toplevel: clock
-",
-        plusargs.join(", ")
+"
     )
 }

@@ -52,10 +52,9 @@ pub fn class(network: &Network, hardware: &Hardware, files: &BTreeMap<String, St
     let sources =
         files.keys().filter_map(|file| file.strip_prefix("rtl/").filter(|file| file.ends_with(".v")));
     let sources: String = sources.map(|file| format!("    \"{file}\",\n")).collect();
-    let images = hardware.design.top.parameters.iter();
-    let images: String = images
-        .filter_map(|p| Some(format!("    \"{}\": \"{}\",\n", p.name, p.image.as_ref()?.file)))
-        .collect();
+    let images = hardware.design.top.images();
+    let images: String =
+        images.map(|(name, image)| format!("    \"{name}\": \"{}\",\n", image.file)).collect();
     include_str!("litex.py")
         .replace("@TOP@", &hardware.design.top.name)
         .replace("@MODULE@", &module(network))

@@ -1,6 +1,6 @@
 //! Integration of a core into other tools: AXI4-Stream ports, a FuseSoC core file, a list of files, a class for LiteX, a test for cocotb.
 //!
-//! May use: `lower`, `network`, the names of streams. Used by: `emit`.
+//! May use: `engine`, `lower`, `network`, `emit::bench`. Used by: `emit`.
 
 pub mod axis;
 pub mod axis_bench;

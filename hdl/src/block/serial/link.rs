@@ -2,15 +2,9 @@
 
 use std::sync::Arc;
 
-use super::crc;
-use super::{uart_receiver, uart_transmitter};
+use super::{ANSWER, REQUEST, crc, uart_receiver, uart_transmitter};
 use crate::block::counter;
 use crate::{Builder, Module, Net, Role, Stream, bits_for};
-
-/// First byte of a request.
-const REQUEST: u64 = 0x5a;
-/// First byte of an answer.
-const ANSWER: u64 = 0xa5;
 
 /// A link between a serial line and a core with one input and one output.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +49,7 @@ impl SerialLink {
     /// The module: ports `rx`, `tx`, the stream `m` to the core and the stream `s` from it.
     ///
     /// # Panics
-    /// If `patience` is no power of two.
+    /// If `period` is below 4, `patience` is no power of two, or `user` is above 8.
     pub fn module(&self) -> Arc<Module> {
         let Self { period, patience, input, user, output } = *self;
         assert!(patience.is_power_of_two() && user <= 8 && period >= 4, "{self:?}");
@@ -96,7 +90,7 @@ impl SerialLink {
         let missed = b.register("missed", 1, Some(0));
         let wanted = b.not(missed);
         let wanted = b.and(free, wanted);
-        let begins = b.is(byte, REQUEST);
+        let begins = b.is(byte, REQUEST.into());
         let begins = b.and(begins, idle);
         let begins = b.and(begins, wanted);
         let begins = b.and(begins, came);
@@ -168,8 +162,8 @@ impl SerialLink {
         let payload_next = b.mux(last, states[CHECK as usize], states[PAYLOAD as usize]);
         let mut next = b.mux(at_check, states[CHECKED as usize], states[IDLE as usize]);
         next = b.mux(at_payload, payload_next, next);
-        if self.user > 0 {
-            let at_user = is(b, "user", USER);
+        let at_user = (self.user > 0).then(|| is(b, "user", USER));
+        if let Some(at_user) = at_user {
             next = b.mux(at_user, states[PAYLOAD as usize], next);
         }
         next = b.mux(at_sequence, after_sequence, next);
@@ -204,8 +198,7 @@ impl SerialLink {
         let of_end = b.mux(cut, two, of_check);
         let status = b.mux(late, three, of_end);
 
-        let user = (self.user > 0).then(|| {
-            let at_user = b.is(state, USER);
+        let user = at_user.map(|at_user| {
             let user_came = b.and(came, at_user);
             let value = b.slice(byte, 0, self.user);
             b.registered("user", None, user_came, value)
@@ -321,7 +314,7 @@ impl SerialLink {
 
         // Bytes and their CRC, which is sent from its high byte on.
         let sum = b.register("answer_crc", 16, None);
-        let mark = b.constant(8, ANSWER);
+        let mark = b.constant(8, ANSWER.into());
         let status = b.zero_extend(status, 8);
         let (low, high) = (b.slice(sum, 0, 8), b.slice(sum, 8, 8));
         let data = b.slice(beat, 0, 8);

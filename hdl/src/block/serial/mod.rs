@@ -26,5 +26,10 @@ mod crc;
 mod link;
 mod uart;
 
+/// First byte of a request.
+pub const REQUEST: u8 = 0x5a;
+/// First byte of an answer.
+pub const ANSWER: u8 = 0xa5;
+
 pub use link::SerialLink;
 pub use uart::{uart_receiver, uart_transmitter};
