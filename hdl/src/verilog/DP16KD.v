@@ -3,7 +3,7 @@
 // the wide forms. The output holds while a port is not enabled or writes in mode NORMAL. Chip selects other than 000 and
 // asynchronous resets are not modelled.
 
-// Verilator finds the lengths of compared strings unequal.
+// Compared strings have different lengths, which are widths to Verilator.
 // verilator lint_off WIDTH
 `default_nettype none
 
