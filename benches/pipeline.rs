@@ -1,9 +1,10 @@
-//! How fast the tool is: import and compilation, the fast engine, the rtl engine. Run it with `cargo bench`.
+//! How fast the tool is: import and compilation, the fast engine and its kernels, the rtl engine. Run it with `cargo bench`.
 
 use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use stoxnor::arith::kernels::{self, Counted, Offsets, Operands, ROWS, Sums, TILE, Words};
 use stoxnor::config::Config;
 use stoxnor::emit::bench;
 use stoxnor::engine;
@@ -83,6 +84,49 @@ fn ensemble(c: &mut Criterion) {
     group.finish();
 }
 
+/// Each set of kernels on operands of 64 words: words of weights times operands a second, and sums a second.
+fn kernels(c: &mut Criterion) {
+    const WORDS: usize = 64;
+    let word = |at: usize| (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let words: Vec<u64> = (0..WORDS * TILE).map(word).collect();
+    let weights: Vec<Words> =
+        (0..WORDS).map(|i| std::array::from_fn(|r| word(i * ROWS + r).rotate_left(7))).collect();
+    let mask: Vec<Words> = weights.iter().map(|words| words.map(|w| w.rotate_left(13))).collect();
+    let offsets = Offsets::new((0..WORDS).collect());
+    let places = std::array::from_fn(|t| t * WORDS);
+    let operands = Operands { words: &words, places, offsets: &offsets, planes: &[(0, 1)] };
+    let counted = [
+        ("differ", Counted::Differ(&weights)),
+        ("differ where", Counted::DifferWhere(&weights, &mask)),
+        ("both", Counted::Both(&weights)),
+    ];
+    let mut sums: Sums = [[0; ROWS]; TILE];
+    let mut group = c.benchmark_group("kernels, words");
+    group.throughput(Throughput::Elements((WORDS * TILE * ROWS) as u64));
+    for set in kernels::all() {
+        for (name, counted) in counted {
+            group.bench_function(format!("{} {name}", set.name), |b| {
+                b.iter(|| set.accumulate(black_box(counted), &operands, &mut sums));
+            });
+        }
+    }
+    group.finish();
+    let thresholds = [[3; ROWS]; 15];
+    let mut group = c.benchmark_group("kernels, sums");
+    group.throughput(Throughput::Elements((TILE * ROWS) as u64));
+    for set in kernels::all() {
+        let mut levels = sums;
+        group.bench_function(format!("{} 1 threshold", set.name), |b| {
+            b.iter(|| set.reached(black_box(&sums), &thresholds[0]));
+        });
+        group.bench_function(format!("{} 15 thresholds", set.name), |b| {
+            b.iter(|| set.levels(black_box(&sums), &thresholds, &mut levels));
+        });
+        group.bench_function(format!("{} plane", set.name), |b| b.iter(|| set.plane(black_box(&sums), 2)));
+    }
+    group.finish();
+}
+
 fn rtl(c: &mut Criterion) {
     let (network, hardware) = network();
     let frames = frames(&network, 8);
@@ -97,5 +141,5 @@ fn rtl(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, compile, fast, ensemble, rtl);
+criterion_group!(benches, compile, kernels, fast, ensemble, rtl);
 criterion_main!(benches);

@@ -39,6 +39,12 @@ impl Activation {
         self.least + stairs * self.step()
     }
 
+    /// The bit pattern of the value of a row whose sum reaches so many thresholds, extended by its sign.
+    pub fn code(&self, row: usize, reached: i32) -> i32 {
+        let stairs = if self.falls(row) { self.steps() as i32 - reached } else { reached };
+        if self.element == Element::Bipolar { stairs } else { self.least + stairs }
+    }
+
     /// Whether the activation of a row is decreasing.
     pub fn falls(&self, row: usize) -> bool {
         self.falls.get(row).copied().unwrap_or(false)

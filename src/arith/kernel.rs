@@ -49,6 +49,16 @@ pub(crate) fn word(plane: &[u64], at: usize) -> u64 {
     if shift == 0 { low } else { low | plane.get(index + 1).copied().unwrap_or(0) << (64 - shift) }
 }
 
+/// ORs up to 64 bits of a plane, from bit `at` on, into `to`, from bit `into` on.
+fn copy_word(plane: &[u64], at: usize, bits: usize, to: &mut [u64], into: usize) {
+    let value = word(plane, at) & u64::MAX >> (64 - bits);
+    let (index, shift) = (into / 64, into % 64);
+    to[index] |= value << shift;
+    if shift + bits > 64 {
+        to[index + 1] |= value >> (64 - shift);
+    }
+}
+
 /// ORs `bits` bits into `to`, from bit `into` on. `from(i)` returns the 64 source bits from bit i on.
 pub(crate) fn copy(from: impl Fn(usize) -> u64, bits: usize, to: &mut [u64], into: usize) {
     let mut done = 0;
@@ -182,39 +192,58 @@ impl Sliding {
         group: usize,
         to: &mut [u64],
     ) {
+        let Window { input: [_, across], kernel: [_, wide], dilation, .. } = self.window;
         let own = self.group();
         let planes = input.bits() as usize;
         let from_stride = (self.window.pixels() * self.channels).div_ceil(64);
         let stride = self.fan_in().div_ceil(64);
         to.fill(0);
-        for tap in 0..self.window.taps() {
-            let into = tap * own;
-            match (self.window.pixel(position, tap), self.fill) {
-                (Some(pixel), _) => {
-                    let at = pixel * self.channels + group * own;
-                    for k in 0..planes {
-                        let plane = &frame[k * from_stride..][..from_stride];
-                        if self.masked() {
-                            copy(|i| !word(plane, at + i), own, &mut to[stride..], into);
-                            copy(|_| u64::MAX, own, to, into);
-                        } else {
-                            copy(|i| word(plane, at + i), own, &mut to[k * stride..], into);
-                        }
-                    }
+        let [rows, columns] = self.window.seen(position);
+        // Neighbouring taps of a row of pixels, whose elements follow one another.
+        let run = if dilation[1] == 1 && self.groups == 1 { columns.len() } else { 1 };
+        for (y, tap_y) in rows.clone() {
+            for (x, tap_x) in columns.clone().step_by(run.max(1)) {
+                let at = (y * across + x) * self.channels + group * own;
+                let (into, bits) = ((tap_y * wide + tap_x) * own, run * own);
+                if self.masked() {
+                    copy(|i| !word(frame, at + i), bits, &mut to[stride..], into);
+                    copy(|_| u64::MAX, bits, to, into);
+                    continue;
                 }
-                (None, Fill::Mask | Fill::Nothing) => {}
-                (None, Fill::Value(value)) => {
-                    let code = input.encode(value);
-                    for k in (0..planes).filter(|k| code >> k & 1 == 1) {
-                        copy(|_| u64::MAX, own, &mut to[k * stride..], into);
-                    }
+                let planes = frame.chunks_exact(from_stride).zip(to.chunks_exact_mut(stride)).take(planes);
+                if bits <= 64 {
+                    planes.for_each(|(plane, to)| copy_word(plane, at, bits, to, into));
+                } else {
+                    planes.for_each(|(plane, to)| copy(|i| word(plane, at + i), bits, to, into));
                 }
+            }
+        }
+        let Fill::Value(value) = self.fill else { return };
+        let code = input.encode(value);
+        if code == 0 || rows.len() * columns.len() == self.window.taps() {
+            return;
+        }
+        for tap in (0..self.window.taps()).filter(|tap| self.window.pixel(position, *tap).is_none()) {
+            for k in (0..planes).filter(|k| code >> k & 1 == 1) {
+                copy(|_| u64::MAX, own, &mut to[k * stride..], tap * own);
             }
         }
     }
 
-    /// Number of 64-bit words of a packed operand.
-    pub fn operand_words(&self, input: Element) -> usize {
-        self.operand(input).bits() as usize * self.fan_in().div_ceil(64)
+    /// Where the words of an operand are from the word of its first tap on, if operands can be read where they are: groups of channels
+    /// start on words.
+    pub fn in_place(&self) -> Option<Vec<usize>> {
+        let Window { input: [_, across], kernel: [high, wide], dilation: [down, right], .. } = self.window;
+        let (own, words) = (self.group(), self.channels / 64);
+        let tap = |y: usize, x: usize| (y * down * across + x * right) * words;
+        let of_tap = move |at: usize| (0..own / 64).map(move |word| at + word);
+        let taps = (0..high).flat_map(|y| (0..wide).map(move |x| (y, x)));
+        (own % 64 == 0).then(|| taps.flat_map(|(y, x)| of_tap(tap(y, x))).collect())
+    }
+
+    /// The word in a plane where the operand of a group at a position begins; `None` if it sees padding.
+    pub fn place(&self, position: usize, group: usize) -> Option<usize> {
+        let pixel = self.window.first(position)?;
+        Some((pixel * self.channels + group * self.group()) / 64)
     }
 }

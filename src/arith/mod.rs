@@ -1,5 +1,4 @@
-//! Integer arithmetic of every layer: products, kernels, thresholds, sampling laws, the LFSR, and the packed kernels of the fast
-//! engine.
+//! Integer arithmetic of every layer: products, kernels, thresholds, sampling laws, the LFSR, and the fast engine's kernels.
 //!
 //! Neither this room nor any `reference` built on it may use the hardware crates or the graph.
 //!
@@ -8,6 +7,7 @@
 pub mod activation;
 pub mod bits;
 pub mod kernel;
+pub mod kernels;
 pub mod lfsr;
 pub mod matrix;
 pub mod packed;
@@ -15,6 +15,7 @@ pub mod planes;
 pub mod pooled;
 pub mod product;
 pub mod sampling;
+pub mod stairs;
 pub mod stochastic;
 pub mod threshold;
 pub mod window;

@@ -26,6 +26,26 @@ pub struct PlaneSums {
     pub gain: i64,
 }
 
+/// What is counted of a row of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Weights that are not 0.
+    pub active: i64,
+    /// Weights below 0.
+    pub negatives: i64,
+    /// Sum of the weights.
+    pub total: i64,
+}
+
+impl Row {
+    /// The counts of `weights`.
+    pub fn of(weights: &[i16]) -> Self {
+        let count = |f: fn(i16) -> bool| weights.iter().filter(|w| f(**w)).count() as i64;
+        let total = weights.iter().map(|w| i64::from(*w)).sum();
+        Self { active: count(|w| w != 0), negatives: count(|w| w < 0), total }
+    }
+}
+
 impl PlaneSums {
     /// The conversion for input planes with coefficients `input`; `bipolar` marks a single plane of +1 and -1.
     pub fn new(kind: WeightKind, input: Vec<i64>, bipolar: bool) -> Self {
@@ -40,12 +60,16 @@ impl PlaneSums {
 
     /// The constant added to gain times a row's weighted popcounts.
     pub fn constant(&self, row: &[i16]) -> i64 {
-        let count = |f: fn(i16) -> bool| row.iter().filter(|w| f(**w)).count() as i64;
+        self.constant_of(&Row::of(row))
+    }
+
+    /// The same from the row's counts.
+    pub fn constant_of(&self, row: &Row) -> i64 {
         match (self.kind, self.gain) {
-            (WeightKind::Signed(_), 2) => -row.iter().map(|w| i64::from(*w)).sum::<i64>(),
+            (WeightKind::Signed(_), 2) => -row.total,
             (WeightKind::Signed(_), _) => 0,
-            (_, 2) => -count(|w| w != 0),
-            _ => -count(|w| w < 0) * self.input.iter().sum::<i64>(),
+            (_, 2) => -row.active,
+            _ => -row.negatives * self.input.iter().sum::<i64>(),
         }
     }
 

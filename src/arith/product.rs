@@ -2,15 +2,15 @@
 //! convolution layers.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use crate::arith::activation::{Activation, Activations};
-use crate::arith::bits::BitMatrix;
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::arith::packed;
-use crate::arith::packed::Kernel;
+use crate::arith::packed::{self, Blocks, Input, Output, Tile};
 use crate::arith::sampling::{Realisation, Sampling, of_member};
+use crate::arith::stairs::Stairs;
 use crate::arith::stochastic::StochasticMatrix;
 use crate::diagnostic::{Diagnostic, Result, SUM_TOO_WIDE};
 use crate::frame::batch::Batch;
@@ -44,13 +44,13 @@ pub struct Stochastic {
 #[derive(Debug, Clone)]
 struct Member {
     weights: IntMatrix,
-    planes: Vec<BitMatrix>,
+    /// The same for the fast engine, made when it is first used.
+    blocks: OnceLock<Blocks>,
 }
 
-impl Member {
-    fn new(weights: IntMatrix, kind: WeightKind) -> Self {
-        let planes = packed::planes(&weights, kind);
-        Self { weights, planes }
+impl From<IntMatrix> for Member {
+    fn from(weights: IntMatrix) -> Self {
+        Self { weights, blocks: OnceLock::new() }
     }
 }
 
@@ -63,7 +63,7 @@ impl Product {
         let kind = weights.kind();
         let (rows, fan_in) = (weights.rows(), weights.columns());
         let activations = Activations::new(activations, rows);
-        Self { rows, fan_in, kind, stochastic: None, members: vec![Member::new(weights, kind)], activations }
+        Self { rows, fan_in, kind, stochastic: None, members: vec![weights.into()], activations }
     }
 
     /// A product with stochastic weights, and no activation, one for all members, or one per member.
@@ -73,7 +73,7 @@ impl Product {
     pub fn stochastic(stochastic: Stochastic, activations: Vec<Activation>) -> Self {
         let matrix = &stochastic.matrix;
         let kind = matrix.rounding().law.kind();
-        let member = |m: usize| Member::new(matrix.sample(m), kind);
+        let member = |m: usize| matrix.sample(m).into();
         let members: Vec<Member> = (0..stochastic.members).into_par_iter().map(member).collect();
         assert!(activations.len() <= 1 || activations.len() == members.len(), "an activation a member");
         let (rows, fan_in) = (matrix.rows(), matrix.columns());
@@ -169,74 +169,91 @@ impl Product {
     }
 }
 
-/// One operand of a frame, and the destination of its sums.
-#[derive(Debug, Clone)]
-pub struct Operand<'a> {
-    /// Bit planes, each starting on a 64-bit word, least significant first.
-    pub words: &'a [u64],
-    /// The rows that use this operand.
-    pub rows: Range<usize>,
-    /// Index of row 0's element in the output frame.
-    pub at: usize,
-}
-
-/// Consumer of the operands of a frame.
-pub type OperandSink<'a> = dyn FnMut(Operand<'_>) + 'a;
-
 impl Product {
-    /// Computes `size` numbers per frame; `each(frame's numbers, row, index, sum)` sets them. `operands` enumerates a frame's
-    /// operands, of type `element`.
-    fn each_sum<T: Copy + Default + Send>(
-        &self,
-        (words, frame_words): (&[u64], usize),
-        (element, member): (Element, usize),
-        size: usize,
-        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
-        each: impl Fn(&mut [T], usize, usize, i32) + Sync,
-    ) -> Vec<T> {
-        let Member { weights, planes } = of_member(&self.members, member);
-        let kernel = Kernel::new(weights, self.kind, planes, element);
-        let mut out = vec![T::default(); words.len() / frame_words * size];
-        out.par_chunks_mut(size).zip(words.par_chunks(frame_words)).for_each(|(to, frame)| {
-            operands(frame, &mut |Operand { words, rows, at }| {
-                kernel.sums(words, rows, |row, sum| each(to, row, at + row, sum));
-            });
-        });
-        out
-    }
-
-    /// The outputs of a batch in a member, `elements` per frame. Each input frame has `frame_words` words. `operands` enumerates
-    /// a frame's operands, of type `element`.
-    pub fn fast(
-        &self,
-        frames: (&[u64], usize),
-        of: (Element, usize),
-        elements: usize,
-        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
-    ) -> Batch {
-        let Some(activation) = self.activation(of.1) else {
-            return self.fast_sums(frames, of, elements, operands);
+    /// The outputs of a batch in a member. Its operands see the rows of their group: each has `group_rows`.
+    pub fn fast(&self, input: Input<'_>, member: usize, group_rows: usize) -> Batch {
+        let Some(activation) = self.activation(member) else {
+            return self.fast_sums(input, member, group_rows);
         };
-        let (stride, planes) = (elements.div_ceil(64), activation.element.bits() as usize);
-        let words = self.each_sum(frames, of, planes * stride, operands, |to: &mut [u64], row, at, sum| {
-            let code = activation.element.encode(activation.value(row, sum));
-            for k in 0..planes {
-                to[k * stride + at / 64] |= (code >> k & 1) << (at % 64);
-            }
-        });
+        let elements = input.positions() * self.rows;
+        let values = Values { stairs: Stairs::new(activation, group_rows), elements, rows: self.rows };
+        let words = packed::compute(self.blocks(member, group_rows), input, &values);
         Batch::Planes { element: activation.element, elements, words }
     }
 
     /// [`fast`](Self::fast) without the activation.
-    pub fn fast_sums(
-        &self,
-        frames: (&[u64], usize),
-        of: (Element, usize),
-        elements: usize,
-        operands: impl Fn(&[u64], &mut OperandSink<'_>) + Sync,
-    ) -> Batch {
-        let values = self.each_sum(frames, of, elements, operands, |to: &mut [i32], _, at, sum| to[at] = sum);
-        Batch::Integers { elements, values }
+    pub fn fast_sums(&self, input: Input<'_>, member: usize, group_rows: usize) -> Batch {
+        let elements = input.positions() * self.rows;
+        let sums = Integers { elements, rows: self.rows };
+        Batch::Integers { elements, values: packed::compute(self.blocks(member, group_rows), input, &sums) }
+    }
+
+    fn blocks(&self, member: usize, group_rows: usize) -> &Blocks {
+        let Member { weights, blocks } = of_member(&self.members, member);
+        blocks.get_or_init(|| Blocks::new(weights, self.kind, group_rows))
+    }
+}
+
+/// Sums as they are.
+struct Integers {
+    elements: usize,
+    rows: usize,
+}
+
+impl Output for Integers {
+    type Item = i32;
+
+    fn size(&self) -> usize {
+        self.elements
+    }
+
+    fn at(&self, frame: usize, position: usize) -> usize {
+        frame * self.elements + position * self.rows
+    }
+
+    fn put(&self, tile: &Tile<'_>, to: &mut [i32]) {
+        for (at, sums) in tile.at.iter().zip(tile.sums) {
+            to[at + tile.row..][..tile.rows].copy_from_slice(&sums[..tile.rows]);
+        }
+    }
+}
+
+/// The values of an activation as bit planes; places are those of bits.
+struct Values<'a> {
+    stairs: Stairs<'a>,
+    elements: usize,
+    rows: usize,
+}
+
+impl Values<'_> {
+    /// Words of a plane.
+    fn stride(&self) -> usize {
+        self.elements.div_ceil(64)
+    }
+}
+
+impl Output for Values<'_> {
+    type Item = u64;
+
+    fn size(&self) -> usize {
+        self.stairs.planes() * self.stride()
+    }
+
+    fn at(&self, frame: usize, position: usize) -> usize {
+        frame * self.size() * 64 + position * self.rows
+    }
+
+    fn put(&self, tile: &Tile<'_>, to: &mut [u64]) {
+        let stride = self.stride();
+        self.stairs.bits(tile, |k, bits| {
+            for (at, bits) in tile.at.iter().zip(bits) {
+                let (word, shift) = (k * stride + (at + tile.row) / 64, (at + tile.row) % 64);
+                to[word] |= u64::from(bits) << shift;
+                if shift + tile.rows > 64 {
+                    to[word + 1] |= u64::from(bits) >> (64 - shift);
+                }
+            }
+        });
     }
 }
 

@@ -19,6 +19,35 @@ pub struct Window {
     pub after: [usize; 2],
 }
 
+/// Pixels along an axis, with the taps that see them.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pixel: usize,
+    step: usize,
+    tap: usize,
+    end: usize,
+}
+
+impl Iterator for Seen {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let seen = (self.pixel, self.tap);
+        (self.tap < self.end).then(|| {
+            self.pixel += self.step;
+            self.tap += 1;
+            seen
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.end - self.tap;
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Seen {}
+
 impl Window {
     /// A kernel of stride and dilation 1, without padding.
     pub fn plain(input: [usize; 2], kernel: [usize; 2]) -> Self {
@@ -68,7 +97,8 @@ impl Window {
         let extent = self.extent();
         // A kernel larger than its image is a fault, which is told when the layer is built.
         let room = |a: usize| (self.input[a] + self.before[a] + self.after[a]).saturating_sub(extent[a]);
-        [0, 1].map(|a| room(a) / self.stride[a].max(1) + 1)
+        // Fast engines ask for every position, most often without a stride.
+        [0, 1].map(|a| if self.stride[a] == 1 { room(a) + 1 } else { room(a) / self.stride[a].max(1) + 1 })
     }
 
     /// Total number of positions.
@@ -101,6 +131,29 @@ impl Window {
         self.taps() == 1 && self.stride == [1; 2] && !self.pads()
     }
 
+    /// For each axis, the pixels of the image that are seen at a position, in order, each with its tap.
+    pub fn seen(&self, position: usize) -> [Seen; 2] {
+        let across = self.output()[1];
+        let axis = |axis: usize, position: usize| {
+            let (from, step) = (position * self.stride[axis], self.dilation[axis]);
+            let first = self.before[axis].saturating_sub(from).div_ceil(step);
+            let end = (self.input[axis] + self.before[axis]).saturating_sub(from).div_ceil(step);
+            let pixel = (from + first * step).saturating_sub(self.before[axis]);
+            Seen { pixel, step, tap: first, end: end.min(self.kernel[axis]).max(first) }
+        };
+        [axis(0, position / across), axis(1, position % across)]
+    }
+
+    /// The pixel that the first tap sees at a position where no tap sees padding.
+    pub fn first(&self, position: usize) -> Option<usize> {
+        let (across, extent) = (self.output()[1], self.extent());
+        let at = |axis: usize, position: usize| {
+            let at = (position * self.stride[axis]).checked_sub(self.before[axis])?;
+            (at + extent[axis] <= self.input[axis]).then_some(at)
+        };
+        Some(at(0, position / across)? * self.input[1] + at(1, position % across)?)
+    }
+
     /// The pixel that tap `tap` sees at position `position`; `None` for padding. All three indices are row-major.
     pub fn pixel(&self, position: usize, tap: usize) -> Option<usize> {
         let across = self.output()[1];
@@ -129,6 +182,14 @@ mod tests {
         };
         assert_eq!((w.fault(), w.extent(), w.output()), (None, [2, 3], [2, 4]));
         assert!(w.pads());
+        for p in 0..w.positions() {
+            let [rows, columns] = w.seen(p);
+            let pairs = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
+            let taps: Vec<_> = pairs.map(|((y, v), (x, u))| (v * 2 + u, y * 5 + x)).collect();
+            let due: Vec<_> = (0..4).filter_map(|t| Some((t, w.pixel(p, t)?))).collect();
+            assert_eq!(taps, due, "position {p}");
+            assert_eq!(w.first(p), (due.len() == 4).then(|| due[0].1), "position {p}");
+        }
         let seen = |p| (0..4).map(|t| w.pixel(p, t)).collect::<Vec<_>>();
         assert_eq!(seen(0), [None, None, Some(0), Some(2)]);
         assert_eq!(seen(7), [Some(8), None, Some(13), None]);

@@ -28,6 +28,17 @@ pub enum Batch {
     },
 }
 
+/// An 8 x 8 matrix of bits, a row a byte, transposed (Warren, "Hacker's Delight", 2nd edition, 7-3).
+fn transposed(x: u64) -> u64 {
+    let swap = |x: u64, mask: u64, shift: u32| {
+        let t = (x ^ x >> shift) & mask;
+        x ^ t ^ t << shift
+    };
+    let x = swap(x, 0x00aa_00aa_00aa_00aa, 7);
+    let x = swap(x, 0x0000_cccc_0000_cccc, 14);
+    swap(x, 0x0000_0000_f0f0_f0f0, 28)
+}
+
 impl Batch {
     /// Packs frames into bit planes.
     pub fn pack(element: Element, elements: usize, frames: &[impl AsRef<[i32]> + Sync]) -> Self {
@@ -43,11 +54,21 @@ impl Batch {
                 }
                 return;
             }
-            for (e, value) in frame.iter().enumerate() {
-                let code = element.encode(*value);
-                for k in 0..planes {
-                    to[k * stride + e / 64] |= (code >> k & 1) << (e % 64);
+            for (word, chunk) in frame.chunks(64).enumerate() {
+                let mut planes_of = [0; 64];
+                for (byte, values) in chunk.chunks(8).enumerate() {
+                    for low in (0..planes).step_by(8) {
+                        let codes = values
+                            .iter()
+                            .rev()
+                            .fold(0, |codes, value| codes << 8 | element.encode(*value) >> low & 0xff);
+                        let turned = transposed(codes).to_le_bytes();
+                        for (k, bits) in (low..planes).zip(turned) {
+                            planes_of[k] |= u64::from(bits) << (8 * byte);
+                        }
+                    }
                 }
+                (0..planes).for_each(|k| to[k * stride + word] = planes_of[k]);
             }
         });
         Self::Planes { element, elements, words }
@@ -139,6 +160,43 @@ impl Batch {
                     .collect()
             }
             Self::Integers { elements, values } => values.chunks(*elements).map(<[i32]>::to_vec).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_packed_and_unpacked() {
+        let types = [
+            Element::Bipolar,
+            Element::Signed(1),
+            Element::Unsigned(3),
+            Element::Unsigned(8),
+            Element::Signed(13),
+        ];
+        for element in types.into_iter().chain([Element::Signed(24)]) {
+            let (least, most) = element.range();
+            for elements in [1, 7, 8, 63, 64, 65, 200] {
+                let value = |e: usize, f: usize| {
+                    let v = least + ((e * e * 77_777 + f * 12_345 + e * f) as i64) % (most - least + 1);
+                    if element == Element::Bipolar && v == 0 { 1 } else { v as i32 }
+                };
+                let frames: Vec<Vec<i32>> =
+                    (0..3).map(|f| (0..elements).map(|e| value(e, f)).collect()).collect();
+                let batch = Batch::pack(element, elements, &frames);
+                assert_eq!(batch.unpack(), frames, "{element}, {elements}");
+                let Batch::Planes { words, .. } = batch else { unreachable!("planes") };
+                let stride = elements.div_ceil(64);
+                for (e, frame) in (0..elements).flat_map(|e| frames.iter().enumerate().map(move |f| (e, f))) {
+                    for k in 0..element.bits() as usize {
+                        let word = words[(frame.0 * element.bits() as usize + k) * stride + e / 64];
+                        assert_eq!(word >> (e % 64) & 1, element.encode(frame.1[e]) >> k & 1);
+                    }
+                }
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ use stoxnor_hdl::Module;
 
 use crate::arith::kernel::{Fill, Sliding};
 use crate::arith::matrix::WeightKind;
-use crate::arith::product::{Operand, OperandSink, Product};
+use crate::arith::packed::Input;
+use crate::arith::product::Product;
 use crate::arith::sampling::Sampling;
 use crate::arith::window::Window;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
@@ -93,27 +94,12 @@ impl Conv {
         LineBufferStage::new(&self.kernel, input.element, fed, timing, user)
     }
 
-    /// The words of a batch, the number of words per frame, and the element type.
-    fn words<'a>(&self, input: &'a Batch) -> ((&'a [u64], usize), Element) {
-        let Batch::Planes { element, elements, words } = input else {
-            panic!("a convolution takes bit planes")
-        };
+    /// Calls `compute` with the operands of a batch.
+    fn packed(&self, input: &Batch, compute: impl FnOnce(Input<'_>) -> Batch) -> Batch {
+        let planes = input.planes(self.kernel.fill.value());
+        let Batch::Planes { element, elements, words } = &*planes else { unreachable!("bit planes") };
         assert_eq!(*elements, self.kernel.shape().iter().product::<usize>(), "elements of a frame");
-        ((words, element.bits() as usize * elements.div_ceil(64)), *element)
-    }
-
-    fn operands(&self, element: Element) -> impl Fn(&[u64], &mut OperandSink<'_>) + Sync {
-        let (rows, all) = (self.group_rows(), self.product.rows());
-        move |frame, take| {
-            let mut words = vec![0; self.kernel.operand_words(element)];
-            for position in 0..self.kernel.window.positions() {
-                for group in 0..self.kernel.groups {
-                    self.kernel.gather_planes(element, frame, position, group, &mut words);
-                    let rows = group * rows..(group + 1) * rows;
-                    take(Operand { words: &words, rows, at: position * all });
-                }
-            }
-        }
+        compute(Input { words, element: *element, elements: *elements, kernel: Some(&self.kernel) })
     }
 
     fn elements(&self) -> usize {
@@ -160,17 +146,11 @@ impl Layer for Conv {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes(self.kernel.fill.value());
-        let (frames, element) = self.words(&planes);
-        let of = (self.kernel.operand(element), member);
-        self.product.fast(frames, of, self.elements(), self.operands(element))
+        self.packed(inputs[0], |input| self.product.fast(input, member, self.group_rows()))
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes(self.kernel.fill.value());
-        let (frames, element) = self.words(&planes);
-        let of = (self.kernel.operand(element), member);
-        self.product.fast_sums(frames, of, self.elements(), self.operands(element))
+        self.packed(inputs[0], |input| self.product.fast_sums(input, member, self.group_rows()))
     }
 
     fn weights(&self) -> Option<WeightKind> {

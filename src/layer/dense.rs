@@ -6,7 +6,8 @@ use stoxnor_hdl::Module;
 
 use crate::arith::activation::Activation;
 use crate::arith::matrix::{IntMatrix, WeightKind};
-use crate::arith::product::{Operand, OperandSink, Product};
+use crate::arith::packed::Input;
+use crate::arith::product::Product;
 use crate::arith::sampling::Sampling;
 use crate::diagnostic::{Diagnostic, MODEL_INVALID, Result};
 use crate::frame::batch::Batch;
@@ -65,18 +66,12 @@ impl Dense {
         Unit { name, operand, range: self.sum_range(operand), fold, passes, user, masked: false }
     }
 
-    /// The words of a batch, the number of words per frame, and the element type.
-    fn words<'a>(&self, input: &'a Batch) -> ((&'a [u64], usize), Element) {
-        let Batch::Planes { element, elements, words } = input else {
-            panic!("a dense layer takes bit planes")
-        };
+    /// Calls `compute` with the operands of a batch.
+    fn packed(&self, input: &Batch, compute: impl FnOnce(Input<'_>) -> Batch) -> Batch {
+        let planes = input.planes(0);
+        let Batch::Planes { element, elements, words } = &*planes else { unreachable!("bit planes") };
         assert_eq!(*elements, self.0.fan_in(), "elements of a frame");
-        ((words, element.bits() as usize * elements.div_ceil(64)), *element)
-    }
-
-    fn operand(&self) -> impl Fn(&[u64], &mut OperandSink<'_>) + Sync {
-        let rows = self.0.rows();
-        move |words, take| take(Operand { words, rows: 0..rows, at: 0 })
+        compute(Input { words, element: *element, elements: *elements, kernel: None })
     }
 }
 
@@ -116,15 +111,11 @@ impl Layer for Dense {
     }
 
     fn fast(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes(0);
-        let (frames, element) = self.words(&planes);
-        self.0.fast(frames, (element, member), self.0.rows(), self.operand())
+        self.packed(inputs[0], |input| self.0.fast(input, member, self.0.rows()))
     }
 
     fn fast_sums(&self, inputs: &[&Batch], member: usize) -> Batch {
-        let planes = inputs[0].planes(0);
-        let (frames, element) = self.words(&planes);
-        self.0.fast_sums(frames, (element, member), self.0.rows(), self.operand())
+        self.packed(inputs[0], |input| self.0.fast_sums(input, member, self.0.rows()))
     }
 
     fn weights(&self) -> Option<WeightKind> {

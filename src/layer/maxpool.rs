@@ -84,8 +84,9 @@ impl MaxPool {
 
     /// The pixels that the taps see at a position, without padding.
     fn seen(&self, position: usize) -> impl Iterator<Item = usize> {
-        let window = self.kernel.window;
-        (0..window.taps()).filter_map(move |tap| window.pixel(position, tap))
+        let [rows, columns] = self.kernel.window.seen(position);
+        let across = self.kernel.window.input[1];
+        rows.flat_map(move |(y, _)| columns.clone().map(move |(x, _)| y * across + x))
     }
 
     fn pooled(&self, frame: &[i32]) -> Vec<i32> {
@@ -99,26 +100,46 @@ impl MaxPool {
         positions.flat_map(|p| (0..channels).map(move |c| (p, c))).map(|(p, c)| value(p, c)).collect()
     }
 
-    /// Pools frames of 1-bit elements on words. The maximum is an OR if bit 1 is the larger value; bits are inverted for a
-    /// minimum.
-    fn fast_bits(&self, input: Element, words: &[u64], elements: usize) -> Vec<u64> {
+    /// Pools frames of bit planes on words: 64 channels are compared at once, from their highest bits on. All bits are inverted for a
+    /// minimum, and the highest ones of two's complement, so that the larger pattern is wanted.
+    fn fast_planes(&self, input: Element, words: &[u64], elements: usize) -> Vec<u64> {
         let Sliding { window, channels, .. } = &self.kernel;
-        // In two's complement bit 1 is -1, the smaller value.
-        let turned = |c: usize| self.falls(c) != (input == Element::Signed(1));
-        let mut turns = vec![0u64; channels.div_ceil(64)];
-        (0..*channels).filter(|c| turned(*c)).for_each(|c| turns[c / 64] |= 1 << (c % 64));
+        let planes = input.bits() as usize;
+        let mut falls = vec![0u64; channels.div_ceil(64)];
+        (0..*channels).filter(|c| self.falls(*c)).for_each(|c| falls[c / 64] |= 1 << (c % 64));
+        let signed = matches!(input, Element::Signed(_));
+        let turned =
+            |k: usize, word: usize| if signed && k + 1 == planes { !falls[word] } else { falls[word] };
         let (stride, size) = (elements.div_ceil(64), self.elements().div_ceil(64));
-        let mut out = vec![0; words.len() / stride * size];
-        out.par_chunks_mut(size).zip(words.par_chunks(stride)).for_each(|(to, frame)| {
-            let mut most = vec![0; turns.len()];
+        let mut out = vec![0; words.len() / (planes * stride) * planes * size];
+        out.par_chunks_mut(planes * size).zip(words.par_chunks(planes * stride)).for_each(|(to, frame)| {
+            // Word by word the planes of the largest elements so far, and of those that are compared.
+            let (mut most, mut next) = (vec![0; planes * falls.len()], vec![0; planes]);
             for position in 0..window.positions() {
                 most.fill(0);
                 for pixel in self.seen(position) {
-                    for (i, (most, turn)) in most.iter_mut().zip(&turns).enumerate() {
-                        *most |= word(frame, pixel * channels + i * 64) ^ turn;
+                    for (i, most) in most.chunks_mut(planes).enumerate() {
+                        let at = pixel * channels + i * 64;
+                        let (mut larger, mut same) = (0, u64::MAX);
+                        for k in (0..planes).rev() {
+                            next[k] = word(&frame[k * stride..][..stride], at) ^ turned(k, i);
+                            larger |= same & next[k] & !most[k];
+                            same &= !(next[k] ^ most[k]);
+                        }
+                        for (most, next) in most.iter_mut().zip(&next) {
+                            *most = next & larger | *most & !larger;
+                        }
                     }
                 }
-                copy(|i| word(&most, i) ^ word(&turns, i), *channels, to, position * channels);
+                for k in 0..planes {
+                    let value = |i: usize| most[i / 64 * planes + k] ^ turned(k, i / 64);
+                    let from = |i: usize| {
+                        let low = value(i) >> (i % 64);
+                        let spills = !i.is_multiple_of(64) && i / 64 + 1 < falls.len();
+                        if spills { low | value(i + 64) << (64 - i % 64) } else { low }
+                    };
+                    copy(from, *channels, &mut to[k * size..][..size], position * channels);
+                }
             }
         });
         out
@@ -146,11 +167,11 @@ impl Layer for MaxPool {
 
     fn fast(&self, inputs: &[&Batch], _: usize) -> Batch {
         match inputs[0] {
-            Batch::Planes { element, elements, words } if element.bits() == 1 => {
-                let words = self.fast_bits(*element, words, *elements);
+            Batch::Planes { element, elements, words } => {
+                let words = self.fast_planes(*element, words, *elements);
                 Batch::Planes { element: *element, elements: self.elements(), words }
             }
-            batch => batch.each(batch.element(), self.elements(), |frame| self.pooled(frame)),
+            batch @ Batch::Integers { .. } => batch.each(None, self.elements(), |frame| self.pooled(frame)),
         }
     }
 

@@ -24,6 +24,7 @@ use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
 use stoxnor::synth::part::Part;
+use stoxnor::unit::family::Family;
 
 use crate::conformance::{random, single};
 use crate::data::data_dir;
@@ -62,7 +63,7 @@ fn padded() -> Network {
 /// A network, and its layers' foldings where they are not the default.
 pub type Core = (Network, BTreeMap<String, LayerConfig>);
 
-/// A core by its name: `unit`, `fly`, `padded`, `tfc`, `mnist`, `gtsrb`, `cnv`. `None` where its file is not there.
+/// A core by its name: `unit`, `fly`, `padded`, `tfc`, `mnist`, `gtsrb`, `dense`, `cnv`, or a folder of `cases/`. `None` where its file is not there.
 ///
 /// # Errors
 /// If its file cannot be read.
@@ -82,8 +83,10 @@ pub fn core(name: &str) -> Result<Option<Core>, Diagnostics> {
     let file = match name {
         "mnist" => Some(models.join("mnist_784_256_256_10.onnx")),
         "gtsrb" => Some(models.join("gtsrb_conv.onnx")),
+        "dense" => Some(models.join("dense_784_64_64_64_10.onnx")),
         "tfc" => data_dir().map(|data| data.join("qonnx-zoo/TFC_1W1A.onnx")),
-        _ => data_dir().map(|data| data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")),
+        "cnv" => data_dir().map(|data| data.join("bnn-pynq/cnv_w1a1_cifar10.onnx")),
+        case => data_dir().map(|data| data.join("cases").join(case).join("model.onnx")),
     };
     let network = file.map(|file| import::load(&file)).transpose()?;
     Ok(network.map(|network| (network, BTreeMap::new())))
@@ -108,11 +111,24 @@ pub fn design(name: &str) -> Result<Option<Core>, Diagnostics> {
 /// # Errors
 /// If its file cannot be read, or its folding is impossible.
 pub fn on_part(name: &str, part: &Part) -> Result<Option<(Network, Hardware)>, Diagnostics> {
+    of_family(name, part, part.family)
+}
+
+/// The design with its default folding for a part, at the part's clock, in the cells of the part's family or in none of their own.
+///
+/// # Errors
+/// As [`on_part`], or if the part is of another family.
+pub fn of_family(
+    name: &str,
+    part: &Part,
+    family: Family,
+) -> Result<Option<(Network, Hardware)>, Diagnostics> {
     let Some((network, layers)) = design(name)? else { return Ok(None) };
     let mut config = Config { layers, ..Config::default() };
+    config.target.family = Some(family);
     part.complete(&mut config)?;
     let mut hardware = lower(&network, &config.foldings(&network)?);
-    hardware.design.top = part.family.placed(&hardware.design.top);
+    hardware.design.top = family.placed(&hardware.design.top);
     Ok(Some((network, hardware)))
 }
 
