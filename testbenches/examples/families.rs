@@ -23,7 +23,7 @@ const NETWORKS: [&str; 10] = [
     "mnist",
     "gtsrb",
     "cnv",
-    "exp-qk_mlp_float64",
+    "pub-23-depthwise-dilated",
     "bug-larq_steternary",
     "exp-brev_resnet_rawadd",
     "exp-ort_res",

@@ -123,6 +123,18 @@ mod tests {
     }
 
     #[test]
+    fn operands_without_words_count_nothing() {
+        let offsets = Offsets::new(Vec::new());
+        let operands =
+            Operands { words: &[], places: [usize::MAX; TILE], offsets: &offsets, planes: &[(1, 1)] };
+        for kernels in all() {
+            let mut sums = [[3; ROWS]; TILE];
+            kernels.accumulate(Counted::Differ(&[]), &operands, &mut sums);
+            assert_eq!(sums, [[3; ROWS]; TILE], "{}", kernels.name);
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "words of the operands")]
     fn an_operand_beyond_the_words_is_refused() {
         let offsets = Offsets::new(vec![0, 3]);
