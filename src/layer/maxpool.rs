@@ -113,13 +113,14 @@ impl MaxPool {
         let (stride, size) = (elements.div_ceil(64), self.elements().div_ceil(64));
         let mut out = vec![0; words.len() / (planes * stride) * planes * size];
         out.par_chunks_mut(planes * size).zip(words.par_chunks(planes * stride)).for_each(|(to, frame)| {
-            // Word by word the planes of the largest elements so far, and of those that are compared.
+            // Word by word the planes of the largest elements so far, those that are compared, and a plane of the result.
             let (mut most, mut next) = (vec![0; planes * falls.len()], vec![0; planes]);
+            let mut pixel = vec![0; falls.len()];
             for position in 0..window.positions() {
                 most.fill(0);
-                for pixel in self.seen(position) {
+                for seen in self.seen(position) {
                     for (i, most) in most.chunks_mut(planes).enumerate() {
-                        let at = pixel * channels + i * 64;
+                        let at = seen * channels + i * 64;
                         let (mut larger, mut same) = (0, u64::MAX);
                         for k in (0..planes).rev() {
                             next[k] = word(&frame[k * stride..][..stride], at) ^ turned(k, i);
@@ -131,14 +132,10 @@ impl MaxPool {
                         }
                     }
                 }
-                for k in 0..planes {
-                    let value = |i: usize| most[i / 64 * planes + k] ^ turned(k, i / 64);
-                    let from = |i: usize| {
-                        let low = value(i) >> (i % 64);
-                        let spills = !i.is_multiple_of(64) && i / 64 + 1 < falls.len();
-                        if spills { low | value(i + 64) << (64 - i % 64) } else { low }
-                    };
-                    copy(from, *channels, &mut to[k * size..][..size], position * channels);
+                for (k, to) in to.chunks_mut(size).enumerate() {
+                    let of_word = |i: usize| most[i * planes + k] ^ turned(k, i);
+                    pixel.iter_mut().enumerate().for_each(|(i, to)| *to = of_word(i));
+                    copy(|i| word(&pixel, i), *channels, to, position * channels);
                 }
             }
         });

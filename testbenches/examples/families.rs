@@ -14,7 +14,7 @@ use stoxnor::engine::Figures;
 use stoxnor::synth::part::Part;
 use stoxnor::synth::{Request, synthesise};
 use stoxnor::unit::family::Family;
-use stoxnor_testbenches::cores::of_family;
+use stoxnor_testbenches::cores::{of_family, reached};
 
 /// Networks that are bundled or published, and exports of Keras, PyTorch and ONNX Runtime.
 const NETWORKS: [&str; 10] = [
@@ -71,11 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let start = Instant::now();
             let found =
                 synthesise(&network, &hardware, figures, &request, &ProgressBar::hidden()).map_err(said)?;
-            let reached = match found.fmax_mhz {
-                Some(clock) => format!("{clock:.0}"),
-                None if found.fits => "not routed".to_owned(),
-                None => "does not fit".to_owned(),
-            };
+            let reached = reached(&found);
             let rate = found.fps.map_or_else(String::new, |rate| format!("{rate:.0}"));
             let cells = found.cells;
             writeln!(

@@ -16,7 +16,7 @@ use stoxnor::engine::Figures;
 use stoxnor::lower::lower;
 use stoxnor::synth::part::Part;
 use stoxnor::synth::{Request, synthesise};
-use stoxnor_testbenches::cores::core;
+use stoxnor_testbenches::cores::{core, reached};
 
 /// A row of the table: core, part, the clock in MHz for which registers are chosen; LUTs a lane and MHz as they were and as an
 /// expert reaches them, where known.
@@ -86,11 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             1 => format!("{:.2}", cells.lut as f64 / lanes as f64),
             _ => String::new(),
         };
-        let clock = match found.fmax_mhz {
-            Some(clock) => format!("{clock:.0}"),
-            None if found.fits => "not routed".to_owned(),
-            None => "does not fit".to_owned(),
-        };
+        let clock = reached(&found);
         let pair = |lane: &str, clock: &str| {
             [lane, clock].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>().join("; ")
         };

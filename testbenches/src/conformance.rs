@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use stoxnor::arith::activation::Activation;
 use stoxnor::arith::matrix::IntMatrix;
 use stoxnor::arith::sampling::Realisation;
-use stoxnor::arith::stochastic::{Rounding, StochasticMatrix};
+use stoxnor::arith::stochastic::{Law, Rounding, StochasticMatrix};
 use stoxnor::engine::compare::{Report, check};
 use stoxnor::engine::{Conditions, Engine};
 use stoxnor::engine::{Figures, run};
@@ -210,6 +210,14 @@ pub struct Sampled {
 /// weights, whatever else is asked for.
 pub fn random_sampled(seed: u64, sizes: &[usize], sampled: &Sampled) -> Network {
     random_sampled_of(Element::Bipolar, seed, sizes, sampled)
+}
+
+/// A small ensemble of up to 4 members, whose ternary weights are sampled on the fly.
+pub fn ensemble() -> Network {
+    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 1, seed: 5 };
+    let realisations = vec![Some(Realisation::Fly)];
+    let sampled = Sampled { rounding, realisations, members: 4, own_thresholds: false };
+    random_sampled(3, &[24, 8, 5], &sampled)
 }
 
 /// [`random_sampled`] with an input and activations of this type.

@@ -23,6 +23,7 @@ use stoxnor::layer::conv::Conv;
 use stoxnor::layer::dense::{Dense, Stochastic};
 use stoxnor::lower::{Hardware, lower};
 use stoxnor::network::Network;
+use stoxnor::synth::Synthesis;
 use stoxnor::synth::part::Part;
 use stoxnor::unit::family::Family;
 
@@ -138,4 +139,13 @@ pub fn of_family(
 /// As [`on_part`].
 pub fn estimate(name: &str, part: &Part) -> Result<Option<Cells>, Diagnostics> {
     Ok(on_part(name, part)?.map(|(_, hardware)| Area::estimate(&hardware.design.top, &[], part.family).cells))
+}
+
+/// The clock that was reached, in MHz, or why there is none.
+pub fn reached(found: &Synthesis) -> String {
+    match found.fmax_mhz {
+        Some(clock) => format!("{clock:.0}"),
+        None if found.fits => "not routed".to_owned(),
+        None => "does not fit".to_owned(),
+    }
 }

@@ -13,6 +13,7 @@ mod ensemble;
 mod estimates;
 mod executor;
 mod exporters;
+mod fast;
 mod faults;
 mod folding;
 mod formal;

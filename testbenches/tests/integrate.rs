@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stoxnor::arith::sampling::Realisation;
-use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::emit;
 use stoxnor::emit::Request;
 use stoxnor::emit::bench::random_frames;
@@ -13,9 +11,7 @@ use stoxnor::emit::integrate::axis::Wrap;
 use stoxnor::lower::lower;
 use stoxnor::network::Network;
 use stoxnor::unit::family::Family;
-use stoxnor_testbenches::conformance::{
-    Sampled, random, random_dense, random_few_bit, random_folds, random_sampled,
-};
+use stoxnor_testbenches::conformance::{ensemble, random, random_dense, random_few_bit, random_folds};
 use stoxnor_testbenches::data::pypi_tools;
 
 /// A network's files in a new directory, with AXI4-Stream ports; every cell is the family's.
@@ -50,14 +46,6 @@ fn named(directory: &Path, ending: &str) -> Vec<String> {
     let files = fs::read_dir(directory).into_iter().flatten().flatten();
     let files = files.map(|entry| entry.path().to_string_lossy().into_owned());
     files.filter(|file| file.ends_with(ending)).collect()
-}
-
-/// Members whose number comes by `tuser`.
-fn ensemble() -> Network {
-    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 1, seed: 5 };
-    let realisations = vec![Some(Realisation::Fly)];
-    let sampled = Sampled { rounding, realisations, members: 4, own_thresholds: false };
-    random_sampled(3, &[24, 8, 5], &sampled)
 }
 
 fn models() -> Vec<(&'static str, Network)> {

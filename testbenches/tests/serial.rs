@@ -5,8 +5,6 @@ use std::io::{self, Read as _, Write as _};
 use std::process::Command;
 
 use rand::RngExt as _;
-use stoxnor::arith::sampling::Realisation;
-use stoxnor::arith::stochastic::{Law, Rounding};
 use stoxnor::board::boards::Board as Boards;
 use stoxnor::board::build::{TOP, top};
 use stoxnor::board::host::{Host, payloads};
@@ -18,7 +16,7 @@ use stoxnor::network::{Network, Node};
 use stoxnor::unit::folding::Folding;
 use stoxnor_hdl::{Bits, verilog};
 use stoxnor_testbenches::conformance::{
-    Sampled, random, random_dense, random_few_bit, random_folds, random_frames, random_sampled,
+    ensemble, random, random_dense, random_few_bit, random_folds, random_frames,
 };
 use stoxnor_testbenches::runs;
 use stoxnor_testbenches::serial::{Board, LINE, Noise};
@@ -74,14 +72,6 @@ fn members(network: &Network, frame: usize) -> u32 {
 /// Members of a frame, as a request has them.
 fn user(network: &Network, frame: usize) -> Option<u8> {
     network.ensemble.as_ref().map(|_| members(network, frame) as u8)
-}
-
-/// An ensemble whose members differ.
-fn ensemble() -> Network {
-    let rounding = Rounding { law: Law::Ternary, bits: 2, share: 1, seed: 5 };
-    let realisations = vec![Some(Realisation::Fly)];
-    let sampled = Sampled { rounding, realisations, members: 4, own_thresholds: false };
-    random_sampled(3, &[24, 8, 5], &sampled)
 }
 
 /// Frames as the bytes of their beats, and the bytes that must come back.
