@@ -52,15 +52,15 @@ impl<'a> Stairs<'a> {
         self.activation.element.bits() as usize
     }
 
-    /// For each plane of the values the bits of each operand's rows: bit r is that of the tile's row r.
+    /// For each plane of the values the bits of each operand's rows: bit r is that of the tile's row r. Those beyond its last row are 0: no
+    /// sum reaches their thresholds, and their patterns are 0.
     pub fn bits(&self, tile: &Tile<'_>, mut each: impl FnMut(usize, [u8; TILE])) {
-        let mask = u8::MAX >> (ROWS - tile.rows);
         let steps = self.activation.steps();
         let thresholds = &self.thresholds[tile.block * steps..][..steps];
         let Codes { first, add, turned } = &self.codes[tile.block];
         if let ([threshold], 1) = (thresholds, self.planes()) {
             let mut bits = self.kernels.reached(tile.sums, threshold);
-            bits.iter_mut().for_each(|bits| *bits = (*bits ^ turned) & mask);
+            bits.iter_mut().for_each(|bits| *bits ^= turned);
             return each(0, bits);
         }
         let mut values = [[0; ROWS]; TILE];
@@ -75,9 +75,7 @@ impl<'a> Stairs<'a> {
             }
         }
         for k in 0..self.planes() {
-            let mut bits = self.kernels.plane(&values, k as u32);
-            bits.iter_mut().for_each(|bits| *bits &= mask);
-            each(k, bits);
+            each(k, self.kernels.plane(&values, k as u32));
         }
     }
 
